@@ -1,0 +1,126 @@
+"""What a backend implements, and all that it may import from the harness.
+
+Requirements on a backend, in short:
+
+1. One `Backend` per process: it pins device, dtype, threads and precision, or raises `Unavailable`.
+2. `trainer(workload)` builds the model the framework's own way and returns a `Trainer`.
+3. `set_params` and `put` copy; whatever is returned is fresh, and nothing changes it later.
+4. `step` is the very code that is timed; `wait` returns only when every queued update is done.
+5. Nothing happens at import time: no global configuration, no change to the environment.
+
+This module imports only the standard library, NumPy and msgspec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Params = dict[str, Array]
+
+
+class Unavailable(Exception):
+    """A backend cannot run here (framework missing, no such device); the message says why."""
+
+
+class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One trainable tensor: its canonical name, its shape (inputs x outputs), how it starts.
+
+    `init` is "normal" (standard normal x the workload's sigma) or "zeros".
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    init: str
+
+
+class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is trained, framework-neutral: plain data, the same for every backend.
+
+    `model` names a class that every backend has; `sizes` are its constructor's keyword arguments.
+    `loss` and `optimiser` are names a backend must know, or refuse with ValueError.
+    """
+
+    name: str
+    model: str
+    sizes: dict[str, int]
+    sigma: float
+    parameters: tuple[Parameter, ...]
+    loss: str
+    optimiser: str
+    lr: float
+    batch_size: int
+    epochs: int
+    dataset: str
+
+
+class Trainer(Protocol):
+    """One model with its parameters and optimiser state, on one device in one dtype.
+
+    `Batch` and `Loss` are whatever the framework likes: the harness only hands them back.
+    """
+
+    def set_params(self, params: Params) -> None:
+        """Copy `params` (canonical names and layouts) in, and reset the optimiser state.
+
+        Raises ValueError where a name is missing or unknown, or a shape is wrong.
+        """
+
+    def get_params(self) -> Params:
+        """Fresh copies of the parameters, canonical names and layouts, in the trainer's dtype."""
+
+    def put(self, x: Array, y: Array) -> Any:
+        """Copy x: float (n, inputs) and y: int (n,) to the device; finished on return."""
+
+    def fetch(self, batch: Any) -> tuple[Array, Array]:
+        """What the device really holds of a batch, as fresh copies: x: (n, inputs), y: (n,)."""
+
+    def step(self, batch: Any) -> Any:
+        """One update; may return before it is done. Returns a handle on the mean loss before it."""
+
+    def wait(self, loss: Any) -> float:
+        """Block until every queued update is done; the mean loss of that step in nats."""
+
+    def logits(self, batch: Any) -> Array:
+        """Logits (n, outputs) at the present parameters, as a fresh array."""
+
+    def loss_and_grads(self, batch: Any) -> tuple[float, Params]:
+        """Mean loss in nats and the gradient of every parameter; nothing is updated."""
+
+    def close(self) -> None:
+        """Give back what the trainer holds."""
+
+
+class Backend(Protocol):
+    """A framework on one device, in one dtype, with a fixed number of threads. One per process."""
+
+    name: ClassVar[str]
+
+    def __init__(self, device: str, dtype: str, threads: int, variant: str) -> None:
+        """Pin device ("cpu", "cuda"), dtype ("float32", "float64"), threads and variant.
+
+        Raises Unavailable where the framework or the device is missing.
+        """
+
+    def facts(self) -> dict[str, str]:
+        """Versions ("version:<package>"), device name, threads, precision modes in force."""
+
+    def trainer(self, workload: Workload) -> Trainer:
+        """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
+
+    def op(self, name: str, *arrays: Array) -> tuple[Array, ...]:
+        """Value of the named operator, then its derivative with respect to each argument.
+
+        The derivative is that of the sum of the value's elements. ValueError for an unknown name.
+        """
+
+    def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
+        """A function that computes every a @ b of `pairs` on the device and waits for them.
+
+        The operands are put on the device here, and outputs are preallocated where the framework
+        can: calling the function times nothing but matrix products (the GEMM floor).
+        """
