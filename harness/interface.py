@@ -38,11 +38,20 @@ class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     init: str
 
 
+class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One matrix product a @ b of a training step: shapes as stored, and which is transposed."""
+
+    a: tuple[int, int]
+    b: tuple[int, int]
+    transposed: str = ""
+
+
 class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is trained, framework-neutral: plain data, the same for every backend.
 
     `model` names a class that every backend has; `sizes` are its constructor's keyword arguments.
     `loss` and `optimiser` are names a backend must know, or refuse with ValueError.
+    `products` are the matrix products of one step at the full batch size: the floor of its time.
     """
 
     name: str
@@ -56,6 +65,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_size: int
     epochs: int
     dataset: str
+    products: tuple[Product, ...]
 
 
 class Trainer(Protocol):

@@ -1,10 +1,14 @@
-"""The workloads: what is trained, as data, each with the judge that knows its right answers.
+"""The workloads: what is trained, as data, each with batches that real data never visits.
 
-A workload module has `WORKLOAD` (the data) and `probes` (batches that real data never visits);
-its reference lives in `harness/reference.py`. Imports no framework.
+A workload's module has its `Workload` and a function that makes its probe batches; its judge
+lives in `harness/reference.py`. Imports NumPy; no framework.
 """
 
-from harness.interface import Workload
-from harness.workloads.mlp_scratch import MLP_SCRATCH
+from __future__ import annotations
 
-WORKLOADS: dict[str, Workload] = {MLP_SCRATCH.name: MLP_SCRATCH}
+from harness.interface import Workload
+from harness.workloads import mlp_scratch
+from harness.workloads.probes import MakeProbes
+
+WORKLOADS: dict[str, Workload] = {mlp_scratch.WORKLOAD.name: mlp_scratch.WORKLOAD}
+PROBES: dict[str, MakeProbes] = {mlp_scratch.WORKLOAD.name: mlp_scratch.probes}

@@ -1,8 +1,15 @@
-"""MLPScratch on Fashion-MNIST: Dive into Deep Learning 5.2, as data."""
+"""MLPScratch on Fashion-MNIST: Dive into Deep Learning 5.2, as data, and its probe batches."""
 
-from harness.interface import Parameter, Workload
+from __future__ import annotations
 
-MLP_SCRATCH = Workload(
+from collections.abc import Callable
+
+import numpy as np
+
+from harness.interface import Array, Parameter, Params, Product, Workload
+from harness.workloads.probes import Probe
+
+WORKLOAD = Workload(
     name="mlp-scratch",
     model="MLPScratch",
     sizes={"num_inputs": 784, "num_outputs": 10, "num_hiddens": 256},
@@ -19,4 +26,81 @@ MLP_SCRATCH = Workload(
     batch_size=256,
     epochs=10,
     dataset="fashion-mnist",
+    products=(
+        Product((256, 784), (784, 256)),  # X W1
+        Product((256, 256), (256, 10)),  # H W2
+        Product((256, 256), (256, 10), transposed="a"),  # H' dO
+        Product((256, 10), (256, 10), transposed="b"),  # dO W2'
+        Product((256, 784), (256, 256), transposed="a"),  # X' dH
+    ),
 )
+
+# *confident*: logit gaps for a true class of probability 1 - 1e-12 (27.6 = 12 ln 10) and 1e-30
+# (69.1 = 30 ln 10) in the dimmest sample of the batch; brighter ones go further.
+SURE_GAP = 27.7
+WRONG_GAP = 69.1
+# *shifted*: b2 moved by this much; the logits' spread within a row brought to this RMS.
+SHIFT = 1e3
+SPREAD = 3.0
+
+
+def probes(
+    initial: Params, x: Array, y: Array, clear: Callable[[Params, Array], Array]
+) -> list[Probe]:
+    """The made batches: *corner*, *confident*, *shifted-up* and *shifted-down*.
+
+    initial: float32 parameters; x: float32 (pool, 784), y: int64 (pool,), a pool of several times
+    the batch size; clear(params, x): which rows have no pre-activation near a kink, bool (n,).
+    """
+    return [_corner(initial, x, y, clear), _confident(initial, x, clear), *_shifted(initial, x, y, clear)]
+
+
+def _corner(
+    initial: Params, x: Array, y: Array, clear: Callable[[Params, Array], Array]
+) -> Probe:
+    """A blank image under b1 = 0 (every pre-activation is exactly 0), all ones, and a repeat."""
+    params = initial | {"b1": np.zeros_like(initial["b1"])}
+    rows = np.flatnonzero(clear(params, x))[: WORKLOAD.batch_size]
+    made_x, made_y = x[rows], y[rows]
+    made_x[0] = 0.0
+    # The brightest even image that is clear of every kink: all ones, or a shade below.
+    shades = np.linspace(1.0, 0.5, 64, dtype=np.float32)[:, None] * np.ones_like(x[:1])
+    made_x[1] = shades[np.argmax(clear(params, shades))]
+    made_x[3], made_y[3] = made_x[2], made_y[2]
+    return Probe("corner", params, made_x, made_y)
+
+
+def _confident(
+    initial: Params, x: Array, clear: Callable[[Params, Array], Array]
+) -> Probe:
+    """W2 made so that class 0 is nearly certain: right for even rows; odd rows have class 9.
+
+    Every hidden vector has a large part along their mean; a W2 along it gives each sample logits
+    in proportion to that part, which is at least 1 in the brightest samples, chosen here.
+    """
+    rows = np.flatnonzero(clear(initial, x))
+    hidden = np.maximum(x[rows] @ initial["W1"] + initial["b1"], 0.0).astype(np.float64)
+    direction = hidden.mean(axis=0)
+    part = hidden @ direction
+    best = np.argsort(-part, kind="stable")[: WORKLOAD.batch_size]
+    levels = np.full(WORKLOAD.sizes["num_outputs"], WRONG_GAP - SURE_GAP)
+    levels[0], levels[-1] = WRONG_GAP, 0.0
+    w2 = initial["W2"] + np.outer(direction / part[best].min(), levels)
+    chosen = x[rows[np.sort(best)]]
+    labels = np.where(np.arange(len(chosen)) % 2 == 0, 0, len(levels) - 1)
+    return Probe("confident", initial | {"W2": w2.astype(np.float32)}, chosen, labels)
+
+
+def _shifted(
+    initial: Params, x: Array, y: Array, clear: Callable[[Params, Array], Array]
+) -> list[Probe]:
+    """b2 moved by +-1e3: mathematically nothing, unless softmax forgets to subtract the maximum."""
+    rows = np.flatnonzero(clear(initial, x))[: WORKLOAD.batch_size]
+    hidden = np.maximum(x[rows] @ initial["W1"] + initial["b1"], 0.0)
+    logits = hidden @ initial["W2"]
+    rms = float(np.sqrt(np.mean(np.square(logits - logits.mean(axis=1, keepdims=True)))))
+    w2 = (initial["W2"] * (SPREAD / rms)).astype(np.float32)
+    return [
+        Probe(case, initial | {"W2": w2, "b2": initial["b2"] + np.float32(shift)}, x[rows], y[rows], True)
+        for case, shift in (("shifted-up", SHIFT), ("shifted-down", -SHIFT))
+    ]

@@ -1,0 +1,68 @@
+"""What every backend refuses, in the same words; each function raises ValueError in one line.
+
+Imports no framework; from the harness it may import `interface` only.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+from backends import BACKENDS
+from harness.interface import Array, Params, Workload
+
+
+def check_backend(name: str, device: str, dtype: str, threads: int, variant: str) -> None:
+    """The arguments of `Backend`, against the table of built-in backends."""
+    entry = BACKENDS[name]
+    for what, value, known in (
+        ("device", device, entry.devices),
+        ("dtype", dtype, ("float32", "float64")),
+        ("variant", variant, entry.variants),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}: unknown {what} {value!r}; known: {', '.join(known)}")
+    if threads < 1:
+        raise ValueError(f"{name}: threads must be at least 1, got {threads}")
+
+
+def check_workload(name: str, workload: Workload) -> None:
+    """The model, loss and optimiser of `workload` are those that the built-in backends know."""
+    for what, value, known in (
+        ("model", workload.model, "MLPScratch"),
+        ("loss", workload.loss, "softmax-cross-entropy"),
+        ("optimiser", workload.optimiser, "sgd"),
+    ):
+        if value != known:
+            raise ValueError(f"{name}: unknown {what} {value!r}; known: {known}")
+
+
+def check_params(params: Params, workload: Workload) -> None:
+    """`params` has exactly the workload's names, each with its shape."""
+    shapes = {parameter.name: parameter.shape for parameter in workload.parameters}
+    for word, names in (("missing", shapes.keys() - params), ("unknown", params.keys() - shapes)):
+        if names:
+            raise ValueError(f"parameters: {word} {', '.join(sorted(names))}")
+    for name, shape in shapes.items():
+        if params[name].shape != shape:
+            raise ValueError(f"parameter {name}: shape {params[name].shape}, expected {shape}")
+
+
+def check_batch(x: Array, y: Array, num_inputs: int) -> None:
+    """x: (n, num_inputs), y: integers (n,)."""
+    if x.ndim != 2 or x.shape[1] != num_inputs:
+        raise ValueError(f"batch: x has shape {x.shape}, expected (n, {num_inputs})")
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"batch: y has shape {y.shape}, expected {x.shape[:1]}, one label a row")
+    if y.dtype.kind not in "iu":
+        raise ValueError(f"batch: y has dtype {y.dtype}, expected integers")
+
+
+def cpu_name() -> str:
+    """The processor's name, as Linux tells it, else as Python does."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

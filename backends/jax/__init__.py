@@ -1,0 +1,159 @@
+"""The JAX backend: Flax, Optax, one jitted step with donated state, strict float32.
+
+May import jax, flax, optax, NumPy and, from the harness, `interface` only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import flax
+import jax
+import jaxlib
+import numpy as np
+import optax
+
+from backends.arguments import check_backend, check_batch, check_params, check_workload, cpu_name
+from backends.jax import mlp_scratch, operators
+from harness.interface import Array, Params, Unavailable, Workload
+
+Batch = tuple[jax.Array, jax.Array]
+
+
+class Backend:
+    """JAX on the CPU or on the first GPU."""
+
+    name: ClassVar[str] = "jax"
+
+    def __init__(self, device: str, dtype: str, threads: int, variant: str) -> None:
+        """Pin device, dtype and strict precision; Unavailable without a GPU.
+
+        XLA has as many threads as its process has processors: the worker's affinity sets them.
+        """
+        check_backend(self.name, device, dtype, threads, variant)
+        if device == "cpu":
+            jax.config.update("jax_platforms", "cpu")  # do not even look for a GPU
+        jax.config.update("jax_enable_x64", dtype == "float64")
+        jax.config.update("jax_default_matmul_precision", "highest")
+        try:
+            self.device = jax.devices(device)[0]
+        except RuntimeError as error:
+            raise Unavailable(f"jax {jax.__version__} finds no {device} device") from error
+        self.dtype = np.dtype(dtype)
+
+    def facts(self) -> dict[str, str]:
+        """Versions, device name, threads, precision modes in force."""
+        return {
+            "version:jax": jax.__version__,
+            "version:jaxlib": jaxlib.__version__,
+            "version:flax": flax.__version__,
+            "version:optax": optax.__version__,
+            "device": cpu_name() if self.device.platform == "cpu" else self.device.device_kind,
+            "threads": str(len(os.sched_getaffinity(0))),
+            "precision:matmul": str(jax.config.jax_default_matmul_precision),
+            "precision:x64": str(jax.config.jax_enable_x64),
+        }
+
+    def trainer(self, workload: Workload) -> Trainer:
+        """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
+        check_workload(self.name, workload)
+        return Trainer(self, workload)
+
+    def op(self, name: str, *arrays: Array) -> tuple[Array, ...]:
+        """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
+        put = [_put(a.astype(self.dtype), self.device) for a in arrays]
+        return tuple(np.array(a) for a in operators.value_and_derivatives(name, *put))
+
+    def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
+        """A function that computes every a @ b in one call, and waits."""
+        put = [tuple(_put(m, self.device) for m in pair) for pair in pairs]
+        matmuls = jax.jit(lambda pairs: [a @ b for a, b in pairs])
+        jax.block_until_ready(matmuls(put))  # compiled here
+
+        def compute() -> None:
+            jax.block_until_ready(matmuls(put))
+
+        return compute
+
+
+class Trainer:
+    """MLPScratch in Flax with optax.sgd; holds the parameters and the optimiser's state."""
+
+    def __init__(self, backend: Backend, workload: Workload) -> None:
+        self.workload = workload
+        self.device = backend.device
+        self.dtype = backend.dtype
+        model = self.model = mlp_scratch.MLPScratch(
+            **workload.sizes, sigma=workload.sigma, dtype=backend.dtype
+        )
+        self.optimizer = optax.sgd(workload.lr)
+
+        def step(params: Any, state: Any, X: jax.Array, y: jax.Array) -> tuple[Any, Any, jax.Array]:
+            value, grads = mlp_scratch.loss_and_grads(model, params, X, y)
+            updates, state = self.optimizer.update(grads, state)
+            return optax.apply_updates(params, updates), state, value
+
+        def logits(params: Any, X: jax.Array) -> Any:
+            return model.apply({"params": params}, X, method="forward")
+
+        def loss_and_grads(params: Any, X: jax.Array, y: jax.Array) -> Any:
+            return mlp_scratch.loss_and_grads(model, params, X, y)
+
+        self._step = jax.jit(step, donate_argnums=(0, 1))
+        self._logits = jax.jit(logits)
+        self._loss_and_grads = jax.jit(loss_and_grads)
+        self.params: dict[str, jax.Array] = {}
+        self.state: Any = None
+
+    def set_params(self, params: Params) -> None:
+        """Copy `params` in, with a fresh optimiser state. ValueError for wrong names or shapes."""
+        check_params(params, self.workload)
+        host = {name: value.astype(self.dtype) for name, value in params.items()}
+        self.params = _put(host, self.device)
+        self.state = self.optimizer.init(self.params)
+
+    def get_params(self) -> Params:
+        """Fresh copies of the parameters."""
+        return {p.name: np.array(self.params[p.name]) for p in self.workload.parameters}
+
+    def put(self, x: Array, y: Array) -> Batch:
+        """x: (n, num_inputs) in the trainer's dtype, y: int32 (n,), both copied; ValueError."""
+        check_batch(x, y, self.model.num_inputs)
+        batch: Batch = _put((x.astype(self.dtype, copy=False), y.astype(np.int32, copy=False)), self.device)
+        return batch
+
+    def fetch(self, batch: Batch) -> tuple[Array, Array]:
+        """Fresh copies of what `put` stored; y: int64."""
+        X, y = batch
+        return np.array(X), np.array(y, np.int64)
+
+    def step(self, batch: Batch) -> jax.Array:
+        """One SGD update, queued; the mean loss before it, still on the device."""
+        self.params, self.state, value = self._step(self.params, self.state, *batch)
+        return value
+
+    def wait(self, loss: jax.Array) -> float:
+        """Block until the newest parameters are there; the mean loss in nats."""
+        jax.block_until_ready(self.params)
+        return float(loss)
+
+    def logits(self, batch: Batch) -> Array:
+        """Logits (n, num_outputs), fresh."""
+        return np.array(self._logits(self.params, batch[0]))
+
+    def loss_and_grads(self, batch: Batch) -> tuple[float, Params]:
+        """Mean loss in nats and fresh gradients; nothing is updated."""
+        value, grads = self._loss_and_grads(self.params, *batch)
+        return float(value), {p.name: np.array(grads[p.name]) for p in self.workload.parameters}
+
+    def close(self) -> None:
+        """Drop the parameters and the compiled functions."""
+        del self.params, self.state, self._step, self._logits, self._loss_and_grads
+
+
+def _put(arrays: Any, device: jax.Device) -> Any:
+    """Copies of `arrays` (a NumPy array, or a container of them) on the device, finished."""
+    # By default the result may go on sharing the host's memory on a CPU.
+    return jax.block_until_ready(jax.device_put(arrays, device, may_alias=False))

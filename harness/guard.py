@@ -1,0 +1,43 @@
+"""The first lines of a worker process, run before NumPy or any framework is loaded.
+
+Sets the processors it may use, keeps its channel from its own children, and starts the thread
+that ends the whole process group when the parent is gone: a worker deep in a computation
+otherwise outlives a killed parent. Imports the standard library only, until all that is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+
+def watch(lifeline: int) -> None:
+    """Block until the parent's end of the lifeline closes, then end the process group."""
+    while os.read(lifeline, 1):
+        pass
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def main() -> None:
+    """Secure this process, then serve commands. argv[1]: JSON with descriptors and processors."""
+    started_ns = time.perf_counter_ns()
+    config = json.loads(sys.argv[1])
+    commands, replies, lifeline = config["commands"], config["replies"], config["lifeline"]
+    for descriptor in (commands, replies, lifeline):
+        os.set_inheritable(descriptor, False)
+    threading.Thread(target=watch, args=(lifeline,), daemon=True, name="lifeline").start()
+    # A terminal's Ctrl-C is the parent's to handle: it ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if config["processors"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, config["processors"])
+    from harness.worker import serve
+
+    serve(commands, replies, config["run"], started_ns)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""Starts workers, talks to them and ends them: local processes with a command channel.
+
+A worker runs in a session of its own. Its channel is a pair of pipes, never stdout; stdout and
+stderr go straight to files. A third pipe, the lifeline, is held open by this process only: when
+this process is gone, however it went, every worker ends its process group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import HarnessError
+from harness.exchange import send
+
+# Variables that would change threads, precision, devices or compilation behind the plan's back.
+REMOVED_VARIABLES = (
+    "CUDA_LAUNCH_BLOCKING",
+    "DNNL_*",
+    "GOMP_*",
+    "JAX_*",
+    "KMP_*",
+    "MKL_*",
+    "NUMEXPR_*",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_*",
+    "ONEDNN_*",
+    "OPENBLAS_*",
+    "PYTHONSTARTUP",
+    "TF_*",
+    "TORCH_*",
+    "TORCHINDUCTOR_*",
+    "VECLIB_*",
+    "XLA_*",
+)
+# How long a worker has between SIGTERM and SIGKILL.
+GRACE_S = 5.0
+# How often a waiting parent looks whether the worker is still alive (data wake it at once).
+POLL_S = 0.05
+STDERR_TAIL_LINES = 20
+STDERR_TAIL_BYTES = 4000
+
+
+class WorkerFailed(Exception):
+    """A worker crashed, hung, or answered with an error; the message is the reason, in one line."""
+
+
+class WorkerUnavailable(Exception):
+    """The backend cannot run here; the message is the reason."""
+
+
+def environment(threads: int, extra: dict[str, str]) -> dict[str, str]:
+    """The worker's environment: the parent's, less REMOVED_VARIABLES, plus the plan's."""
+    removed = tuple(name[:-1] for name in REMOVED_VARIABLES if name.endswith("*"))
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in REMOVED_VARIABLES and not name.startswith(removed)
+    }
+    count = str(threads)
+    pinned = {name: count for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    strict = {"NVIDIA_TF32_OVERRIDE": "0", "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}
+    # A worker starts in a scratch folder: where the harness is not installed, it must be found.
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join([root, *filter(None, [kept.get("PYTHONPATH")])])
+    found = {} if Path(root).name == "site-packages" else {"PYTHONPATH": path}
+    return kept | pinned | strict | found | {"PYTHONUNBUFFERED": "1"} | extra
+
+
+class Worker:
+    """One live worker process and the parent's ends of its channel."""
+
+    def __init__(
+        self, name: str, run: str, python: str, env: dict[str, str], threads: int, logs: Path, cwd: Path
+    ) -> None:
+        """Start the process; it imports nothing yet. `logs`: folder for its stdout and stderr."""
+        self.name = name
+        self._run = run
+        self._next = 0
+        self._pending: tuple[int, float, float] | None = None
+        stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]
+        self.stdout = logs / f"{stem}.stdout.txt"
+        self.stderr = logs / f"{stem}.stderr.txt"
+        commands_read, self._commands = os.pipe()
+        self._replies, replies_write = os.pipe()
+        lifeline_read, self._lifeline = os.pipe()
+        theirs = (commands_read, replies_write, lifeline_read)
+        processors = sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else []
+        config = {
+            "commands": commands_read,
+            "replies": replies_write,
+            "lifeline": lifeline_read,
+            "processors": processors,
+            "run": run,
+        }
+        try:
+            with open(self.stdout, "wb") as out, open(self.stderr, "wb") as err:
+                self._process = subprocess.Popen(
+                    [python, "-m", "harness.guard", json.dumps(config)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    env=env,
+                    cwd=cwd,
+                    pass_fds=theirs,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            for descriptor in (self._commands, self._replies, self._lifeline):
+                os.close(descriptor)
+            raise WorkerFailed(f"cannot start {python}: {error.strerror}") from None
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is also its session and process group."""
+        return self._process.pid
+
+    def ask(self, do: str, timeout_s: float, **fields: Any) -> None:
+        """Send a command without waiting for its answer (see `answer`)."""
+        self._next += 1
+        message = msgspec.json.encode({"id": self._next, "do": do} | fields)
+        try:
+            send(self._commands, message)
+        except OSError:
+            self._raise_death(do)
+        self._pending = (self._next, time.monotonic() + timeout_s, timeout_s)
+        self._doing = do
+
+    def answer(self, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+        """The answer to the last command.
+
+        Raises WorkerFailed (death, time-out, error, an answer for another run or command) or
+        WorkerUnavailable; after WorkerFailed the worker is of no more use and must be ended.
+        """
+        assert self._pending is not None
+        number, deadline, timeout_s = self._pending
+        while True:
+            reply = self._receive(deadline, timeout_s)
+            if reply.get("run") != self._run or reply.get("id") != number:
+                raise WorkerFailed(
+                    f"answered for run {reply.get('run')!r}, command {reply.get('id')!r} "
+                    f"instead of run {self._run!r}, command {number}"
+                )
+            if "progress" in reply:
+                if progress is not None:
+                    progress(*reply["progress"])
+                continue
+            if "ok" in reply:
+                result: dict[str, Any] = reply["ok"]
+                return result
+            error = str(reply.get("error"))
+            if reply.get("unavailable"):
+                raise WorkerUnavailable(error)
+            raise WorkerFailed(_name_memory(f"{self._doing}: {error}"))
+
+    def call(
+        self,
+        do: str,
+        timeout_s: float,
+        progress: Callable[[int, int], None] | None = None,
+        **fields: Any,
+    ) -> dict[str, Any]:
+        """`ask`, then `answer`."""
+        self.ask(do, timeout_s, **fields)
+        return self.answer(progress)
+
+    def _receive(self, deadline: float, timeout_s: float) -> dict[str, Any]:
+        size = struct.unpack("<I", self._read(4, deadline, timeout_s))[0]
+        data = self._read(size, deadline, timeout_s)
+        try:
+            reply: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise WorkerFailed(f"{self._doing}: unreadable answer ({error})") from None
+        return reply
+
+    def _read(self, size: int, deadline: float, timeout_s: float) -> bytes:
+        data = b""
+        while len(data) < size:
+            ready, _, _ = select.select([self._replies], [], [], POLL_S)
+            if ready:
+                piece = os.read(self._replies, size - len(data))
+                if not piece:
+                    self._raise_death(self._doing)
+                data += piece
+            elif self._process.poll() is not None:
+                # A child of the worker may hold the pipe open: end of file never comes then.
+                self._raise_death(self._doing)
+            elif time.monotonic() > deadline:
+                raise WorkerFailed(f"{self._doing}: no answer within {timeout_s:g} s")
+        return data
+
+    def _raise_death(self, doing: str) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE_S)
+        code = self._process.poll()
+        if code is None:
+            raise WorkerFailed(f"{doing}: closed its channel")
+        how = signal_name(-code) if code < 0 else f"exit status {code}"
+        last = self.stderr_tail().strip().splitlines()[-1:]
+        said = f"; last words: {last[0].strip()[:300]}" if last else ""
+        raise WorkerFailed(_name_memory(f"{doing}: process ended by {how}{said}"))
+
+    def end(self, *, grace_s: float = GRACE_S) -> None:
+        """End the process and everything in its group: SIGTERM, then SIGKILL. Idempotent."""
+        if self._process.poll() is None and grace_s > 0:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(grace_s)
+        # Always: children in the group may outlive the worker.
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        for descriptor in (self._commands, self._replies, self._lifeline):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._commands = self._replies = self._lifeline = -1
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def stderr_tail(self) -> str:
+        """The last lines of the worker's stderr."""
+        return tail(self.stderr)
+
+
+def tail(path: Path) -> str:
+    """The last STDERR_TAIL_LINES lines of a file, at most STDERR_TAIL_BYTES of it."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - STDERR_TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(lines[-STDERR_TAIL_LINES:])
+
+
+def signal_name(number: int) -> str:
+    """ "SIGKILL" for 9."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _name_memory(reason: str) -> str:
+    """Say "out of memory" first where a framework's words for it are found."""
+    words = ("memoryerror", "out of memory", "not enough memory", "resource_exhausted",
+             "unable to allocate", "bad_alloc", "resourceexhausted", "cannot allocate memory")  # fmt: skip
+    found = any(word in reason.lower() for word in words)
+    return f"out of memory: {reason}" if found else reason
+
+
+def check_interpreter() -> None:
+    """Workers need POSIX process groups; say so plainly elsewhere."""
+    if os.name != "posix":
+        raise HarnessError(f"workers need a POSIX system, not {sys.platform}")

@@ -1,0 +1,259 @@
+"""Tensors -> measurements: the only place of the parent that sees a backend's tensors.
+
+Distance of two tensors: ||got - want||2 / ||want||2 in float64 (0 / 0 is 0), and the worst element
+in units of the wanted tensor's RMS. Before any distance is taken, shape, dtype and the positions
+of NaN and infinities must be equal. Imports NumPy; no framework.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from harness.canonical import digest
+from harness.interface import Array, Params
+from harness.record import Measurement, Number, Worst, number
+
+
+def relative(error: Array, want: Array) -> float:
+    """||error|| / ||want||; 0 where both vanish, infinity where only `want` does."""
+    top, bottom = float(np.linalg.norm(error)), float(np.linalg.norm(want))
+    if bottom > 0:
+        return top / bottom
+    return 0.0 if top == 0 else float("inf")
+
+
+def worst_element(got: Array, want: Array, error: Array) -> Worst | None:
+    """The element with the largest |error|, None for empty tensors."""
+    if error.size == 0:
+        return None
+    index = np.unravel_index(int(np.argmax(np.abs(error))), error.shape)
+    rms = float(np.sqrt(np.mean(np.square(want))))
+    size = float(np.abs(error[index]))
+    return Worst(
+        index=[int(i) for i in index],
+        got=number(got[index]),
+        want=number(want[index]),
+        in_rms=number(size / rms if rms > 0 else (0.0 if size == 0 else float("inf"))),
+    )
+
+
+def mismatch(got: Array, want: Array, dtype: str) -> str | None:
+    """Why no distance can be taken: shape, dtype, or other positions of NaN or infinity."""
+    if got.shape != want.shape:
+        return f"shape {got.shape} where {want.shape} is wanted"
+    if got.dtype != np.dtype(dtype):
+        return f"dtype {got.dtype} where {dtype} is wanted"
+    for name, test in (("NaN", np.isnan), ("+inf", np.isposinf), ("-inf", np.isneginf)):
+        here, there = test(got), test(want)
+        if not np.array_equal(here, there):
+            index = tuple(int(i) for i in np.argwhere(here != there)[0])
+            side = "got" if here[index] else "wanted"
+            count = int(np.count_nonzero(here != there))
+            return f"{name} only in what was {side}, at {list(index)} ({count} elements differ)"
+    return None
+
+
+def measure(
+    rung: str,
+    tensor: str,
+    got: Array,
+    want: Array,
+    *,
+    process: str,
+    case: str,
+    step: int | None,
+    dtype: str | None = None,
+    error: Array | None = None,
+    scale: Array | None = None,
+    beside: dict[str, float] | None = None,
+) -> Measurement:
+    """One tensor against the judge.
+
+    `process` is the dtype of the worker, `dtype` the one wanted of this tensor (default: the
+    same). `error` and `scale` replace got - want and want in the distance, for rungs that define
+    their own (both float64, the tensor's shape).
+    """
+    got = np.asarray(got)
+    problem = mismatch(got, want, dtype or process)
+    found = Measurement(
+        dtype=process,
+        rung=rung,
+        case=case,
+        step=step,
+        tensor=tensor,
+        shape=list(got.shape),
+        digest=digest(got)[:16],
+        distance=None,
+        problem=problem,
+        want_norm=_norm(want),
+        got_norm=_norm(got),
+        beside={name: number(value) for name, value in (beside or {}).items()},
+    )
+    if problem is not None:
+        if got.shape == want.shape:
+            found.worst = _first_odd(got, want)
+        return found
+    got64, want64 = got.astype(np.float64), np.asarray(want, dtype=np.float64)
+    # Infinities and NaN stand at the same places: there the error is none.
+    finite = np.isfinite(want64)
+    got64, want64 = np.where(finite, got64, 0.0), np.where(finite, want64, 0.0)
+    off = got64 - want64 if error is None else np.where(finite, error, 0.0)
+    base = want64 if scale is None else scale
+    found.distance = number(relative(off, base))
+    found.worst = worst_element(got64, want64, off)
+    if found.worst is not None and error is not None:
+        found.worst.in_rms = number(_in_rms(off, base))
+    return found
+
+
+def _norm(array: Array) -> Number:
+    if array.dtype.kind not in "fiu":
+        return "nan"
+    return number(float(np.linalg.norm(array.astype(np.float64))))
+
+
+def _in_rms(error: Array, base: Array) -> float:
+    rms = float(np.sqrt(np.mean(np.square(base))))
+    size = float(np.max(np.abs(error)))
+    return size / rms if rms > 0 else (0.0 if size == 0 else float("inf"))
+
+
+def _first_odd(got: Array, want: Array) -> Worst | None:
+    """The first element that is not finite on one side only."""
+    if got.dtype.kind != "f":
+        return None
+    odd = np.argwhere(np.isfinite(got) != np.isfinite(want))
+    if len(odd) == 0:
+        return None
+    index = tuple(int(i) for i in odd[0])
+    return Worst(
+        index=list(index), got=number(got[index]), want=number(want[index]), in_rms="inf"
+    )
+
+
+def identical(
+    tensor: str, got: Array, want: Array, *, process: str, case: str, step: int | None, rung: str = "inputs"
+) -> Measurement:
+    """Bit for bit: the distance is the number of elements whose bits differ."""
+    got = np.asarray(got)
+    found = measure(
+        rung, tensor, got, want, process=process, case=case, step=step, dtype=str(want.dtype)
+    )
+    if got.shape == want.shape and got.dtype == want.dtype:
+        size = got.dtype.itemsize
+        bits = np.dtype(f"u{size}")
+        differ = np.ascontiguousarray(got).view(bits) != np.ascontiguousarray(want).view(bits)
+        found.problem = None
+        found.distance = float(np.count_nonzero(differ))
+        if found.distance:
+            index = tuple(int(i) for i in np.argwhere(differ)[0])
+            found.worst = Worst(
+                index=list(index),
+                got=number(got[index]),
+                want=number(want[index]),
+                in_rms=found.worst.in_rms if found.worst else 0.0,
+            )
+    return found
+
+
+def without_row_mean(logits: Array) -> Array:
+    """Logits less their row's mean: what a shift common to all classes leaves unchanged."""
+    logits = np.asarray(logits, dtype=np.float64)
+    return np.asarray(logits - logits.mean(axis=1, keepdims=True))
+
+
+def excess_update(given: Array, got: Array, change: Array) -> tuple[Array, dict[str, float]]:
+    """Excess update error of one parameter, and the plain distance with its floor beside it.
+
+    given: W(t) as the backend holds it; got: W(t+1), same dtype; change: lr * g in float64.
+    excess_i = max(0, |(got_i - given_i) + change_i| - spacing(max(|given_i|, |got_i|)) / 2):
+    what is left of the error after the half spacing that storing the weight itself may cost.
+    The floor is the distance of a perfect update, rounded once to the dtype.
+    """
+    wide = np.longdouble if given.dtype == np.float64 else np.float64
+    # In float64 the subtraction itself must not round: extended precision, where there is any.
+    error = np.abs((got.astype(wide) - given.astype(wide)) + change).astype(np.float64)
+    spacing = np.spacing(np.maximum(np.abs(given), np.abs(got))).astype(np.float64)
+    perfect = (given.astype(wide) - change).astype(given.dtype).astype(wide)
+    floor = ((perfect - given.astype(wide)) + change).astype(np.float64)
+    beside = {"plain": relative(error, change), "floor": relative(floor, change)}
+    return np.maximum(0.0, error - 0.5 * spacing), beside
+
+
+def teacher_forced(
+    tensors: dict[str, Array],
+    *,
+    params: Params,
+    x: Array,
+    y: Array,
+    judge: dict[str, Any],
+    lr: float,
+    process: str,
+    case: str,
+    step: int | None,
+) -> list[Measurement]:
+    """Every measurement of one teacher-forced batch, rung by rung.
+
+    tensors: what the worker wrote; params, x, y: what it was given, in its dtype (labels int64).
+    judge: "logits", "loss" and "grads" in float64 at those very values; "centred" to compare
+    logits less their row mean.
+    """
+    where: dict[str, Any] = {"process": process, "case": case, "step": step}
+    missing = np.zeros(0, dtype=process)
+
+    def got(name: str) -> Array:
+        return tensors.get(name, missing)
+
+    found = [identical("x", got("x"), x, **where), identical("y", got("y"), y, **where)]
+    found += [identical(name, got(f"held.{name}"), value, **where) for name, value in params.items()]
+
+    logits, want_logits = got("logits"), judge["logits"]
+    centred: dict[str, Array] = {}
+    if judge["centred"] and logits.shape == want_logits.shape:
+        want = without_row_mean(want_logits)
+        centred = {"error": without_row_mean(logits) - want, "scale": want}
+    found.append(measure("forward", "logits", logits, want_logits, **where, **centred))
+
+    for name in ("loss", "step loss"):
+        want_loss = np.array(judge["loss"])
+        found.append(measure("loss", name, got(name), want_loss, **where, dtype="float64"))
+
+    for name, want_grad in judge["grads"].items():
+        found.append(measure("gradients", name, got(f"grad.{name}"), want_grad, **where))
+
+    for name, given in params.items():
+        new, change = got(f"new.{name}"), lr * judge["grads"][name]
+        want_new = given.astype(np.float64) - change
+        if mismatch(new, want_new, process) is not None:
+            found.append(measure("update", name, new, want_new, **where))
+            continue
+        excess, beside = excess_update(given, new, change)
+        found.append(
+            measure(
+                "update", name, new, want_new, **where, error=excess, scale=change, beside=beside
+            )
+        )
+    return found
+
+
+def precision_operands(dtype: str) -> list[tuple[str, Array, Array, Array]]:
+    """Products (name, a, b, a @ b) that are exact in `dtype` and in nothing narrower.
+
+    One operand holds odd integers that need every bit of the significand, the other selects
+    columns or rows of it: each element of the product is one of those integers plus zeros, so
+    whatever rounds an operand (TF32, bfloat16, float32 in place of float64) shows.
+    """
+    bits = 24 if dtype == "float32" else 53
+    rng = np.random.default_rng(0)
+    exact = (rng.integers(2 ** (bits - 2), 2 ** (bits - 1), (256, 784)) * 2 + 1).astype(dtype)
+    columns = rng.integers(0, 784, 256)
+    select = np.zeros((784, 256), dtype=dtype)
+    select[columns, np.arange(256)] = 1
+    left = np.ascontiguousarray(select.T)
+    tall = np.ascontiguousarray(exact.T)
+    return [
+        ("left operand", exact, select, exact[:, columns]),
+        ("right operand", left, tall, tall[columns]),
+    ]

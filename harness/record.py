@@ -1,0 +1,292 @@
+"""The stored record of one run: measurements, not tensors. Schema, atomic write, strict read.
+
+A record is `record.json` in a folder of its own under `results/runs/`. Reading is strict: an
+unknown field, a wrong type, a newer schema or a cut-off file is an InputError. A number that is
+not finite is stored as the string "nan", "inf" or "-inf", never dropped. Imports no framework.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.errors import HarnessError, InputError
+from harness.plan import Plan
+
+SCHEMA = 1
+# How a run may end; anything else is one line on what stopped it.
+FINISHED = "finished"
+INTERRUPTED = "interrupted"
+
+# A full record is at most 30 MB; what the workers print lies beside it.
+NEEDED_BYTES = 50_000_000
+
+NotFinite = Literal["nan", "inf", "-inf"]
+Number = float | NotFinite
+
+
+def number(value: float) -> Number:
+    """A float as it is stored: finite as itself, else its name."""
+    value = float(value)
+    if math.isfinite(value):
+        return value
+    return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+
+
+class Stored(msgspec.Struct, forbid_unknown_fields=True):
+    """Base of all that is stored: unknown fields are errors."""
+
+
+class Worst(Stored, kw_only=True):
+    """The element furthest off. `in_rms`: its error in units of the wanted tensor's RMS."""
+
+    index: list[int]
+    got: Number
+    want: Number
+    in_rms: Number
+
+
+class Measurement(Stored, kw_only=True):
+    """One tensor of one backend against the judge.
+
+    `dtype` is that of the process ("float32", "float64"); `case` names the batch ("step 760",
+    "corner", ...); `step` its place in the schedule, None for made batches. `distance` is
+    scale-free (see `harness/measure.py` for each rung's); it is None where `problem` says why
+    none can be taken (shape, dtype, positions of NaN or infinity). `beside` holds figures that
+    are shown and never judged.
+    """
+
+    dtype: str
+    rung: str
+    case: str
+    step: int | None
+    tensor: str
+    shape: list[int]
+    digest: str
+    distance: Number | None
+    problem: str | None = None
+    worst: Worst | None = None
+    want_norm: Number
+    got_norm: Number
+    beside: dict[str, Number] = {}
+
+
+class Case(Stored, kw_only=True):
+    """One teacher-forced batch: how many samples it has and how many screening replaced."""
+
+    case: str
+    step: int | None
+    rows: int
+    replaced: int
+
+
+class Training(Stored, kw_only=True):
+    """One free-running training. `losses`: mean loss of every step; `step_ns`: step + wait.
+
+    `epoch_ns`: wall time of each epoch's loop, gather, put and step; `test_accuracy`: after each.
+    """
+
+    dtype: str
+    seed: int
+    rows: list[int]
+    losses: list[Number]
+    epoch_losses: list[Number]
+    test_accuracy: list[Number]
+    step_ns: list[int]
+    epoch_ns: list[int]
+    eval_ns: list[int]
+    final_norms: dict[str, Number]
+
+
+class Round(Stored, kw_only=True):
+    """One worker's block in one round: nanoseconds of each step, gather and put."""
+
+    round: int
+    place: int
+    step_ns: list[int]
+    gather_ns: list[int]
+    put_ns: list[int]
+    products_ns: list[int]
+
+
+class Process(Stored, kw_only=True):
+    """One worker process: what it said of itself and how it ended."""
+
+    label: str
+    dtype: str
+    status: Literal["ok", "failed", "skipped"]
+    reason: str | None = None
+    facts: dict[str, str] = {}
+    import_ns: int | None = None
+    build_ns: int | None = None
+    first_step_ns: dict[str, int] = {}
+    peak_rss_bytes: int | None = None
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+    stderr_tail: str = ""
+
+
+class Results(Stored, kw_only=True):
+    """All that was measured of one label."""
+
+    processes: list[Process] = []
+    measurements: list[Measurement] = []
+    training: list[Training] = []
+    rounds: list[Round] = []
+
+
+class KnownAnswer(Stored, kw_only=True):
+    """One pinned answer of the shared code."""
+
+    name: str
+    want: str
+    got: str
+
+
+class DatasetFacts(Stored, kw_only=True):
+    """The data of the run; `source` says where it was found."""
+
+    name: str
+    synthetic: bool
+    sha256: str
+    train: int
+    test: int
+    source: str
+
+
+class Record(Stored, kw_only=True):
+    """One run, whole. `ended`: "finished", "interrupted", or one line on what stopped it."""
+
+    schema: int = SCHEMA
+    run: str
+    started: str
+    seconds: float
+    ended: str
+    harness_version: str
+    plan: Plan
+    machine: dict[str, str]
+    dataset: DatasetFacts | None
+    known_answers: list[KnownAnswer] = []
+    cases: list[Case] = []
+    results: dict[str, Results]
+
+
+def check_folder(results_dir: Path) -> None:
+    """InputError where no run can be stored under results_dir; nothing is made or written."""
+    nearest = results_dir.absolute()
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise InputError(f"results directory {results_dir}: {nearest} is not a directory")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"results directory {results_dir}: {nearest} is not writable")
+    free = shutil.disk_usage(nearest).free
+    if free < NEEDED_BYTES:
+        raise InputError(
+            f"results directory {results_dir}: {free // 10**6} MB free, {NEEDED_BYTES // 10**6} MB "
+            "needed; free some space or choose another --results-dir"
+        )
+
+
+def new_run_folder(results_dir: Path) -> Path:
+    """A fresh folder results_dir/runs/<time>-<random>; InputError where it cannot be made."""
+    name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+    folder = results_dir / "runs" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=False)
+    except OSError as error:
+        raise InputError(f"results directory {results_dir}: {why(error)}") from None
+    return folder
+
+
+def why(error: OSError) -> str:
+    """The operating system's reason, in a few words."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, and still there after a crash.
+
+    Raises InputError where the disk is full or the folder cannot be written.
+    """
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = None
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = "; free some space or choose another --results-dir" if full else ""
+        raise InputError(f"cannot write {path}: {why(error)}{hint}") from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def write(record: Record, folder: Path) -> Path:
+    """Store a record as folder/record.json, atomically."""
+    path = folder / "record.json"
+    write_atomic(path, msgspec.json.encode(record))
+    return path
+
+
+def read(path: Path) -> Record:
+    """The record in a run's folder (or the file itself). InputError for anything but a whole one."""
+    file = path / "record.json" if path.is_dir() else path
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"record {file}: {why(error)}") from None
+    return decode(data, str(file))
+
+
+class _Head(msgspec.Struct):
+    schema: int
+
+
+def decode(data: bytes, name: str) -> Record:
+    """A record from bytes; `name` is what the error calls it."""
+    try:
+        head = msgspec.json.decode(data, type=_Head)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"record {name}: not a whole record ({error})") from None
+    if head.schema > SCHEMA:
+        raise InputError(
+            f"record {name}: schema {head.schema} is newer than this harness reads ({SCHEMA}); "
+            "upgrade the harness"
+        )
+    if head.schema < 1:
+        raise InputError(f"record {name}: schema {head.schema} does not exist")
+    try:
+        return msgspec.json.decode(data, type=Record)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"record {name}: not a valid record ({error})") from None
+
+
+def encode(record: Record) -> bytes:
+    """The bytes that `write` stores."""
+    try:
+        return msgspec.json.encode(record)
+    except (TypeError, ValueError) as error:
+        raise HarnessError(f"cannot encode the record: {error}") from None

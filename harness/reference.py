@@ -1,0 +1,80 @@
+"""The judge: plain float64 NumPy, no buffers, no tricks, one class a workload.
+
+Independent of the NumPy backend, and shares no line with it. Proven by tests: central
+differences, facts from an independent program, and the frameworks' autodiff. Imports NumPy only.
+
+Shapes for a batch of n: x (n, inputs), y int (n,), logits (n, outputs); parameters and gradients
+as the workload names them. Losses are means in nats.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from harness.interface import Array, Params
+
+
+class Reference(Protocol):
+    """What the judge of a workload can say of given parameters and a batch, in float64."""
+
+    def logits(self, params: Params, x: Array) -> Array: ...
+
+    def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]: ...
+
+    def kink_margin(self, params: Params, x: Array) -> Array:
+        """Per sample (n,): the least |z| / S over its pre-activations; inf where S = 0.
+
+        z is a pre-activation of a unit with a kink at 0, S = |x|·|W| + |b| the scale of its
+        rounding error: |error of z| is a small multiple of u·S for unit roundoff u.
+        """
+
+    def kink_distance(self, params: Params, x: Array) -> Array:
+        """Per sample (n,): the least |z| over its pre-activations."""
+
+
+def softmax_cross_entropy(logits: Array, y: Array) -> tuple[float, Array]:
+    """Mean of -log softmax(logits)[y] over the batch, and its gradient (n, outputs)."""
+    rows = np.arange(len(y))
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    grad = np.exp(log_p)
+    grad[rows, y] = np.expm1(log_p[rows, y])  # p - 1 without cancellation where p is near 1
+    return float(-log_p[rows, y].mean()), grad / len(y)
+
+
+class MLPScratchReference:
+    """relu(x W1 + b1) W2 + b2 under softmax cross-entropy; relu'(0) = 0."""
+
+    def logits(self, params: Params, x: Array) -> Array:
+        h = np.maximum(x @ params["W1"] + params["b1"], 0.0)
+        return h @ params["W2"] + params["b2"]
+
+    def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
+        z = x @ params["W1"] + params["b1"]
+        h = np.maximum(z, 0.0)
+        loss, d_logits = softmax_cross_entropy(h @ params["W2"] + params["b2"], y)
+        d_z = np.where(z > 0.0, d_logits @ params["W2"].T, 0.0)
+        return loss, {
+            "W1": x.T @ d_z,
+            "b1": d_z.sum(axis=0),
+            "W2": h.T @ d_logits,
+            "b2": d_logits.sum(axis=0),
+        }
+
+    def kink_margin(self, params: Params, x: Array) -> Array:
+        z = np.abs(x @ params["W1"] + params["b1"])
+        scale = np.abs(x) @ np.abs(params["W1"]) + np.abs(params["b1"])
+        return np.where(scale > 0, z / np.where(scale > 0, scale, 1.0), np.inf).min(axis=1)
+
+    def kink_distance(self, params: Params, x: Array) -> Array:
+        return np.abs(x @ params["W1"] + params["b1"]).min(axis=1)
+
+
+def sgd(params: Params, grads: Params, lr: float) -> Params:
+    """p - lr * grad for every parameter."""
+    return {name: params[name] - lr * grads[name] for name in params}
+
+
+REFERENCES: dict[str, Reference] = {"mlp-scratch": MLPScratchReference()}

@@ -1,0 +1,309 @@
+"""What runs inside a framework's process: a small server with a few commands.
+
+It holds one backend and one trainer and does what the parent asks, one command at a time. It
+judges nothing. Imports NumPy, msgspec, safetensors and the one backend it was asked for.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.util
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from harness.exchange import load_tensors, receive, save_tensors, send
+from harness.interface import Array, Backend, Trainer, Unavailable, Workload
+
+# Progress goes out at most so often: enough for a smooth bar, too seldom to disturb a step.
+PROGRESS_INTERVAL_NS = 200_000_000
+EVALUATION_ROWS = 10_000
+
+clock = time.perf_counter_ns
+
+
+class Server:
+    """The worker's state: backend, trainer, mapped data. Every public method is a command."""
+
+    def __init__(self, started_ns: int, progress: Callable[[int, int], None]) -> None:
+        self._started_ns = started_ns
+        self._progress = progress
+        self._backend: Backend
+        self._trainer: Trainer
+        self._workload: Workload
+        self._x: Array
+        self._y: Array
+        self._test: list[Any] = []
+        self._test_x: Array
+        self._test_y: Array
+        self._dtype = np.dtype(np.float32)
+        self._first_step_ns: dict[str, int] = {}
+        self._schedules: dict[str, tuple[Array, Array]] = {}
+        self._products: Callable[[], None] | None = None
+
+    # Every command takes the fields of its message by name and returns the fields of the reply.
+
+    def start(
+        self,
+        module: str,
+        device: str,
+        dtype: str,
+        threads: int,
+        variant: str,
+        plant: str | None,
+        memory_headroom: int | None,
+    ) -> dict[str, Any]:
+        """Import the backend and build it; a fault to plant comes as "FILE:FUNCTION"."""
+        backend: type[Backend] = importlib.import_module(module).Backend
+        import_ns = clock() - self._started_ns
+        self._backend = backend(device, dtype, threads, variant)
+        self._dtype = np.dtype(dtype)
+        if plant is not None:
+            file, _, function = plant.rpartition(":")
+            self._backend = getattr(load_file(file), function)(self._backend) or self._backend
+        facts = {"python": sys.version.split()[0]} | self._backend.facts()
+        if memory_headroom is not None:
+            # After import: some frameworks need more address space than that just to start.
+            limit = _address_space() + memory_headroom
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        return {"facts": facts, "import_ns": import_ns}
+
+    def data(self, train_x: str, train_y: str, test_x: str, test_y: str) -> dict[str, Any]:
+        """Map the data: pixels float32 (n, inputs), labels int64 (n,)."""
+        self._x, self._y, self._test_x, self._test_y = (
+            np.load(path, mmap_mode="r") for path in (train_x, train_y, test_x, test_y)
+        )
+        return {}
+
+    def trainer(self, workload: dict[str, Any]) -> dict[str, Any]:
+        """Build the trainer."""
+        self._workload = msgspec.convert(workload, Workload)
+        before = clock()
+        self._trainer = self._backend.trainer(self._workload)
+        return {"build_ns": clock() - before}
+
+    def case(self, params: str, batch: str, out: str) -> dict[str, Any]:
+        """One teacher-forced batch: what is held, logits, loss, gradients, and one update."""
+        trainer = self._trainer
+        trainer.set_params(load_tensors(params))
+        given = load_tensors(batch)
+        if "rows" in given:
+            given = {"x": self._x[given["rows"]], "y": self._y[given["rows"]]}
+        batch_ = trainer.put(given["x"].astype(self._dtype), given["y"])
+        x, y = trainer.fetch(batch_)
+        tensors = {"x": x, "y": y, "logits": trainer.logits(batch_)}
+        tensors |= {f"held.{name}": value for name, value in trainer.get_params().items()}
+        loss, grads = trainer.loss_and_grads(batch_)
+        tensors |= {f"grad.{name}": value for name, value in grads.items()}
+        tensors["loss"] = np.float64(loss)
+        tensors["step loss"] = np.float64(self._step(batch_, len(given["y"])))
+        tensors |= {f"new.{name}": value for name, value in trainer.get_params().items()}
+        save_tensors(out, tensors)
+        return {}
+
+    def _step(self, batch: Any, rows: int) -> float:
+        """One step, finished; the first of each batch size is kept: compilation shows there."""
+        before = clock()
+        loss = self._trainer.wait(self._trainer.step(batch))
+        self._first_step_ns.setdefault(str(rows), clock() - before)
+        return loss
+
+    def train(
+        self,
+        params: str,
+        schedule: str,
+        snapshots: list[int],
+        evaluations: list[int],
+        out: str,
+    ) -> dict[str, Any]:
+        """Train freely from `params` through a schedule (see `_schedule`).
+
+        After each step in `snapshots` the parameters go to out/params-<step>, after each in
+        `evaluations` the test set's logits to out/logits-<step>; the series to out/series.
+        `step_ns`: step and wait; `epoch_ns`: the loop between evaluations, gather and put included.
+        """
+        trainer = self._trainer
+        trainer.set_params(load_tensors(params))
+        orders, slots = self._schedule(schedule)
+        losses, step_ns, epoch_ns, eval_ns = [], [], [], []
+        save_after, evaluate_after = set(snapshots), set(evaluations)
+        last_report = epoch_started = clock()
+        for number, (epoch, start, stop) in enumerate(slots.tolist()):
+            batch = self._put(orders[epoch, start:stop])
+            before = clock()
+            losses.append(self._step(batch, stop - start))
+            after = clock()
+            step_ns.append(after - before)
+            if number in evaluate_after:
+                epoch_ns.append(after - epoch_started)
+                save_tensors(f"{out}/logits-{number}", {"logits": self._evaluate()})
+                eval_ns.append(clock() - after)
+            if number in save_after:
+                save_tensors(f"{out}/params-{number}", trainer.get_params())
+            if after - last_report > PROGRESS_INTERVAL_NS:
+                self._progress(number + 1, len(slots))
+                last_report = clock()
+            if number in evaluate_after:
+                epoch_started = clock()
+        series = {
+            "losses": np.array(losses, dtype=np.float64),
+            "step_ns": np.array(step_ns, dtype=np.int64),
+            "epoch_ns": np.array(epoch_ns, dtype=np.int64),
+            "eval_ns": np.array(eval_ns, dtype=np.int64),
+        }
+        final = {f"final.{name}": value for name, value in trainer.get_params().items()}
+        save_tensors(f"{out}/series", series | final)
+        return {}
+
+    def _schedule(self, path: str) -> tuple[Array, Array]:
+        """Orders int64 (epochs, samples) and slots int64 (steps, 3): epoch, start, stop."""
+        if path not in self._schedules:
+            given = load_tensors(path)
+            self._schedules = {path: (given["order"], given["slots"])}
+        return self._schedules[path]
+
+    def _put(self, rows: Array) -> Any:
+        return self._trainer.put(self._x[rows].astype(self._dtype, copy=False), self._y[rows])
+
+    def _evaluate(self) -> Array:
+        """Logits of the whole test set, float (n, outputs); its batches stay on the device."""
+        if not self._test:
+            for start in range(0, len(self._test_x), EVALUATION_ROWS):
+                rows = slice(start, start + EVALUATION_ROWS)
+                x = np.array(self._test_x[rows], dtype=self._dtype)
+                self._test.append(self._trainer.put(x, np.array(self._test_y[rows])))
+        return np.concatenate([self._trainer.logits(batch) for batch in self._test])
+
+    def block(
+        self, params: str, schedule: str, first: int, steps: int, products: int
+    ) -> dict[str, Any]:
+        """One timing block: `steps` full batches gathered, put, then stepped and waited for.
+
+        Then the floor: the workload's matrix products, `products` times. All in nanoseconds.
+        """
+        trainer, size = self._trainer, self._workload.batch_size
+        trainer.set_params(load_tensors(params))
+        rows = self._schedule(schedule)[0][0]
+        if self._products is None:
+            self._products = self._backend.products(_product_operands(self._workload, self._dtype))
+            self._products()
+        gather_ns, put_ns, step_ns, products_ns, batches = [], [], [], [], []
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(first, first + steps):
+                t0 = clock()
+                chosen = rows[number * size : (number + 1) * size]
+                x, y = self._x[chosen].astype(self._dtype, copy=False), self._y[chosen]
+                t1 = clock()
+                batches.append(trainer.put(x, y))
+                t2 = clock()
+                gather_ns.append(t1 - t0)
+                put_ns.append(t2 - t1)
+            for batch in batches:
+                t0 = clock()
+                trainer.wait(trainer.step(batch))
+                step_ns.append(clock() - t0)
+            for _ in range(products):
+                t0 = clock()
+                self._products()
+                products_ns.append(clock() - t0)
+        finally:
+            gc.enable()
+        return {
+            "gather_ns": gather_ns,
+            "put_ns": put_ns,
+            "step_ns": step_ns,
+            "products_ns": products_ns,
+        }
+
+    def op(self, name: str, arguments: str, out: str) -> dict[str, Any]:
+        """One operator: arguments "0", "1", ... from a file; value and derivatives to a file."""
+        given = load_tensors(arguments)
+        found = self._backend.op(name, *(given[str(i)] for i in range(len(given))))
+        save_tensors(out, {str(i): value for i, value in enumerate(found)})
+        return {}
+
+    def usage(self) -> dict[str, Any]:
+        """Peak resident memory in bytes, and the first step's time for each batch size."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # ru_maxrss is kilobytes on Linux, bytes on macOS.
+        peak *= 1 if sys.platform == "darwin" else 1024
+        return {"peak_rss_bytes": peak, "first_step_ns": self._first_step_ns}
+
+    def close(self) -> dict[str, Any]:
+        """Give back what the trainer holds."""
+        self._trainer.close()
+        return {}
+
+
+def _product_operands(workload: Workload, dtype: np.dtype[Any]) -> list[tuple[Array, Array]]:
+    """Operands of the workload's matrix products, filled with standard normal numbers."""
+    rng = np.random.default_rng(0)
+    pairs = []
+    for product in workload.products:
+        a, b = (rng.standard_normal(shape).astype(dtype) for shape in (product.a, product.b))
+        if product.transposed == "a":
+            a = a.T
+        if product.transposed == "b":
+            b = b.T
+        pairs.append((a, b))
+    return pairs
+
+
+def load_file(file: str) -> Any:
+    """A Python file as a module, by its path."""
+    name = os.path.splitext(os.path.basename(file))[0]
+    spec = importlib.util.spec_from_file_location(f"planted_{name}", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _address_space() -> int:
+    """Bytes of address space this process holds now (Linux; 0 where /proc is missing)."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def serve(commands: int, replies: int, run: str, started_ns: int) -> None:
+    """Answer commands until the parent closes the channel. Every reply names the run."""
+    encode = msgspec.json.encode
+    current = 0
+
+    def progress(done: int, total: int) -> None:
+        send(replies, encode({"run": run, "id": current, "progress": [done, total]}))
+
+    server = Server(started_ns, progress)
+    while (message := receive(commands)) is not None:
+        command = msgspec.json.decode(message)
+        current = command.pop("id")
+        name = command.pop("do")
+        try:
+            reply: dict[str, Any] = {"ok": getattr(server, name)(**command)}
+        except (Unavailable, ImportError) as error:
+            reply = {"error": _describe(error), "unavailable": name == "start"}
+        except Exception as error:  # whatever a framework raises is this worker's answer
+            import traceback
+
+            traceback.print_exc()
+            reply = {"error": _describe(error), "unavailable": False}
+        send(replies, encode({"run": run, "id": current} | reply))
+
+
+def _describe(error: BaseException) -> str:
+    """One line: the kind of error and the first line of its text."""
+    text = (str(error).strip().splitlines() or [""])[0][:500]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,457 @@
+"""Fashion-MNIST is found in the promised order, fetched safely, and never waited for in vain.
+
+Mirrors are servers on 127.0.0.1 with small files made here; nothing outside is asked. Tests of the
+real files run where FASHION_MNIST_DIR names them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from harness import data
+from harness.data import fashion_mnist
+from harness.errors import InputError
+
+REAL_DIR = os.environ.get(fashion_mnist.ENVIRONMENT_VARIABLE)
+
+# Of the float32 pixels, little-endian C order: the reference facts of the architecture.
+TRAIN_PIXELS_SHA256 = "c8e7985e4e6a3382c3c25c81a43502a695894fef5d797f4c58a637801efb1612"
+TEST_PIXELS_SHA256 = "0c0f08b9d95e81a9c662a7e200cbb82a22e7669e3a79c4e861585d1dbf736efd"
+
+GIVE_UP_S = 5.0  # promised for all mirrors together
+EXIT_S = 15.0  # for a whole process that gave up: imports on a busy machine, no waiting threads
+
+
+def idx_bytes(array: npt.NDArray[np.uint8]) -> bytes:
+    """The array as an idx file."""
+    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
+
+
+def write_set(directory: Path, packed: bool = True, train: int = 7, test: int = 3) -> None:
+    """A tiny data set in the four files, under their official names."""
+    directory.mkdir(exist_ok=True)
+    for split, items in (("train", train), ("t10k", test)):
+        labels = (np.arange(items) % 10).astype(np.uint8)
+        images = np.repeat(labels, 784).reshape(items, 28, 28)
+        for name, array in (("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels)):
+            content = idx_bytes(array)
+            path = directory / f"{split}-{name}"
+            if packed:
+                path.with_name(path.name + ".gz").write_bytes(gzip.compress(content, mtime=0))
+            else:
+                path.write_bytes(content)
+
+
+def hashes(directory: Path) -> dict[str, str]:
+    """SHA-256 of the four packed files."""
+    return {
+        name: hashlib.sha256((directory / name).read_bytes()).hexdigest()
+        for name in fashion_mnist.FILES
+    }
+
+
+class Mirror:
+    """A server of a directory on 127.0.0.1 that remembers which files were fetched."""
+
+    def __init__(self, directory: Path) -> None:
+        mirror = self
+        self.fetched: list[str] = []
+
+        class Handler(SimpleHTTPRequestHandler):
+            def do_GET(self) -> None:
+                mirror.fetched.append(self.path.lstrip("/"))
+                super().do_GET()
+
+            def log_message(self, *args: Any, **options: Any) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(
+            ("127.0.0.1", 0), partial(Handler, directory=str(directory))
+        )
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
+        self.thread.start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Path], Mirror]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(directory: Path) -> Mirror:
+            mirror = Mirror(directory)
+            stack.callback(mirror.close)
+            return mirror
+
+        yield start
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port whose connections are accepted (by the kernel) and never answered."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def closed_url() -> str:
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty user cache, no named directory, and no proxy."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache home"))
+    monkeypatch.delenv(fashion_mnist.ENVIRONMENT_VARIABLE, raising=False)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return tmp_path / "cache home" / "framework-harness" / "fashion-mnist"
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    write_set(tmp_path / "origin")
+    return tmp_path / "origin"
+
+
+@pytest.fixture
+def no_mirror(monkeypatch: pytest.MonkeyPatch, closed_url: str) -> None:
+    """`load` finds no mirror that answers."""
+    find = partial(fashion_mnist.find, mirrors=(closed_url,))
+    monkeypatch.setattr(fashion_mnist, "find", find)
+
+
+def no_warning(message: str) -> None:
+    pytest.fail(f"warned: {message}")
+
+
+def one_line(error: BaseException) -> str:
+    assert "\n" not in str(error)
+    return str(error)
+
+
+# ---- directories that the user names
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_directory_with_a_smaller_set_is_welcome(tmp_path: Path, packed: bool) -> None:
+    write_set(tmp_path / "mine", packed)
+    dataset = data.load(data_dir=tmp_path / "mine", warn=no_warning)
+    assert dataset.name == "fashion-mnist"
+    assert not dataset.synthetic
+    assert dataset.source == f"--data-dir {tmp_path / 'mine'}"
+    assert dataset.train_images.shape == (7, 28, 28)
+    assert dataset.test_labels.tolist() == [0, 1, 2]
+    assert dataset.class_names[9] == "Ankle boot"
+
+
+def test_identity_is_that_of_the_arrays_not_of_the_files(tmp_path: Path) -> None:
+    write_set(tmp_path / "packed", packed=True)
+    write_set(tmp_path / "plain", packed=False)
+    write_set(tmp_path / "other", train=8)
+    packed, plain, other = (
+        data.load(data_dir=tmp_path / name, warn=no_warning).sha256
+        for name in ("packed", "plain", "other")
+    )
+    assert packed == plain
+    assert packed != other
+
+
+def test_the_argument_comes_before_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_set(tmp_path / "named", train=5)
+    write_set(tmp_path / "given", train=6)
+    monkeypatch.setenv("FASHION_MNIST_DIR", str(tmp_path / "named"))
+    assert len(data.load(warn=no_warning).train_images) == 5
+    assert len(data.load(data_dir=tmp_path / "given", warn=no_warning).train_images) == 6
+
+
+@pytest.mark.parametrize("by_environment", [True, False])
+@pytest.mark.parametrize("choice", ["auto", "fashion-mnist"])
+def test_a_named_directory_that_cannot_be_used_is_never_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str, by_environment: bool
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    write_set(tmp_path / "partial")
+    (tmp_path / "partial" / "t10k-labels-idx1-ubyte.gz").unlink()
+    reasons = {
+        "none": "does not exist",
+        "file": "is not a directory",
+        "partial": "lacks t10k-labels-idx1-ubyte (with or without .gz)",
+    }
+    for name, reason in reasons.items():
+        directory = tmp_path / name
+        if by_environment:
+            monkeypatch.setenv("FASHION_MNIST_DIR", str(directory))
+        with pytest.raises(InputError) as caught:
+            data.load(choice, None if by_environment else directory, warn=no_warning)
+        message = one_line(caught.value)
+        assert f"{directory} {reason}" in message
+        assert ("$FASHION_MNIST_DIR" in message) == by_environment
+
+
+def test_numbers_of_images_and_labels_that_disagree_are_refused(tmp_path: Path) -> None:
+    for split in ("train", "t10k"):
+        directory = tmp_path / split
+        write_set(directory)
+        labels = directory / f"{split}-labels-idx1-ubyte.gz"
+        labels.write_bytes(idx_bytes(np.zeros(4, dtype=np.uint8)))
+        with pytest.raises(InputError) as caught:
+            data.load(data_dir=directory, warn=no_warning)
+        message = one_line(caught.value)
+        assert f"{labels} has 4 labels" in message
+        assert f"{split}-images-idx3-ubyte.gz has" in message
+
+
+def test_a_damaged_file_in_a_named_directory_is_refused(tmp_path: Path) -> None:
+    write_set(tmp_path / "mine")
+    path = tmp_path / "mine" / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(InputError) as caught:
+        data.load(data_dir=tmp_path / "mine", warn=no_warning)
+    assert str(path) in one_line(caught.value)
+
+
+# ---- the cache and downloads
+
+
+def test_a_download_fills_the_cache_and_is_not_repeated(
+    origin: Path, cache: Path, serve: Callable[[Path], Mirror]
+) -> None:
+    mirror = serve(origin)
+    directory, source = fashion_mnist.find(None, (mirror.url,), hashes(origin))
+    assert directory == cache == fashion_mnist.cache_dir()
+    assert source == f"cache {cache}, downloaded from {mirror.url}"
+    assert hashes(cache) == hashes(origin)
+    assert sorted(mirror.fetched) == sorted(fashion_mnist.FILES)
+    assert len(fashion_mnist.read(directory)[0]) == 7
+    assert fashion_mnist.find(None, (mirror.url,), hashes(origin)) == (cache, f"cache {cache}")
+    assert len(mirror.fetched) == 4
+
+
+def test_an_empty_environment_variable_counts_as_unset(
+    origin: Path, cache: Path, serve: Callable[[Path], Mirror], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASHION_MNIST_DIR", "")
+    assert fashion_mnist.find(None, (serve(origin).url,), hashes(origin))[0] == cache
+
+
+def test_a_file_with_a_wrong_checksum_is_never_kept_and_the_next_mirror_is_tried(
+    tmp_path: Path, origin: Path, cache: Path, serve: Callable[[Path], Mirror]
+) -> None:
+    write_set(tmp_path / "wrong", train=8)
+    wrong, good = serve(tmp_path / "wrong"), serve(origin)
+    with pytest.raises(fashion_mnist.NotAvailable) as caught:
+        fashion_mnist.find(None, (wrong.url,), hashes(origin))
+    message = one_line(caught.value)
+    assert wrong.url in message
+    assert "train-images-idx3-ubyte.gz" in message
+    assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == []
+    # Who answers first is asked first, so either order may meet the wrong one.
+    for mirrors in ((wrong.url, good.url), (good.url, wrong.url)):
+        source = fashion_mnist.find(None, mirrors, hashes(origin))[1]
+        assert source == f"cache {cache}, downloaded from {good.url}"
+        for name in fashion_mnist.FILES:
+            (cache / name).unlink()
+
+
+def test_mirrors_that_fail_do_not_keep_a_good_one_from_being_used(
+    tmp_path: Path,
+    origin: Path,
+    serve: Callable[[Path], Mirror],
+    closed_url: str,
+    silent_port: int,
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    lacking, good = serve(tmp_path / "nothing"), serve(origin)
+    silent_url = f"http://127.0.0.1:{silent_port}/"
+    mirrors = (silent_url, closed_url, lacking.url, good.url)
+    source = fashion_mnist.find(None, mirrors, hashes(origin))[1]
+    assert source.endswith(f"downloaded from {good.url}")
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_again_and_only_that_one(
+    origin: Path, cache: Path, serve: Callable[[Path], Mirror]
+) -> None:
+    cache.mkdir(parents=True)
+    write_set(cache)
+    damaged = cache / "t10k-images-idx3-ubyte.gz"
+    damaged.write_bytes(b"damaged")
+    mirror = serve(origin)
+    fashion_mnist.find(None, (mirror.url,), hashes(origin))
+    assert mirror.fetched == [damaged.name]
+    assert hashes(cache) == hashes(origin)
+
+
+def test_a_damaged_file_in_the_cache_is_named_where_it_cannot_be_fetched(
+    origin: Path, cache: Path, closed_url: str
+) -> None:
+    cache.mkdir(parents=True)
+    write_set(cache)
+    (cache / "t10k-images-idx3-ubyte.gz").write_bytes(b"damaged")
+    with pytest.raises(fashion_mnist.NotAvailable) as caught:
+        fashion_mnist.find(None, (closed_url,), hashes(origin))
+    message = one_line(caught.value)
+    assert f"{cache} (t10k-images-idx3-ubyte.gz is damaged" in message
+    assert "--data-dir" in message
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_not_a_traceback(
+    tmp_path: Path, origin: Path, serve: Callable[[Path], Mirror]
+) -> None:
+    (tmp_path / "cache home").write_bytes(b"a file where the directory should be")
+    with pytest.raises(fashion_mnist.NotAvailable, match="cache home"):
+        fashion_mnist.find(None, (serve(origin).url,), hashes(origin))
+
+
+@pytest.mark.usefixtures("no_mirror")
+def test_fashion_mnist_fails_with_instructions_where_it_is_nowhere() -> None:
+    with pytest.raises(InputError) as caught:
+        data.load("fashion-mnist", warn=no_warning)
+    message = one_line(caught.value)
+    for part in ("no mirror answered", "--data-dir", "$FASHION_MNIST_DIR", "--dataset synthetic"):
+        assert part in message
+
+
+@pytest.mark.usefixtures("no_mirror")
+def test_auto_falls_back_to_the_synthetic_set_and_says_so() -> None:
+    warnings: list[str] = []
+    dataset = data.load("auto", warn=warnings.append)
+    assert dataset.synthetic
+    assert dataset.name == "synthetic"
+    (warning,) = warnings
+    assert warning.startswith("SYNTHETIC DATA, not Fashion-MNIST: ")
+    assert "no mirror answered" in warning
+    assert "\n" not in warning
+
+
+# ---- two processes at the same moment
+
+PROGRAM = """
+import json, sys, time
+mirrors, files, names_hang = json.loads(sys.argv[1])
+if names_hang:
+    import socket
+    socket.getaddrinfo = lambda *args, **options: time.sleep(60)
+from harness.data import fashion_mnist
+start = time.monotonic()
+try:
+    outcome = str(fashion_mnist.find(None, mirrors, files)[0])
+except fashion_mnist.NotAvailable as error:
+    outcome = f"not available: {error}"
+print(json.dumps([time.monotonic() - start, outcome]))
+"""
+
+
+def find_twice(
+    mirrors: list[str], files: dict[str, str], names_hang: bool = False, **environment: str
+) -> list[tuple[float, str]]:
+    """Elapsed seconds and outcome of `find` in each of two processes that start together."""
+    argument = json.dumps([mirrors, files, names_hang])
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", PROGRAM, argument],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env=os.environ | environment,
+                    text=True,
+                )
+            )
+            for _ in range(2)
+        ]
+        results = []
+        try:
+            for process in processes:
+                output, errors = process.communicate(timeout=EXIT_S)
+                assert process.returncode == 0, errors
+                elapsed_s, outcome = json.loads(output)
+                results.append((elapsed_s, outcome))
+        finally:
+            for process in processes:
+                process.kill()
+    return results
+
+
+def test_two_processes_share_one_empty_cache(
+    origin: Path, cache: Path, serve: Callable[[Path], Mirror]
+) -> None:
+    mirror = serve(origin)
+    results = find_twice([mirror.url], hashes(origin))
+    assert [outcome for _, outcome in results] == [str(cache)] * 2
+    assert sorted(mirror.fetched) == sorted(fashion_mnist.FILES)  # each file once, not twice
+    assert hashes(cache) == hashes(origin)
+
+
+@pytest.mark.parametrize("case", ["mirror", "proxy", "names"])
+def test_each_of_two_processes_gives_up_in_time_where_nothing_answers(
+    origin: Path, silent_port: int, case: str
+) -> None:
+    silent_url = f"http://127.0.0.1:{silent_port}/"
+    if case == "mirror":
+        results = find_twice([silent_url] * 3, hashes(origin))
+    elif case == "proxy":
+        results = find_twice(["http://mirror.invalid/"], hashes(origin), http_proxy=silent_url)
+    else:
+        results = find_twice(["http://mirror.invalid/"] * 3, hashes(origin), names_hang=True)
+    for elapsed_s, outcome in results:
+        assert elapsed_s < GIVE_UP_S
+        assert "no mirror answered" in outcome
+
+
+# ---- the real files
+
+
+@pytest.mark.skipif(not REAL_DIR, reason="FASHION_MNIST_DIR does not name the real files")
+def test_the_real_set_gives_the_known_pixels(tmp_path: Path) -> None:
+    assert REAL_DIR is not None
+    dataset = data.load("fashion-mnist", Path(REAL_DIR), warn=no_warning)
+    assert dataset.train_images.shape == (60_000, 28, 28)
+    assert dataset.test_images.shape == (10_000, 28, 28)
+    assert np.bincount(dataset.train_labels).tolist() == [6000] * 10
+    out = np.lib.format.open_memmap(
+        tmp_path / "pixels.npy", mode="w+", dtype=np.float32, shape=(60_000, 784)
+    )
+    data.pixels(dataset.train_images, out=out)
+    assert hashlib.sha256(out.data).hexdigest() == TRAIN_PIXELS_SHA256
+    test_pixels = data.pixels(dataset.test_images)
+    assert hashlib.sha256(test_pixels.data).hexdigest() == TEST_PIXELS_SHA256
+
+
+@pytest.mark.skipif(not REAL_DIR, reason="FASHION_MNIST_DIR does not name the real files")
+def test_the_real_files_are_taken_from_the_cache_when_their_checksums_hold(
+    cache: Path, closed_url: str
+) -> None:
+    assert REAL_DIR is not None
+    cache.parent.mkdir(parents=True)
+    cache.symlink_to(Path(REAL_DIR).resolve())
+    if not all((cache / name).exists() for name in fashion_mnist.FILES):
+        pytest.skip("FASHION_MNIST_DIR holds unpacked files, the cache holds packed ones")
+    assert fashion_mnist.find(None, (closed_url,)) == (cache, f"cache {cache}")
