@@ -27,7 +27,7 @@ class Slot(NamedTuple):
 def digest(array: Array) -> str:
     """SHA-256 (hex) of an array's bytes: little-endian, C order. Shape and dtype are not in it."""
     array = np.ascontiguousarray(array)
-    return hashlib.sha256(array.astype(array.dtype.newbyteorder("<"), copy=False)).hexdigest()
+    return hashlib.sha256(array.astype(array.dtype.newbyteorder("<"), copy=False).data).hexdigest()
 
 
 def initial_params(workload: Workload, seed: int) -> Params:

@@ -7,15 +7,20 @@ import struct
 from collections.abc import Mapping
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from harness.interface import Array
 
 
 def save_tensors(path: str, tensors: Mapping[str, Array]) -> None:
-    """Write named arrays; layouts are made contiguous, values are kept bit for bit."""
+    """Write named arrays; layouts are made contiguous, values are kept bit for bit.
+
+    Raises OSError where the file cannot be written.
+    """
     # asarray with an order keeps 0-d arrays 0-d, which ascontiguousarray does not.
-    save_file({name: np.asarray(value, order="C") for name, value in tensors.items()}, path)
+    data = save({name: np.asarray(value, order="C") for name, value in tensors.items()})
+    with open(path, "wb") as file:
+        file.write(data)
 
 
 def load_tensors(path: str) -> dict[str, Array]:

@@ -58,11 +58,25 @@ def check_shared_code() -> list[KnownAnswer]:
     pin("an epoch's last batch", "(0, 59904, 60000)", tuple(slots[234]))
     pin("the last batch of all", "(9, 59904, 60000)", tuple(slots[2349]))
     samples = [s.stop - s.start for s in slots]
-    pin("every sample once an epoch", [60_000] * 10, [sum(samples[e * 235 : e * 235 + 235]) for e in range(10)])
-    pin("a mean over samples, not over batches", 1.75, canonical.epoch_loss(np.array([1.0, 4.0]), np.array([3, 1])))
+    pin(
+        "every sample once an epoch",
+        [60_000] * 10,
+        [sum(samples[e * 235 : e * 235 + 235]) for e in range(10)],
+    )
+    pin(
+        "a mean over samples, not over batches",
+        1.75,
+        canonical.epoch_loss(np.array([1.0, 4.0]), np.array([3, 1])),
+    )
     pin("accuracy over every row", "0.9984", canonical.accuracy(*_last_rows_wrong()))
-    pin("a row with NaN is wrong", 0.5, canonical.accuracy(np.array([[np.nan, 0], [0, 1]]), np.array([0, 1])))
-    pin("evaluation is on the test set", "[7, 8]", canonical.evaluation_set(_two_sets())[1].tolist())
+    pin(
+        "a row with NaN is wrong",
+        0.5,
+        canonical.accuracy(np.array([[np.nan, 0], [0, 1]]), np.array([0, 1])),
+    )
+    pin(
+        "evaluation is on the test set", "[7, 8]", canonical.evaluation_set(_two_sets())[1].tolist()
+    )
     return answers
 
 

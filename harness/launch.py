@@ -50,6 +50,17 @@ GRACE_S = 5.0
 # How often a waiting parent looks whether the worker is still alive (data wake it at once).
 POLL_S = 0.05
 STDERR_TAIL_LINES = 20
+# What the frameworks and the system say when memory is short.
+MEMORY_WORDS = (
+    "bad_alloc",
+    "cannot allocate memory",
+    "memoryerror",
+    "not enough memory",
+    "out of memory",
+    "resource_exhausted",
+    "resourceexhausted",
+    "unable to allocate",
+)
 STDERR_TAIL_BYTES = 4000
 
 
@@ -70,7 +81,7 @@ def environment(threads: int, extra: dict[str, str]) -> dict[str, str]:
         if name not in REMOVED_VARIABLES and not name.startswith(removed)
     }
     count = str(threads)
-    pinned = {name: count for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    pinned = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), count)
     strict = {"NVIDIA_TF32_OVERRIDE": "0", "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}
     # A worker starts in a scratch folder: where the harness is not installed, it must be found.
     root = str(Path(__file__).resolve().parent.parent)
@@ -83,7 +94,14 @@ class Worker:
     """One live worker process and the parent's ends of its channel."""
 
     def __init__(
-        self, name: str, run: str, python: str, env: dict[str, str], threads: int, logs: Path, cwd: Path
+        self,
+        name: str,
+        run: str,
+        python: str,
+        env: dict[str, str],
+        threads: int,
+        logs: Path,
+        cwd: Path,
     ) -> None:
         """Start the process; it imports nothing yet. `logs`: folder for its stdout and stderr."""
         self.name = name
@@ -97,7 +115,9 @@ class Worker:
         self._replies, replies_write = os.pipe()
         lifeline_read, self._lifeline = os.pipe()
         theirs = (commands_read, replies_write, lifeline_read)
-        processors = sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else []
+        processors = (
+            sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else []
+        )
         config = {
             "commands": commands_read,
             "replies": replies_write,
@@ -251,7 +271,7 @@ def tail(path: Path) -> str:
 
 
 def signal_name(number: int) -> str:
-    """ "SIGKILL" for 9."""
+    """The name of a signal: SIGKILL for 9."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -260,9 +280,7 @@ def signal_name(number: int) -> str:
 
 def _name_memory(reason: str) -> str:
     """Say "out of memory" first where a framework's words for it are found."""
-    words = ("memoryerror", "out of memory", "not enough memory", "resource_exhausted",
-             "unable to allocate", "bad_alloc", "resourceexhausted", "cannot allocate memory")  # fmt: skip
-    found = any(word in reason.lower() for word in words)
+    found = any(words in reason.lower() for words in MEMORY_WORDS)
     return f"out of memory: {reason}" if found else reason
 
 

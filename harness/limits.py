@@ -58,17 +58,30 @@ LIMITS: tuple[Limit, ...] = (
         "<= 1.2e-5",
     ),
     Limit("forward", "float32", "*", 5e-6, _TEACHER, "<= 3e-7"),
-    Limit("loss", "float32", "shifted*", 5e-5, "as forward: the shift costs its own rounding", "8e-6"),
+    Limit(
+        "loss", "float32", "shifted*", 5e-5, "as forward: the shift costs its own rounding", "8e-6"
+    ),
     Limit("loss", "float32", "*", 5e-6, _TEACHER, "<= 3e-7"),
     Limit("gradients", "float32", "shifted*", 1e-4, "as forward, through softmax", "<= 2e-5"),
     Limit("gradients", "float32", "*", 1e-5, _TEACHER, "<= 2e-6"),
     Limit("update", "float32", "shifted*", 1e-4, "as the gradients of the same batch", "<= 2e-5"),
-    Limit("update", "float32", "*", 1e-5, "excess over storing the weight; lr off by 1e-4: 7e-5", "<= 7e-7"),
-    Limit("forward", "float64", "shifted*", 1e-12, "float32's limit times 2**-29, with room", "2e-14"),
+    Limit(
+        "update",
+        "float32",
+        "*",
+        1e-5,
+        "excess over storing the weight; lr off by 1e-4: 7e-5",
+        "<= 7e-7",
+    ),
+    Limit(
+        "forward", "float64", "shifted*", 1e-12, "float32's limit times 2**-29, with room", "2e-14"
+    ),
     Limit("loss", "float64", "shifted*", 1e-12, "as forward", "2e-14"),
     Limit("gradients", "float64", "shifted*", 1e-12, "as forward", "4e-14"),
     Limit("update", "float64", "shifted*", 1e-12, "as forward", "4e-14"),
-    Limit("forward", "float64", "*", 1e-13, "float32 computed in silence shows as 1e-7", "<= 1e-14"),
+    Limit(
+        "forward", "float64", "*", 1e-13, "float32 computed in silence shows as 1e-7", "<= 1e-14"
+    ),
     Limit("loss", "float64", "*", 1e-13, "as forward", "<= 1e-14"),
     Limit("gradients", "float64", "*", 1e-13, "as forward", "<= 1e-14"),
     Limit("update", "float64", "*", 1e-13, "as forward, in excess", "<= 1e-14"),
@@ -91,10 +104,6 @@ ACCURACY_BAND = (0.81, 0.86)
 def limit_for(rung: str, dtype: str, case: str, table: tuple[Limit, ...] = LIMITS) -> Limit | None:
     """The first row that fits, or None where nothing is fixed."""
     for limit in table:
-        if (
-            limit.rung == rung
-            and fnmatchcase(dtype, limit.dtype)
-            and fnmatchcase(case, limit.case)
-        ):
+        if limit.rung == rung and fnmatchcase(dtype, limit.dtype) and fnmatchcase(case, limit.case):
             return limit
     return None

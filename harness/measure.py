@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from harness import canonical
 from harness.canonical import digest
 from harness.interface import Array, Params
-from harness.record import Measurement, Number, Worst, number
+from harness.record import Measurement, Number, Training, Worst, number
 
 
 def relative(error: Array, want: Array) -> float:
@@ -128,13 +129,18 @@ def _first_odd(got: Array, want: Array) -> Worst | None:
     if len(odd) == 0:
         return None
     index = tuple(int(i) for i in odd[0])
-    return Worst(
-        index=list(index), got=number(got[index]), want=number(want[index]), in_rms="inf"
-    )
+    return Worst(index=list(index), got=number(got[index]), want=number(want[index]), in_rms="inf")
 
 
 def identical(
-    tensor: str, got: Array, want: Array, *, process: str, case: str, step: int | None, rung: str = "inputs"
+    tensor: str,
+    got: Array,
+    want: Array,
+    *,
+    process: str,
+    case: str,
+    step: int | None,
+    rung: str = "inputs",
 ) -> Measurement:
     """Bit for bit: the distance is the number of elements whose bits differ."""
     got = np.asarray(got)
@@ -207,10 +213,12 @@ def teacher_forced(
         return tensors.get(name, missing)
 
     found = [identical("x", got("x"), x, **where), identical("y", got("y"), y, **where)]
-    found += [identical(name, got(f"held.{name}"), value, **where) for name, value in params.items()]
+    found += [
+        identical(name, got(f"held.{name}"), value, **where) for name, value in params.items()
+    ]
 
     logits, want_logits = got("logits"), judge["logits"]
-    centred: dict[str, Array] = {}
+    centred: dict[str, Any] = {}
     if judge["centred"] and logits.shape == want_logits.shape:
         want = without_row_mean(want_logits)
         centred = {"error": without_row_mean(logits) - want, "scale": want}
@@ -236,6 +244,74 @@ def teacher_forced(
             )
         )
     return found
+
+
+def lockstep(
+    params: Params, want_params: Params, losses: Array, want_losses: Array, before: int
+) -> list[Measurement]:
+    """Free-running float64 after some steps: every parameter, and every loss since `before`.
+
+    losses: float64 (steps since the last comparison,), in nats.
+    """
+    last = before + len(want_losses) - 1
+    missing = np.zeros(0)
+    found = [
+        measure(
+            "lockstep",
+            name,
+            params.get(name, missing),
+            want,
+            process="float64",
+            case=f"after step {last}",
+            step=last,
+        )
+        for name, want in want_params.items()
+    ]
+    of_losses = measure(
+        "lockstep",
+        "losses",
+        losses,
+        want_losses,
+        process="float64",
+        case=f"steps {before} to {last}",
+        step=last,
+    )
+    if of_losses.worst is not None:
+        of_losses.worst.index = [of_losses.worst.index[0] + before]
+    return [*found, of_losses]
+
+
+def training(
+    series: dict[str, Array], logits: list[Array], test_y: Array, rows: Array, ends: list[int]
+) -> Training:
+    """One free training as it is stored (dtype and seed still open).
+
+    series: losses float64 (steps,), step_ns, epoch_ns, eval_ns int64, final.<name> parameters;
+    logits: (test samples, outputs) after each step in `ends`; rows: samples of each step.
+    """
+    losses = series["losses"]
+    starts = [0, *(end + 1 for end in ends[:-1])]
+    spans = [slice(start, end + 1) for start, end in zip(starts, ends, strict=True)]
+    whole = [array.ndim == 2 and len(array) == len(test_y) for array in logits]
+    return Training(
+        dtype="",
+        seed=0,
+        rows=rows.tolist(),
+        losses=[number(value) for value in losses],
+        epoch_losses=[number(canonical.epoch_loss(losses[s], rows[s])) for s in spans],
+        test_accuracy=[
+            number(canonical.accuracy(array, test_y)) if ok else "nan"
+            for array, ok in zip(logits, whole, strict=True)
+        ],
+        step_ns=series["step_ns"].tolist(),
+        epoch_ns=series["epoch_ns"].tolist(),
+        eval_ns=series["eval_ns"].tolist(),
+        final_norms={
+            name.removeprefix("final."): _norm(value)
+            for name, value in series.items()
+            if name.startswith("final.")
+        },
+    )
 
 
 def precision_operands(dtype: str) -> list[tuple[str, Array, Array, Array]]:

@@ -21,7 +21,7 @@ PROFILES = ("smoke", "default", "full")
 DATASETS = ("auto", "fashion-mnist", "synthetic")
 REFERENCE = "harness/float64"
 
-# Above this many threads a step of 0.2 GFLOP gains nothing and noise grows; any number may be asked for.
+# Above this many threads a step of 0.2 GFLOP gains nothing and noise grows.
 MOST_DEFAULT_THREADS = 8
 
 
@@ -93,7 +93,6 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timing: Timing
     timeouts: Timeouts = Timeouts()
     memory_headroom: int | None = None
-    keep_tensors: bool = False
     skipped: dict[str, str] = {}
 
 
@@ -124,7 +123,7 @@ TABLE: dict[str, Profile] = {
 
 
 def checkpoint_steps(plan: Plan, steps: int) -> list[int]:
-    """The teacher-forced steps of a schedule of `steps` steps, ascending, those beyond it left out."""
+    """The teacher-forced steps of a schedule of `steps` steps, ascending, none beyond it."""
     if plan.checkpoints is None:
         chosen = {*range(10), *range(0, steps, 10), steps - 2, steps - 1}
     else:
@@ -133,7 +132,7 @@ def checkpoint_steps(plan: Plan, steps: int) -> list[int]:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """ "0,1,2" or "0-4" or a mixture; non-negative, no repeats."""
+    """Seeds from text like 0,1,2 or 0-4 or a mixture; non-negative, no repeats."""
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
@@ -177,7 +176,6 @@ def make_plan(
     plants: dict[str, str] | None = None,
     timeout_s: float | None = None,
     memory_headroom: int | None = None,
-    keep_tensors: bool = False,
 ) -> Plan:
     """A Plan from the user's words. Raises InputError, in one line, for any that cannot be used.
 
@@ -243,7 +241,6 @@ def make_plan(
         timing=chosen.timing,
         timeouts=timeouts,
         memory_headroom=memory_headroom,
-        keep_tensors=keep_tensors,
         skipped=skipped,
     )
 

@@ -13,15 +13,16 @@ LINE_EVERY_S = 10.0
 
 
 class PlainProgress:
-    """One line when a phase begins, and one every ten seconds while it lasts."""
+    """A line when a phase begins, with the time since the start, and one every ten seconds."""
 
     def __init__(self) -> None:
         self._name, self._total, self._began, self._spoke = "", 0, 0.0, 0.0
+        self._start = time.monotonic()
 
     def phase(self, name: str, total: int) -> None:
         self._name, self._total = name, total
         self._began = self._spoke = time.monotonic()
-        print(f"{name} ({total})", file=sys.stderr, flush=True)
+        print(f"[{self._began - self._start:5.1f} s] {name} ({total})", file=sys.stderr, flush=True)
 
     def advance(self, done: int) -> None:
         now = time.monotonic()

@@ -24,6 +24,8 @@ from harness.errors import HarnessError, InputError
 from harness.plan import Plan
 
 SCHEMA = 1
+# A disk, quota or file-size limit that is reached: the user's to mend.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # How a run may end; anything else is one line on what stopped it.
 FINISHED = "finished"
 INTERRUPTED = "interrupted"
@@ -235,8 +237,9 @@ def write_atomic(path: Path, data: bytes) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        hint = "; free some space or choose another --results-dir" if full else ""
+        hint = (
+            "; free some space or choose another --results-dir" if error.errno in NO_SPACE else ""
+        )
         raise InputError(f"cannot write {path}: {why(error)}{hint}") from None
     finally:
         if temporary is not None:
@@ -252,7 +255,7 @@ def write(record: Record, folder: Path) -> Path:
 
 
 def read(path: Path) -> Record:
-    """The record in a run's folder (or the file itself). InputError for anything but a whole one."""
+    """The record in a run's folder (or the file itself); InputError unless it is a whole one."""
     file = path / "record.json" if path.is_dir() else path
     try:
         data = file.read_bytes()

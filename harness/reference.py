@@ -30,9 +30,6 @@ class Reference(Protocol):
         rounding error: |error of z| is a small multiple of u·S for unit roundoff u.
         """
 
-    def kink_distance(self, params: Params, x: Array) -> Array:
-        """Per sample (n,): the least |z| over its pre-activations."""
-
 
 def softmax_cross_entropy(logits: Array, y: Array) -> tuple[float, Array]:
     """Mean of -log softmax(logits)[y] over the batch, and its gradient (n, outputs)."""
@@ -49,7 +46,8 @@ class MLPScratchReference:
 
     def logits(self, params: Params, x: Array) -> Array:
         h = np.maximum(x @ params["W1"] + params["b1"], 0.0)
-        return h @ params["W2"] + params["b2"]
+        logits: Array = h @ params["W2"] + params["b2"]
+        return logits
 
     def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
         z = x @ params["W1"] + params["b1"]
@@ -66,14 +64,13 @@ class MLPScratchReference:
     def kink_margin(self, params: Params, x: Array) -> Array:
         z = np.abs(x @ params["W1"] + params["b1"])
         scale = np.abs(x) @ np.abs(params["W1"]) + np.abs(params["b1"])
-        return np.where(scale > 0, z / np.where(scale > 0, scale, 1.0), np.inf).min(axis=1)
-
-    def kink_distance(self, params: Params, x: Array) -> Array:
-        return np.abs(x @ params["W1"] + params["b1"]).min(axis=1)
+        margin: Array = np.where(scale > 0, z / np.where(scale > 0, scale, 1.0), np.inf)
+        least: Array = margin.min(axis=1)
+        return least
 
 
 def sgd(params: Params, grads: Params, lr: float) -> Params:
-    """p - lr * grad for every parameter."""
+    """One step of plain SGD: p - lr * grad for every parameter."""
     return {name: params[name] - lr * grads[name] for name in params}
 
 

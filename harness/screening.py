@@ -16,7 +16,9 @@ from harness.interface import Array
 UNIT_ROUNDOFF = 2.0**-24
 
 
-def screen(order: Array, start: int, stop: int, clear: Callable[[Array], Array]) -> tuple[Array, int]:
+def screen(
+    order: Array, start: int, stop: int, clear: Callable[[Array], Array]
+) -> tuple[Array, int]:
     """Rows of the batch order[start:stop] with every sample that is not clear replaced.
 
     order: int64 (n,), one epoch's order; clear(rows) -> bool (len(rows),). A sample is replaced,

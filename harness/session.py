@@ -7,39 +7,40 @@ timing in interleaved rounds. A worker that fails leaves what it measured; the o
 
 from __future__ import annotations
 
-import platform
 import random
 import shutil
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from backends import BACKENDS
 from harness import __version__, canonical, data, known_answers, measure
 from harness.errors import HarnessError, InputError
 from harness.exchange import load_tensors, save_tensors
+from harness.facts import describe_dataset, describe_machine, now
 from harness.interface import Array, Params
 from harness.launch import Worker, WorkerFailed, WorkerUnavailable, environment
 from harness.plan import Plan, checkpoint_steps
 from harness.record import (
+    NO_SPACE,
     FINISHED,
     INTERRUPTED,
     Case,
-    DatasetFacts,
     Process,
     Record,
     Results,
     Round,
-    Training,
     check_folder,
     new_run_folder,
-    number,
+    why,
     write,
 )
 from harness.reference import REFERENCES, sgd
@@ -88,8 +89,8 @@ class Session:
         self._refuse_wrong_answers()
 
     def prepare(self, dataset: data.Dataset) -> None:
-        """Pixels and labels as files that every worker maps; the schedule and orders of each seed."""
-        self.record.dataset = describe(dataset)
+        """Pixels and labels as files that every worker maps; schedule and orders of each seed."""
+        self.record.dataset = describe_dataset(dataset)
         self.x, self.y = canonical.training_set(dataset)
         self.test_x, self.test_y = canonical.evaluation_set(dataset)
         self.record.known_answers += known_answers.check_pixels(dataset, self.x, self.test_x)
@@ -209,9 +210,14 @@ class Session:
                 started = worker.answer()
                 process.facts, process.import_ns = started["facts"], started["import_ns"]
                 limit = self.plan.timeouts.command_s
-                files = {"train_x": "x", "train_y": "y", "test_x": "test_x", "test_y": "test_y"}
-                paths = {field: self._file(f"{name}.npy") for field, name in files.items()}
-                worker.call("data", limit, **paths)
+                worker.call(
+                    "data",
+                    limit,
+                    train_x=self._file("x.npy"),
+                    train_y=self._file("y.npy"),
+                    test_x=self._file("test_x.npy"),
+                    test_y=self._file("test_y.npy"),
+                )
                 workload = msgspec.to_builtins(self.plan.workload)
                 process.build_ns = worker.call("trainer", limit, workload=workload)["build_ns"]
             self.progress.advance(done)
@@ -225,7 +231,11 @@ class Session:
                     save_tensors(self._file("arguments"), {"0": a, "1": b})
                     arguments = self._file("arguments")
                     worker.call(
-                        "op", self.plan.timeouts.command_s, name="matmul", arguments=arguments, out=out
+                        "op",
+                        self.plan.timeouts.command_s,
+                        name="matmul",
+                        arguments=arguments,
+                        out=out,
                     )
                     found = measure.identical(
                         f"product, {name}",
@@ -256,7 +266,7 @@ class Session:
                 self.order[slot.epoch],
                 slot.start,
                 slot.stop,
-                lambda rows, at=rounded: self._clear_at(at, self.x[rows]),
+                partial(self._clear_rows, rounded),
             )
             case = Case(case=f"step {step}", step=step, rows=len(rows), replaced=replaced)
             self._case(case, params, self.x[rows], self.y[rows], {"rows": rows}, centred=False)
@@ -267,6 +277,9 @@ class Session:
             self._case(case, probe.params, probe.x, probe.y, given, centred=probe.centred)
             self.progress.advance(done := done + 1)
 
+    def _clear_rows(self, params: Params, rows: Array) -> Array:
+        return self._clear_at(params, self.x[rows])
+
     def _clear_at(self, params: Params, x: Array) -> Array:
         """Which rows of x have no pre-activation within rounding of a kink: bool (n,)."""
         limit = self.plan.screen_margin * UNIT_ROUNDOFF
@@ -275,7 +288,14 @@ class Session:
         return clear
 
     def _case(
-        self, case: Case, params: Params, x: Array, y: Array, given: dict[str, Array], *, centred: bool
+        self,
+        case: Case,
+        params: Params,
+        x: Array,
+        y: Array,
+        given: dict[str, Array],
+        *,
+        centred: bool,
     ) -> None:
         """One batch at given parameters, in every live process, against the judge."""
         self.record.cases.append(case)
@@ -331,25 +351,13 @@ class Session:
                 losses = load_tensors(f"{out}/series")["losses"]
                 before = 0
                 for after in snapshots:
-                    measured = [
-                        (name, load_tensors(f"{out}/params-{after - 1}")[name], want)
-                        for name, want in load_tensors(self._file(f"judge-{after}")).items()
-                    ]
-                    want_losses = np.array(self.judge_losses[before:after])
-                    measured.append(("losses", losses[before:after], want_losses))
-                    for name, got, want in measured:
-                        found = measure.measure(
-                            "lockstep",
-                            name,
-                            got,
-                            want,
-                            process="float64",
-                            case=f"steps {before} to {after - 1}" if name == "losses" else f"after step {after - 1}",
-                            step=after - 1,
-                        )
-                        if name == "losses" and found.worst is not None and found.worst.index:
-                            found.worst.index = [found.worst.index[0] + before]
-                        self.record.results[key[0]].measurements.append(found)
+                    self.record.results[key[0]].measurements += measure.lockstep(
+                        load_tensors(f"{out}/params-{after - 1}"),
+                        load_tensors(self._file(f"judge-{after}")),
+                        losses[before:after],
+                        np.array(self.judge_losses[before:after]),
+                        before,
+                    )
                     before = after
 
     def train(self) -> None:
@@ -374,7 +382,7 @@ class Session:
         )
 
     def _train(self, key: Key, seed: int, kind: str, snapshots: list[int], done: int) -> str:
-        """Train one worker through "schedule" or "lockstep"; stores its series; the output folder."""
+        """Train one worker through "schedule" or "lockstep"; stores the series; the folder."""
         label, dtype = key
         steps = len(self.slots) if kind == "schedule" else self.lockstep_steps
         evaluations = [step for step in self.evaluations if step < steps]
@@ -393,32 +401,14 @@ class Session:
         )
         self.progress.advance(done + steps)
         series = load_tensors(f"{folder}/series")
-        starts = [0, *(e + 1 for e in evaluations[:-1])]
-        spans = [slice(a, b + 1) for a, b in zip(starts, evaluations, strict=True)]
         logits = [load_tensors(f"{folder}/logits-{e}")["logits"] for e in evaluations]
-        losses, rows = series["losses"], self.rows[:steps]
-        self.record.results[label].training.append(
-            Training(
-                dtype=dtype,
-                seed=seed,
-                rows=rows.tolist(),
-                losses=[number(v) for v in losses],
-                epoch_losses=[number(canonical.epoch_loss(losses[s], rows[s])) for s in spans],
-                test_accuracy=[number(canonical.accuracy(v, self.test_y)) for v in logits],
-                step_ns=series["step_ns"].tolist(),
-                epoch_ns=series["epoch_ns"].tolist(),
-                eval_ns=series["eval_ns"].tolist(),
-                final_norms={
-                    name.removeprefix("final."): number(float(np.linalg.norm(v.astype(np.float64))))
-                    for name, v in series.items()
-                    if name.startswith("final.")
-                },
-            )
-        )
+        trained = measure.training(series, logits, self.test_y, self.rows[:steps], evaluations)
+        trained.dtype, trained.seed = dtype, seed
+        self.record.results[label].training.append(trained)
         return str(folder)
 
     def end_twins(self) -> None:
-        """End the float64 processes that stand beside float32 ones: timing wants a quiet machine."""
+        """End the float64 processes beside float32 ones: timing wants a quiet machine."""
         for key, _ in self._live():
             if key[1] != self.plan.labels[key[0]].dtype:
                 with self._containing(key):
@@ -510,7 +500,10 @@ class Session:
         self.check_shared_code()
         self.start_workers()
         self.prepare(dataset)
-        self.train_judge()
+        # One thread: with every core busy importing, two threads of the judge wait for each other
+        # far longer than they compute (50 ms a step in place of 6).
+        with threadpool_limits(1):
+            self.train_judge()
         self.await_workers()
         self.probe_precision()
         self.teacher_force()
@@ -546,12 +539,13 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
             ended=FINISHED,
             harness_version=__version__,
             plan=plan,
-            machine=machine_facts(),
+            machine=describe_machine(),
             dataset=None,
             results={},
         )
         before = time.monotonic()
         session = Session(plan, record, folder, scratch, progress)
+        full: InputError | None = None
         try:
             session.run(dataset)
         except KeyboardInterrupt:
@@ -564,6 +558,8 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
             record.ended = str(error)
         except OSError as error:
             record.ended = f"{type(error).__name__}: {error}"
+            if error.errno in NO_SPACE:
+                full = InputError(f"{error.filename or scratch}: {why(error)}; free some space")
         except Exception as error:
             record.ended = f"{type(error).__name__}: {error} (a mistake in the harness itself)"
             (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
@@ -573,44 +569,6 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
         with undisturbed():
             record.seconds = time.monotonic() - before
             write(record, folder)
+    if full is not None:
+        raise full
     return record, folder
-
-
-def describe(dataset: data.Dataset) -> DatasetFacts:
-    """What the record keeps of a data set."""
-    return DatasetFacts(
-        name=dataset.name,
-        synthetic=dataset.synthetic,
-        sha256=dataset.sha256,
-        train=len(dataset.train_labels),
-        test=len(dataset.test_labels),
-        source=dataset.source,
-    )
-
-
-def machine_facts() -> dict[str, str]:
-    """What the record says of this machine."""
-    from harness.plan import available_threads
-
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "architecture": platform.machine(),
-        "processor": _processor(),
-        "processors": str(available_threads()),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or "unknown"
-
-
-def now() -> str:
-    """The present time, UTC, to the second, ISO 8601."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -13,7 +13,7 @@ import msgspec
 from harness.checks.finding import Finding
 from harness.checks.numbers import RUNGS as NUMBER_RUNGS
 from harness.checks.numbers import check_numbers
-from harness.checks.outcome import check_accuracy, check_trajectory
+from harness.checks.outcome import check_accuracy, check_trajectory, trainings
 from harness.checks.timing import StepTime, check_timing, step_time
 from harness.limits import DECIDING, LIMITS, RUNGS, Limit
 from harness.record import FINISHED, INTERRUPTED, DatasetFacts, Number, Process, Record
@@ -60,7 +60,7 @@ def judge(record: Record, limits: tuple[Limit, ...] = LIMITS) -> Verdict:
         findings: dict[str, Finding] = {}
         if results is not None and status != "skipped":
             found = check_numbers(label, record.plan, results, cases, limits)
-            found += [check_trajectory(results), check_accuracy(label, record, results)]
+            found += [check_trajectory(), check_accuracy(label, record, results)]
             findings = {finding.rung: finding for finding in found}
         main = next((p for p in processes if p.dtype == record.plan.labels[label].dtype), None)
         timed = step_time(label, record, main, results) if results and main else None
@@ -97,7 +97,13 @@ def _rank(record: Record, labels: dict[str, LabelVerdict]) -> None:
 def _first_divergence(labels: dict[str, LabelVerdict]) -> dict[str, Any] | None:
     """Lowest rung, then earliest step, over all labels."""
     found = [
-        (RUNGS.index(finding.rung), finding.first.step is None, finding.first.step or 0, name, finding)
+        (
+            RUNGS.index(finding.rung),
+            finding.first.step is None,
+            finding.first.step or 0,
+            name,
+            finding,
+        )
         for name, label in labels.items()
         for finding in label.findings.values()
         if finding.verdict == "disagree" and finding.first is not None
@@ -151,9 +157,13 @@ def _overall(
         told = divergence["sentence"] if divergence else ", ".join(disagreeing)
         others = [name for name in agreeing if name not in disagreeing]
         good = f"; {', '.join(others)} agree" if others else ""
-        return "disagree", f"{', '.join(disagreeing)} disagree{'s' * (len(disagreeing) == 1)}: {told}{good}{notes}"
+        verb = "disagrees" if len(disagreeing) == 1 else "disagree"
+        return "disagree", f"{', '.join(disagreeing)} {verb}: {told}{good}{notes}"
     if record.ended == INTERRUPTED:
-        return "inconclusive", f"interrupted: {len(agreeing)} of {len(labels)} backends measured whole{notes}"
+        return (
+            "inconclusive",
+            f"interrupted: {len(agreeing)} of {len(labels)} backends measured whole{notes}",
+        )
     if not compared:
         return "inconclusive", f"nothing was compared{notes}"
     open_ = [
@@ -172,7 +182,9 @@ def _notes(record: Record, labels: dict[str, LabelVerdict]) -> str:
     notes = []
     if record.dataset is not None and record.dataset.synthetic:
         notes.append("SYNTHETIC data, not Fashion-MNIST")
-    skipped = [f"{name} ({label.reason})" for name, label in labels.items() if label.status == "skipped"]
+    skipped = [
+        f"{name} ({label.reason})" for name, label in labels.items() if label.status == "skipped"
+    ]
     if skipped:
         notes.append("skipped: " + "; ".join(skipped))
     later = [rung for rung in RUNGS if rung not in DECIDING]
@@ -234,7 +246,7 @@ def _label_json(record: Record, name: str, label: LabelVerdict) -> dict[str, Any
     configured = record.plan.labels[name]
     facts = label.process.facts if label.process else {}
     results = record.results.get(name)
-    trained = [t for t in results.training if t.dtype == configured.dtype] if results else []
+    trained = trainings(results, configured.dtype) if results else []
 
     def by_seed(field: str) -> dict[str, list[Number]]:
         return {str(t.seed): getattr(t, field) for t in trained}

@@ -68,7 +68,9 @@ class Server:
         if plant is not None:
             file, _, function = plant.rpartition(":")
             self._backend = getattr(load_file(file), function)(self._backend) or self._backend
-        facts = {"python": sys.version.split()[0]} | self._backend.facts()
+        # Some libraries' version is a subclass of str that no encoder takes.
+        told = {name: str(value) for name, value in self._backend.facts().items()}
+        facts = {"python": sys.version.split()[0]} | told
         if memory_headroom is not None:
             # After import: some frameworks need more address space than that just to start.
             limit = _address_space() + memory_headroom
@@ -102,8 +104,8 @@ class Server:
         tensors |= {f"held.{name}": value for name, value in trainer.get_params().items()}
         loss, grads = trainer.loss_and_grads(batch_)
         tensors |= {f"grad.{name}": value for name, value in grads.items()}
-        tensors["loss"] = np.float64(loss)
-        tensors["step loss"] = np.float64(self._step(batch_, len(given["y"])))
+        tensors["loss"] = np.array(loss, dtype=np.float64)
+        tensors["step loss"] = np.array(self._step(batch_, len(given["y"])), dtype=np.float64)
         tensors |= {f"new.{name}": value for name, value in trainer.get_params().items()}
         save_tensors(out, tensors)
         return {}

@@ -13,6 +13,7 @@ import flax
 import jax
 import jaxlib
 import numpy as np
+import numpy.typing as npt
 import optax
 
 from backends.arguments import check_backend, check_batch, check_params, check_workload, cpu_name
@@ -63,12 +64,12 @@ class Backend:
 
     def op(self, name: str, *arrays: Array) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
-        put = [_put(a.astype(self.dtype), self.device) for a in arrays]
+        put = [_put(a, self.dtype, self.device) for a in arrays]
         return tuple(np.array(a) for a in operators.value_and_derivatives(name, *put))
 
     def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
         """A function that computes every a @ b in one call, and waits."""
-        put = [tuple(_put(m, self.device) for m in pair) for pair in pairs]
+        put = [tuple(_put(m, m.dtype, self.device) for m in pair) for pair in pairs]
         matmuls = jax.jit(lambda pairs: [a @ b for a, b in pairs])
         jax.block_until_ready(matmuls(put))  # compiled here
 
@@ -110,8 +111,7 @@ class Trainer:
     def set_params(self, params: Params) -> None:
         """Copy `params` in, with a fresh optimiser state. ValueError for wrong names or shapes."""
         check_params(params, self.workload)
-        host = {name: value.astype(self.dtype) for name, value in params.items()}
-        self.params = _put(host, self.device)
+        self.params = {n: _put(value, self.dtype, self.device) for n, value in params.items()}
         self.state = self.optimizer.init(self.params)
 
     def get_params(self) -> Params:
@@ -121,8 +121,7 @@ class Trainer:
     def put(self, x: Array, y: Array) -> Batch:
         """x: (n, num_inputs) in the trainer's dtype, y: int32 (n,), both copied; ValueError."""
         check_batch(x, y, self.model.num_inputs)
-        batch: Batch = _put((x.astype(self.dtype, copy=False), y.astype(np.int32, copy=False)), self.device)
-        return batch
+        return _put(x, self.dtype, self.device), _put(y, np.int32, self.device)
 
     def fetch(self, batch: Batch) -> tuple[Array, Array]:
         """Fresh copies of what `put` stored; y: int64."""
@@ -153,7 +152,7 @@ class Trainer:
         del self.params, self.state, self._step, self._logits, self._loss_and_grads
 
 
-def _put(arrays: Any, device: jax.Device) -> Any:
-    """Copies of `arrays` (a NumPy array, or a container of them) on the device, finished."""
-    # By default the result may go on sharing the host's memory on a CPU.
-    return jax.block_until_ready(jax.device_put(arrays, device, may_alias=False))
+def _put(array: Array, dtype: npt.DTypeLike, device: jax.Device) -> jax.Array:
+    """A copy of `array` on the device, finished; jax.device_put may share the host's memory."""
+    # may_alias=False does not keep it from that on a CPU (jax 0.10.2), so the copy is made here.
+    return jax.device_put(np.array(array, dtype, order="C"), device).block_until_ready()

@@ -41,7 +41,7 @@ class MLPScratch:
         H = np.matmul(X, self.W1, out=_buffer(self, "H", len(X)))
         H += self.b1
         H = relu(H)
-        O = np.matmul(H, self.W2, out=_buffer(self, "O", len(X)))  # noqa: E741 - the book's name
+        O = np.matmul(H, self.W2, out=_buffer(self, "O", len(X)))
         O += self.b2
         return O
 

@@ -28,9 +28,13 @@ class MLPScratch(tf.Module):
         self.num_outputs = num_outputs
         self.num_hiddens = num_hiddens
         self.sigma = sigma
-        self.W1 = tf.Variable(tf.random.normal((num_inputs, num_hiddens), stddev=sigma, dtype=dtype))
+        self.W1 = tf.Variable(
+            tf.random.normal((num_inputs, num_hiddens), stddev=sigma, dtype=dtype)
+        )
         self.b1 = tf.Variable(tf.zeros(num_hiddens, dtype))
-        self.W2 = tf.Variable(tf.random.normal((num_hiddens, num_outputs), stddev=sigma, dtype=dtype))
+        self.W2 = tf.Variable(
+            tf.random.normal((num_hiddens, num_outputs), stddev=sigma, dtype=dtype)
+        )
         self.b2 = tf.Variable(tf.zeros(num_outputs, dtype))
 
     def forward(self, X: tf.Tensor) -> tf.Tensor:

@@ -16,7 +16,7 @@ RUNGS = (*TEACHER_FORCED, "lockstep")
 def check_numbers(
     label: str, plan: Plan, results: Results, cases: list[str], limits: tuple[Limit, ...]
 ) -> list[Finding]:
-    """One finding per rung for one label. `cases`: the teacher-forced batches that were asked for."""
+    """One finding per rung for one label. `cases`: the teacher-forced batches asked for."""
     return [_check_rung(rung, label, plan, results, cases, limits) for rung in RUNGS]
 
 
@@ -75,7 +75,7 @@ def _missing(
 
 
 def share(measurement: Measurement, limit: Limit) -> float:
-    """The measured value as a share of its limit: above 1 disagrees, infinite without a distance."""
+    """The value as a share of its limit: above 1 disagrees, infinite without a distance."""
     if measurement.problem is not None or not isinstance(measurement.distance, (int, float)):
         return math.inf
     if limit.value == 0:

@@ -14,7 +14,7 @@ from harness.record import Number, Record, Results, Training
 LAST_EPOCHS = 3
 
 
-def check_trajectory(results: Results) -> Finding:
+def check_trajectory() -> Finding:
     """Free-running float32 against float64: reported, not judged (no envelope was measured)."""
     sentence = "not judged: no envelope of rounding replicas was measured"
     return Finding(rung="trajectory", verdict="inconclusive", sentence=sentence)
@@ -22,7 +22,7 @@ def check_trajectory(results: Results) -> Finding:
 
 def check_accuracy(label: str, record: Record, results: Results) -> Finding:
     """Last-epoch mean loss and mean accuracy of the last three epochs, each seed, in the band."""
-    trained = [t for t in results.training if t.dtype == record.plan.labels[label].dtype]
+    trained = trainings(results, record.plan.labels[label].dtype)
     finding = Finding(rung="accuracy", verdict="inconclusive", sentence="nothing was trained")
     if not trained:
         return finding
@@ -72,6 +72,16 @@ def check_accuracy(label: str, record: Record, results: Results) -> Finding:
     finding.verdict = "agree"
     finding.sentence = f"{seeds} inside the sanity band of clean runs on this data"
     return finding
+
+
+def trainings(results: Results, dtype: str) -> list[Training]:
+    """The longest training of each seed in a dtype: a short lockstep run is none of them."""
+    longest: dict[int, Training] = {}
+    for training in results.training:
+        best = longest.get(training.seed)
+        if training.dtype == dtype and (best is None or len(best.losses) < len(training.losses)):
+            longest[training.seed] = training
+    return list(longest.values())
 
 
 def mean_accuracy(training: Training) -> Number:

@@ -108,7 +108,7 @@ def read(directory: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
 
 def cache_dir() -> Path:
     """Where downloads are kept; $XDG_CACHE_HOME is respected. Need not exist."""
-    import pooch  # type: ignore[import-untyped]
+    import pooch
 
     return Path(pooch.os_cache("framework-harness")) / "fashion-mnist"
 

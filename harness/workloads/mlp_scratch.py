@@ -52,12 +52,14 @@ def probes(
     initial: float32 parameters; x: float32 (pool, 784), y: int64 (pool,), a pool of several times
     the batch size; clear(params, x): which rows have no pre-activation near a kink, bool (n,).
     """
-    return [_corner(initial, x, y, clear), _confident(initial, x, clear), *_shifted(initial, x, y, clear)]
+    return [
+        _corner(initial, x, y, clear),
+        _confident(initial, x, clear),
+        *_shifted(initial, x, y, clear),
+    ]
 
 
-def _corner(
-    initial: Params, x: Array, y: Array, clear: Callable[[Params, Array], Array]
-) -> Probe:
+def _corner(initial: Params, x: Array, y: Array, clear: Callable[[Params, Array], Array]) -> Probe:
     """A blank image under b1 = 0 (every pre-activation is exactly 0), all ones, and a repeat."""
     params = initial | {"b1": np.zeros_like(initial["b1"])}
     rows = np.flatnonzero(clear(params, x))[: WORKLOAD.batch_size]
@@ -70,9 +72,7 @@ def _corner(
     return Probe("corner", params, made_x, made_y)
 
 
-def _confident(
-    initial: Params, x: Array, clear: Callable[[Params, Array], Array]
-) -> Probe:
+def _confident(initial: Params, x: Array, clear: Callable[[Params, Array], Array]) -> Probe:
     """W2 made so that class 0 is nearly certain: right for even rows; odd rows have class 9.
 
     Every hidden vector has a large part along their mean; a W2 along it gives each sample logits
@@ -101,6 +101,12 @@ def _shifted(
     rms = float(np.sqrt(np.mean(np.square(logits - logits.mean(axis=1, keepdims=True)))))
     w2 = (initial["W2"] * (SPREAD / rms)).astype(np.float32)
     return [
-        Probe(case, initial | {"W2": w2, "b2": initial["b2"] + np.float32(shift)}, x[rows], y[rows], True)
+        Probe(
+            case,
+            initial | {"W2": w2, "b2": initial["b2"] + np.float32(shift)},
+            x[rows],
+            y[rows],
+            True,
+        )
         for case, shift in (("shifted-up", SHIFT), ("shifted-down", -SHIFT))
     ]

@@ -1,4 +1,4 @@
-"""What a probe batch is: a made batch at made parameters, for corners that real data never visits."""
+"""What a probe is: a made batch at made parameters, for corners real data never visits."""
 
 from __future__ import annotations
 

@@ -1,0 +1,281 @@
+"""The command line: verbs only, no logic. Everything heavy is imported where it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.errors import HarnessError, InputError, Interrupted
+
+if TYPE_CHECKING:
+    from harness.plan import Plan
+    from harness.record import Record
+
+app = typer.Typer(
+    name="harness",
+    help="Does the same model compute the same, learn the same and run as fast in four frameworks?",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Profile = Annotated[str, typer.Option(help="smoke, default or full: how much is measured.")]
+Backends = Annotated[
+    list[str] | None, typer.Option("--backend", metavar="NAME", help="Only this one (repeatable).")
+]
+Variants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variant", metavar="NAME=VARIANT", help="Another way of executing (repeatable)."
+    ),
+]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
+Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="Seeds; default: the profile's.")]
+Threads = Annotated[int | None, typer.Option(help="The same number for every backend.")]
+DatasetName = Annotated[str, typer.Option("--dataset", help="auto, fashion-mnist or synthetic.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the four idx files.")]
+ResultsDir = Annotated[Path, typer.Option(help="Where runs are stored.")]
+ReferenceLabel = Annotated[
+    str, typer.Option("--reference", help="What everything is judged against.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Inconclusive counts as disagreement.")]
+Plants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plant",
+        metavar="NAME=FILE:FUNCTION",
+        help="Plant a fault in a backend, to see it caught (repeatable).",
+    ),
+]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Most time a worker has for one command.")
+]
+Memory = Annotated[
+    int | None, typer.Option(metavar="MB", help="Most memory a worker may add after its imports.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Records = Annotated[list[Path], typer.Argument(help="Folders of stored runs.", metavar="RECORD...")]
+
+
+@app.command()
+def compare(
+    profile: Profile = "default",
+    backend: Backends = None,
+    variant: Variants = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    seeds: Seeds = None,
+    threads: Threads = None,
+    dataset: DatasetName = "auto",
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = Path("results"),
+    reference: ReferenceLabel = "harness/float64",
+    strict: Strict = False,
+    plant: Plants = None,
+    timeout: Timeout = None,
+    memory_limit: Memory = None,
+    as_json: Json = False,
+) -> int:
+    """Run the backends, store the record, check it, and print the verdict: the main job."""
+    plan = _plan(locals())
+    record, folder = _carry_out(plan, results_dir)
+    return _check([(record, folder)], strict, as_json, report=True)
+
+
+@app.command()
+def run(
+    profile: Profile = "default",
+    backend: Backends = None,
+    variant: Variants = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    seeds: Seeds = None,
+    threads: Threads = None,
+    dataset: DatasetName = "auto",
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = Path("results"),
+    reference: ReferenceLabel = "harness/float64",
+    plant: Plants = None,
+    timeout: Timeout = None,
+    memory_limit: Memory = None,
+    as_json: Json = False,
+) -> int:
+    """Measure and store a record; judge nothing."""
+    from harness.record import INTERRUPTED
+
+    plan = _plan(locals())
+    record, folder = _carry_out(plan, results_dir)
+    _print_document({"record": str(folder), "ended": record.ended}, as_json, str(folder))
+    failed = any(p.status == "failed" for r in record.results.values() for p in r.processes)
+    if record.ended == INTERRUPTED:
+        return Interrupted.exit_status
+    return HarnessError.exit_status if failed or record.ended != "finished" else 0
+
+
+@app.command()
+def check(records: Records, strict: Strict = False, as_json: Json = False) -> int:
+    """Judge stored records again, and write their verdict.json; starts no worker."""
+    return _check(_read(records), strict, as_json, report=False)
+
+
+@app.command()
+def report(records: Records, as_json: Json = False) -> int:
+    """Print stored records' verdicts, and write their report.md."""
+    return _check(_read(records), False, as_json, report=True, quiet=True)
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> int:
+    """Backends, variants, devices and workloads, and what is missing here."""
+    from harness import catalogue
+
+    found = catalogue.describe()
+    _print_document(found, as_json, catalogue.as_text(found))
+    return 0
+
+
+@app.command("data")
+def data_(dataset: DatasetName = "auto", data_dir: DataDir = None, as_json: Json = False) -> int:
+    """Find (or fetch) the data set, verify it, and describe it."""
+    import msgspec
+
+    from harness import data
+    from harness.facts import describe_dataset
+
+    facts = describe_dataset(data.load(dataset, data_dir, warn=_warn))
+    found = msgspec.to_builtins(facts)
+    _print_document(found, as_json, "\n".join(f"{name}: {value}" for name, value in found.items()))
+    return 0
+
+
+def _plan(words: dict[str, Any]) -> Plan:
+    """The plan for the words of `compare` and `run`."""
+    from harness.plan import make_plan
+
+    memory = words["memory_limit"]
+    if memory is not None and memory < 1:
+        raise InputError(f"--memory-limit {memory}: at least 1 MB")
+    if words["timeout"] is not None and not words["timeout"] > 0:
+        raise InputError(f"--timeout {words['timeout']}: more than 0 seconds")
+    return make_plan(
+        profile=words["profile"],
+        backends=tuple(words["backend"] or ()),
+        variants=_pairs("--variant", words["variant"]),
+        device=words["device"],
+        dtype=words["dtype"],
+        seeds=words["seeds"],
+        threads=words["threads"],
+        dataset=words["dataset"],
+        data_dir=str(words["data_dir"]) if words["data_dir"] is not None else None,
+        reference=words["reference"],
+        plants=_pairs("--plant", words["plant"]),
+        timeout_s=words["timeout"],
+        memory_headroom=memory * 10**6 if memory is not None else None,
+    )
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    """NAME=VALUE words as a dictionary."""
+    pairs: dict[str, str] = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value or name in pairs:
+            raise InputError(f"{option} {text!r}: expected NAME=VALUE, every name once")
+        pairs[name] = value
+    return pairs
+
+
+def _carry_out(plan: Plan, results_dir: Path) -> tuple[Record, Path]:
+    from harness import session
+    from harness.progress import make_progress
+    from harness.signals import as_interrupt
+
+    with as_interrupt(), contextlib.closing(make_progress()) as progress:
+        return session.run(plan, results_dir, progress)
+
+
+def _read(paths: list[Path]) -> list[tuple[Record, Path]]:
+    from harness import record
+
+    return [(record.read(path), path if path.is_dir() else path.parent) for path in paths]
+
+
+def _check(
+    records: list[tuple[Record, Path]],
+    strict: bool,
+    as_json: bool,
+    *,
+    report: bool,
+    quiet: bool = False,
+) -> int:
+    """Judge, store and print each record; the worst exit status (0 with `quiet`)."""
+    from harness import record as store
+    from harness import verdict
+
+    documents, statuses = [], []
+    for record, folder in records:
+        judged = verdict.judge(record)
+        document = verdict.to_json(record, judged, str(folder))
+        documents.append(document)
+        statuses.append(verdict.exit_status(record, judged, strict=strict))
+        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        store.write_atomic(folder / "verdict.json", text.encode())
+        if report:
+            from harness.report import markdown
+
+            store.write_atomic(folder / "report.md", markdown.render(record, judged).encode())
+        if not as_json:
+            from rich.console import Console
+
+            from harness.report.terminal import print_verdict
+
+            print_verdict(record, judged, str(folder), Console())
+    if as_json:
+        print(json.dumps(documents[0] if len(documents) == 1 else documents, allow_nan=False))
+    return 0 if quiet else max(statuses, default=0)
+
+
+def _print_document(document: Any, as_json: bool, text: str) -> None:
+    print(json.dumps(document) if as_json else text)
+
+
+def _warn(text: str) -> None:
+    print(f"harness: {text}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Every error a user can cause ends in one line on stderr and its exit status."""
+    try:
+        yield
+    except HarnessError as error:
+        _warn(str(error))
+        sys.exit(error.exit_status)
+    except typer.TyperException as error:
+        _warn(" ".join(error.format_message().split()))
+        sys.exit(InputError.exit_status)
+    except (KeyboardInterrupt, typer.Abort):
+        _warn("interrupted")
+        sys.exit(Interrupted.exit_status)
+    except BrokenPipeError:
+        # The reader of our output went away; nothing more can be said.
+        sys.stderr.close()
+        sys.exit(HarnessError.exit_status)
+
+
+def main() -> None:
+    """Entry point of the command `harness`."""
+    with _one_line_errors():
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

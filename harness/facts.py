@@ -1,0 +1,51 @@
+"""What a record says of the machine and the data it was made with. Imports no framework."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+
+import numpy as np
+
+from harness.data import Dataset
+from harness.record import DatasetFacts
+
+
+def describe_dataset(dataset: Dataset) -> DatasetFacts:
+    """What the record keeps of a data set."""
+    return DatasetFacts(
+        name=dataset.name,
+        synthetic=dataset.synthetic,
+        sha256=dataset.sha256,
+        train=len(dataset.train_labels),
+        test=len(dataset.test_labels),
+        source=dataset.source,
+    )
+
+
+def describe_machine() -> dict[str, str]:
+    """System, processor and the parent's own versions."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "architecture": platform.machine(),
+        "processor": processor(),
+        "processors": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            lines = [line for line in file if line.startswith("model name")]
+    except OSError:
+        lines = []
+    return lines[0].partition(":")[2].strip() if lines else platform.processor() or "unknown"
+
+
+def now() -> str:
+    """The present time, UTC, to the second, ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

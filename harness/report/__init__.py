@@ -1,0 +1,1 @@
+"""A record and its verdict -> something to read. Takes stored records only; starts nothing."""

@@ -1,0 +1,76 @@
+"""The verdict as Markdown, for a pull request or a reader. Escapes whatever a record contains."""
+
+from __future__ import annotations
+
+from harness.limits import LIMITS, RUNGS
+from harness.record import Record
+from harness.report import words
+from harness.report.terminal import clean
+from harness.verdict import Verdict
+
+SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "\n": " "})
+# A single text of a record (an error, a name) is cut here: a report stays readable.
+LONGEST_TEXT = 2000
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it stands, on one line."""
+    return clean(text)[:LONGEST_TEXT].replace("&", "&amp;").translate(SPECIAL)
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table, cells escaped."""
+    lines = [header, ["---"] * len(header), *([escape(v) for v in row] for row in rows)]
+    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
+
+
+def render(record: Record, verdict: Verdict) -> str:
+    """The whole report."""
+    lines = [f"# {words.MARKS[verdict.verdict]} {verdict.verdict}: {escape(verdict.summary)}", ""]
+    lines += [escape(words.headline(record)), ""]
+    for warning in words.warnings(record):
+        lines += [f"> **{escape(warning)}**", ""]
+    lines += ["## The ladder", "", "Each cell: the value nearest its limit.", ""]
+    lines += table(["label", "status", *RUNGS], words.ladder_rows(verdict))
+    explained = words.explanations(verdict)
+    if explained:
+        lines += ["## What does not agree", "", *(f"- {escape(line)}" for line in explained), ""]
+    lines += ["## Value against limit", ""]
+    lines += table(
+        ["label", "rung", "verdict", "value", "limit", "batch", "dtype", "tensor", "measured"],
+        [
+            [
+                name,
+                rung,
+                finding.verdict,
+                words.figure(finding.value),
+                words.figure(finding.limit),
+                at.where if (at := finding.evidence) else "–",
+                at.dtype if at else "–",
+                at.tensor if at else "–",
+                str(finding.measured),
+            ]
+            for name, label in verdict.labels.items()
+            for rung, finding in label.findings.items()
+        ],
+    )
+    lines += [escape(words.screening(record)), ""] if record.cases else []
+    times = words.time_rows(verdict)
+    if times:
+        lines += ["## Step time (indicative: one session, no claim)", ""]
+        lines += table(["label", "agreement", *words.STEP_TIME_HEADER], times)
+    trained = words.training_rows(record)
+    if trained:
+        lines += ["## Free training", "", *table(list(words.TRAINING_HEADER), trained)]
+    lines += ["## Where the limits come from", ""]
+    lines += table(
+        ["rung", "dtype", "batch", "limit", "reason", "seen in correct code"],
+        [[r.rung, r.dtype, r.case, f"{r.value:g}", r.reason, r.seen] for r in LIMITS],
+    )
+    lines += ["## Environment", ""]
+    facts = [["machine", name, value] for name, value in record.machine.items()]
+    for name, results in record.results.items():
+        for process in results.processes:
+            facts += [[f"{name} ({process.dtype})", k, v] for k, v in process.facts.items()]
+    lines += table(["where", "what", "value"], facts)
+    return "\n".join(lines)

@@ -1,0 +1,68 @@
+"""The verdict as tables on a terminal (rich); plain text where stdout is not one."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.limits import RUNGS
+from harness.record import Record
+from harness.report import words
+from harness.verdict import Verdict
+
+
+def print_verdict(record: Record, verdict: Verdict, folder: str, console: Console) -> None:
+    """Everything a reader needs first: warnings, ladder, times, divergences, the one sentence."""
+
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(clean(text), style=style), soft_wrap=True)
+
+    say(words.headline(record))
+    for warning in words.warnings(record):
+        say(f"!! {warning}", "bold yellow")
+    _table(
+        console, ["label", "status", *RUNGS], words.ladder_rows(verdict), "value nearest its limit"
+    )
+    times = words.time_rows(verdict)
+    if times:
+        _table(
+            console,
+            ["label", "", *words.STEP_TIME_HEADER],
+            times,
+            "step time, indicative (one session: spread of the rounds, no claim)",
+        )
+    _table(console, list(words.TRAINING_HEADER), words.training_rows(record), "free training")
+    if record.cases:
+        say(words.screening(record))
+    for line in words.explanations(verdict):
+        say(line)
+    colour = words.COLOURS[verdict.verdict]
+    say(
+        f"{words.MARKS[verdict.verdict]} {verdict.verdict.upper()}: {verdict.summary}",
+        f"bold {colour}",
+    )
+    say(f"record: {folder}")
+
+
+def _table(console: Console, header: list[str], rows: list[list[str]], title: str) -> None:
+    if not rows:
+        return
+    table = Table(title=title, title_justify="left", title_style="")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(clean(value), style=_style(value)) for value in row))
+    console.print(table)
+
+
+def _style(value: str) -> str:
+    for verdict, mark in words.MARKS.items():
+        if value.startswith(mark) and verdict in words.COLOURS:
+            return words.COLOURS[verdict]
+    return ""
+
+
+def clean(text: str) -> str:
+    """Text without control and direction characters: a record cannot steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)

@@ -1,0 +1,149 @@
+"""How figures are written in every report: the same words on a terminal and in Markdown."""
+
+from __future__ import annotations
+
+from harness.checks.finding import Finding
+from harness.limits import RUNGS
+from harness.record import Number, Record
+from harness.verdict import LabelVerdict, Verdict
+
+# A mark beside the word: readable without colour.
+MARKS = {"agree": "✓", "disagree": "✗", "inconclusive": "?", "not-possible": "–", "failed": "✗"}
+COLOURS = {"agree": "green", "disagree": "red", "inconclusive": "yellow", "failed": "red"}
+STEP_TIME_HEADER = ("step", "spread", "× floor", "first step", "put", "steps")
+
+
+def figure(value: Number | None) -> str:
+    """A distance or limit in three digits."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    return "0" if value == 0 else f"{value:.2g}"
+
+
+def duration(ns: float | None) -> str:
+    """Nanoseconds in the unit that reads best."""
+    if ns is None:
+        return "–"
+    for size, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
+        if ns >= size:
+            return f"{ns / size:.3g} {unit}"
+    return f"{ns:.0f} ns"
+
+
+def cell(finding: Finding | None) -> str:
+    """One rung of one label: the mark, and the value nearest its limit."""
+    if finding is None:
+        return "–"
+    mark = MARKS[finding.verdict]
+    if finding.rung == "timing":
+        return f"{mark} {finding.value:.2f}×" if isinstance(finding.value, float) else mark
+    if finding.rung == "accuracy":
+        return f"{mark} {finding.value:.2%}" if isinstance(finding.value, float) else mark
+    if finding.value is None:
+        return mark
+    return f"{mark} {figure(finding.value)}"
+
+
+def ladder_rows(verdict: Verdict) -> list[list[str]]:
+    """The table's rows: label, status, then a cell a rung."""
+    return [
+        [name, label.status, *(cell(label.findings.get(rung)) for rung in RUNGS)]
+        for name, label in verdict.labels.items()
+    ]
+
+
+def time_rows(verdict: Verdict) -> list[list[str]]:
+    """Step times: a label, whether its numbers agree, then the columns of STEP_TIME_HEADER."""
+    rows = []
+    for name, label in verdict.labels.items():
+        time = label.step_time
+        if time is None:
+            continue
+        rows.append(
+            [
+                name,
+                agreement(label),
+                duration(time.median_ns),
+                f"{duration(time.spread_ns[0])} – {duration(time.spread_ns[1])}",
+                f"{time.floor_ratio:.2f}" if time.floor_ratio is not None else "–",
+                duration(time.first_step_ns),
+                duration(time.put_median_ns),
+                str(time.steps),
+            ]
+        )
+    return rows
+
+
+def agreement(label: LabelVerdict) -> str:
+    """The agreement that must stand beside a time."""
+    return "numbers agree" if label.agrees else "NOT RANKED: numbers do not agree"
+
+
+def training_rows(record: Record) -> list[list[str]]:
+    """Free trainings: label, dtype, seed, last epoch's mean loss, last test accuracy."""
+    rows = []
+    for name, results in record.results.items():
+        for training in results.training:
+            loss, right = training.epoch_losses[-1], training.test_accuracy[-1]
+            rows.append(
+                [
+                    name,
+                    training.dtype,
+                    str(training.seed),
+                    str(len(training.losses)),
+                    f"{loss:.6f}" if isinstance(loss, float) else loss,
+                    f"{right:.2%}" if isinstance(right, float) else right,
+                ]
+            )
+    return rows
+
+
+TRAINING_HEADER = ("label", "dtype", "seed", "steps", "last epoch's mean loss", "test accuracy")
+
+
+def headline(record: Record) -> str:
+    """What was run, in a line."""
+    data = record.dataset
+    told = "no data set" if data is None else f"{data.name}, {data.train} + {data.test} images"
+    return (
+        f"{record.plan.workload.name} · profile {record.plan.profile} · {told} · run {record.run}"
+    )
+
+
+def warnings(record: Record) -> list[str]:
+    """What must be said loudly above everything else."""
+    found = []
+    if record.dataset is not None and record.dataset.synthetic:
+        found.append("SYNTHETIC DATA: this run did not use Fashion-MNIST; accuracies mean little.")
+    planted = [f"{name}: {p}" for name, label in record.plan.labels.items() if (p := label.plant)]
+    if planted:
+        found.append(f"FAULT PLANTED on purpose: {', '.join(planted)}.")
+    if record.ended != "finished":
+        found.append(f"NOT FINISHED: {record.ended}.")
+    return found
+
+
+def screening(record: Record) -> str:
+    """How many samples screening replaced."""
+    forced = [case for case in record.cases if case.step is not None]
+    samples, replaced = sum(c.rows for c in forced), sum(c.replaced for c in forced)
+    made, most = len(record.cases) - len(forced), max((c.replaced for c in forced), default=0)
+    return (
+        f"{len(forced)} checkpoints: {replaced} of {samples} samples replaced by screening "
+        f"(at most {most} in one batch); {made} made batches"
+    )
+
+
+def explanations(verdict: Verdict) -> list[str]:
+    """A sentence for every rung that does not agree, and every label that failed or is skipped."""
+    lines = []
+    for name, label in verdict.labels.items():
+        if label.reason:
+            lines.append(f"{name} {label.status}: {label.reason}")
+        for finding in label.findings.values():
+            if finding.verdict == "disagree":
+                told = f" Limit because: {finding.first.why}." if finding.first else ""
+                lines.append(f"{MARKS['disagree']} {finding.sentence}.{told}")
+    return lines

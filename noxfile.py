@@ -1,0 +1,76 @@
+"""Sessions: `nox -s compare` is the main job, `nox -s tests` proves it. See README.md.
+
+pip resolves torch, and no other resolver: it takes a local CPU build where one is provided.
+"""
+
+import nox
+
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.error_on_missing_interpreters = True
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """The project as it stands, with these extras."""
+    session.install("-e", f".[{','.join(extras)}]" if extras else ".")
+
+
+@nox.session
+def compare(session: nox.Session) -> None:
+    """Train all four frameworks, check that they agree, time them: `nox -s compare -- OPTIONS`."""
+    install(session, "all")
+    # Exit statuses are the harness's own; nox ends with 1 for any of them but 0.
+    session.run("harness", "compare", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything, all four frameworks."""
+    install(session, "all", "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(name="tests-numpy")
+def tests_numpy(session: nox.Session) -> None:
+    """The NumPy backend against the float64 reference, nothing else installed."""
+    _backend(session, "numpy")
+
+
+@nox.session(name="tests-torch")
+def tests_torch(session: nox.Session) -> None:
+    """The PyTorch backend against the float64 reference, with no other framework."""
+    _backend(session, "torch", "torch")
+
+
+@nox.session(name="tests-jax")
+def tests_jax(session: nox.Session) -> None:
+    """The JAX backend against the float64 reference, with no other framework."""
+    _backend(session, "jax", "jax")
+
+
+@nox.session(name="tests-tensorflow")
+def tests_tensorflow(session: nox.Session) -> None:
+    """The TensorFlow backend against the float64 reference, with no other framework."""
+    _backend(session, "tensorflow", "tensorflow")
+
+
+def _backend(session: nox.Session, name: str, *extras: str) -> None:
+    """Tests of one backend alone, in an environment with its framework only."""
+    install(session, *extras, "test")
+    session.run("pytest", "tests/test_backend.py", "--only-backend", name, *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Rules and format."""
+    session.install("ruff>=0.8")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, strictly, over harness and backends; the frameworks themselves count as Any."""
+    install(session)
+    session.install("mypy>=1.13")
+    session.run("mypy")
