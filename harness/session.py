@@ -30,9 +30,9 @@ from harness.interface import Array, Params
 from harness.launch import Worker, WorkerFailed, WorkerUnavailable, environment
 from harness.plan import Plan, checkpoint_steps
 from harness.record import (
-    NO_SPACE,
     FINISHED,
     INTERRUPTED,
+    NO_SPACE,
     Case,
     Process,
     Record,

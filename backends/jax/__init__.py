@@ -52,7 +52,7 @@ class Backend:
             "version:flax": flax.__version__,
             "version:optax": optax.__version__,
             "device": cpu_name() if self.device.platform == "cpu" else self.device.device_kind,
-            "threads": str(len(os.sched_getaffinity(0))),
+            "threads": str(_processors()),
             "precision:matmul": str(jax.config.jax_default_matmul_precision),
             "precision:x64": str(jax.config.jax_enable_x64),
         }
@@ -150,6 +150,11 @@ class Trainer:
     def close(self) -> None:
         """Drop the parameters and the compiled functions."""
         del self.params, self.state, self._step, self._logits, self._loss_and_grads
+
+
+def _processors() -> int | None:
+    """Processors of this process, which is how many threads XLA has on a CPU."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _put(array: Array, dtype: npt.DTypeLike, device: jax.Device) -> jax.Array:

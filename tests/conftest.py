@@ -1,0 +1,138 @@
+"""What all tests share: small data, one way to run a plan, one way to call the command line.
+
+Tests import no framework: they reach one through a worker only.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from backends import BACKENDS
+from harness import session, verdict
+from harness.data import synthetic
+from harness.plan import Plan, make_plan, missing
+from harness.record import Record
+
+FAULTS = Path(__file__).parent / "faults"
+# Six thousand samples: 23 full batches and a short one of 112, and a pool for the probe batches.
+SMALL = (6000, 1000)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--only-backend", choices=list(BACKENDS), help="test this backend alone")
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the four idx files of a small data set."""
+    folder = tmp_path_factory.mktemp("small-data")
+    train_x, train_y, test_x, test_y = synthetic.make()
+    for part, count, images, labels in (
+        ("train", SMALL[0], train_x, train_y),
+        ("t10k", SMALL[1], test_x, test_y),
+    ):
+        head = struct.pack(">IIII", 0x803, count, 28, 28)
+        write_gz(folder / f"{part}-images-idx3-ubyte.gz", head + images[:count].tobytes())
+        head = struct.pack(">II", 0x801, count)
+        write_gz(folder / f"{part}-labels-idx1-ubyte.gz", head + labels[:count].tobytes())
+    return folder
+
+
+def write_gz(path: Path, data: bytes) -> None:
+    path.write_bytes(gzip.compress(data, compresslevel=1))
+
+
+class Silent:
+    """Progress that is kept, not shown."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def phase(self, name: str, total: int) -> None: ...
+
+    def advance(self, done: int) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class Outcome(msgspec.Struct):
+    """A run and its verdict."""
+
+    record: Record
+    folder: Path
+    verdict: verdict.Verdict
+
+    @property
+    def json(self) -> dict:
+        return verdict.to_json(self.record, self.verdict, str(self.folder))
+
+    @property
+    def exit_status(self) -> int:
+        return verdict.exit_status(self.record, self.verdict)
+
+    def rung(self, label: str, rung: str) -> str:
+        return self.verdict.labels[label].findings[rung].verdict
+
+
+@pytest.fixture
+def run_plan(small_data: Path, tmp_path: Path) -> Callable[..., Outcome]:
+    """Run a smoke plan on small data: keyword arguments of `make_plan`, `change` for the rest."""
+
+    def run(change: dict | None = None, **words: object) -> Outcome:
+        settings = {"profile": "smoke", "data_dir": str(small_data), "timeout_s": 240.0} | words
+        plan = msgspec.structs.replace(make_plan(**settings), **(change or {}))
+        return carry_out(plan, tmp_path / "results")
+
+    return run
+
+
+def carry_out(plan: Plan, results: Path) -> Outcome:
+    record, folder = session.run(plan, results, Silent())
+    return Outcome(record, folder, verdict.judge(record))
+
+
+def plant(file: str, function: str) -> str:
+    """A fault as a plan names it."""
+    return f"{FAULTS / file}:{function}"
+
+
+def harness(*words: str, cwd: Path, env: dict | None = None) -> subprocess.CompletedProcess[str]:
+    """The command line, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        cwd=cwd,
+        env=clean_environment() | (env or {}),
+        text=True,
+        capture_output=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def clean_environment() -> dict[str, str]:
+    """This environment with the project importable and no data set named."""
+    root = str(Path(__file__).parent.parent)
+    kept = {k: v for k, v in os.environ.items() if k != "FASHION_MNIST_DIR"}
+    return kept | {"PYTHONPATH": root, "COLUMNS": "200"}
+
+
+def needs(*names: str) -> pytest.MarkDecorator:
+    """Skip, with the reason, where one of these backends cannot run."""
+    reasons = [f"{name}: {reason}" for name in names if (reason := missing(name))]
+    return pytest.mark.skipif(bool(reasons), reason="; ".join(reasons) or "all there")
+
+
+def real_data() -> pytest.MarkDecorator:
+    """Skip where the real data are not at hand."""
+    here = os.environ.get("FASHION_MNIST_DIR")
+    return pytest.mark.skipif(not here, reason="FASHION_MNIST_DIR is not set")

@@ -1,0 +1,161 @@
+"""Workers that misbehave as processes: each function is planted in a real backend."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from tests.faults.callers import Wrapped, wrap
+
+
+def _in_step(action):
+    """Do `action` in the twentieth step."""
+
+    def fault(backend):
+        class Acting(Wrapped):
+            count = 0
+
+            def step(self, batch):
+                self.count += 1
+                if self.count == 20:
+                    action()
+                return self.trainer.step(batch)
+
+        return wrap(backend, Acting)
+
+    return fault
+
+
+killed = _in_step(lambda: os.kill(os.getpid(), signal.SIGKILL))
+segfaults = _in_step(lambda: os.kill(os.getpid(), signal.SIGSEGV))
+exits = _in_step(lambda: os._exit(7))
+hangs = _in_step(lambda: time.sleep(3600))
+
+
+def out_of_memory(backend):
+    """Allocates until there is no more."""
+    kept = []
+
+    class Eating(Wrapped):
+        def step(self, batch):
+            while True:
+                kept.append(np.ones(50_000_000, dtype=np.uint8))
+
+    return wrap(backend, Eating)
+
+
+def noisy(backend):
+    """Prints megabytes to stdout and stderr, from Python and beneath it."""
+
+    class Printing(Wrapped):
+        def step(self, batch):
+            print("x" * 100_000, flush=True)
+            os.write(1, b"y" * 100_000 + b"\n")
+            print("z" * 100_000, file=sys.stderr, flush=True)
+            return self.trainer.step(batch)
+
+    return wrap(backend, Printing)
+
+
+def missing(backend):
+    """As if the framework were not there."""
+    raise ImportError("No module named 'frobnicate'")
+
+
+def not_a_number(backend):
+    """Every parameter becomes NaN in the twentieth step."""
+
+    class Nan(Wrapped):
+        count = 0
+
+        def step(self, batch):
+            self.count += 1
+            loss = self.trainer.step(batch)
+            if self.count == 20:
+                self.trainer.wait(loss)
+                params = self.trainer.get_params()
+                self.trainer.set_params({k: v * np.nan for k, v in params.items()})
+            return loss
+
+    return wrap(backend, Nan)
+
+
+def nan_logit(backend):
+    """One logit of every batch is NaN."""
+
+    class Nan(Wrapped):
+        def logits(self, batch):
+            found = self.trainer.logits(batch)
+            found[3, 4] = np.nan
+            return found
+
+    return wrap(backend, Nan)
+
+
+def wrong_shape(backend):
+    """Logits with a column too few, everywhere."""
+
+    class Narrow(Wrapped):
+        def logits(self, batch):
+            return self.trainer.logits(batch)[:, :-1]
+
+    return wrap(backend, Narrow)
+
+
+def wrong_gradient_names(backend):
+    """The gradient of b2 is missing altogether."""
+
+    class Missing(Wrapped):
+        def loss_and_grads(self, batch):
+            loss, grads = self.trainer.loss_and_grads(batch)
+            del grads["b2"]
+            return loss, grads
+
+    return wrap(backend, Missing)
+
+
+def _compute_forever():
+    a = np.ones((2000, 2000))
+    while True:
+        a @ a
+
+
+computes_forever = _in_step(_compute_forever)
+
+
+def _with_a_child():
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    _compute_forever()
+
+
+computes_with_a_child = _in_step(_with_a_child)
+
+
+def _dies_with_a_child():
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+dies_with_a_child = _in_step(_dies_with_a_child)
+
+
+def earlier_run(backend):
+    """Answers with the messages of another run."""
+    from harness import worker
+
+    send = worker.send
+
+    def replay(descriptor, message):
+        import msgspec
+
+        reply = msgspec.json.decode(message)
+        reply["run"] = "20200101T000000-abcdef"
+        send(descriptor, msgspec.json.encode(reply))
+
+    worker.send = replay
+    return backend

@@ -1,0 +1,198 @@
+"""Small made records for the tests: what a clean run would store, cut to a few tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from harness.known_answers import REAL_SHA256
+from harness.plan import TABLE, Label, Plan
+from harness.record import (
+    Case,
+    DatasetFacts,
+    KnownAnswer,
+    Measurement,
+    Process,
+    Record,
+    Results,
+    Round,
+    Training,
+    Worst,
+)
+from harness.workloads import WORKLOADS
+
+CASES = (("step 0", 0), ("step 10", 10), ("corner", None))
+TENSORS = {
+    "inputs": ("x", "y", "W1"),
+    "forward": ("logits",),
+    "loss": ("loss",),
+    "gradients": ("W1", "b1"),
+    "update": ("W1", "b1"),
+}
+
+
+def label(backend: str = "numpy", **changes: Any) -> Label:
+    made = Label(
+        backend=backend,
+        variant="eager",
+        device="cpu",
+        dtype="float32",
+        precision="strict",
+        python="python",
+        twin=True,
+        asked_for=True,
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def plan(names: tuple[str, ...] = ("numpy", "torch"), **changes: Any) -> Plan:
+    row = TABLE["default"]
+    made = Plan(
+        profile="default",
+        workload=WORKLOADS["mlp-scratch"],
+        labels={name: label(name.split(":")[0]) for name in names},
+        reference="harness/float64",
+        dataset="auto",
+        data_dir=None,
+        seeds=(0,),
+        threads=2,
+        steps=None,
+        checkpoints=row.checkpoints,
+        lockstep_epochs=1,
+        screen_margin=64.0,
+        timing=row.timing,
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def measurement(rung: str = "gradients", **changes: Any) -> Measurement:
+    fields: dict[str, Any] = {
+        "dtype": "float32",
+        "rung": rung,
+        "case": "step 0",
+        "step": 0,
+        "tensor": "W1",
+        "shape": [784, 256],
+        "digest": "0123456789abcdef",
+        "distance": 0.0,
+        "want_norm": 1.0,
+        "got_norm": 1.0,
+        "worst": Worst(index=[3, 4], got=1.5, want=1.25, in_rms=0.5),
+    }
+    return Measurement(**(fields | changes))
+
+
+def training(**changes: Any) -> Training:
+    fields: dict[str, Any] = {
+        "dtype": "float32",
+        "seed": 0,
+        "rows": [256, 96],
+        "losses": [1.0, 0.5],
+        "epoch_losses": [1.0, 0.5, 0.39, 0.38],
+        "test_accuracy": [0.7, 0.83, 0.84, 0.835],
+        "step_ns": [1000, 900],
+        "epoch_ns": [2000],
+        "eval_ns": [300],
+        "final_norms": {"W1": 8.0},
+    }
+    return Training(**(fields | changes))
+
+
+def rounds(step_ns: int = 1000, number: int = 8) -> list[Round]:
+    return [
+        Round(
+            round=i,
+            place=0,
+            step_ns=[step_ns, step_ns + i, step_ns + 2 * i],
+            gather_ns=[10],
+            put_ns=[20],
+            products_ns=[400, 500],
+        )
+        for i in range(number)
+    ]
+
+
+def results(name: str, *, dtypes: tuple[str, ...] = ("float32", "float64"), **changes: Any) -> Any:
+    found = [
+        measurement(rung, dtype=dtype, case=case, step=step, tensor=tensor)
+        for dtype in dtypes
+        for case, step in CASES
+        for rung, tensors in TENSORS.items()
+        for tensor in tensors
+    ]
+    if "float64" in dtypes:
+        found += [
+            measurement(
+                "lockstep", dtype="float64", case=f"after step {step}", step=step, tensor=tensor
+            )
+            for step in (9, 234)
+            for tensor in ("W1", "b1")
+        ]
+    fields: dict[str, Any] = {
+        "processes": [
+            Process(
+                label=name,
+                dtype=dtype,
+                status="ok",
+                facts={"python": "3.11.2", "version:numpy": "2.4.6"},
+                first_step_ns={"256": 5000},
+                peak_rss_bytes=10**8,
+            )
+            for dtype in dtypes
+        ],
+        "measurements": found,
+        "training": [training()],
+        "rounds": rounds(),
+    }
+    return Results(**(fields | changes))
+
+
+def dataset(**changes: Any) -> DatasetFacts:
+    fields: dict[str, Any] = {
+        "name": "fashion-mnist",
+        "synthetic": False,
+        "sha256": REAL_SHA256,
+        "train": 60_000,
+        "test": 10_000,
+        "source": "somewhere",
+    }
+    return DatasetFacts(**(fields | changes))
+
+
+def record(names: tuple[str, ...] = ("numpy", "torch"), **changes: Any) -> Record:
+    fields: dict[str, Any] = {
+        "run": "20260101T000000-abcdef",
+        "started": "2026-01-01T00:00:00+00:00",
+        "seconds": 12.5,
+        "ended": "finished",
+        "harness_version": "0.1.0",
+        "plan": plan(names),
+        "machine": {"cpu": "a processor"},
+        "dataset": dataset(),
+        "known_answers": [KnownAnswer(name="an answer", want="1", got="1")],
+        "cases": [Case(case=case, step=step, rows=256, replaced=1) for case, step in CASES],
+        "results": {name: results(name) for name in names},
+    }
+    return Record(**(fields | changes))
+
+
+def find(made: Record, name: str, rung: str, **where: Any) -> Measurement:
+    """The first measurement of a label's rung whose fields are as given."""
+    return next(
+        m
+        for m in made.results[name].measurements
+        if m.rung == rung and all(getattr(m, field) == value for field, value in where.items())
+    )
+
+
+def fail(made: Record, name: str, reason: str = "died of SIGSEGV") -> None:
+    made.results[name].processes[0].status = "failed"
+    made.results[name].processes[0].reason = reason
+
+
+def skip(made: Record, name: str, reason: str = "torch not installed") -> None:
+    """As a session stores a label it never started."""
+    made.results[name] = Results(
+        processes=[Process(label=name, dtype="float32", status="skipped", reason=reason)]
+    )

@@ -1,0 +1,448 @@
+"""Distances are what they are called, and whatever cannot be compared is a problem, never a 0."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import measure
+from harness.interface import Array, Params
+from harness.limits import limit_for
+from harness.record import Measurement
+from harness.reference import MLPScratchReference
+
+WHERE: dict[str, Any] = {"process": "float32", "case": "step 0", "step": 0}
+
+
+def taken(got: Array, want: Array, **changes: Any) -> Measurement:
+    return measure.measure("forward", "logits", got, want, **(WHERE | changes))
+
+
+# -- distance and what prevents it -----------------------------------------------------------
+
+
+def test_the_distance_is_the_norm_of_the_error_over_the_norm_of_what_is_wanted() -> None:
+    assert measure.relative(np.array([3.0, 4.0]), np.array([0.0, 50.0])) == 0.1
+    assert measure.relative(np.zeros(2), np.zeros(2)) == 0.0
+    assert measure.relative(np.array([1e-300]), np.zeros(1)) == math.inf
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=8),
+    st.integers(0, 10**6),
+    st.sampled_from([2.0**-20, 1.0, 2.0**30]),
+)
+def test_the_distance_is_free_of_scale(values: list[float], seed: int, scale: float) -> None:
+    want = np.array(values)
+    error = np.random.default_rng(seed).standard_normal(len(values))
+    assert measure.relative(error * scale, want * scale) == pytest.approx(
+        measure.relative(error, want), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("got", "says"),
+    [
+        (np.zeros((2, 3), np.float32), "shape (2, 3) where (3, 2) is wanted"),
+        (np.zeros(6, np.float32), "shape (6,)"),
+        (np.zeros((3, 2), np.float64), "dtype float64 where float32 is wanted"),
+        (np.zeros((3, 2), np.int32), "dtype int32"),
+        (np.zeros((0,), np.float32), "shape (0,)"),
+    ],
+)
+def test_another_shape_or_dtype_is_a_problem_and_has_no_distance(got: Array, says: str) -> None:
+    found = taken(got, np.zeros((3, 2)))
+    assert found.problem is not None
+    assert says in found.problem
+    assert found.distance is None
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "says"),
+    [
+        (np.nan, 1.0, "NaN only in what was got"),
+        (1.0, np.nan, "NaN only in what was wanted"),
+        (np.inf, 1.0, "+inf only in what was got"),
+        (-np.inf, 1.0, "-inf only in what was got"),
+        (1.0, -np.inf, "-inf only in what was wanted"),
+        (np.inf, -np.inf, "+inf only in what was got"),
+        (np.nan, np.inf, "NaN only in what was got"),
+    ],
+)
+def test_a_value_that_is_not_finite_on_one_side_is_a_problem_that_names_the_element(
+    here: float, there: float, says: str
+) -> None:
+    got, want = np.ones((3, 2), np.float32), np.ones((3, 2))
+    got[1, 1], want[1, 1] = here, there
+    found = taken(got, want)
+    assert found.problem is not None
+    assert says in found.problem
+    assert "[1, 1] (1 elements differ)" in found.problem
+    assert found.distance is None
+    assert found.worst is not None
+    assert found.worst.index == [1, 1]
+
+
+def test_values_that_are_not_finite_on_both_sides_count_as_equal() -> None:
+    got = np.array([np.nan, np.inf, -np.inf, 2.0], np.float32)
+    found = taken(got, np.array([np.nan, np.inf, -np.inf, 1.0]))
+    assert found.problem is None
+    assert found.distance == 1.0
+    assert found.worst is not None
+    assert found.worst.index == [3]
+    assert taken(got, got.astype(np.float64)).distance == 0.0
+
+
+@given(st.integers(0, 3), st.integers(0, 4), st.sampled_from([1.0, -1.0]))
+def test_the_worst_element_is_found_with_both_values_and_its_size(
+    row: int, column: int, sign: float
+) -> None:
+    want = np.full((4, 5), 2.0)
+    got = want.astype(np.float32)
+    got[0, 0] += 0.25
+    got[row, column] += np.float32(sign)
+    worst = taken(got, want).worst
+    assert worst is not None
+    assert worst.index == [row, column]
+    assert worst.got == float(got[row, column])
+    assert worst.want == 2.0
+    assert worst.in_rms == abs(float(got[row, column]) - 2.0) / 2.0
+
+
+def test_a_measurement_carries_norms_shape_and_a_digest_of_the_bytes() -> None:
+    got = np.array([3.0, 4.0], np.float32)
+    found = taken(got, np.array([6.0, 8.0]))
+    assert (found.got_norm, found.want_norm, found.shape) == (5.0, 10.0, [2])
+    assert found.distance == 0.5
+    assert found.digest != taken(-got, np.array([6.0, 8.0])).digest
+
+
+# -- bit for bit -----------------------------------------------------------------------------
+
+
+def same(got: Array, want: Array) -> Measurement:
+    return measure.identical("x", got, want, **WHERE)
+
+
+def test_zero_and_negative_zero_differ_bit_for_bit() -> None:
+    found = same(np.array([1.0, -0.0], np.float32), np.array([1.0, 0.0], np.float32))
+    assert found.distance == 1.0
+    assert found.worst is not None
+    assert found.worst.index == [1]
+
+
+def test_nan_of_the_same_bits_is_identical_and_of_another_payload_is_not() -> None:
+    want = np.array([0x7FC00000, 0x3F800000], np.uint32).view(np.float32)
+    other = np.array([0x7FC00001, 0x3F800000], np.uint32).view(np.float32)
+    assert same(want.copy(), want).distance == 0.0
+    assert same(want.copy(), want).problem is None
+    assert same(other, want).distance == 1.0
+
+
+def test_nan_on_one_side_is_a_differing_element() -> None:
+    found = same(np.array([np.nan, 1.0], np.float32), np.array([0.0, 1.0], np.float32))
+    assert found.distance == 1.0
+
+
+@given(
+    st.sampled_from(["float32", "float64", "int64", "int32", "uint8"]),
+    st.integers(0, 10**6),
+    st.integers(0, 12),
+)
+def test_the_number_of_elements_whose_bits_differ_is_counted(
+    dtype: str, seed: int, changed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    want = rng.integers(0, 256, 12 * np.dtype(dtype).itemsize, np.uint8).view(dtype).reshape(3, 4)
+    got = want.copy()
+    places = rng.choice(12, changed, replace=False)
+    bits = got.reshape(-1).view(f"u{got.dtype.itemsize}")
+    bits[places] ^= np.array(1, bits.dtype)
+    found = measure.identical("x", got, want, **WHERE)
+    assert found.distance == float(changed)
+    if changed:
+        assert found.worst is not None
+        assert found.worst.index == list(np.unravel_index(min(places), (3, 4)))
+
+
+@pytest.mark.parametrize(
+    "got", [np.zeros((2, 2), np.float32), np.zeros(4), np.zeros(4, np.int32), np.zeros(0)]
+)
+def test_another_shape_or_dtype_is_never_identical(got: Array) -> None:
+    found = same(got, np.zeros(4, np.float32))
+    assert found.distance is None
+    assert found.problem is not None
+
+
+def test_a_strided_view_is_compared_by_its_values() -> None:
+    want = np.arange(12, dtype=np.float32).reshape(3, 4)
+    assert same(np.asfortranarray(want), want).distance == 0.0
+    assert same(want[::-1], want).distance == 12.0
+
+
+# -- the excess update error -----------------------------------------------------------------
+
+# Slack of the arithmetic, relative to the operands: float64 for float32 updates, extended
+# precision (where there is any) for float64 ones; the result itself is rounded to float64.
+ARITHMETIC = {"float32": 2.0**-52, "float64": float(np.finfo(np.longdouble).eps)}
+
+
+def exact_excess(given_: Array, got: Array, change: Array) -> list[Fraction]:
+    excess = []
+    for before, after, moved in zip(given_, got, change, strict=True):
+        error = abs(Fraction(float(after)) - Fraction(float(before)) + Fraction(float(moved)))
+        spacing = Fraction(float(np.spacing(max(abs(before), abs(after)))))
+        excess.append(max(Fraction(0), error - spacing / 2))
+    return excess
+
+
+@st.composite
+def updates(draw: st.DrawFn) -> tuple[str, Array, Array]:
+    """A dtype, weights in it, and changes from far below to far above the weights' spacing."""
+    dtype = draw(st.sampled_from(["float32", "float64"]))
+    rng = np.random.default_rng(draw(st.integers(0, 10**9)))
+    weights = (rng.standard_normal(6) * 10.0 ** rng.uniform(-6, 3, 6)).astype(dtype)
+    weights[draw(st.integers(0, 5))] = draw(st.sampled_from([0.0, 1.0, -1.0, 2.0, 0.5]))
+    change = rng.standard_normal(6) * 10.0 ** rng.uniform(-12, 2, 6)
+    return dtype, weights, change
+
+
+@given(updates(), st.integers(0, 10**6))
+@settings(max_examples=150)
+def test_the_excess_equals_exact_arithmetic(
+    update: tuple[str, Array, Array], seed: int
+) -> None:
+    dtype, given_, change = update
+    wrong = 1 + 1e-3 * np.random.default_rng(seed).standard_normal(6)
+    got = (given_.astype(np.float64) - change * wrong).astype(dtype)
+    excess, _ = measure.excess_update(given_, got, change)
+    for i, want in enumerate(exact_excess(given_, got, change)):
+        size = abs(float(given_[i])) + abs(float(got[i])) + abs(float(change[i]))
+        slack = 4 * ARITHMETIC[dtype] * size + 2.0**-51 * abs(float(want))
+        if dtype == "float64":  # the error and half a spacing are subtracted as float64
+            slack += 2.0**-52 * (float(want) + float(np.spacing(size)))
+        assert abs(Fraction(float(excess[i])) - want) <= Fraction(slack), (i, excess[i], want)
+
+
+def rounded(value: Fraction, dtype: str) -> float:
+    """The nearest number of a dtype (through float64 for float32: off by 2^-53 of it at most)."""
+    return float(np.array(float(value)).astype(dtype))
+
+
+@given(updates())
+@settings(max_examples=150)
+def test_a_perfectly_rounded_update_has_no_excess(update: tuple[str, Array, Array]) -> None:
+    dtype, given_, change = update
+    got = np.array(
+        [
+            rounded(Fraction(float(w)) - Fraction(float(c)), dtype)
+            for w, c in zip(given_, change, strict=True)
+        ],
+        dtype=dtype,
+    )
+    excess, beside = measure.excess_update(given_, got, change)
+    size = np.abs(given_.astype(np.float64)) + np.abs(got) + np.abs(change)
+    assert np.all(excess <= 4 * ARITHMETIC[dtype] * size)
+    # The plain distance of a perfect update is its floor.
+    assert beside["plain"] == pytest.approx(beside["floor"], rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_learning_rate_off_by_a_ten_thousandth_exceeds_the_limit_three_times(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    given_ = (rng.standard_normal((50, 20)) * 0.01).astype(dtype)
+    change = 0.1 * rng.standard_normal((50, 20)) * 0.05
+    limit = limit_for("update", dtype, "step 0")
+    assert limit is not None
+    right = (given_ - change).astype(dtype)
+    wrong = (given_ - change * (1 + 1e-4)).astype(dtype)
+    for got, over in ((right, False), (wrong, True)):
+        excess, _ = measure.excess_update(given_, got, change)
+        distance = measure.relative(excess, change)
+        assert (distance > 3 * limit.value) is over
+        assert over or distance < limit.value / 3
+
+
+def test_an_update_that_never_happened_is_off_by_its_whole_size() -> None:
+    given_ = np.ones(4, np.float32)
+    excess, beside = measure.excess_update(given_, given_.copy(), np.full(4, 0.5))
+    assert measure.relative(excess, np.full(4, 0.5)) == pytest.approx(1.0, abs=1e-6)
+    assert beside["plain"] == 1.0
+    assert beside["floor"] == 0.0
+
+
+# -- one teacher-forced batch ----------------------------------------------------------------
+
+
+def batch(dtype: str = "float32") -> tuple[dict[str, Array], dict[str, Any]]:
+    """What a perfect worker writes, and the arguments that judge it."""
+    rng = np.random.default_rng(1)
+    shapes = {"W1": (20, 8), "b1": (8,), "W2": (8, 5), "b2": (5,)}
+    params: Params = {k: (rng.standard_normal(s) * 0.3).astype(dtype) for k, s in shapes.items()}
+    x, y = rng.random((16, 20)).astype(dtype), rng.integers(0, 5, 16)
+    wide = {k: v.astype(np.float64) for k, v in params.items()}
+    judge = MLPScratchReference()
+    loss, grads = judge.loss_and_grads(wide, x.astype(np.float64), y)
+    logits = judge.logits(wide, x.astype(np.float64))
+    tensors = {"x": x.copy(), "y": y.copy(), "logits": logits.astype(dtype)}
+    tensors |= {f"held.{k}": v.copy() for k, v in params.items()}
+    tensors |= {f"grad.{k}": v.astype(dtype) for k, v in grads.items()}
+    tensors |= {f"new.{k}": (wide[k] - 0.1 * grads[k]).astype(dtype) for k in params}
+    tensors |= {"loss": np.array(loss), "step loss": np.array(loss)}
+    judged = {"logits": logits, "loss": loss, "grads": grads, "centred": False}
+    given_ = {"params": params, "x": x, "y": y, "judge": judged, "lr": 0.1}
+    return tensors, given_ | {"process": dtype, "case": "step 0", "step": 0}
+
+
+NAMES = sorted(batch()[0])
+RUNG = {"x": "inputs", "y": "inputs", "held": "inputs", "logits": "forward", "loss": "loss"}
+RUNG |= {"step loss": "loss", "grad": "gradients", "new": "update"}
+
+
+def over(found: list[Measurement], share: float = 1.0) -> list[tuple[str, str]]:
+    """Rung and tensor of whatever is a problem or above a share of its limit."""
+    bad = []
+    for m in found:
+        limit = limit_for(m.rung, m.dtype, m.case)
+        assert limit is not None
+        if m.problem or not isinstance(m.distance, float) or m.distance > share * limit.value:
+            bad.append((m.rung, m.tensor))
+    return bad
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("centred", [False, True])
+def test_the_judges_own_values_in_the_workers_dtype_stay_below_a_tenth_of_every_limit(
+    dtype: str, centred: bool
+) -> None:
+    tensors, given_ = batch(dtype)
+    given_["judge"]["centred"] = centred
+    found = measure.teacher_forced(tensors, **given_)
+    assert len(found) == 6 + 1 + 2 + 4 + 4
+    assert over(found, 0.1) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("how", ["missing", "wrong shape", "wrong dtype", "nan", "inf"])
+def test_a_tampered_tensor_fails_at_its_rung_and_nowhere_else(name: str, how: str) -> None:
+    tensors, given_ = batch()
+    tensor = tensors[name]
+    if how in ("nan", "inf") and tensor.dtype.kind != "f":
+        tensors[name] = tensor + 1  # integers have no NaN: other labels
+    elif how == "missing":
+        del tensors[name]
+    elif how == "wrong shape":
+        tensors[name] = tensor[None] if tensor.ndim == 0 else tensor[:-1]
+    elif how == "wrong dtype":
+        tensors[name] = tensor.astype(np.float16)
+    else:
+        tensors[name] = tensor.copy()
+        tensors[name][(0,) * tensor.ndim] = float(how)
+    prefix, _, rest = name.partition(".")
+    bad = over(measure.teacher_forced(tensors, **given_))
+    assert bad == [(RUNG[prefix], rest or name)]
+
+
+@given(st.sampled_from(NAMES), st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_one_element_off_by_a_percent_of_the_tensor_is_over_its_limit(name: str, seed: int) -> None:
+    tensors, given_ = batch()
+    tensor = tensors[name].copy()
+    place = tuple(np.random.default_rng(seed).integers(0, tensor.shape)) if tensor.ndim else ()
+    tensor[place] += 1 if tensor.dtype.kind == "i" else 0.01 * float(np.linalg.norm(tensor))
+    tensors[name] = tensor
+    prefix, _, rest = name.partition(".")
+    found = measure.teacher_forced(tensors, **given_)
+    assert over(found) == [(RUNG[prefix], rest or name)]
+    worst = next(m.worst for m in found if (m.rung, m.tensor) == (RUNG[prefix], rest or name))
+    assert worst is not None
+    assert worst.index == list(place)
+
+
+def test_a_shift_common_to_all_classes_counts_only_where_logits_are_not_centred() -> None:
+    tensors, given_ = batch("float64")
+    tensors["logits"] = tensors["logits"] + 0.125
+    assert over(measure.teacher_forced(tensors, **given_)) == [("forward", "logits")]
+    given_["judge"]["centred"] = True
+    found = measure.teacher_forced(tensors, **given_)
+    assert over(found) == []
+
+
+def test_lockstep_names_parameter_and_step_of_what_is_off() -> None:
+    want = {"W1": np.ones((2, 2)), "b1": np.ones(2)}
+    losses = np.array([2.0, 1.5, 1.0])
+    clean = measure.lockstep({k: v.copy() for k, v in want.items()}, want, losses, losses, 10)
+    assert over(clean) == []
+    assert [m.tensor for m in clean] == ["W1", "b1", "losses"]
+    assert {m.step for m in clean} == {12}
+    off = losses.copy()
+    off[1] *= 1 + 1e-9
+    found = measure.lockstep({"W1": want["W1"] * (1 + 1e-11)}, want, off, losses, 10)
+    assert over(found) == [("lockstep", "W1"), ("lockstep", "b1"), ("lockstep", "losses")]
+    assert found[2].worst is not None
+    assert found[2].worst.index == [11]
+
+
+def test_a_training_is_summed_up_by_samples_and_by_epoch() -> None:
+    series = {
+        "losses": np.array([2.0, 1.0, np.nan, 1.0]),
+        "step_ns": np.array([5, 6, 7, 8]),
+        "epoch_ns": np.array([20, 21]),
+        "eval_ns": np.array([3, 4]),
+        "final.W1": np.array([3.0, 4.0]),
+    }
+    logits = [np.array([[1.0, 0.0], [1.0, 0.0]]), np.zeros((1, 2))]
+    found = measure.training(series, logits, np.array([0, 1]), np.array([3, 1, 3, 1]), [1, 3])
+    assert found.epoch_losses == [1.75, "nan"]
+    assert found.losses == [2.0, 1.0, "nan", 1.0]
+    assert found.test_accuracy == [0.5, "nan"]  # the second has too few rows
+    assert found.final_norms == {"W1": 5.0}
+    assert (found.rows, found.step_ns) == ([3, 1, 3, 1], [5, 6, 7, 8])
+
+
+# -- the probe of precision ------------------------------------------------------------------
+
+
+def with_fewer_bits(array: Array, dropped: int, *, nearest: bool) -> Array:
+    """float32 with its last significand bits gone, cut or rounded to nearest."""
+    bits = array.view(np.uint32).astype(np.uint64)
+    if nearest:
+        bits = bits + (1 << (dropped - 1))
+    return ((bits >> dropped) << dropped).astype(np.uint32).view(np.float32)
+
+
+REDUCED = {
+    "TF32, cut": ("float32", lambda a: with_fewer_bits(a, 13, nearest=False)),
+    "TF32, rounded": ("float32", lambda a: with_fewer_bits(a, 13, nearest=True)),
+    "bfloat16, cut": ("float32", lambda a: with_fewer_bits(a, 16, nearest=False)),
+    "bfloat16, rounded": ("float32", lambda a: with_fewer_bits(a, 16, nearest=True)),
+    "one bit less": ("float32", lambda a: with_fewer_bits(a, 1, nearest=False)),
+    "float32 for float64": ("float64", lambda a: a.astype(np.float32).astype(np.float64)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_precision_probes_product_is_exact_in_its_dtype(dtype: str) -> None:
+    for name, a, b, want in measure.precision_operands(dtype):
+        assert {a.dtype, b.dtype, want.dtype} == {np.dtype(dtype)}
+        assert np.array_equal(a @ b, want), name
+        exact = a.astype(np.longdouble)[:3] @ b.astype(np.longdouble)
+        assert np.array_equal(exact, want[:3].astype(np.longdouble)), name
+
+
+@pytest.mark.parametrize("mode", REDUCED)
+def test_a_reduced_mode_changes_every_element_of_the_precision_probes_product(mode: str) -> None:
+    dtype, reduce = REDUCED[mode]
+    for name, a, b, want in measure.precision_operands(dtype):
+        side = reduce(a) if name == "left operand" else a
+        other = reduce(b) if name == "right operand" else b
+        assert np.all(side @ other != want), name
+        both = measure.identical("p", reduce(a) @ reduce(b), want, process=dtype, case="precision",
+                                 step=None, rung="forward")
+        assert both.distance == want.size

@@ -1,0 +1,170 @@
+"""A plan is made of known names only, and is the same after it was stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from harness.errors import InputError
+from harness.plan import (
+    TABLE,
+    Plan,
+    available_threads,
+    checkpoint_steps,
+    make_plan,
+    parse_seeds,
+)
+from tests import make
+
+
+def refusal(call: Any, *args: Any, **named: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        call(*args, **named)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_status == 2
+    return str(caught.value)
+
+
+@given(st.lists(st.integers(0, 10**9 - 1), min_size=1, max_size=20, unique=True))
+def test_seeds_are_read_as_they_are_written(seeds: list[int]) -> None:
+    assert parse_seeds(",".join(map(str, seeds))) == tuple(seeds)
+    assert parse_seeds(" , ".join(map(str, seeds))) == tuple(seeds)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 300))
+def test_a_range_of_seeds_holds_both_its_ends(first: int, more: int) -> None:
+    assert parse_seeds(f"{first}-{first + more}") == tuple(range(first, first + more + 1))
+
+
+def test_numbers_and_ranges_of_seeds_can_be_mixed() -> None:
+    assert parse_seeds("7,0-2,5") == (7, 0, 1, 2, 5)
+
+
+MALFORMED = [
+    "", " ", ",", "0,", ",0", "a", "0;1", "-1", "1-", "-", "1--2", "1-2-3", "0.5", "1e3", "0 1", "+1",
+    "0,0", "0-3,2", "4-0", "3,4-0", "٣", "²", "0x1", "1_0", "10000000000", "0-1000000000", "1 - 2", "\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+def test_malformed_seeds_are_refused_in_one_line(text: str) -> None:
+    assert refusal(parse_seeds, text).startswith("--seeds ")
+
+
+@given(st.text(alphabet="0123456789,- x.\n٣", max_size=12))
+@example("0-1000")
+@example("0-999,1000")
+def test_any_text_is_seeds_once_each_or_refused_in_one_line(text: str) -> None:
+    try:
+        seeds = parse_seeds(text)
+    except InputError as error:
+        assert "\n" not in str(error)
+        return
+    assert 1 <= len(seeds) <= 1000
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 10**9 for seed in seeds)
+    assert len(seeds) >= len(text.split(","))
+
+
+@pytest.mark.parametrize(
+    ("named", "choices"),
+    [
+        ({"profile": "quick"}, ("smoke", "default", "full")),
+        ({"dtype": "float16"}, ("float32", "float64")),
+        ({"device": "tpu"}, ("cpu", "cuda")),
+        ({"dataset": "mnist"}, ("auto", "fashion-mnist", "synthetic")),
+        ({"workload": "resnet"}, ("mlp-scratch",)),
+        ({"reference": "torch"}, ("harness/float64",)),
+        ({"backends": ("pytorch",)}, ("numpy", "torch", "jax", "tensorflow")),
+        ({"backends": ("numpy",), "variants": {"numpy": "eager"}}, ("buffered",)),
+        ({"backends": ("numpy",), "variants": {"torch": "eager"}}, ("numpy",)),
+        ({"backends": ("numpy",), "plants": {"torch": "f.py:f"}}, ("numpy",)),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_choices(
+    named: dict[str, Any], choices: tuple[str, ...]
+) -> None:
+    message = refusal(make_plan, **named)
+    assert message.endswith("choose from " + ", ".join(choices))
+    assert message.startswith("--")
+
+
+def test_a_backend_named_twice_is_refused() -> None:
+    assert "every backend once" in refusal(make_plan, backends=("numpy", "numpy"))
+
+
+@pytest.mark.parametrize("threads", [0, -1, 10**6])
+def test_threads_this_process_cannot_have_are_refused(threads: int) -> None:
+    assert f"from 1 to {available_threads()}" in refusal(
+        make_plan, backends=("numpy",), threads=threads
+    )
+
+
+def test_a_missing_backend_is_skipped_by_default_and_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torch" else name)
+    plan = make_plan()
+    assert list(plan.labels) == ["numpy", "torch", "jax", "tensorflow"]
+    assert list(plan.skipped) == ["torch"]
+    assert "framework-harness[torch]" in plan.skipped["torch"]
+    assert "framework-harness[torch]" in refusal(make_plan, backends=("torch",))
+
+
+def test_a_float64_plan_has_no_twins_and_a_float32_plan_has() -> None:
+    assert make_plan(backends=("numpy",)).labels["numpy"].twin
+    assert not make_plan(backends=("numpy",), dtype="float64").labels["numpy"].twin
+
+
+def steps_of(profile: str, steps: int) -> list[int]:
+    return checkpoint_steps(make.plan(checkpoints=TABLE[profile].checkpoints), steps)
+
+
+def test_the_checkpoints_of_the_default_profile_are_twelve() -> None:
+    want = [0, 1, 2, 5, 10, 20, 50, 200, 760, 1500, 2348, 2349]
+    assert steps_of("default", 2350) == want
+
+
+def test_the_checkpoints_of_smoke_end_with_the_last_full_batch_and_the_short_one() -> None:
+    assert steps_of("smoke", 31) == [0, 1, 10, 29, 30]
+
+
+def test_the_checkpoints_of_full_are_the_first_ten_every_tenth_and_the_last_two() -> None:
+    want = sorted({*range(10), *range(0, 2350, 10), 2348, 2349})
+    assert steps_of("full", 2350) == want
+    assert len(want) == 10 + 234 + 2
+
+
+@given(st.sampled_from(["smoke", "default", "full"]), st.integers(1, 3000))
+def test_checkpoints_are_ascending_and_inside_the_schedule(profile: str, steps: int) -> None:
+    found = steps_of(profile, steps)
+    assert found == sorted(set(found))
+    assert found[0] == 0
+    assert found[-1] == steps - 1
+
+
+@pytest.mark.parametrize("profile", TABLE)
+def test_a_plan_is_the_same_after_it_was_stored(profile: str) -> None:
+    plan = make_plan(
+        profile=profile,
+        backends=("numpy",),
+        seeds="0-4,9",
+        threads=1,
+        data_dir="/somewhere",
+        timeout_s=7.5,
+        memory_headroom=10**9,
+        plants={"numpy": "faults.py:lr"},
+    )
+    assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan
+    assert plan.seeds == (0, 1, 2, 3, 4, 9)
+    assert plan.labels["numpy"].plant == "faults.py:lr"
+
+
+def test_a_plan_with_an_unknown_field_is_not_read() -> None:
+    stored = msgspec.to_builtins(make.plan()) | {"speed": 1}
+    with pytest.raises(msgspec.ValidationError, match="speed"):
+        msgspec.convert(stored, Plan)
