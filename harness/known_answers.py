@@ -56,7 +56,7 @@ def check_shared_code() -> list[KnownAnswer]:
     slots = canonical.schedule(60_000, 256, 10)
     pin("ten epochs are 2350 steps", 2350, len(slots))
     pin("an epoch's last batch", "(0, 59904, 60000)", tuple(slots[234]))
-    pin("the last batch of all", "(9, 59904, 60000)", tuple(slots[2349]))
+    pin("the last batch of all", "(9, 59904, 60000)", tuple(slots[-1]))
     samples = [s.stop - s.start for s in slots]
     pin(
         "every sample once an epoch",
@@ -74,9 +74,9 @@ def check_shared_code() -> list[KnownAnswer]:
         0.5,
         canonical.accuracy(np.array([[np.nan, 0], [0, 1]]), np.array([0, 1])),
     )
-    pin(
-        "evaluation is on the test set", "[7, 8]", canonical.evaluation_set(_two_sets())[1].tolist()
-    )
+    x, y = canonical.evaluation_set(_two_sets())
+    pin("evaluation is on the test set's labels", "[7, 8]", y.tolist())
+    pin("evaluation is on the test set's images", PIXELS_DIGEST, digest(x[:1]))
     return answers
 
 
@@ -107,7 +107,7 @@ def _two_sets() -> Dataset:
         source="",
         train_images=np.zeros((2, 28, 28), np.uint8),
         train_labels=np.array([1, 2], np.uint8),
-        test_images=np.zeros((2, 28, 28), np.uint8),
+        test_images=np.resize(np.arange(256, dtype=np.uint8), (1, 28, 28)).repeat(2, axis=0),
         test_labels=np.array([7, 8], np.uint8),
         class_names=(),
     )

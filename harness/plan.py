@@ -44,13 +44,16 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Blocks of 22 steps keep a round under a tenth of a second for each worker, so that drift of a
     shared machine hits all alike. `warmup_rounds` are kept in the record and left out of figures.
-    `products` is how often a block repeats the floor's matrix products.
+    Each block begins with `warmup_steps` steps of its own, kept apart: after the single-threaded
+    gathering, JAX and TensorFlow need 15 to 30 steps until both cores are theirs again (1.5 to
+    2.4 ms a step until then, seen with no other load). `products` is how often a block repeats the floor's matrix products.
     `band` is the largest ratio to the fastest that still counts as "timings agree".
     """
 
     sessions: int
     rounds: int
     warmup_rounds: int = 1
+    warmup_steps: int = 30
     steps: int = 22
     products: int = 10
     band: float = 4.0
@@ -138,10 +141,12 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or not text.isascii():
             raise InputError(f"--seeds {text!r}: expected numbers like 0,1,2 or 0-4")
-        if len(first) > 9 or len(last) > 9 or int(last or first) - int(first) > 1000:
+        if len(first) > 9 or len(last) > 9 or not 0 <= int(last or first) - int(first) < 1000:
             raise InputError(f"--seeds {text!r}: at most 1000 seeds, each below 10^9")
         seeds.extend(range(int(first), int(last or first) + 1))
-    if len(set(seeds)) != len(seeds) or not seeds:
+    if len(seeds) > 1000:
+        raise InputError(f"--seeds {text!r}: at most 1000 seeds, each below 10^9")
+    if len(set(seeds)) != len(seeds):
         raise InputError(f"--seeds {text!r}: every seed once, at least one")
     return tuple(seeds)
 

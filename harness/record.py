@@ -111,13 +111,17 @@ class Training(Stored, kw_only=True):
 
 
 class Round(Stored, kw_only=True):
-    """One worker's block in one round: nanoseconds of each step, gather and put."""
+    """One worker's block in one round: nanoseconds of each step, gather, put and set of products.
+
+    `warmup_ns`: the block's first steps, kept and left out of every figure.
+    """
 
     round: int
     place: int
     step_ns: list[int]
     gather_ns: list[int]
     put_ns: list[int]
+    warmup_ns: list[int]
     products_ns: list[int]
 
 
@@ -186,7 +190,7 @@ class Record(Stored, kw_only=True):
 def check_folder(results_dir: Path) -> None:
     """InputError where no run can be stored under results_dir; nothing is made or written."""
     nearest = results_dir.absolute()
-    while not nearest.exists() and nearest != nearest.parent:
+    while not os.path.exists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
     if not nearest.is_dir():
         raise InputError(f"results directory {results_dir}: {nearest} is not a directory")
@@ -202,13 +206,17 @@ def check_folder(results_dir: Path) -> None:
 
 def new_run_folder(results_dir: Path) -> Path:
     """A fresh folder results_dir/runs/<time>-<random>; InputError where it cannot be made."""
-    name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
-    folder = results_dir / "runs" / name
+    runs = results_dir / "runs"
     try:
-        folder.mkdir(parents=True, exist_ok=False)
+        runs.mkdir(parents=True, exist_ok=True)
+        while True:
+            now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+            folder = runs / f"{now}-{secrets.token_hex(3)}"
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
     except OSError as error:
         raise InputError(f"results directory {results_dir}: {why(error)}") from None
-    return folder
 
 
 def why(error: OSError) -> str:
@@ -250,7 +258,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 def write(record: Record, folder: Path) -> Path:
     """Store a record as folder/record.json, atomically."""
     path = folder / "record.json"
-    write_atomic(path, msgspec.json.encode(record))
+    write_atomic(path, encode(record))
     return path
 
 
@@ -272,7 +280,7 @@ def decode(data: bytes, name: str) -> Record:
     """A record from bytes; `name` is what the error calls it."""
     try:
         head = msgspec.json.decode(data, type=_Head)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"record {name}: not a whole record ({error})") from None
     if head.schema > SCHEMA:
         raise InputError(
@@ -282,9 +290,15 @@ def decode(data: bytes, name: str) -> Record:
     if head.schema < 1:
         raise InputError(f"record {name}: schema {head.schema} does not exist")
     try:
-        return msgspec.json.decode(data, type=Record)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        record = msgspec.json.decode(data, type=Record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"record {name}: not a valid record ({error})") from None
+    strangers = [label for label in record.results if label not in record.plan.labels]
+    if strangers:
+        raise InputError(
+            f"record {name}: results of {strangers[0]!r}, which its plan does not have"
+        )
+    return record
 
 
 def encode(record: Record) -> bytes:

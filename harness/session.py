@@ -433,6 +433,7 @@ class Session:
                         params=self._file(f"initial-{seed}"),
                         schedule=self._file(f"schedule-{seed}"),
                         first=round_ * steps % (full - steps + 1),
+                        warmup_steps=timing.warmup_steps,
                         steps=steps,
                         products=timing.products,
                     )

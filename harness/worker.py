@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import importlib
 import importlib.util
+import itertools
 import os
 import resource
 import sys
@@ -184,11 +185,18 @@ class Server:
         return np.concatenate([self._trainer.logits(batch) for batch in self._test])
 
     def block(
-        self, params: str, schedule: str, first: int, steps: int, products: int
+        self,
+        params: str,
+        schedule: str,
+        first: int,
+        warmup_steps: int,
+        steps: int,
+        products: int,
     ) -> dict[str, Any]:
-        """One timing block: `steps` full batches gathered, put, then stepped and waited for.
+        """One timing block: full batches gathered, put, then stepped and waited for.
 
-        Then the floor: the workload's matrix products, `products` times. All in nanoseconds.
+        First `warmup_steps` steps on the same batches, reported apart; then `steps` steps; then
+        the floor: the workload's matrix products, `products` times. All in nanoseconds.
         """
         trainer, size = self._trainer, self._workload.batch_size
         trainer.set_params(load_tensors(params))
@@ -197,6 +205,7 @@ class Server:
             self._products = self._backend.products(_product_operands(self._workload, self._dtype))
             self._products()
         gather_ns, put_ns, step_ns, products_ns, batches = [], [], [], [], []
+        warmup_ns = []
         gc.collect()
         gc.disable()
         try:
@@ -209,6 +218,10 @@ class Server:
                 t2 = clock()
                 gather_ns.append(t1 - t0)
                 put_ns.append(t2 - t1)
+            for batch in itertools.islice(itertools.cycle(batches), warmup_steps):
+                t0 = clock()
+                trainer.wait(trainer.step(batch))
+                warmup_ns.append(clock() - t0)
             for batch in batches:
                 t0 = clock()
                 trainer.wait(trainer.step(batch))
@@ -222,6 +235,7 @@ class Server:
         return {
             "gather_ns": gather_ns,
             "put_ns": put_ns,
+            "warmup_ns": warmup_ns,
             "step_ns": step_ns,
             "products_ns": products_ns,
         }

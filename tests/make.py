@@ -107,6 +107,7 @@ def rounds(step_ns: int = 1000, number: int = 8) -> list[Round]:
             step_ns=[step_ns, step_ns + i, step_ns + 2 * i],
             gather_ns=[10],
             put_ns=[20],
+            warmup_ns=[],
             products_ns=[400, 500],
         )
         for i in range(number)

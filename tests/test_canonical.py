@@ -148,7 +148,10 @@ def test_another_seed_gives_other_weights_and_another_order() -> None:
     workload = WORKLOADS["mlp-scratch"]
     one, two = (canonical.initial_params(workload, seed) for seed in (0, 1))
     assert np.count_nonzero(one["W1"] == two["W1"]) < 10
-    assert np.count_nonzero(canonical.epoch_order(0, 0, 1000) == canonical.epoch_order(1, 0, 1000)) < 20
+    assert (
+        np.count_nonzero(canonical.epoch_order(0, 0, 1000) == canonical.epoch_order(1, 0, 1000))
+        < 20
+    )
 
 
 @given(n=st.integers(1, 2000), batch=st.integers(1, 300), epochs=st.integers(1, 4))
@@ -168,9 +171,7 @@ def test_a_schedule_gives_every_sample_once_an_epoch_with_only_the_last_batch_sh
         assert sizes[-1] == (n % batch or batch)
 
 
-@given(
-    n=st.integers(1, 2000), batch=st.integers(1, 300), steps=st.integers(1, 40)
-)
+@given(n=st.integers(1, 2000), batch=st.integers(1, 300), steps=st.integers(1, 40))
 def test_a_short_schedule_is_the_first_full_batches_and_then_the_short_one(
     n: int, batch: int, steps: int
 ) -> None:

@@ -140,9 +140,7 @@ def test_the_loss_and_its_gradient_equal_a_thousand_digit_computation(case: str)
 
 
 @given(
-    logits=st.lists(
-        st.lists(st.floats(-800, 800), min_size=3, max_size=3), min_size=1, max_size=4
-    ),
+    logits=st.lists(st.lists(st.floats(-800, 800), min_size=3, max_size=3), min_size=1, max_size=4),
     data_=st.data(),
 )
 @settings(max_examples=40, deadline=None)

@@ -72,9 +72,7 @@ def wait_until_computing(parent: int, child_wanted: bool) -> set[int]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         workers = [
-            p
-            for p in psutil.Process(parent).children()
-            if "harness.guard" in " ".join(p.cmdline())
+            p for p in psutil.Process(parent).children() if "harness.guard" in " ".join(p.cmdline())
         ]
         for worker in workers:
             before = worker.cpu_times().user

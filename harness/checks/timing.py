@@ -77,7 +77,10 @@ def gemm_floor(record: Record) -> int | None:
 def step_time(label: str, record: Record, process: Process, results: Results) -> StepTime | None:
     """The step time of a label, or None where it was not timed."""
     rounds = steady(record, results)
-    if not rounds or not rounds[0].step_ns:
+    if (
+        not all(r.step_ns and r.gather_ns and r.put_ns and r.products_ns for r in rounds)
+        or not rounds
+    ):
         return None
     steps = [ns for r in rounds for ns in r.step_ns]
     medians = [statistics.median(r.step_ns) for r in rounds]
@@ -108,7 +111,7 @@ def check_timing(label: str, record: Record, times: dict[str, StepTime]) -> Find
     if label not in times:
         return finding
     fastest = min(time.median_ns for time in times.values())
-    finding.value = times[label].median_ns / fastest
+    finding.value = times[label].median_ns / max(fastest, 1)
     finding.limit = record.plan.timing.band
     finding.measured = times[label].steps
     finding.sentence = (

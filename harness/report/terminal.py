@@ -65,4 +65,4 @@ def _style(value: str) -> str:
 
 def clean(text: str) -> str:
     """Text without control and direction characters: a record cannot steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+    return "".join(" " if c == "\n" else c if c.isprintable() else "�" for c in text)

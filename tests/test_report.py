@@ -1,0 +1,240 @@
+"""Reports say what the verdict says, loudly where they must, and a record cannot steer them."""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from harness.limits import LIMITS, RUNGS
+from harness.record import Record, Worst
+from harness.report import markdown, words
+from harness.report.terminal import clean, print_verdict
+from harness.verdict import judge
+from tests import make
+
+
+def terminal(made: Record, width: int = 200) -> str:
+    out = io.StringIO()
+    print_verdict(made, judge(made), "results/runs/x", Console(file=out, width=width))
+    return out.getvalue()
+
+
+def report(made: Record) -> str:
+    return markdown.render(made, judge(made))
+
+
+BIDI = "\u202e\u2066\u200f\u200b"
+HOSTILE = {
+    "html": "<script>alert(1)</script><img src=x onerror=alert(1)>",
+    "entity": "&lt;script&gt; &#60;b&#62;",
+    "pipe": "a|b||c",
+    "newline": "one\n\n# two\r\nthree\u2028four\x85five\x0bsix",
+    "backticks": "```\ncode\n``` `x`",
+    "link": "[click](javascript:alert(1)) ![i](http://x/y.png)",
+    "bidi": f"user{BIDI}txt",
+    "control": "\x1b[2J\x1b[31m\x07\x00\x9b1m bell",
+    "backslash": "\\|\\<script>",
+    "long": "x" * 100_000,
+}
+
+
+def hostile(text: str) -> Record:
+    """A record with a text in every place that takes one."""
+    made = make.record(
+        ("numpy", "torch", text),
+        machine={text: text},
+        dataset=make.dataset(name=text),
+        run=text,
+        ended=text or "x",
+    )
+    made.plan.labels["numpy"] = make.label("numpy", plant=text)
+    make.fail(made, "torch", text)
+    made.results["numpy"].processes[0].facts = {text: text, f"version:{text}": text}
+    found = make.find(made, "numpy", "forward")
+    found.problem, found.distance, found.tensor, found.case = text, None, text, text
+    other = make.find(made, text, "gradients")
+    other.distance, other.tensor = 1.0, text
+    other.worst = Worst(index=[1], got="nan", want=1.0, in_rms=1.0)
+    return made
+
+
+def table_rows(text: str, heading: str) -> list[list[str]]:
+    """The rows of the first table after a heading, header first, without the rule."""
+    lines = text.split(f"## {heading}")[1].splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("|"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return [row for row in rows if set("".join(row)) != {"-"}]
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_markdown_shows_a_hostile_text_as_it_stands(what: str) -> None:
+    text = report(hostile(HOSTILE[what]))
+    # No raw HTML, and no quotation mark of ours is lost: every < is an entity.
+    assert "<" not in text
+    assert not re.search(r"(?<!\\)`", text)
+    assert not re.search(r"(?<!\\)\[", text)
+    assert not re.search(r"&(?!amp;|lt;|gt;)", text)
+    assert not [c for c in text if not c.isprintable() and c != "\n"]
+    assert len(max(text.split("\n"), key=len)) < 100_000
+    headings = [line for line in text.split("\n") if line.startswith("#")]
+    assert headings[0].startswith("# ✗ failed: ")
+    assert all(line.startswith("## ") for line in headings[1:])
+    for heading, columns in (("The ladder", 2 + len(RUNGS)), ("Value against limit", 9),
+                             ("Free training", 6), ("Environment", 3)):  # fmt: skip
+        assert {len(row) for row in table_rows(text, heading)} == {columns}, heading
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_escaped_to_one_line_that_reads_back_as_it_was(text: str) -> None:
+    escaped = markdown.escape(text)
+    assert "\n" not in escaped
+    assert all(c.isprintable() for c in escaped)
+    assert "<" not in escaped
+    assert ">" not in escaped
+    shown = re.sub(r"\\([\\`*_\[\]|#~])", r"\1", escaped)
+    shown = shown.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    assert shown == clean(text).replace("\n", " ")
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_terminal_gets_no_control_or_direction_characters(what: str) -> None:
+    text = terminal(hostile(HOSTILE[what]))
+    bad = {
+        c for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp", "Cs")
+    }
+    assert bad == set()
+    assert "FAILED" in text
+
+
+def test_a_record_cannot_write_a_line_of_its_own_on_a_terminal() -> None:
+    forged = "✓ AGREE: 3 of 3 backends compute the same"
+    text = terminal(hostile(f"x\n{forged}\n"), width=400)
+    assert not [line for line in text.split("\n") if line.startswith("✓ AGREE")]
+
+
+@given(st.text(max_size=60))
+def test_cleaned_text_is_printable(text: str) -> None:
+    cleaned = clean(text)
+    assert len(cleaned) == len(text)
+    assert all(c.isprintable() or c == "\n" for c in cleaned)
+    assert clean(cleaned) == cleaned
+
+
+def test_markup_in_a_record_is_shown_and_not_obeyed() -> None:
+    made = make.record()
+    make.fail(made, "torch", "[bold]loud[/bold] [link=http://x]y[/link]")
+    assert "[bold]loud[/bold] [link=http://x]y[/link]" in terminal(made)
+
+
+def test_synthetic_data_is_said_loudly() -> None:
+    made = make.record(dataset=make.dataset(name="synthetic", synthetic=True, sha256="other"))
+    told = "SYNTHETIC DATA: this run did not use Fashion-MNIST"
+    assert f"!! {told}" in terminal(made)
+    assert f"> **{told}" in report(made)
+    assert "SYNTHETIC data, not Fashion-MNIST" in report(made).split("\n")[0]
+    assert "SYNTHETIC" not in terminal(make.record()) + report(make.record())
+
+
+def test_a_planted_fault_is_said_loudly() -> None:
+    made = make.record()
+    made.plan.labels["torch"] = make.label("torch", plant="lr.py:wrong")
+    for text in (terminal(made), report(made).replace("\\", "")):
+        assert "FAULT PLANTED on purpose: torch: lr.py:wrong" in text
+    assert "FAULT PLANTED" not in terminal(make.record()) + report(make.record())
+
+
+def test_an_unfinished_run_is_said_loudly() -> None:
+    made = make.record(ended="interrupted")
+    for text in (terminal(made), report(made)):
+        assert "NOT FINISHED: interrupted" in text
+
+
+@pytest.mark.parametrize("heading", ["The ladder", "Step time", "Free training"])
+def test_every_table_has_a_row_for_each_label(heading: str) -> None:
+    names = ("numpy", "torch", "torch:compiled", "jax@0.9")
+    rows = table_rows(report(make.record(names)), heading)
+    assert rows[0][0] == "label"
+    assert [row[0] for row in rows[1:]] == list(names)
+
+
+def test_the_table_of_values_has_every_rung_of_every_label() -> None:
+    made = make.record()
+    off = make.find(made, "torch", "gradients", step=10)
+    off.distance = 0.125
+    rows = table_rows(report(made), "Value against limit")
+    assert [row[:2] for row in rows[1:]] == [
+        [name, rung] for name in ("numpy", "torch") for rung in RUNGS
+    ]
+    row = next(r for r in rows if r[:2] == ["torch", "gradients"])
+    assert row[2:7] == ["disagree", "0.12", "1e-05", "step 10", "float32"]
+
+
+def test_the_table_of_limits_is_the_table_of_limits() -> None:
+    rows = table_rows(report(make.record()), "Where the limits come from")
+    assert len(rows) == 1 + len(LIMITS)
+    assert [row[0] for row in rows[1:]] == [limit.rung for limit in LIMITS]
+
+
+def test_a_terminal_shows_every_label_in_every_table() -> None:
+    text = terminal(make.record(("numpy", "torch", "jax")))
+    for name in ("numpy", "torch", "jax"):
+        assert sum(f"│ {name} " in line for line in text.split("\n")) == 3
+    assert "record: results/runs/x" in text
+    assert "✓ AGREE" in text
+    assert "2 checkpoints: 2 of 512 samples replaced by screening" in text
+
+
+def test_a_divergence_is_explained_with_the_limits_reason() -> None:
+    made = make.record()
+    make.find(made, "torch", "gradients", step=10).distance = 0.125
+    told = "torch, gradients, step 10, float32: W1 is off by 0.125, limit 1e-05"
+    for text in (terminal(made, 500), report(made).replace("\\", "")):
+        assert told in text
+        assert "Limit because: between rounding in correct code" in text
+        assert "disagree" in text.lower()
+
+
+def test_a_time_stands_beside_what_its_numbers_are_worth() -> None:
+    made = make.record()
+    make.find(made, "torch", "gradients").distance = 0.125
+    rows = {row[0]: row for row in table_rows(report(made), "Step time")}
+    assert rows["numpy"][1] == "numbers agree"
+    assert rows["torch"][1] == "NOT RANKED: numbers do not agree"
+    assert rows["numpy"][2] == "1 µs"
+
+
+def test_a_run_that_hardly_began_is_reported() -> None:
+    made = make.record(dataset=None, results={}, cases=[], ended="interrupted")
+    assert "no data set" in terminal(made)
+    assert "nothing" in terminal(made) or "0 of 2 backends" in terminal(made)
+    assert table_rows(report(made), "The ladder")[1][0] == "numpy"
+
+
+def test_numbers_that_are_not_finite_are_shown_by_name() -> None:
+    made = make.record(("numpy",))
+    make.find(made, "numpy", "gradients").distance = "nan"
+    made.results["numpy"].training = [
+        make.training(losses=["nan"], epoch_losses=["inf"], test_accuracy=["nan"])
+    ]
+    text = report(made)
+    row = next(r for r in table_rows(text, "Value against limit") if r[1] == "gradients")
+    assert row[3] == "nan"
+    assert table_rows(text, "Free training")[1][4:] == ["inf", "nan"]
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [(None, "–"), (0, "0 ns"), (999, "999 ns"), (1500, "1.5 µs"), (2.5e6, "2.5 ms"), (3e9, "3 s")],
+)
+def test_a_duration_is_in_the_unit_that_reads_best(ns: float | None, text: str) -> None:
+    assert words.duration(ns) == text
