@@ -83,11 +83,14 @@ def accuracy(logits: Array, labels: Array) -> float:
     return float(np.count_nonzero(right) / len(labels))
 
 
-def evaluation_set(dataset: Dataset) -> tuple[Array, Array]:
-    """What accuracy is measured on: test pixels float32 (n, inputs) and labels int64 (n,)."""
-    return pixels(dataset.test_images), dataset.test_labels.astype(np.int64)
+def evaluation_set(dataset: Dataset, out: Array | None = None) -> tuple[Array, Array]:
+    """What accuracy is measured on: test pixels float32 (n, inputs) and labels int64 (n,).
+
+    Writes the pixels into `out` (a mapped file, say) where given.
+    """
+    return pixels(dataset.test_images, out), dataset.test_labels.astype(np.int64)
 
 
-def training_set(dataset: Dataset) -> tuple[Array, Array]:
-    """What is trained on: pixels float32 (n, inputs) and labels int64 (n,)."""
-    return pixels(dataset.train_images), dataset.train_labels.astype(np.int64)
+def training_set(dataset: Dataset, out: Array | None = None) -> tuple[Array, Array]:
+    """What is trained on: pixels float32 (n, inputs) and labels int64 (n,); `out` as above."""
+    return pixels(dataset.train_images, out), dataset.train_labels.astype(np.int64)

@@ -8,6 +8,7 @@ of NaN and infinities must be equal. Imports NumPy; no framework.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from harness import canonical
 from harness.canonical import digest
 from harness.interface import Array, Params
 from harness.record import Measurement, Number, Training, Worst, number
+
+# Between these no square of an element that matters overflows or underflows in float64.
+SAFE_NORM = (1e-140, 1e140)
 
 
 def relative(error: Array, want: Array) -> float:
@@ -27,7 +31,11 @@ def relative(error: Array, want: Array) -> float:
 
 
 def norm(array: Array) -> float:
-    """||array||2 without overflow or underflow on the way: scaled by a power of two."""
+    """||array||2; where squares overflow or underflow, scaled by a power of two on the way."""
+    with np.errstate(over="ignore", under="ignore"):
+        plain = float(np.linalg.norm(array))
+    if SAFE_NORM[0] < plain < SAFE_NORM[1]:
+        return plain
     largest = float(np.max(np.abs(array), initial=0.0))
     if not 0 < largest < float("inf"):
         return largest
@@ -161,6 +169,20 @@ def identical(
 ) -> Measurement:
     """Bit for bit: the distance is the number of elements whose bits differ."""
     got = np.asarray(got)
+    if got.shape == want.shape and got.dtype == want.dtype and got.tobytes() == want.tobytes():
+        length = _norm(want)
+        return Measurement(
+            dtype=process,
+            rung=rung,
+            case=case,
+            step=step,
+            tensor=tensor,
+            shape=list(got.shape),
+            digest=digest(got)[:16],
+            distance=0.0,
+            want_norm=length,
+            got_norm=length,
+        )
     found = measure(
         rung, tensor, got, want, process=process, case=case, step=step, dtype=str(want.dtype)
     )
@@ -195,23 +217,36 @@ def excess_update(given: Array, got: Array, change: Array) -> tuple[Array, dict[
     what is left of the error after the half spacing that storing the weight itself may cost.
     The floor is the distance of a perfect update, rounded once to the dtype.
     """
-    wide = np.longdouble if given.dtype == np.float64 else np.float64
-    # In float64 the subtraction itself must not round: extended precision, where there is any.
-    error = np.abs((got.astype(wide) - given.astype(wide)) + change).astype(np.float64)
+    wide = given.astype(np.float64)
+    # got - given first: that difference is exact, or rounds by no more than 2**-53 of itself.
+    error = np.abs((got.astype(np.float64) - wide) + change)
     spacing = np.spacing(np.maximum(np.abs(given), np.abs(got))).astype(np.float64)
-    perfect = (given.astype(wide) - change).astype(given.dtype).astype(wide)
-    floor = ((perfect - given.astype(wide)) + change).astype(np.float64)
+    perfect = (wide - change).astype(given.dtype).astype(np.float64)
+    floor = (perfect - wide) + change
     beside = {"plain": relative(error, change), "floor": relative(floor, change)}
     return np.maximum(0.0, error - 0.5 * spacing), beside
 
 
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What a process was given (params, x, in its dtype) and what the judge says of it (float64).
+
+    `centred`: compare logits less their row mean.
+    """
+
+    params: Params
+    x: Array
+    logits: Array
+    loss: float
+    grads: Params
+    centred: bool
+
+
 def teacher_forced(
     tensors: dict[str, Array],
+    wanted: Wanted,
     *,
-    params: Params,
-    x: Array,
     y: Array,
-    judge: dict[str, Any],
     lr: float,
     process: str,
     case: str,
@@ -219,10 +254,9 @@ def teacher_forced(
 ) -> list[Measurement]:
     """Every measurement of one teacher-forced batch, rung by rung.
 
-    tensors: what the worker wrote; params, x, y: what it was given, in its dtype (labels int64).
-    judge: "logits", "loss" and "grads" in float64 at those very values; "centred" to compare
-    logits less their row mean.
+    tensors: what the worker wrote; y: int64 (n,), the labels it was given.
     """
+    params, x = wanted.params, wanted.x
     where: dict[str, Any] = {"process": process, "case": case, "step": step}
     missing = np.zeros(0, dtype=process)
 
@@ -234,22 +268,22 @@ def teacher_forced(
         identical(name, got(f"held.{name}"), value, **where) for name, value in params.items()
     ]
 
-    logits, want_logits = got("logits"), judge["logits"]
+    logits, want_logits = got("logits"), wanted.logits
     centred: dict[str, Any] = {}
-    if judge["centred"] and logits.shape == want_logits.shape:
+    if wanted.centred and logits.shape == want_logits.shape:
         want = without_row_mean(want_logits)
         centred = {"error": without_row_mean(logits) - want, "scale": want}
     found.append(measure("forward", "logits", logits, want_logits, **where, **centred))
 
     for name in ("loss", "step loss"):
-        want_loss = np.array(judge["loss"])
+        want_loss = np.array(wanted.loss)
         found.append(measure("loss", name, got(name), want_loss, **where, dtype="float64"))
 
-    for name, want_grad in judge["grads"].items():
+    for name, want_grad in wanted.grads.items():
         found.append(measure("gradients", name, got(f"grad.{name}"), want_grad, **where))
 
     for name, given in params.items():
-        new, change = got(f"new.{name}"), lr * judge["grads"][name]
+        new, change = got(f"new.{name}"), lr * wanted.grads[name]
         want_new = given.astype(np.float64) - change
         if mismatch(new, want_new, process) is not None:
             found.append(measure("update", name, new, want_new, **where))

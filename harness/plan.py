@@ -42,20 +42,20 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How steps are timed: `rounds` blocks of `steps` full batches for each worker, interleaved.
 
-    Blocks of 22 steps keep a round under a tenth of a second for each worker, so that drift of a
-    shared machine hits all alike. `warmup_rounds` are kept in the record and left out of figures.
-    Each block begins with `warmup_steps` steps of its own, kept apart: after the single-threaded
-    gathering, JAX and TensorFlow need 15 to 30 steps until both cores are theirs again (1.5 to
-    2.4 ms a step until then, seen with no other load). `products` is how often a block repeats the floor's matrix products.
+    Blocks of 32 steps keep a worker's part of a round under a tenth of a second, so that drift of
+    a shared machine hits all alike. `warmup_rounds` and the `warmup_steps` at the start of every
+    block are kept in the record and left out of figures: after the single-threaded gathering, JAX
+    and TensorFlow need 15 to 30 steps until both cores are theirs again (2.4 in place of 1.5 ms a
+    step until then, seen with no other load). `products`: sets of the floor's products a block.
     `band` is the largest ratio to the fastest that still counts as "timings agree".
     """
 
     sessions: int
     rounds: int
     warmup_rounds: int = 1
-    warmup_steps: int = 30
-    steps: int = 22
-    products: int = 10
+    warmup_steps: int = 20
+    steps: int = 12
+    products: int = 6
     band: float = 4.0
 
 
@@ -205,6 +205,8 @@ def make_plan(
         for name in table:
             check_choice(option, name, tuple(names))
 
+    planted = {name: check_plant(text) for name, text in (plants or {}).items()}
+
     labels: dict[str, Label] = {}
     skipped: dict[str, str] = {}
     for name in names:
@@ -225,7 +227,7 @@ def make_plan(
             python=sys.executable,
             twin=dtype == "float32",
             asked_for=bool(backends),
-            plant=(plants or {}).get(name),
+            plant=planted.get(name),
         )
     timeouts = Timeouts()
     if timeout_s is not None:
@@ -248,6 +250,16 @@ def make_plan(
         memory_headroom=memory_headroom,
         skipped=skipped,
     )
+
+
+def check_plant(text: str) -> str:
+    """FILE:FUNCTION with the file's absolute path; workers run in a folder of their own."""
+    file, colon, function = text.rpartition(":")
+    if not colon or not function.isidentifier():
+        raise InputError(f"--plant {text!r}: expected NAME=FILE:FUNCTION")
+    if not os.path.isfile(file):
+        raise InputError(f"--plant: there is no file {file}")
+    return f"{os.path.abspath(file)}:{function}"
 
 
 def missing(name: str, device: str = "cpu") -> str | None:

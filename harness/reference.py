@@ -72,9 +72,10 @@ class MLPScratchReference:
         return least
 
 
-def sgd(params: Params, grads: Params, lr: float) -> Params:
-    """One step of plain SGD: p - lr * grad for every parameter."""
-    return {name: params[name] - lr * grads[name] for name in params}
+def sgd(params: Params, grads: Params, lr: float) -> None:
+    """One step of plain SGD, in place: p -= lr * grad for every parameter."""
+    for name, grad in grads.items():
+        params[name] -= lr * grad
 
 
 REFERENCES: dict[str, Reference] = {"mlp-scratch": MLPScratchReference()}

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import numpy as np
+from numpy.lib.format import open_memmap
 from threadpoolctl import threadpool_limits
 
 from backends import BACKENDS
@@ -28,6 +29,7 @@ from harness.exchange import load_tensors, save_tensors
 from harness.facts import describe_dataset, describe_machine, now
 from harness.interface import Array, Params
 from harness.launch import Worker, WorkerFailed, WorkerUnavailable, environment
+from harness.measure import Wanted
 from harness.plan import Plan, checkpoint_steps
 from harness.record import (
     FINISHED,
@@ -91,12 +93,16 @@ class Session:
     def prepare(self, dataset: data.Dataset) -> None:
         """Pixels and labels as files that every worker maps; schedule and orders of each seed."""
         self.record.dataset = describe_dataset(dataset)
-        self.x, self.y = canonical.training_set(dataset)
-        self.test_x, self.test_y = canonical.evaluation_set(dataset)
+        train, test = (
+            open_memmap(self._file(f"{name}.npy"), "w+", np.float32, (len(images), images[0].size))
+            for name, images in (("x", dataset.train_images), ("test_x", dataset.test_images))
+        )
+        self.x, self.y = canonical.training_set(dataset, train)
+        self.test_x, self.test_y = canonical.evaluation_set(dataset, test)
         self.record.known_answers += known_answers.check_pixels(dataset, self.x, self.test_x)
         self._refuse_wrong_answers()
-        for name in ("x", "y", "test_x", "test_y"):
-            np.save(self.scratch / f"{name}.npy", getattr(self, name))
+        np.save(self._file("y.npy"), self.y)
+        np.save(self._file("test_y.npy"), self.test_y)
         workload, n = self.plan.workload, len(self.x)
         self.slots = canonical.schedule(n, workload.batch_size, workload.epochs, self.plan.steps)
         self.rows = np.array([slot.stop - slot.start for slot in self.slots])
@@ -166,6 +172,7 @@ class Session:
                         dtype=dtype,
                         threads=self.plan.threads,
                         variant=configured.variant,
+                        workload=msgspec.to_builtins(self.plan.workload),
                         plant=configured.plant,
                         memory_headroom=self.plan.memory_headroom,
                     )
@@ -185,7 +192,7 @@ class Session:
             rows = self._batch(step)
             x = self.x[rows].astype(np.float64)
             loss, grads = self.judge.loss_and_grads(params, x, self.y[rows])
-            params = sgd(params, grads, workload.lr)
+            sgd(params, grads, workload.lr)
             self.judge_losses.append(loss)
             self.progress.advance(step + 1)
         save_tensors(self._file(f"judge-{steps}"), params)
@@ -202,24 +209,22 @@ class Session:
         return rows
 
     def await_workers(self) -> None:
-        """Collect what the workers say of themselves; hand out data and build trainers."""
+        """Collect what the workers say of themselves, and hand out the data."""
         self.progress.phase("start workers", len(self.workers))
         for done, (key, worker) in enumerate(list(self.workers.items()), 1):
             with self._containing(key):
                 process = self.processes[key]
                 started = worker.answer()
-                process.facts, process.import_ns = started["facts"], started["import_ns"]
-                limit = self.plan.timeouts.command_s
+                process.facts = started["facts"]
+                process.import_ns, process.build_ns = started["import_ns"], started["build_ns"]
                 worker.call(
                     "data",
-                    limit,
+                    self.plan.timeouts.command_s,
                     train_x=self._file("x.npy"),
                     train_y=self._file("y.npy"),
                     test_x=self._file("test_x.npy"),
                     test_y=self._file("test_y.npy"),
                 )
-                workload = msgspec.to_builtins(self.plan.workload)
-                process.build_ns = worker.call("trainer", limit, workload=workload)["build_ns"]
             self.progress.advance(done)
 
     def probe_precision(self) -> None:
@@ -300,39 +305,38 @@ class Session:
         """One batch at given parameters, in every live process, against the judge."""
         self.record.cases.append(case)
         save_tensors(self._file("batch"), given)
-        wanted: dict[str, tuple[Params, Array, dict[str, Any]]] = {}
+        wanted: dict[str, Wanted] = {}
         for key, worker in self._live():
-            dtype = key[1]
-            if dtype not in wanted:
-                held = {name: value.astype(dtype) for name, value in params.items()}
-                save_tensors(self._file(f"params-{dtype}"), held)
-                wide = {name: value.astype(np.float64) for name, value in held.items()}
-                x64 = x.astype(np.float64)
-                loss, grads = self.judge.loss_and_grads(wide, x64, y)
-                logits = self.judge.logits(wide, x64)
-                judged = {"logits": logits, "loss": loss, "grads": grads, "centred": centred}
-                wanted[dtype] = held, x.astype(dtype), judged
-            held, x_held, judged = wanted[dtype]
+            if key[1] not in wanted:
+                wanted[key[1]] = self._wanted(params, x, y, key[1], centred=centred)
             with self._containing(key):
                 out = self._file("case")
                 worker.call(
                     "case",
                     self.plan.timeouts.command_s,
-                    params=self._file(f"params-{dtype}"),
+                    params=self._file(f"params-{key[1]}"),
                     batch=self._file("batch"),
                     out=out,
                 )
                 self.record.results[key[0]].measurements += measure.teacher_forced(
                     load_tensors(out),
-                    params=held,
-                    x=x_held,
+                    wanted[key[1]],
                     y=y,
-                    judge=judged,
                     lr=self.plan.workload.lr,
-                    process=dtype,
+                    process=key[1],
                     case=case.case,
                     step=case.step,
                 )
+
+    def _wanted(self, params: Params, x: Array, y: Array, dtype: str, *, centred: bool) -> Wanted:
+        """What processes of a dtype are given, and the judge's word on those very values."""
+        held = {name: value.astype(dtype) for name, value in params.items()}
+        save_tensors(self._file(f"params-{dtype}"), held)
+        wide = {name: value.astype(np.float64) for name, value in held.items()}
+        x64 = x.astype(np.float64)
+        loss, grads = self.judge.loss_and_grads(wide, x64, y)
+        logits = self.judge.logits(wide, x64)
+        return Wanted(held, x.astype(dtype), logits, loss, grads, centred)
 
     def lockstep(self) -> None:
         """Float64, free-running from step 0, in every float64 process, against the judge."""

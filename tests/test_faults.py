@@ -1,4 +1,4 @@
-"""Planted faults: the first rung that fails is the right one, by a margin; clean twins are silent."""
+"""Planted faults: the first rung that fails is the right one, by a margin; twins are silent."""
 
 from __future__ import annotations
 

@@ -159,3 +159,16 @@ def earlier_run(backend):
 
     worker.send = replay
     return backend
+
+
+def _fill_the_disk():
+    """Takes whatever is free on the disk that FILL_THIS names a file of."""
+    with open(os.environ["FILL_THIS"], "ab", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+
+
+fills_the_disk = _in_step(_fill_the_disk)
