@@ -40,6 +40,17 @@ def first_failing(outcome, label):
     return next((rung for rung in DECIDING if findings[rung].verdict == "disagree"), None)
 
 
+def over(outcome, label, rung):
+    """The float32 batches over their limit at a rung, made batches without their suffix."""
+    return {
+        m.case.partition("-")[0]
+        for m in outcome.record.results[label].measurements
+        if m.rung == rung
+        and m.dtype == "float32"
+        and share(m, limit_for(m.rung, m.dtype, m.case)) >= MARGIN
+    }
+
+
 @pytest.mark.parametrize(("fault", "names", "rung", "case"), FAULTS, ids=[f[0] for f in FAULTS])
 def test_a_planted_fault_is_caught_first_at_its_rung(run_plan, fault, names, rung, case):
     for name in names:
@@ -64,7 +75,7 @@ def test_a_planted_fault_is_caught_first_at_its_rung(run_plan, fault, names, run
                 == f"step {len(outcome.record.results[name].training[0].losses) - 1}"
             )
         elif case is not None:
-            assert finding.first.where.startswith(case)
+            assert case in over(outcome, name, rung)
     assert "FAULT PLANTED" in outcome.json["summary"]
 
 
@@ -83,7 +94,7 @@ def test_a_fault_in_the_shared_code_fails_before_anything_is_compared(run_plan, 
     original = getattr(canonical, where)
     wrong = {
         "epoch_order": lambda seed, epoch, n: original(seed, 0, n),
-        "accuracy": lambda logits, labels: original(logits[:-16], labels[:-16]),
+        "accuracy": lambda logits, labels: original(logits[:9984], labels[:9984]),
         "schedule": lambda *words: [s for s in original(*words) if (s.stop - s.start) == 256],
     }[where]
     monkeypatch.setattr(canonical, where, wrong)
