@@ -188,6 +188,10 @@ class Worker:
                 raise WorkerUnavailable(error)
             raise WorkerFailed(_name_memory(f"{self._doing}: {error}"))
 
+    def has_answered(self) -> bool:
+        """Whether an answer (or the worker's end) is waiting to be read."""
+        return bool(select.select([self._replies], [], [], 0)[0])
+
     def call(
         self,
         do: str,

@@ -338,12 +338,12 @@ def training(
     """One free training as it is stored (dtype and seed still open).
 
     series: losses float64 (steps,), step_ns, epoch_ns, eval_ns int64, final.<name> parameters;
-    logits: (test samples, outputs) after each step in `ends`; rows: samples of each step.
+    logits: (test samples, outputs) after each evaluation; rows: samples of each step; ends: the
+    last step of each epoch.
     """
     losses = series["losses"]
     starts = [0, *(end + 1 for end in ends[:-1])]
     spans = [slice(start, end + 1) for start, end in zip(starts, ends, strict=True)]
-    whole = [array.ndim == 2 and len(array) == len(test_y) for array in logits]
     return Training(
         dtype="",
         seed=0,
@@ -351,8 +351,10 @@ def training(
         losses=[number(value) for value in losses],
         epoch_losses=[number(canonical.epoch_loss(losses[s], rows[s])) for s in spans],
         test_accuracy=[
-            number(canonical.accuracy(array, test_y)) if ok else "nan"
-            for array, ok in zip(logits, whole, strict=True)
+            number(canonical.accuracy(array, test_y))
+            if array.ndim == 2 and len(array) == len(test_y)
+            else "nan"
+            for array in logits
         ],
         step_ns=series["step_ns"].tolist(),
         epoch_ns=series["epoch_ns"].tolist(),

@@ -42,7 +42,7 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How steps are timed: `rounds` blocks of `steps` full batches for each worker, interleaved.
 
-    Blocks of 32 steps keep a worker's part of a round under a tenth of a second, so that drift of
+    Blocks of 30 steps keep a worker's part of a round under a tenth of a second, so that drift of
     a shared machine hits all alike. `warmup_rounds` and the `warmup_steps` at the start of every
     block are kept in the record and left out of figures: after the single-threaded gathering, JAX
     and TensorFlow need 15 to 30 steps until both cores are theirs again (2.4 in place of 1.5 ms a
@@ -53,7 +53,7 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions: int
     rounds: int
     warmup_rounds: int = 1
-    warmup_steps: int = 20
+    warmup_steps: int = 18
     steps: int = 12
     products: int = 6
     band: float = 4.0

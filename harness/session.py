@@ -186,7 +186,12 @@ class Session:
         keep = {*self.checkpoints, *self._snapshots()}
         self.judge_losses: list[float] = []
         self.progress.phase("judge", steps)
+        # One thread while every core is busy importing: two would wait for each other far longer
+        # than they compute (50 ms a step in place of 6).
+        threads = threadpool_limits(1)
         for step in range(steps):
+            if step % 20 == 0 and all(worker.has_answered() for worker in self.workers.values()):
+                threads.restore_original_limits()
             if step in keep:
                 save_tensors(self._file(f"judge-{step}"), params)
             rows = self._batch(step)
@@ -195,6 +200,7 @@ class Session:
             sgd(params, grads, workload.lr)
             self.judge_losses.append(loss)
             self.progress.advance(step + 1)
+        threads.restore_original_limits()
         save_tensors(self._file(f"judge-{steps}"), params)
 
     def _snapshots(self) -> list[int]:
@@ -389,7 +395,9 @@ class Session:
         """Train one worker through "schedule" or "lockstep"; stores the series; the folder."""
         label, dtype = key
         steps = len(self.slots) if kind == "schedule" else self.lockstep_steps
-        evaluations = [step for step in self.evaluations if step < steps]
+        ends = [step for step in self.evaluations if step < steps]
+        # The accuracy of a training cut short says nothing, and costs a compilation.
+        evaluations = ends if steps == len(self.slots) else []
         folder = self.scratch / f"train-{label}-{dtype}-{seed}-{kind}"
         folder.mkdir(exist_ok=True)
         limits = self.plan.timeouts
@@ -406,7 +414,7 @@ class Session:
         self.progress.advance(done + steps)
         series = load_tensors(f"{folder}/series")
         logits = [load_tensors(f"{folder}/logits-{e}")["logits"] for e in evaluations]
-        trained = measure.training(series, logits, self.test_y, self.rows[:steps], evaluations)
+        trained = measure.training(series, logits, self.test_y, self.rows[:steps], ends)
         trained.dtype, trained.seed = dtype, seed
         self.record.results[label].training.append(trained)
         return str(folder)
@@ -503,12 +511,9 @@ class Session:
     def run(self, dataset: data.Dataset) -> None:
         """Every step in order."""
         self.check_shared_code()
-        self.start_workers()
         self.prepare(dataset)
-        # One thread: with every core busy importing, two threads of the judge wait for each other
-        # far longer than they compute (50 ms a step in place of 6).
-        with threadpool_limits(1):
-            self.train_judge()
+        self.start_workers()
+        self.train_judge()
         self.await_workers()
         self.probe_precision()
         self.teacher_force()

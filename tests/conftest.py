@@ -29,6 +29,7 @@ SMALL = (6000, 1000)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--only-backend", choices=list(BACKENDS), help="test this backend alone")
+    parser.addoption("--full-run", help="a stored run of the full profile on the real data")
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,7 @@ def test_two_trainings_from_the_same_numbers_are_the_same(settings, name, tmp_pa
     ("fault", "rung"), [("lr_one_per_mille", "update"), ("every_tenth_batch_ignored", "lockstep")]
 )
 def test_a_fault_planted_in_this_backend_is_caught(settings, name, tmp_path, fault, rung):
-    plan = make_plan(**settings, plants={name: plant("numbers.py", fault)})
+    plan = make_plan(**settings, dtype="float64", plants={name: plant("numbers.py", fault)})
     outcome = carry_out(plan, tmp_path)
     assert outcome.exit_status == 1
     assert outcome.json["first_divergence"]["rung"] == rung
@@ -98,7 +98,7 @@ def test_a_fault_planted_in_this_backend_is_caught(settings, name, tmp_path, fau
 
 @pytest.mark.parametrize("fault", ["aliasing_put", "handing_out_itself"])
 def test_the_aliasing_test_catches_a_backend_that_aliases(settings, name, tmp_path, fault):
-    plan = make_plan(**settings, plants={name: plant("callers.py", fault)})
+    plan = make_plan(**settings, dtype="float64", plants={name: plant("callers.py", fault)})
     outcome = carry_out(plan, tmp_path)
     if fault == "aliasing_put":
         assert outcome.json["first_divergence"]["rung"] == "inputs"
@@ -117,7 +117,7 @@ def test_float64_alone_is_judged_whole(settings, name, tmp_path):
 
 @pytest.mark.parametrize("words", [{"threads": 1}])
 def test_the_threads_asked_for_are_the_threads_in_use(settings, name, tmp_path, words):
-    outcome = carry_out(make_plan(**settings, **words), tmp_path)
+    outcome = carry_out(make_plan(**settings, dtype="float64", **words), tmp_path)
     facts = outcome.record.results[name].processes[0].facts
     assert facts["threads"] == "1"
 

@@ -44,7 +44,7 @@ def check_accuracy(label: str, record: Record, results: Results) -> Finding:
         (t, name, value, band)
         for t in trained
         for name, value, band in (
-            ("last-epoch mean loss", t.epoch_losses[-1], LOSS_BAND),
+            ("last-epoch mean loss", (t.epoch_losses or ["nan"])[-1], LOSS_BAND),
             ("mean test accuracy of the last epochs", mean_accuracy(t), ACCURACY_BAND),
         )
         if not (isinstance(value, float) and band[0] <= value <= band[1])

@@ -86,7 +86,8 @@ def training_rows(record: Record) -> list[list[str]]:
     rows = []
     for name, results in record.results.items():
         for training in results.training:
-            loss, right = training.epoch_losses[-1], training.test_accuracy[-1]
+            loss = training.epoch_losses[-1] if training.epoch_losses else "–"
+            right = training.test_accuracy[-1] if training.test_accuracy else "–"
             rows.append(
                 [
                     name,
