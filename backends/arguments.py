@@ -5,9 +5,6 @@ Imports no framework; from the harness it may import `interface` only.
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
-
 from backends import BACKENDS
 from harness.interface import Array, Params, Workload
 
@@ -56,13 +53,3 @@ def check_batch(x: Array, y: Array, num_inputs: int) -> None:
         raise ValueError(f"batch: y has shape {y.shape}, expected {x.shape[:1]}, one label a row")
     if y.dtype.kind not in "iu":
         raise ValueError(f"batch: y has dtype {y.dtype}, expected integers")
-
-
-def cpu_name() -> str:
-    """The processor's name, as Linux tells it, else as Python does."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import optax
 
-from backends.arguments import check_backend, check_batch, check_params, check_workload, cpu_name
+from backends.arguments import check_backend, check_batch, check_params, check_workload
 from backends.jax import mlp_scratch, operators
 from harness.interface import Array, Params, Unavailable, Workload
 
@@ -51,7 +51,7 @@ class Backend:
             "version:jaxlib": jaxlib.__version__,
             "version:flax": flax.__version__,
             "version:optax": optax.__version__,
-            "device": cpu_name() if self.device.platform == "cpu" else self.device.device_kind,
+            "device": "cpu" if self.device.platform == "cpu" else self.device.device_kind,
             "threads": str(_processors()),
             "precision:matmul": str(jax.config.jax_default_matmul_precision),
             "precision:x64": str(jax.config.jax_enable_x64),

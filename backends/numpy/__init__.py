@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from backends.arguments import check_backend, check_batch, check_params, check_workload, cpu_name
+from backends.arguments import check_backend, check_batch, check_params, check_workload
 from backends.numpy import mlp_scratch, operators
 from harness.interface import Array, Params, Workload
 
@@ -38,7 +38,7 @@ class Backend:
         return {
             "version:numpy": np.__version__,
             "blas": ", ".join(f"{info['internal_api']} {info['version']}" for info in blas),
-            "device": cpu_name(),
+            "device": "cpu",
             "threads": ", ".join(str(info["num_threads"]) for info in blas),
             "precision:matmul": "ieee",  # BLAS has no reduced-precision mode for sgemm
         }

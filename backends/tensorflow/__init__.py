@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from backends.arguments import check_backend, check_batch, check_params, check_workload, cpu_name
+from backends.arguments import check_backend, check_batch, check_params, check_workload
 from backends.tensorflow import mlp_scratch, operators
 from harness.interface import Array, Params, Unavailable, Workload
 
@@ -45,7 +45,7 @@ class Backend:
         names = [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in gpus]
         return {
             "version:tensorflow": tf.__version__,
-            "device": names[0] if names else cpu_name(),
+            "device": names[0] if names else "cpu",
             "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
             "precision:tf32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
         }

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from backends.arguments import check_backend, check_batch, check_params, check_workload, cpu_name
+from backends.arguments import check_backend, check_batch, check_params, check_workload
 from backends.torch import mlp_scratch, operators
 from harness.interface import Array, Params, Unavailable, Workload
 
@@ -40,7 +40,7 @@ class Backend:
         cuda = self.device.type == "cuda"
         return {
             "version:torch": torch.__version__,
-            "device": torch.cuda.get_device_name() if cuda else cpu_name(),
+            "device": torch.cuda.get_device_name() if cuda else "cpu",
             "threads": str(torch.get_num_threads()),
             "precision:float32_matmul": torch.get_float32_matmul_precision(),
             "precision:cuda.matmul.allow_tf32": str(torch.backends.cuda.matmul.allow_tf32),

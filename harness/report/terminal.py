@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,17 +22,16 @@ def print_verdict(record: Record, verdict: Verdict, folder: str, console: Consol
     say(words.headline(record))
     for warning in words.warnings(record):
         say(f"!! {warning}", "bold yellow")
-    _table(
-        console, ["label", "status", *RUNGS], words.ladder_rows(verdict), "value nearest its limit"
+    # Rungs down, labels across: four labels then fit into 80 columns.
+    ladder = zip(*words.ladder_rows(verdict), strict=True)
+    first, *rest = (
+        [name, *cells] for name, cells in zip(["", "status", *RUNGS], ladder, strict=True)
     )
+    _table(console, first, rest, "value nearest its limit")
     times = words.time_rows(verdict)
     if times:
-        _table(
-            console,
-            ["label", "", *words.STEP_TIME_HEADER],
-            times,
-            "step time, indicative (one session: spread of the rounds, no claim)",
-        )
+        title = "step time, indicative (one session: the rounds' spread, no claim)"
+        _across(console, ["", "numbers", *words.STEP_TIME_HEADER], times, title)
     _table(console, list(words.TRAINING_HEADER), words.training_rows(record), "free training")
     if record.cases:
         say(words.screening(record))
@@ -45,12 +45,25 @@ def print_verdict(record: Record, verdict: Verdict, folder: str, console: Consol
     say(f"record: {folder}")
 
 
+def _across(console: Console, names: list[str], rows: list[list[str]], title: str) -> None:
+    """A row a label, drawn as a column a label: four then fit into 80 columns."""
+    first, *rest = ([name, *cells] for name, *cells in zip(names, *rows, strict=True))
+    _table(console, first, rest, title)
+
+
 def _table(console: Console, header: list[str], rows: list[list[str]], title: str) -> None:
     if not rows:
         return
-    table = Table(title=title, title_justify="left", title_style="")
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for name in header:
-        table.add_column(name, overflow="fold")
+        table.add_column(Text(clean(name)), overflow="fold")
     for row in rows:
         table.add_row(*(Text(clean(value), style=_style(value)) for value in row))
     console.print(table)

@@ -19,7 +19,10 @@ def figure(value: Number | None) -> str:
         return "–"
     if isinstance(value, str):
         return value
-    return "0" if value == 0 else f"{value:.2g}"
+    if value == 0:
+        return "0"
+    digits, e, exponent = f"{value:.2g}".partition("e")
+    return f"{digits}e{int(exponent)}" if e else digits
 
 
 def duration(ns: float | None) -> str:
@@ -32,8 +35,15 @@ def duration(ns: float | None) -> str:
     return f"{ns:.0f} ns"
 
 
+def span(low_ns: float, high_ns: float) -> str:
+    """Two durations in the unit of the larger one."""
+    high, _, unit = duration(high_ns).partition(" ")
+    size = high_ns / float(high) if float(high) else 1.0
+    return f"{low_ns / size:.3g}–{high} {unit}"
+
+
 def cell(finding: Finding | None) -> str:
-    """One rung of one label: the mark, and the value nearest its limit."""
+    """One rung of one label: the mark, the value nearest its limit, and that limit."""
     if finding is None:
         return "–"
     mark = MARKS[finding.verdict]
@@ -43,7 +53,10 @@ def cell(finding: Finding | None) -> str:
         return f"{mark} {finding.value:.2%}" if isinstance(finding.value, float) else mark
     if finding.value is None:
         return mark
-    return f"{mark} {figure(finding.value)}"
+    if not finding.limit:
+        return f"{mark} {figure(finding.value)}"
+    sign = "≤" if isinstance(finding.value, float) and finding.value <= finding.limit else ">"
+    return f"{mark} {figure(finding.value)}{sign}{figure(finding.limit)}"
 
 
 def ladder_rows(verdict: Verdict) -> list[list[str]]:
@@ -66,7 +79,7 @@ def time_rows(verdict: Verdict) -> list[list[str]]:
                 name,
                 agreement(label),
                 duration(time.median_ns),
-                f"{duration(time.spread_ns[0])} – {duration(time.spread_ns[1])}",
+                span(time.spread_ns[0], time.spread_ns[1]),
                 f"{time.floor_ratio:.2f}" if time.floor_ratio is not None else "–",
                 duration(time.first_step_ns),
                 duration(time.put_median_ns),
@@ -78,7 +91,7 @@ def time_rows(verdict: Verdict) -> list[list[str]]:
 
 def agreement(label: LabelVerdict) -> str:
     """The agreement that must stand beside a time."""
-    return "numbers agree" if label.agrees else "NOT RANKED: numbers do not agree"
+    return "agree" if label.agrees else "NOT RANKED: do not agree"
 
 
 def training_rows(record: Record) -> list[list[str]]:
@@ -101,7 +114,7 @@ def training_rows(record: Record) -> list[list[str]]:
     return rows
 
 
-TRAINING_HEADER = ("label", "dtype", "seed", "steps", "last epoch's mean loss", "test accuracy")
+TRAINING_HEADER = ("label", "dtype", "seed", "steps", "last epoch's loss", "test accuracy")
 
 
 def headline(record: Record) -> str:
