@@ -26,8 +26,8 @@ class Slot(NamedTuple):
 
 def digest(array: Array) -> str:
     """SHA-256 (hex) of an array's bytes: little-endian, C order. Shape and dtype are not in it."""
-    array = np.ascontiguousarray(array)
-    return hashlib.sha256(array.astype(array.dtype.newbyteorder("<"), copy=False).data).hexdigest()
+    little = np.asarray(array).astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+    return hashlib.sha256(little.tobytes()).hexdigest()
 
 
 def initial_params(workload: Workload, seed: int) -> Params:

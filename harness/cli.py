@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.errors import HarnessError, InputError, Interrupted
+from harness.errors import HarnessError, InputError
 
 if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.record import Record
+
+INTERRUPTED_STATUS = 130
 
 app = typer.Typer(
     name="harness",
@@ -43,7 +47,7 @@ DatasetName = Annotated[str, typer.Option("--dataset", help="auto, fashion-mnist
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the four idx files.")]
 ResultsDir = Annotated[Path, typer.Option(help="Where runs are stored.")]
 ReferenceLabel = Annotated[
-    str, typer.Option("--reference", help="What everything is judged against.")
+    str | None, typer.Option("--reference", help="What everything is judged against.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Inconclusive counts as disagreement.")]
 Plants = Annotated[
@@ -76,7 +80,7 @@ def compare(
     dataset: DatasetName = "auto",
     data_dir: DataDir = None,
     results_dir: ResultsDir = Path("results"),
-    reference: ReferenceLabel = "harness/float64",
+    reference: ReferenceLabel = None,
     strict: Strict = False,
     plant: Plants = None,
     timeout: Timeout = None,
@@ -85,8 +89,7 @@ def compare(
 ) -> int:
     """Run the backends, store the record, check it, and print the verdict: the main job."""
     plan = _plan(locals())
-    record, folder = _carry_out(plan, results_dir)
-    return _check([(record, folder)], strict, as_json, report=True)
+    return _check(_read([_carry_out(plan, results_dir)]), strict, as_json, report=True)
 
 
 @app.command()
@@ -101,22 +104,19 @@ def run(
     dataset: DatasetName = "auto",
     data_dir: DataDir = None,
     results_dir: ResultsDir = Path("results"),
-    reference: ReferenceLabel = "harness/float64",
+    reference: ReferenceLabel = None,
     plant: Plants = None,
     timeout: Timeout = None,
     memory_limit: Memory = None,
     as_json: Json = False,
 ) -> int:
     """Measure and store a record; judge nothing."""
-    from harness.record import INTERRUPTED
+    from harness.verdict import run_status
 
     plan = _plan(locals())
-    record, folder = _carry_out(plan, results_dir)
+    ((record, folder),) = _read([_carry_out(plan, results_dir)])
     _print_document({"record": str(folder), "ended": record.ended}, as_json, str(folder))
-    failed = any(p.status == "failed" for r in record.results.values() for p in r.processes)
-    if record.ended == INTERRUPTED:
-        return Interrupted.exit_status
-    return HarnessError.exit_status if failed or record.ended != "finished" else 0
+    return run_status(record)
 
 
 @app.command()
@@ -127,7 +127,7 @@ def check(records: Records, strict: Strict = False, as_json: Json = False) -> in
 
 @app.command()
 def report(records: Records, as_json: Json = False) -> int:
-    """Print stored records' verdicts, and write their report.md."""
+    """Print stored records' verdicts, and write their verdict.json and report.md."""
     return _check(_read(records), False, as_json, report=True, quiet=True)
 
 
@@ -162,8 +162,8 @@ def _plan(words: dict[str, Any]) -> Plan:
     memory = words["memory_limit"]
     if memory is not None and memory < 1:
         raise InputError(f"--memory-limit {memory}: at least 1 MB")
-    if words["timeout"] is not None and not words["timeout"] > 0:
-        raise InputError(f"--timeout {words['timeout']}: more than 0 seconds")
+    if words["timeout"] is not None and not 0 < words["timeout"] < float("inf"):
+        raise InputError(f"--timeout {words['timeout']}: more than 0 seconds, and finite")
     return make_plan(
         profile=words["profile"],
         backends=tuple(words["backend"] or ()),
@@ -174,7 +174,7 @@ def _plan(words: dict[str, Any]) -> Plan:
         threads=words["threads"],
         dataset=words["dataset"],
         data_dir=str(words["data_dir"]) if words["data_dir"] is not None else None,
-        reference=words["reference"],
+        **({"reference": words["reference"]} if words["reference"] is not None else {}),
         plants=_pairs("--plant", words["plant"]),
         timeout_s=words["timeout"],
         memory_headroom=memory * 10**6 if memory is not None else None,
@@ -192,13 +192,13 @@ def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
     return pairs
 
 
-def _carry_out(plan: Plan, results_dir: Path) -> tuple[Record, Path]:
+def _carry_out(plan: Plan, results_dir: Path) -> Path:
     from harness import session
     from harness.progress import make_progress
     from harness.signals import as_interrupt
 
     with as_interrupt(), contextlib.closing(make_progress()) as progress:
-        return session.run(plan, results_dir, progress)
+        return session.run(plan, results_dir, progress)[1]
 
 
 def _read(paths: list[Path]) -> list[tuple[Record, Path]]:
@@ -225,25 +225,40 @@ def _check(
         document = verdict.to_json(record, judged, str(folder))
         documents.append(document)
         statuses.append(verdict.exit_status(record, judged, strict=strict))
+        if not as_json:
+            from rich.console import Console
+
+            from harness.report.terminal import print_verdict
+
+            console = Console()
+            with console.capture() as captured:
+                print_verdict(record, judged, str(folder), console)
+            _out(captured.get())
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
         store.write_atomic(folder / "verdict.json", text.encode())
         if report:
             from harness.report import markdown
 
             store.write_atomic(folder / "report.md", markdown.render(record, judged).encode())
-        if not as_json:
-            from rich.console import Console
-
-            from harness.report.terminal import print_verdict
-
-            print_verdict(record, judged, str(folder), Console())
     if as_json:
-        print(json.dumps(documents[0] if len(documents) == 1 else documents, allow_nan=False))
+        whole = documents[0] if len(documents) == 1 else documents
+        _out(json.dumps(whole, allow_nan=False) + "\n")
     return 0 if quiet else max(statuses, default=0)
 
 
 def _print_document(document: Any, as_json: bool, text: str) -> None:
-    print(json.dumps(document) if as_json else text)
+    _out((json.dumps(document) if as_json else text) + "\n")
+
+
+def _out(text: str) -> None:
+    """Text to stdout; a reader that went away changes no exit status, a full disk is told."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise HarnessError(f"cannot write to standard output: {error.strerror}") from None
 
 
 def _warn(text: str) -> None:
@@ -263,10 +278,11 @@ def _one_line_errors() -> Iterator[None]:
         sys.exit(InputError.exit_status)
     except (KeyboardInterrupt, typer.Abort):
         _warn("interrupted")
-        sys.exit(Interrupted.exit_status)
-    except BrokenPipeError:
-        # The reader of our output went away; nothing more can be said.
-        sys.stderr.close()
+        sys.exit(INTERRUPTED_STATUS)
+    except Exception as error:
+        # A mistake in the harness must not end with 1, which means that backends disagree.
+        traceback.print_exc()
+        _warn(f"a mistake in the harness itself: {type(error).__name__}: {error}")
         sys.exit(HarnessError.exit_status)
 
 

@@ -17,9 +17,3 @@ class InputError(HarnessError):
     """What the user gave cannot be used (arguments, files, data): exit status 2."""
 
     exit_status = 2
-
-
-class Interrupted(HarnessError):
-    """The user (or a signal) stopped the run; what was measured is kept: exit status 130."""
-
-    exit_status = 130

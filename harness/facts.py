@@ -20,7 +20,7 @@ def describe_dataset(dataset: Dataset) -> DatasetFacts:
         sha256=dataset.sha256,
         train=len(dataset.train_labels),
         test=len(dataset.test_labels),
-        source=dataset.source,
+        source=dataset.source.encode("utf-8", "replace").decode(),
     )
 
 

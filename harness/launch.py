@@ -14,7 +14,6 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,26 +21,40 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import HarnessError
 from harness.exchange import send
 
 # Variables that would change threads, precision, devices or compilation behind the plan's back.
 REMOVED_VARIABLES = (
+    "ATEN_*",
+    "BLIS_*",
+    "CUBLAS*",
     "CUDA_LAUNCH_BLOCKING",
+    "CUDNN_*",
     "DNNL_*",
+    "FLAX_*",
+    "GLIBC_TUNABLES",
     "GOMP_*",
+    "GOTO_*",
     "JAX_*",
+    "KERAS_*",
     "KMP_*",
+    "LIBTPU_*",
+    "MALLOC_*",
     "MKL_*",
+    "NPY_*",
     "NUMEXPR_*",
     "NVIDIA_TF32_OVERRIDE",
     "OMP_*",
     "ONEDNN_*",
     "OPENBLAS_*",
+    "PYTHONINSPECT",
+    "PYTHONOPTIMIZE",
     "PYTHONSTARTUP",
+    "PYTHONWARNINGS",
+    "PYTORCH_*",
+    "TF2_*",
     "TF_*",
-    "TORCH_*",
-    "TORCHINDUCTOR_*",
+    "TORCH*",
     "VECLIB_*",
     "XLA_*",
 )
@@ -208,7 +221,7 @@ class Worker:
         data = self._read(size, deadline, timeout_s)
         try:
             reply: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise WorkerFailed(f"{self._doing}: unreadable answer ({error})") from None
         return reply
 
@@ -286,9 +299,3 @@ def _name_memory(reason: str) -> str:
     """Say "out of memory" first where a framework's words for it are found."""
     found = any(words in reason.lower() for words in MEMORY_WORDS)
     return f"out of memory: {reason}" if found else reason
-
-
-def check_interpreter() -> None:
-    """Workers need POSIX process groups; say so plainly elsewhere."""
-    if os.name != "posix":
-        raise HarnessError(f"workers need a POSIX system, not {sys.platform}")

@@ -23,8 +23,13 @@ SAFE_NORM = (1e-140, 1e140)
 
 
 def relative(error: Array, want: Array) -> float:
-    """||error|| / ||want||; 0 where both vanish, infinity where only `want` does."""
+    """||error|| / ||want||; 0 where both vanish, infinity where only `want` does.
+
+    NaN where either norm is not finite: no limit admits it.
+    """
     top, bottom = norm(error), norm(want)
+    if not (math.isfinite(top) and math.isfinite(bottom)):
+        return math.nan
     if bottom > 0:
         return top / bottom
     return 0.0 if top == 0 else float("inf")
@@ -335,7 +340,7 @@ def lockstep(
 def training(
     series: dict[str, Array], logits: list[Array], test_y: Array, rows: Array, ends: list[int]
 ) -> Training:
-    """One free training as it is stored (dtype and seed still open).
+    """One free training as it is stored (dtype, seed and whole still open).
 
     series: losses float64 (steps,), step_ns, epoch_ns, eval_ns int64, final.<name> parameters;
     logits: (test samples, outputs) after each evaluation; rows: samples of each step; ends: the
@@ -347,12 +352,13 @@ def training(
     return Training(
         dtype="",
         seed=0,
+        whole=True,
         rows=rows.tolist(),
         losses=[number(value) for value in losses],
         epoch_losses=[number(canonical.epoch_loss(losses[s], rows[s])) for s in spans],
         test_accuracy=[
             number(canonical.accuracy(array, test_y))
-            if array.ndim == 2 and len(array) == len(test_y)
+            if array.ndim == 2 and len(array) == len(test_y) and array.shape[1] > 0
             else "nan"
             for array in logits
         ],

@@ -11,6 +11,7 @@ import sys
 import msgspec
 
 from backends import BACKENDS
+from harness.data import CHOICES
 from harness.errors import InputError
 from harness.interface import Workload
 from harness.workloads import WORKLOADS
@@ -18,7 +19,6 @@ from harness.workloads import WORKLOADS
 DTYPES = ("float32", "float64")
 DEVICES = ("cpu", "cuda")
 PROFILES = ("smoke", "default", "full")
-DATASETS = ("auto", "fashion-mnist", "synthetic")
 REFERENCE = "harness/float64"
 
 # Above this many threads a step of 0.2 GFLOP gains nothing and noise grows.
@@ -190,7 +190,7 @@ def make_plan(
     chosen = TABLE[check_choice("--profile", profile, PROFILES)]
     check_choice("--dtype", dtype, DTYPES)
     check_choice("--device", device, DEVICES)
-    check_choice("--dataset", dataset, DATASETS)
+    check_choice("--dataset", dataset, CHOICES)
     check_choice("--workload", workload, dict(WORKLOADS))
     if reference != REFERENCE:
         raise InputError(f"--reference {reference!r}: unknown; choose from {REFERENCE}")
@@ -205,6 +205,9 @@ def make_plan(
         for name in table:
             check_choice(option, name, tuple(names))
 
+    for text in (data_dir or "", *(plants or {}).values()):
+        if not _storable(text):
+            raise InputError(f"{text!r}: a path that is not UTF-8 cannot be stored in a record")
     planted = {name: check_plant(text) for name, text in (plants or {}).items()}
 
     labels: dict[str, Label] = {}
@@ -250,6 +253,14 @@ def make_plan(
         memory_headroom=memory_headroom,
         skipped=skipped,
     )
+
+
+def _storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_plant(text: str) -> str:

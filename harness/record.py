@@ -95,11 +95,13 @@ class Case(Stored, kw_only=True):
 class Training(Stored, kw_only=True):
     """One free-running training. `losses`: mean loss of every step; `step_ns`: step + wait.
 
-    `epoch_ns`: wall time of each epoch's loop, gather, put and step; `test_accuracy`: after each.
+    `whole`: the plan's full schedule, not only the part that lockstep needs. `epoch_ns`: wall time
+    of each epoch's loop, gather, put and step; `test_accuracy`: after each.
     """
 
     dtype: str
     seed: int
+    whole: bool
     rows: list[int]
     losses: list[Number]
     epoch_losses: list[Number]
@@ -171,7 +173,10 @@ class DatasetFacts(Stored, kw_only=True):
 
 
 class Record(Stored, kw_only=True):
-    """One run, whole. `ended`: "finished", "interrupted", or one line on what stopped it."""
+    """One run, whole. `ended`: "finished", "interrupted", or one line on what stopped it.
+
+    `cases` and `lockstep_steps` (steps after which lockstep is compared) say what every label owes.
+    """
 
     schema: int = SCHEMA
     run: str
@@ -184,6 +189,7 @@ class Record(Stored, kw_only=True):
     dataset: DatasetFacts | None
     known_answers: list[KnownAnswer] = []
     cases: list[Case] = []
+    lockstep_steps: list[int] = []
     results: dict[str, Results]
 
 

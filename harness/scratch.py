@@ -6,6 +6,8 @@ A folder whose owner was killed is swept by the next run: its lock is free then.
 from __future__ import annotations
 
 import contextlib
+import math
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,30 +16,41 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.errors import InputError
+from harness.plan import Plan
 from harness.record import why
 
 PREFIX = "framework-harness-"
-# Pixels of 70 000 images as float32 take 220 MB; parameters and batches stay below 500 MB.
-NEEDED_BYTES = 750_000_000
+# Pixels of 70 000 images as float32 take 220 MB; batches, orders and answers stay below 200 MB.
+DATA_BYTES = 420_000_000
+
+
+def scratch_bytes(plan: Plan) -> int:
+    """Room that a run needs: data, and the parameters of judge and worker at each checkpoint."""
+    held = sum(8 * math.prod(parameter.shape) for parameter in plan.workload.parameters)
+    snapshots = len(plan.checkpoints) if plan.checkpoints is not None else 260
+    return DATA_BYTES + 2 * (snapshots + plan.workload.epochs) * held
 
 
 @contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_folder(needed: int) -> Iterator[Path]:
     """A fresh folder, removed on the way out. InputError where there is no room for one."""
     base = Path(tempfile.gettempdir())
     _sweep(base)
     free = shutil.disk_usage(base).free
-    if free < NEEDED_BYTES:
+    if free < needed:
         raise InputError(
-            f"temporary directory {base}: {free // 10**6} MB free, {NEEDED_BYTES // 10**6} MB "
+            f"temporary directory {base}: {free // 10**6} MB free, {needed // 10**6} MB "
             "needed; free some space or set TMPDIR"
         )
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    except OSError as error:
-        raise InputError(f"temporary directory {base}: {why(error)}; set TMPDIR") from None
+    folder = base / f"{PREFIX}{secrets.token_hex(8)}"
     lock = FileLock(_lock_of(folder))
-    lock.acquire()
+    try:
+        # The lock first: a folder without one in use belongs to nobody and is swept.
+        lock.acquire()
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        lock.release()
+        raise InputError(f"temporary directory {base}: {why(error)}; set TMPDIR") from None
     try:
         yield folder
     finally:

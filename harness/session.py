@@ -7,12 +7,13 @@ timing in interleaved rounds. A worker that fails leaves what it measured; the o
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +21,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 from numpy.lib.format import open_memmap
+from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
 from backends import BACKENDS
@@ -46,13 +48,16 @@ from harness.record import (
     write,
 )
 from harness.reference import REFERENCES, sgd
-from harness.scratch import scratch_folder
+from harness.scratch import scratch_bytes, scratch_folder
 from harness.screening import UNIT_ROUNDOFF, screen
 from harness.signals import undisturbed
 from harness.workloads import PROBES
 
 # Probe batches are chosen from so many samples: enough for 256 clear and bright ones.
 PROBE_POOL = 4096
+
+# What reading a worker's answer raises where it is cut off, misnamed or of the wrong kind.
+UNUSABLE = (SafetensorError, KeyError, ValueError, TypeError, FileNotFoundError)
 
 Key = tuple[str, str]  # label, dtype of the process
 
@@ -94,7 +99,7 @@ class Session:
         """Pixels and labels as files that every worker maps; schedule and orders of each seed."""
         self.record.dataset = describe_dataset(dataset)
         train, test = (
-            open_memmap(self._file(f"{name}.npy"), "w+", np.float32, (len(images), images[0].size))
+            reserve(self.scratch / f"{name}.npy", (len(images), images[0].size))
             for name, images in (("x", dataset.train_images), ("test_x", dataset.test_images))
         )
         self.x, self.y = canonical.training_set(dataset, train)
@@ -118,14 +123,15 @@ class Session:
         else:
             self.lockstep_steps = len(self.slots)
         self.checkpoints = checkpoint_steps(self.plan, len(self.slots))
+        self.record.lockstep_steps = [done - 1 for done in self._snapshots()]
         for seed in self.plan.seeds:
             order = np.stack([canonical.epoch_order(seed, e, n) for e in range(self.epochs)])
             if seed == self.plan.seeds[0]:
                 self.order = order
+                short = np.array(self.slots[: self.lockstep_steps], dtype=np.int64)
+                save_tensors(self._file(f"lockstep-{seed}"), {"order": order, "slots": short})
             slots = np.array(self.slots, dtype=np.int64)
             save_tensors(self._file(f"schedule-{seed}"), {"order": order, "slots": slots})
-            short = slots[: self.lockstep_steps]
-            save_tensors(self._file(f"lockstep-{seed}"), {"order": order, "slots": short})
             save_tensors(self._file(f"initial-{seed}"), canonical.initial_params(workload, seed))
 
     def _refuse_wrong_answers(self) -> None:
@@ -238,7 +244,7 @@ class Session:
         for key, worker in self._live():
             with self._containing(key):
                 for name, a, b, want in measure.precision_operands(key[1]):
-                    out = self._file("op")
+                    out = self._fresh("op")
                     save_tensors(self._file("arguments"), {"0": a, "1": b})
                     arguments = self._file("arguments")
                     worker.call(
@@ -273,12 +279,15 @@ class Session:
             params = load_tensors(self._file(f"judge-{step}"))
             rounded = {name: value.astype(np.float32) for name, value in params.items()}
             slot = self.slots[step]
-            rows, replaced = screen(
-                self.order[slot.epoch],
-                slot.start,
-                slot.stop,
-                partial(self._clear_rows, rounded),
-            )
+            try:
+                rows, replaced = screen(
+                    self.order[slot.epoch],
+                    slot.start,
+                    slot.stop,
+                    partial(self._clear_rows, rounded),
+                )
+            except ValueError as error:
+                raise InputError(f"too few samples of the data set are usable: {error}") from None
             case = Case(case=f"step {step}", step=step, rows=len(rows), replaced=replaced)
             self._case(case, params, self.x[rows], self.y[rows], {"rows": rows}, centred=False)
             self.progress.advance(done := done + 1)
@@ -316,7 +325,7 @@ class Session:
             if key[1] not in wanted:
                 wanted[key[1]] = self._wanted(params, x, y, key[1], centred=centred)
             with self._containing(key):
-                out = self._file("case")
+                out = self._fresh("case")
                 worker.call(
                     "case",
                     self.plan.timeouts.command_s,
@@ -398,8 +407,9 @@ class Session:
         ends = [step for step in self.evaluations if step < steps]
         # The accuracy of a training cut short says nothing, and costs a compilation.
         evaluations = ends if steps == len(self.slots) else []
-        folder = self.scratch / f"train-{label}-{dtype}-{seed}-{kind}"
-        folder.mkdir(exist_ok=True)
+        folder = self.scratch / "train"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         limits = self.plan.timeouts
         self.workers[key].call(
             "train",
@@ -415,7 +425,7 @@ class Session:
         series = load_tensors(f"{folder}/series")
         logits = [load_tensors(f"{folder}/logits-{e}")["logits"] for e in evaluations]
         trained = measure.training(series, logits, self.test_y, self.rows[:steps], ends)
-        trained.dtype, trained.seed = dtype, seed
+        trained.dtype, trained.seed, trained.whole = dtype, seed, steps == len(self.slots)
         self.record.results[label].training.append(trained)
         return str(folder)
 
@@ -467,6 +477,12 @@ class Session:
     def _file(self, name: str) -> str:
         return str(self.scratch / name)
 
+    def _fresh(self, name: str) -> str:
+        """A file for a worker to write: what another left under the name is gone."""
+        path = self.scratch / name
+        path.unlink(missing_ok=True)
+        return str(path)
+
     @contextmanager
     def _containing(self, key: Key) -> Iterator[None]:
         """What a worker does wrong ends that worker only, and is recorded with its reason."""
@@ -476,12 +492,19 @@ class Session:
         except WorkerUnavailable as error:
             process.status, process.reason = "skipped", str(error)
             self.end_worker(key, grace_s=0)
-            if self.plan.labels[key[0]].asked_for:
+            configured = self.plan.labels[key[0]]
+            if configured.asked_for and key[1] == configured.dtype:
                 raise InputError(f"--backend {key[0]}: not available: {error}") from None
         except WorkerFailed as error:
-            process.status, process.reason = "failed", str(error)
-            self.progress.note(f"{key[0]} ({key[1]}) failed: {error}")
-            self.end_worker(key, grace_s=0)
+            self._fail(key, str(error))
+        except UNUSABLE as error:
+            self._fail(key, f"unusable answer: {type(error).__name__}: {error}")
+
+    def _fail(self, key: Key, reason: str) -> None:
+        process = self.processes[key]
+        process.status, process.reason = "failed", " ".join(reason.split())
+        self.progress.note(f"{key[0]} ({key[1]}) failed: {process.reason}")
+        self.end_worker(key, grace_s=0)
 
     def _say_goodbye(self, key: Key) -> None:
         worker, process = self.workers[key], self.processes[key]
@@ -498,8 +521,9 @@ class Session:
             return
         worker.end(grace_s=grace_s)
         process = self.processes[key]
-        process.stdout_bytes = worker.stdout.stat().st_size
-        process.stderr_bytes = worker.stderr.stat().st_size
+        with suppress(OSError):
+            process.stdout_bytes = worker.stdout.stat().st_size
+            process.stderr_bytes = worker.stderr.stat().st_size
         if process.status == "failed":
             process.stderr_tail = worker.stderr_tail()
 
@@ -524,6 +548,16 @@ class Session:
         self.finish()
 
 
+def reserve(path: Path, shape: tuple[int, int]) -> Array:
+    """A mapped float32 .npy file with its room on the disk taken; OSError where there is none."""
+    array = open_memmap(path, "w+", np.float32, shape)
+    if hasattr(os, "posix_fallocate"):
+        # A sparse file that runs out of disk while it is filled ends the process, without a word.
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
 def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path]:
     """Carry out a plan and store its record; the record and its folder.
 
@@ -540,7 +574,7 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
             f"data set {dataset.source}: {len(dataset.train_labels)} training images, and two "
             f"batches need {least}"
         )
-    with scratch_folder() as scratch:
+    with scratch_folder(scratch_bytes(plan)) as scratch:
         folder = new_run_folder(results_dir)
         record = Record(
             run=folder.name,
@@ -572,11 +606,10 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
                 full = InputError(f"{error.filename or scratch}: {why(error)}; free some space")
         except Exception as error:
             record.ended = f"{type(error).__name__}: {error} (a mistake in the harness itself)"
-            (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        finally:
-            with undisturbed():
-                session.end_all(grace_s=0)
+            with suppress(OSError):
+                (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         with undisturbed():
+            session.end_all(grace_s=0)
             record.seconds = time.monotonic() - before
             write(record, folder)
     if full is not None:

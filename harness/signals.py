@@ -20,7 +20,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 @contextlib.contextmanager
 def as_interrupt() -> Iterator[None]:
     """Within, every stopping signal raises KeyboardInterrupt. For the main thread only."""
-    before = {number: signal.signal(number, _interrupt) for number in STOPPING}
+    # What the caller ignores stays ignored: nohup, or a shell's job in the background.
+    heeded = [n for n in STOPPING if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _interrupt) for number in heeded}
     try:
         yield
     finally:

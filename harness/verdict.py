@@ -11,7 +11,6 @@ from typing import Any, Literal
 import msgspec
 
 from harness.checks.finding import Finding
-from harness.checks.numbers import RUNGS as NUMBER_RUNGS
 from harness.checks.numbers import check_numbers
 from harness.checks.outcome import check_accuracy, check_trajectory, trainings
 from harness.checks.timing import StepTime, check_timing, step_time
@@ -51,18 +50,18 @@ class Verdict(msgspec.Struct, kw_only=True):
 
 def judge(record: Record, limits: tuple[Limit, ...] = LIMITS) -> Verdict:
     """The verdict of a record under a table of limits."""
-    cases = [case.case for case in record.cases]
     labels: dict[str, LabelVerdict] = {}
     for label in record.plan.labels:
         results = record.results.get(label)
         processes = results.processes if results else []
-        status, reason = _status(processes)
+        dtype = record.plan.labels[label].dtype
+        status, reason = _status(record, processes, dtype)
         findings: dict[str, Finding] = {}
         if results is not None and status != "skipped":
-            found = check_numbers(label, record.plan, results, cases, limits)
+            found = check_numbers(label, record, limits)
             found += [check_trajectory(), check_accuracy(label, record, results)]
             findings = {finding.rung: finding for finding in found}
-        main = next((p for p in processes if p.dtype == record.plan.labels[label].dtype), None)
+        main = next((p for p in processes if p.dtype == dtype), None)
         timed = step_time(label, record, main, results) if results and main else None
         labels[label] = LabelVerdict(
             status=status, reason=reason, findings=findings, step_time=timed, process=main
@@ -73,13 +72,19 @@ def judge(record: Record, limits: tuple[Limit, ...] = LIMITS) -> Verdict:
     return Verdict(verdict=verdict, summary=summary, labels=labels, first_divergence=divergence)
 
 
-def _status(processes: list[Process]) -> tuple[Status, str | None]:
-    """A label's status from its processes: failed before skipped before ok."""
-    for status in ("failed", "skipped"):
-        for process in processes:
-            if process.status == status:
-                return process.status, process.reason
-    return ("ok", None) if processes else ("skipped", "the run ended before it was started")
+def _status(record: Record, processes: list[Process], dtype: str) -> tuple[Status, str | None]:
+    """A label's status: failed if any process failed, skipped if its own dtype's was."""
+    for process in processes:
+        if process.status == "failed":
+            return "failed", process.reason
+    for process in processes:
+        if process.status == "skipped" and process.dtype == dtype:
+            return "skipped", process.reason
+    if any(process.dtype == dtype for process in processes):
+        return "ok", None
+    if record.ended == FINISHED:
+        return "failed", "the record holds nothing of it, though the run is said to be finished"
+    return "skipped", "the run ended before it was started"
 
 
 def _rank(record: Record, labels: dict[str, LabelVerdict]) -> None:
@@ -147,6 +152,9 @@ def _overall(
             if finding.verdict == "disagree"
         }
     )
+    wrong = [answer.name for answer in record.known_answers if answer.got != answer.want]
+    if wrong:
+        return "failed", f"known answers of the shared code are wrong: {', '.join(wrong)}"
     if record.ended not in (FINISHED, INTERRUPTED):
         return "failed", f"the harness itself failed: {record.ended}"
     if failed:
@@ -154,7 +162,7 @@ def _overall(
         also = f"; disagree: {', '.join(disagreeing)}" if disagreeing else ""
         return "failed", f"{len(failed)} of {len(labels)} backends failed ({what}){also}{notes}"
     if disagreeing:
-        told = divergence["sentence"] if divergence else ", ".join(disagreeing)
+        told = divergence["sentence"] if divergence else "see the findings"
         others = [name for name in agreeing if name not in disagreeing]
         good = f"; {', '.join(others)} agree" if others else ""
         verb = "disagrees" if len(disagreeing) == 1 else "disagree"
@@ -204,12 +212,20 @@ def _notes(record: Record, labels: dict[str, LabelVerdict]) -> str:
     return "".join(f"; {note}" for note in notes)
 
 
+def run_status(record: Record) -> int:
+    """The exit status of a run that is not judged: 0, 3 failed, 130 interrupted."""
+    failed = any(p.status == "failed" for r in record.results.values() for p in r.processes)
+    if failed or record.ended not in (FINISHED, INTERRUPTED):
+        return 3
+    return 130 if record.ended == INTERRUPTED else 0
+
+
 def exit_status(record: Record, verdict: Verdict, *, strict: bool = False) -> int:
     """0 agree, 1 disagree (or inconclusive with `strict`), 3 failed, 130 interrupted."""
     if verdict.verdict == "failed":
         return 3
-    if record.ended == INTERRUPTED:
-        return 130
+    if status := run_status(record):
+        return status
     if verdict.verdict == "disagree" or (strict and verdict.verdict == "inconclusive"):
         return 1
     return 0
@@ -273,7 +289,7 @@ def _label_json(record: Record, name: str, label: LabelVerdict) -> dict[str, Any
                 "reason": finding.sentence,
                 "measured": finding.measured,
             }
-            for rung in (*NUMBER_RUNGS, "trajectory", "accuracy", "timing")
+            for rung in RUNGS
             if (finding := label.findings.get(rung)) is not None
         },
         "train_loss": by_seed("epoch_losses"),

@@ -251,10 +251,7 @@ class Server:
 
     def usage(self) -> dict[str, Any]:
         """Peak resident memory in bytes, and the first step's time for each batch size."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        # ru_maxrss is kilobytes on Linux, bytes on macOS.
-        peak *= 1 if sys.platform == "darwin" else 1024
-        return {"peak_rss_bytes": peak, "first_step_ns": self._first_step_ns}
+        return {"peak_rss_bytes": _peak_memory(), "first_step_ns": self._first_step_ns}
 
     def close(self) -> dict[str, Any]:
         """Give back what the trainer holds."""
@@ -285,6 +282,17 @@ def load_file(file: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _peak_memory() -> int:
+    """Most bytes this process has held in memory so far."""
+    try:
+        # Not ru_maxrss: across fork and exec that keeps the parent's peak.
+        with open("/proc/self/status") as file:
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024  # bytes there, kilobytes elsewhere
 
 
 def _address_space() -> int:

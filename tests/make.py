@@ -23,13 +23,16 @@ from harness.record import (
 from harness.workloads import WORKLOADS
 
 CASES = (("step 0", 0), ("step 10", 10), ("corner", None))
+PARAMETERS = ("W1", "b1", "W2", "b2")
 TENSORS = {
-    "inputs": ("x", "y", "W1"),
+    "inputs": ("x", "y", *PARAMETERS),
     "forward": ("logits",),
-    "loss": ("loss",),
-    "gradients": ("W1", "b1"),
-    "update": ("W1", "b1"),
+    "loss": ("loss", "step loss"),
+    "gradients": PARAMETERS,
+    "update": PARAMETERS,
 }
+PRODUCTS = ("product, left operand", "product, right operand")
+LOCKSTEP_STEPS = (9, 234)
 
 
 def label(backend: str = "numpy", **changes: Any) -> Label:
@@ -87,6 +90,7 @@ def training(**changes: Any) -> Training:
     fields: dict[str, Any] = {
         "dtype": "float32",
         "seed": 0,
+        "whole": True,
         "rows": [256, 96],
         "losses": [1.0, 0.5],
         "epoch_losses": [1.0, 0.5, 0.39, 0.38],
@@ -127,9 +131,14 @@ def results(name: str, *, dtypes: tuple[str, ...] = ("float32", "float64"), **ch
             measurement(
                 "lockstep", dtype="float64", case=f"after step {step}", step=step, tensor=tensor
             )
-            for step in (9, 234)
-            for tensor in ("W1", "b1")
+            for step in LOCKSTEP_STEPS
+            for tensor in (*PARAMETERS, "losses")
         ]
+    found += [
+        measurement("forward", dtype=dtype, case="precision", step=None, tensor=product)
+        for dtype in dtypes
+        for product in PRODUCTS
+    ]
     fields: dict[str, Any] = {
         "processes": [
             Process(
@@ -173,6 +182,7 @@ def record(names: tuple[str, ...] = ("numpy", "torch"), **changes: Any) -> Recor
         "dataset": dataset(),
         "known_answers": [KnownAnswer(name="an answer", want="1", got="1")],
         "cases": [Case(case=case, step=step, rows=256, replaced=1) for case, step in CASES],
+        "lockstep_steps": list(LOCKSTEP_STEPS),
         "results": {name: results(name) for name in names},
     }
     return Record(**(fields | changes))

@@ -96,6 +96,8 @@ def test_a_missing_directory_is_refused_also_by_variable(tmp_path):
         (["--plant", "numpy=nowhere"], "FILE:FUNCTION"),
         (["--reference", "numpy"], "--reference"),
         (["--timeout", "0"], "--timeout"),
+        (["--timeout", "inf"], "--timeout"),
+        (["--data-dir", b"/d\xff".decode("utf-8", "surrogateescape")], "UTF-8"),
         (["--memory-limit", "-1"], "--memory-limit"),
         (["--frobnicate"], "--frobnicate"),
     ],

@@ -250,12 +250,63 @@ def test_a_skipped_backend_is_counted_in_the_headline() -> None:
     assert verdict.labels["tensorflow"].findings == {}
 
 
-def test_nothing_compared_is_inconclusive() -> None:
-    for made in (make.record(results={}), make.record(cases=[], results={})):
+def test_a_finished_record_without_a_labels_results_is_failed() -> None:
+    made = make.record()
+    del made.results["torch"]
+    verdict = judge(made)
+    assert verdict.verdict == "failed"
+    assert "torch" in verdict.summary
+    assert status(made) == 3
+
+
+def test_a_skipped_float64_twin_hides_nothing_of_the_float32_process() -> None:
+    made = make.record()
+    twin = made.results["torch"].processes[1]
+    twin.status, twin.reason = "skipped", "no float64 on this device"
+    made.results["torch"].measurements = [
+        m for m in made.results["torch"].measurements if m.dtype == "float32"
+    ]
+    verdict = judge(made)
+    assert verdict.verdict == "agree"
+    assert verdict.labels["torch"].findings["lockstep"].verdict == "not-possible"
+    make.find(made, "torch", "forward", step=0).distance = 1.0
+    assert judge(made).verdict == "disagree"
+
+
+@pytest.mark.parametrize("rung", DECIDING)
+def test_one_missing_measurement_makes_its_rung_inconclusive(rung: str) -> None:
+    count = len([m for m in make.record().results["torch"].measurements if m.rung == rung])
+    assert count > 1
+    for number in range(count):
+        made = make.record()
+        measurements = made.results["torch"].measurements
+        measurements.remove([m for m in measurements if m.rung == rung][number])
         verdict = judge(made)
+        assert verdict.labels["torch"].findings[rung].verdict == "inconclusive"
         assert verdict.verdict == "inconclusive"
-        assert "nothing was compared" in verdict.summary
-        assert (status(made), status(made, strict=True)) == (0, 1)
+
+
+def test_a_measurement_without_a_limit_is_not_agreement() -> None:
+    fewer = tuple(x for x in LIMITS if (x.rung, x.dtype) != ("gradients", "float64"))
+    verdict = judge(make.record(), fewer)
+    assert verdict.verdict == "inconclusive"
+    assert "no limit" in verdict.labels["numpy"].findings["gradients"].sentence
+
+
+def test_a_stored_known_answer_that_is_wrong_is_failed() -> None:
+    made = make.record()
+    made.known_answers[0].got = "2"
+    assert judge(made).verdict == "failed"
+    assert status(made) == 3
+
+
+def test_a_lockstep_run_cut_short_is_no_training_to_judge() -> None:
+    made = with_training(whole=False, epoch_losses=[1.04], test_accuracy=[])
+    made.ended = "interrupted"
+    assert accuracy_of(made) == "inconclusive"
+
+
+def test_nothing_compared_is_inconclusive() -> None:
     made = make.record()
     make.skip(made, "numpy")
     make.skip(made, "torch")
@@ -363,9 +414,9 @@ def test_a_training_that_is_not_finite_disagrees_on_any_data(field: str, value: 
     assert judge(made).verdict == "disagree"
 
 
-def test_the_longest_training_of_each_seed_in_the_labels_dtype_is_judged() -> None:
+def test_the_whole_training_of_each_seed_in_the_labels_dtype_is_judged() -> None:
     made = with_training()
-    short = make.training(losses=[1.0], test_accuracy=[0.1], epoch_losses=[2.0])
+    short = make.training(whole=False, losses=[1.0], test_accuracy=[0.1], epoch_losses=[2.0])
     wide = make.training(dtype="float64", test_accuracy=[0.1], epoch_losses=[2.0])
     made.results["numpy"].training += [short, wide]
     assert accuracy_of(made) == "agree"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -143,9 +144,9 @@ def test_without_data_it_says_synthetic_loudly_and_gives_up_the_download_within_
     assert len(demanded.stderr.strip().splitlines()) == 1
 
 
-def test_two_runs_started_together_both_finish_with_whole_records(small_data, tmp_path):
-    """On one results directory and one empty cache; the command repeats it ten times by hand."""
-    words = ["compare", "--profile", "smoke", "--backend", "numpy", "--data-dir", str(small_data)]
+def test_two_runs_started_together_both_finish_with_whole_records(tmp_path):
+    """On one results directory and one empty cache, within 50 ms of each other."""
+    words = ["compare", "--profile", "smoke", "--backend", "numpy"]
     env = clean_environment() | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     running = [
         subprocess.Popen(
@@ -173,6 +174,41 @@ def test_run_stores_a_record_and_judges_nothing(small_data, tmp_path):
     folder = tmp_path / told["record"]
     assert not (folder / "verdict.json").exists()
     assert harness("check", str(folder), cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("verb", ["list", "check"])
+def test_a_reader_that_goes_away_changes_no_exit_status(verb, small_data, tmp_path):
+    words = ["--profile", "smoke", "--backend", "numpy", "--data-dir", str(small_data), "--json"]
+    record = json.loads(harness("run", *words, cwd=tmp_path).stdout)["record"]
+    more = [record] if verb == "check" else []
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", verb, *more],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_full_standard_output_is_a_failure_in_one_line(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", "list"],
+            cwd=tmp_path,
+            env=clean_environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_list_names_what_is_there_and_how_to_get_what_is_not(tmp_path):

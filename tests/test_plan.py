@@ -158,11 +158,11 @@ def test_a_plan_is_the_same_after_it_was_stored(profile: str) -> None:
         data_dir="/somewhere",
         timeout_s=7.5,
         memory_headroom=10**9,
-        plants={"numpy": "faults.py:lr"},
+        plants={"numpy": f"{__file__}:lr"},
     )
     assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan
     assert plan.seeds == (0, 1, 2, 3, 4, 9)
-    assert plan.labels["numpy"].plant == "faults.py:lr"
+    assert plan.labels["numpy"].plant == f"{__file__}:lr"
 
 
 def test_a_plan_with_an_unknown_field_is_not_read() -> None:

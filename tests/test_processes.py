@@ -33,6 +33,8 @@ def assert_numpy_is_whole(outcome):
         ("exits", "exit status 7"),
         ("dies_with_a_child", "SIGKILL"),
         ("earlier_run", "instead of run"),
+        ("answers_nothing", "unusable answer"),
+        ("garbage", "unusable answer"),
     ],
 )
 def test_a_worker_that_dies_or_lies_is_failed_with_its_reason(run_plan, fault, words):
@@ -43,6 +45,15 @@ def test_a_worker_that_dies_or_lies_is_failed_with_its_reason(run_plan, fault, w
     assert outcome.json["verdict"] == "failed"
     assert outcome.exit_status == 3
     assert_numpy_is_whole(outcome)
+
+
+def test_a_device_without_float64_is_judged_by_the_other_rungs(run_plan):
+    outcome = run_with(run_plan, "no_float64")
+    entry = outcome.json["backends"]["torch"]
+    assert entry["status"] == "ok"
+    assert entry["rungs"]["lockstep"]["verdict"] == "not-possible"
+    assert entry["rungs"]["update"]["verdict"] == "agree"
+    assert outcome.json["verdict"] == "agree"
 
 
 def test_a_killed_worker_keeps_what_it_measured(run_plan):

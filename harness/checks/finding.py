@@ -22,7 +22,7 @@ class Evidence(msgspec.Struct, kw_only=True):
     expected: Number | None
     got: Number | None
     distance: Number | None
-    limit: float
+    limit: float | None
     why: str
     problem: str | None = None
 

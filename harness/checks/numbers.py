@@ -5,36 +5,33 @@ from __future__ import annotations
 import math
 
 from harness.checks.finding import Evidence, Finding
-from harness.limits import Limit, limit_for
+from harness.limits import DECIDING, Limit, limit_for
 from harness.plan import Plan
-from harness.record import Measurement, Results
+from harness.record import Measurement, Record, Results
 
-TEACHER_FORCED = ("inputs", "forward", "loss", "gradients", "update")
-RUNGS = (*TEACHER_FORCED, "lockstep")
-
-
-def check_numbers(
-    label: str, plan: Plan, results: Results, cases: list[str], limits: tuple[Limit, ...]
-) -> list[Finding]:
-    """One finding per rung for one label. `cases`: the teacher-forced batches asked for."""
-    return [_check_rung(rung, label, plan, results, cases, limits) for rung in RUNGS]
+# The made case that proves the precision, with its two products (see `measure`).
+PRECISION = ("precision", ("product, left operand", "product, right operand"))
 
 
-def _check_rung(
-    rung: str,
-    label: str,
-    plan: Plan,
-    results: Results,
-    cases: list[str],
-    limits: tuple[Limit, ...],
-) -> Finding:
+def check_numbers(label: str, record: Record, limits: tuple[Limit, ...]) -> list[Finding]:
+    """One finding per deciding rung for one label."""
+    return [_check_rung(rung, label, record, limits) for rung in DECIDING]
+
+
+def _check_rung(rung: str, label: str, record: Record, limits: tuple[Limit, ...]) -> Finding:
+    results = record.results.get(label, Results())
     found = [m for m in results.measurements if m.rung == rung]
-    if rung == "lockstep" and not _has_float64(label, plan):
+    dtypes = dtypes_in_play(label, record.plan, results)
+    if rung == "lockstep" and "float64" not in dtypes:
         sentence = "this device has no float64: judged by the other rungs"
         return Finding(rung=rung, verdict="not-possible", sentence=sentence)
-    judged = [(m, limit) for m in found if (limit := limit_for(rung, m.dtype, m.case, limits))]
+    limited = [(m, limit_for(rung, m.dtype, m.case, limits)) for m in found]
+    judged = [(m, limit) for m, limit in limited if limit is not None]
     over = [(m, limit) for m, limit in judged if not within(m, limit)]
-    missing = _missing(rung, label, plan, found, cases)
+    missing = _missing(rung, record, found, dtypes)
+    if missing is None and len(judged) < len(found):
+        bare = next(m for m, limit in limited if limit is None)
+        missing = f"no limit is fixed for {bare.case} in {bare.dtype}"
     nearest = max(judged, key=lambda pair: share(*pair), default=None)
     finding = Finding(rung=rung, verdict="agree", sentence="", measured=len(judged))
     if nearest is not None:
@@ -53,25 +50,40 @@ def _check_rung(
     return finding
 
 
-def _has_float64(label: str, plan: Plan) -> bool:
+def dtypes_in_play(label: str, plan: Plan, results: Results) -> list[str]:
+    """The dtypes a label was to be measured in; one its device does not have is none of them."""
     configured = plan.labels[label]
-    return configured.twin or configured.dtype == "float64"
+    skipped = {process.dtype for process in results.processes if process.status == "skipped"}
+    twin = ["float64"] if configured.twin and "float64" not in skipped else []
+    return [configured.dtype, *twin]
 
 
-def _missing(
-    rung: str, label: str, plan: Plan, found: list[Measurement], cases: list[str]
-) -> str | None:
-    """Which process or batch of those in the plan has no measurement, in a few words."""
-    configured = plan.labels[label]
-    wanted = {configured.dtype} | ({"float64"} if configured.twin else set())
+def _missing(rung: str, record: Record, found: list[Measurement], dtypes: list[str]) -> str | None:
+    """The first measurement that the record owes and does not hold, in a few words."""
+    parameters = [parameter.name for parameter in record.plan.workload.parameters]
+    tensors = {
+        "inputs": ["x", "y", *parameters],
+        "forward": ["logits"],
+        "loss": ["loss", "step loss"],
+        "gradients": parameters,
+        "update": parameters,
+    }
     if rung == "lockstep":
-        return None if found else "the float64 run"
-    have = {(m.dtype, m.case) for m in found}
-    for dtype in sorted(wanted):
-        for case in cases:
-            if (dtype, case) not in have:
-                return f"{case} in {dtype}"
-    return None if cases else "any batch"
+        have = {(m.step, m.tensor) for m in found}
+        for step in record.lockstep_steps:
+            for tensor in (*parameters, "losses"):
+                if (step, tensor) not in have:
+                    return f"{tensor} after step {step} in float64"
+        return None if record.lockstep_steps else "any step"
+    owed = [(case.case, tensor) for case in record.cases for tensor in tensors[rung]]
+    if rung == "forward":
+        owed += [(PRECISION[0], product) for product in PRECISION[1]]
+    given = {(m.dtype, m.case, m.tensor) for m in found}
+    for dtype in dtypes:
+        for case, tensor in owed:
+            if (dtype, case, tensor) not in given:
+                return f"{tensor} of {case} in {dtype}"
+    return None if record.cases else "any batch"
 
 
 def share(measurement: Measurement, limit: Limit) -> float:

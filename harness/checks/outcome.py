@@ -30,10 +30,16 @@ def check_accuracy(label: str, record: Record, results: Results) -> Finding:
     means = [mean_accuracy(t) for t in trained]
     finding.value = means[0] if len(means) == 1 else None
     seeds = f"{len(trained)} seed{'s' if len(trained) > 1 else ''}"
-    if any(not isinstance(v, float) for t in trained for v in (*t.losses, *t.test_accuracy)):
-        finding.verdict = "disagree"
-        finding.sentence = f"{label}: the training loss is not finite"
-        return finding
+    for training in trained:
+        odd = next((i for i, v in enumerate(training.losses) if not isinstance(v, float)), None)
+        accuracies = [v for v in training.test_accuracy if not isinstance(v, float)]
+        if odd is not None or accuracies:
+            name = "training loss" if odd is not None else "test accuracy"
+            got = training.losses[odd] if odd is not None else accuracies[0]
+            finding.verdict = "disagree"
+            finding.sentence = f"{label}, seed {training.seed}: the {name} is not finite"
+            finding.first = _evidence(training, name, got, None, odd)
+            return finding
     if record.dataset is None or record.dataset.sha256 != REAL_SHA256:
         finding.sentence = f"{seeds}, and the sanity band is known for the real data only"
         return finding
@@ -56,32 +62,37 @@ def check_accuracy(label: str, record: Record, results: Results) -> Finding:
             f"{label}, seed {training.seed}: {name} {value} outside the sanity band "
             f"{band[0]} to {band[1]} of clean runs on this data"
         )
-        finding.first = Evidence(
-            dtype=training.dtype,
-            where=f"seed {training.seed}",
-            step=None,
-            tensor=name,
-            index=None,
-            expected=band[0],
-            got=value,
-            distance=None,
-            limit=band[1],
-            why="20 clean seeds stay inside",
-        )
+        finding.first = _evidence(training, name, value, band, None)
         return finding
     finding.verdict = "agree"
     finding.sentence = f"{seeds} inside the sanity band of clean runs on this data"
     return finding
 
 
+def _evidence(
+    training: Training,
+    name: str,
+    got: Number,
+    band: tuple[float, float] | None,
+    step: int | None,
+) -> Evidence:
+    return Evidence(
+        dtype=training.dtype,
+        where=f"seed {training.seed}",
+        step=step,
+        tensor=name,
+        index=None,
+        expected=band[0] if band else None,
+        got=got,
+        distance=None,
+        limit=band[1] if band else None,
+        why="20 clean seeds stay inside" if band else "correct code stays finite",
+    )
+
+
 def trainings(results: Results, dtype: str) -> list[Training]:
-    """The longest training of each seed in a dtype: a short lockstep run is none of them."""
-    longest: dict[int, Training] = {}
-    for training in results.training:
-        best = longest.get(training.seed)
-        if training.dtype == dtype and (best is None or len(best.losses) < len(training.losses)):
-            longest[training.seed] = training
-    return list(longest.values())
+    """The whole trainings in a dtype, one a seed: a lockstep run cut short is none of them."""
+    return [training for training in results.training if training.dtype == dtype and training.whole]
 
 
 def mean_accuracy(training: Training) -> Number:

@@ -144,6 +144,32 @@ def _dies_with_a_child():
 dies_with_a_child = _in_step(_dies_with_a_child)
 
 
+def answers_nothing(backend):
+    """Says that it is done, and writes no file."""
+    from harness import worker
+
+    worker.save_tensors = lambda path, tensors: None
+    return backend
+
+
+def garbage(backend):
+    """Writes files that are no tensors."""
+    from harness import worker
+
+    def scribble(path, tensors):
+        with open(path, "wb") as file:
+            file.write(b"no tensors here")
+
+    worker.save_tensors = scribble
+    return backend
+
+
+def no_float64(backend):
+    """A device that has no float64."""
+    if "64" in str(getattr(backend, "dtype", "")):
+        raise ImportError("this device has no float64")
+
+
 def earlier_run(backend):
     """Answers with the messages of another run."""
     from harness import worker
