@@ -20,8 +20,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 @contextlib.contextmanager
 def as_interrupt() -> Iterator[None]:
     """Within, every stopping signal raises KeyboardInterrupt. For the main thread only."""
-    # What the caller ignores stays ignored: nohup, or a shell's job in the background.
-    heeded = [n for n in STOPPING if signal.getsignal(n) is not signal.SIG_IGN]
+    # nohup means what it says. SIGINT is heeded even where a script's shell ignores it for its
+    # background jobs: who sends it to this process wants it to end.
+    heeded = [
+        n for n in STOPPING if n is not signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN
+    ]
     before = {number: signal.signal(number, _interrupt) for number in heeded}
     try:
         yield
