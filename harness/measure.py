@@ -104,22 +104,10 @@ def measure(
     their own (both float64, the tensor's shape).
     """
     got = np.asarray(got)
-    problem = mismatch(got, want, dtype or process)
-    found = Measurement(
-        dtype=process,
-        rung=rung,
-        case=case,
-        step=step,
-        tensor=tensor,
-        shape=list(got.shape),
-        digest=digest(got)[:16],
-        distance=None,
-        problem=problem,
-        want_norm=_norm(want),
-        got_norm=_norm(got),
-        beside={name: number(value) for name, value in (beside or {}).items()},
-    )
-    if problem is not None:
+    found = _unmeasured(rung, tensor, got, want, process, case, step)
+    found.problem = mismatch(got, want, dtype or process)
+    found.beside = {name: number(value) for name, value in (beside or {}).items()}
+    if found.problem is not None:
         if got.shape == want.shape:
             found.worst = _first_odd(got, want)
         return found
@@ -146,6 +134,24 @@ def _in_rms(error: Array, base: Array) -> float:
     rms = norm(base) / math.sqrt(base.size)
     size = float(np.max(np.abs(error)))
     return size / rms if rms > 0 else (0.0 if size == 0 else float("inf"))
+
+
+def _unmeasured(
+    rung: str, tensor: str, got: Array, want: Array, process: str, case: str, step: int | None
+) -> Measurement:
+    """What is known of a tensor before any distance is taken."""
+    return Measurement(
+        dtype=process,
+        rung=rung,
+        case=case,
+        step=step,
+        tensor=tensor,
+        shape=list(got.shape),
+        digest=digest(got)[:16],
+        distance=None,
+        want_norm=_norm(want),
+        got_norm=_norm(got),
+    )
 
 
 def _first_odd(got: Array, want: Array) -> Worst | None:
@@ -175,19 +181,9 @@ def identical(
     """Bit for bit: the distance is the number of elements whose bits differ."""
     got = np.asarray(got)
     if got.shape == want.shape and got.dtype == want.dtype and got.tobytes() == want.tobytes():
-        length = _norm(want)
-        return Measurement(
-            dtype=process,
-            rung=rung,
-            case=case,
-            step=step,
-            tensor=tensor,
-            shape=list(got.shape),
-            digest=digest(got)[:16],
-            distance=0.0,
-            want_norm=length,
-            got_norm=length,
-        )
+        found = _unmeasured(rung, tensor, got, want, process, case, step)
+        found.distance = 0.0
+        return found
     found = measure(
         rung, tensor, got, want, process=process, case=case, step=step, dtype=str(want.dtype)
     )

@@ -385,8 +385,7 @@ class Session:
             (key, seed)
             for key, _ in self._live()
             for seed in self.plan.seeds
-            if key[1] == self.plan.labels[key[0]].dtype
-            and not (key[1] == "float64" and self._trained_in_lockstep(key, seed))
+            if key[1] == self.plan.labels[key[0]].dtype and not self._trained(key, seed)
         ]
         self.progress.phase("training", len(todo) * len(self.slots))
         for number_, (key, seed) in enumerate(todo):
@@ -394,11 +393,10 @@ class Session:
                 with self._containing(key):
                     self._train(key, seed, "schedule", [], number_ * len(self.slots))
 
-    def _trained_in_lockstep(self, key: Key, seed: int) -> bool:
-        whole = self.lockstep_steps == len(self.slots)
-        return whole and any(
-            t.seed == seed and t.dtype == "float64" for t in self.record.results[key[0]].training
-        )
+    def _trained(self, key: Key, seed: int) -> bool:
+        """Whether a whole training is there already: lockstep may have been one."""
+        done = self.record.results[key[0]].training
+        return any(t.whole and (t.dtype, t.seed) == (key[1], seed) for t in done)
 
     def _train(self, key: Key, seed: int, kind: str, snapshots: list[int], done: int) -> str:
         """Train one worker through "schedule" or "lockstep"; stores the series; the folder."""
@@ -527,10 +525,10 @@ class Session:
         if process.status == "failed":
             process.stderr_tail = worker.stderr_tail()
 
-    def end_all(self, *, grace_s: float) -> None:
-        """End whatever still lives; used when a run stops early."""
+    def end_all(self) -> None:
+        """End whatever still lives, at once; used when a run stops early."""
         for key in list(self.workers):
-            self.end_worker(key, grace_s=grace_s)
+            self.end_worker(key, grace_s=0)
 
     def run(self, dataset: data.Dataset) -> None:
         """Every step in order."""
@@ -595,7 +593,7 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
         except KeyboardInterrupt:
             record.ended = INTERRUPTED
         except InputError:
-            session.end_all(grace_s=0)
+            session.end_all()
             shutil.rmtree(folder, ignore_errors=True)
             raise
         except HarnessError as error:
@@ -609,7 +607,7 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
             with suppress(OSError):
                 (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         with undisturbed():
-            session.end_all(grace_s=0)
+            session.end_all()
             record.seconds = time.monotonic() - before
             write(record, folder)
     if full is not None:
