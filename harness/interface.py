@@ -30,12 +30,14 @@ class Unavailable(Exception):
 class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One trainable tensor: its canonical name, its shape (inputs x outputs), how it starts.
 
-    `init` is "normal" (standard normal x the workload's sigma) or "zeros".
+    `init` is "normal" (standard normal x the workload's sigma) or "zeros". `axes` names what each
+    axis counts: entries of one name are the same units wherever the name stands.
     """
 
     name: str
     shape: tuple[int, ...]
     init: str
+    axes: tuple[str, ...] = ()
 
 
 class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +54,8 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `model` names a class that every backend has; `sizes` are its constructor's keyword arguments.
     `loss` and `optimiser` are names a backend must know, or refuse with ValueError.
     `products` are the matrix products of one step at the full batch size: the floor of its time.
+    `symmetries`: axes whose units may be permuted without changing what is computed; one called
+    "inputs" permutes the columns of x with them.
     """
 
     name: str
@@ -66,6 +70,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epochs: int
     dataset: str
     products: tuple[Product, ...]
+    symmetries: tuple[str, ...] = ()
 
 
 class Trainer(Protocol):
@@ -110,10 +115,14 @@ class Backend(Protocol):
 
     name: ClassVar[str]
 
-    def __init__(self, device: str, dtype: str, threads: int, variant: str) -> None:
-        """Pin device ("cpu", "cuda"), dtype ("float32", "float64"), threads and variant.
+    def __init__(
+        self, device: str, dtype: str, threads: int, variant: str, precision: str = "strict"
+    ) -> None:
+        """Pin device ("cpu", "cuda"), dtype ("float32", "float64"), threads, variant, precision.
 
-        Raises Unavailable where the framework or the device is missing.
+        precision: "strict", or (float32 only) a profile whose products round their operands:
+        "tf32", "bfloat16". Raises Unavailable where the framework, the device or the profile is
+        missing; whether a profile is in force is for the harness to prove.
         """
 
     def facts(self) -> dict[str, str]:
@@ -122,10 +131,15 @@ class Backend(Protocol):
     def trainer(self, workload: Workload) -> Trainer:
         """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
 
-    def op(self, name: str, *arrays: Array) -> tuple[Array, ...]:
-        """Value of the named operator, then its derivative with respect to each argument.
+    def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
+        """Value of the named operator, then its derivative by each floating argument, in order.
 
-        The derivative is that of the sum of the value's elements. ValueError for an unknown name.
+        The derivative is that of sum(weights * value); `weights` has the value's shape, all ones
+        by default. Floating arguments are taken in the backend's dtype; integers (labels) stay
+        integers and have no derivative. Names: "relu" is the framework's own operator,
+        "relu/scratch" the book's expression for it; `harness/operators.py` lists them, "matmul"
+        every backend has. Raises Unavailable (with the reason) for an operator that the framework
+        lacks, ValueError for a name that is none and for weights of another shape.
         """
 
     def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:

@@ -38,6 +38,8 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _EXACT = "data, parameters and batches are copied, not computed: bit for bit"
 _TEACHER = "between rounding in correct code and the smallest rounding fault (TF32: 1e-4)"
+# Equivalence over seeds; test accuracy as a share of the samples, loss in nats.
+_MARGIN = "a difference this small changes no decision; a third of it is left to chance"
 
 LIMITS: tuple[Limit, ...] = (
     Limit("inputs", "*", "*", 0.0, _EXACT, "0"),
@@ -103,6 +105,8 @@ LIMITS: tuple[Limit, ...] = (
         "correct code drifts 2e-15 in 2 350 steps; lr wrong by 1e-9 shows as 1e-9",
         "1.8e-15",
     ),
+    Limit("accuracy", "*", "test accuracy", 0.003, _MARGIN, "paired sd 5e-4 to 1e-3"),
+    Limit("accuracy", "*", "training loss", 0.001, _MARGIN, "paired sd 1e-4"),
 )
 
 # Sanity band on the real data after ten epochs (20 clean seeds: loss .3803-.3850, accuracy

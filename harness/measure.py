@@ -16,10 +16,18 @@ import numpy as np
 from harness import canonical
 from harness.canonical import digest
 from harness.interface import Array, Params
-from harness.record import Measurement, Number, Training, Worst, number
+from harness.record import Churn, Measurement, Number, Pattern, Repeat, Training, Worst, number
 
 # Between these no square of an element that matters overflows or underflows in float64.
 SAFE_NORM = (1e-140, 1e140)
+
+
+# An error above these is coarser than rounding in correct code: what it looks like is then stored.
+COARSE = {"float32": 3e-6, "float64": 3e-14}
+
+
+# What stands for the tensor's name where all parameters are judged together.
+ALL = "all parameters"
 
 
 def relative(error: Array, want: Array) -> float:
@@ -95,6 +103,7 @@ def measure(
     dtype: str | None = None,
     error: Array | None = None,
     scale: Array | None = None,
+    plain: Array | None = None,
     beside: dict[str, float] | None = None,
 ) -> Measurement:
     """One tensor against the judge.
@@ -121,7 +130,33 @@ def measure(
     found.worst = worst_element(got64, want64, off)
     if found.worst is not None and error is not None:
         found.worst.in_rms = number(_in_rms(off, base))
+    if isinstance(found.distance, float) and found.distance > COARSE[process]:
+        found.pattern = find_pattern(off if plain is None else plain, base, off)
     return found
+
+
+def find_pattern(error: Array, base: Array, judged: Array) -> Pattern:
+    """What an error looks like: a factor of `base`, and where it lies.
+
+    error: got - want; base: what distances are relative to; judged: the error that was judged (the
+    same, or what is left of it); all float64 of one shape.
+    """
+    square = float(np.vdot(base, base))
+    slope = float(np.vdot(error, base)) / square if square > 0 else 0.0
+    off = np.abs(judged) > 0.1 * np.max(np.abs(judged), initial=0.0)
+    first, last = (
+        off.any(axis=tuple(range(1, off.ndim))),
+        off.any(axis=tuple(range(off.ndim - 1))),
+    )
+    if off.ndim == 0:
+        first = last = off
+    return Pattern(
+        factor=number(1.0 + slope),
+        residual=number(relative(error - slope * base, base)),
+        elements=float(np.mean(off)),
+        rows=float(np.mean(first)),
+        columns=float(np.mean(last)),
+    )
 
 
 def _norm(array: Array) -> Number:
@@ -290,11 +325,9 @@ def teacher_forced(
             found.append(measure("update", name, new, want_new, **where))
             continue
         excess, beside = excess_update(given, new, change)
-        found.append(
-            measure(
-                "update", name, new, want_new, **where, error=excess, scale=change, beside=beside
-            )
-        )
+        moved = given.astype(np.float64) - new.astype(np.float64)
+        own: dict[str, Any] = {"error": excess, "scale": change, "plain": moved - change}
+        found.append(measure("update", name, new, want_new, **where, **own, beside=beside))
     return found
 
 
@@ -333,6 +366,89 @@ def lockstep(
     return [*found, of_losses]
 
 
+def together(params: Params, want: Params) -> tuple[float, dict[str, float]]:
+    """Distance of all parameters together, as one vector, and of each by name."""
+    each, errors, wanted = {}, [], []
+    for name, value in want.items():
+        error = params[name].astype(np.float64) - value
+        each[name] = relative(error, value)
+        errors.append(error.ravel())
+        wanted.append(value.ravel())
+    return relative(np.concatenate(errors), np.concatenate(wanted)), each
+
+
+def trajectory(
+    regime: str, params: Params, want: Params, *, process: str, after: int
+) -> Measurement:
+    """Free-running parameters after so many steps against the float64 reference's.
+
+    They are judged together: the biases alone, a few hundred numbers, scatter from replica to
+    replica by a factor of two and more; each tensor's own distance stands beside.
+    """
+    where: dict[str, Any] = {
+        "process": process,
+        "case": f"{regime}, after {after} steps",
+        "step": after - 1,
+    }
+    for name, value in want.items():
+        got = params.get(name, np.zeros(0, dtype=process))
+        if mismatch(got, value, process) is not None:
+            return measure("trajectory", name, got, value, **where)
+    flat = np.concatenate([params[name].ravel() for name in want])
+    found = measure(
+        "trajectory", ALL, flat, np.concatenate([v.ravel() for v in want.values()]), **where
+    )
+    each = together(params, want)[1]
+    found.beside = {name: number(value) for name, value in each.items()}
+    furthest = max(each, key=lambda name: each[name])
+    error = params[furthest].astype(np.float64) - want[furthest]
+    found.worst = worst_element(params[furthest].astype(np.float64), want[furthest], error)
+    found.pattern = None
+    return found
+
+
+def repeat(first: dict[str, Array], second: dict[str, Array], process: str) -> Repeat:
+    """A against A: the series that the worker's `train` left of the same training, done twice."""
+    losses, again = first["losses"], second["losses"]
+    differ = np.flatnonzero(losses.view(np.uint64) != again.view(np.uint64))
+    return Repeat(
+        dtype=process,
+        steps=len(losses),
+        first_step=int(differ[0]) if len(differ) else None,
+        distances={
+            name.removeprefix("final."): number(
+                0.0
+                if value.tobytes() == second[name].tobytes()
+                else relative(
+                    second[name].astype(np.float64) - value.astype(np.float64),
+                    value.astype(np.float64),
+                )
+            )
+            for name, value in first.items()
+            if name.startswith("final.")
+        },
+    )
+
+
+def churn(logits: Array, reference: Array, labels: Array, seed: int) -> Churn:
+    """Predictions against the reference's: logits (n, classes) each, labels int (n,).
+
+    A row with NaN predicts nothing: it is right nowhere and differs from everything.
+    """
+    here, there = (
+        np.where(np.isnan(rows).any(axis=1), -1, np.argmax(rows, axis=1))
+        for rows in (logits, reference)
+    )
+    right, wanted = here == labels, there == labels
+    return Churn(
+        seed=seed,
+        samples=len(labels),
+        differ=int(np.count_nonzero((here != there) | (here < 0))),
+        only_here=int(np.count_nonzero(right & ~wanted)),
+        only_reference=int(np.count_nonzero(wanted & ~right)),
+    )
+
+
 def training(
     series: dict[str, Array], logits: list[Array], test_y: Array, rows: Array, ends: list[int]
 ) -> Training:
@@ -369,14 +485,24 @@ def training(
     )
 
 
-def precision_operands(dtype: str) -> list[tuple[str, Array, Array, Array]]:
+# Bits of significand, the leading one included, that operands of a product keep.
+SIGNIFICAND_BITS = {"float64": 53, "strict": 24, "tf32": 11, "bfloat16": 8}
+
+
+def precision_operands(
+    dtype: str, precision: str = "strict"
+) -> list[tuple[str, Array, Array, Array]]:
     """Products (name, a, b, a @ b) that are exact in `dtype` and in nothing narrower.
+
+    Under a reduced precision (of float32): exact where operands are rounded to that and to nothing
+    narrower, so that bfloat16 shows in a tf32 process. That anything is rounded at all is shown by
+    the strict products (see `not_in_force`).
 
     One operand holds odd integers that need every bit of the significand, the other selects
     columns or rows of it: each element of the product is one of those integers plus zeros, so
     whatever rounds an operand (TF32, bfloat16, float32 in place of float64) shows.
     """
-    bits = 24 if dtype == "float32" else 53
+    bits = SIGNIFICAND_BITS[precision if dtype == "float32" else dtype]
     rng = np.random.default_rng(0)
     exact = (rng.integers(2 ** (bits - 2), 2 ** (bits - 1), (256, 784)) * 2 + 1).astype(dtype)
     columns = rng.integers(0, 784, 256)
@@ -388,3 +514,21 @@ def precision_operands(dtype: str) -> list[tuple[str, Array, Array, Array]]:
         ("left operand", exact, select, exact[:, columns]),
         ("right operand", left, tall, tall[columns]),
     ]
+
+
+def not_in_force(precision: str, products: dict[str, tuple[Array, Array]]) -> str | None:
+    """Why a reduced precision is not in force in a process; None where it is.
+
+    products: what came out and what is exact, by name, of the strict `precision_operands`. Every
+    element of each must have been rounded; by how much is for the limits.
+    """
+    for name, (got, want) in products.items():
+        if got.shape != want.shape or got.dtype != want.dtype:
+            return f"{precision}: {name} came back as {got.dtype} {got.shape}"
+        rounded = float(np.mean(got != want))
+        if rounded < 1:
+            return (
+                f"{precision} is set and not in force on this hardware: {rounded:.0%} of a "
+                f"float32 product's elements were rounded ({name})"
+            )
+    return None

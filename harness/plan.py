@@ -10,7 +10,7 @@ import sys
 
 import msgspec
 
-from backends import BACKENDS
+from backends import BACKENDS, PRECISIONS
 from harness.data import CHOICES
 from harness.errors import InputError
 from harness.interface import Workload
@@ -23,6 +23,11 @@ REFERENCE = "harness/float64"
 
 # Above this many threads a step of 0.2 GFLOP gains nothing and noise grows.
 MOST_DEFAULT_THREADS = 8
+
+# `Plan.screen_margin` by precision. strict: four times the largest rounding error seen in four
+# frameworks (15). Rounded operands move a pre-activation by about u_r * ||x * w||2, which 64 * u_r * S
+# overstates so far that every sample would go.
+SCREEN_MARGINS = {"strict": 64.0, "tf32": 1000.0, "bfloat16": 8000.0}
 
 
 class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,6 +64,36 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     band: float = 4.0
 
 
+class Trajectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How free-running float32 is judged: against `replicas` of the float32 reference.
+
+    A replica trains under changes exact in real arithmetic (see `harness/envelope.py`). *start*:
+    the first `start_steps` steps of epoch 0 on batches without samples whose reference has a
+    pre-activation |z| < `clearance` (5 of 256 on average); compared after `start_after` steps.
+    Without flipped units replicas stay within 1 % of one another, so the limit may be close:
+    `start_factor` times the largest. *late*: whole epochs on plain batches, compared at epoch ends
+    from epoch `late_from` on (None: not run), when every run has flipped a few units: `late_factor`
+    times the largest of 8. In between no band is both safe and useful (up to 14 % false alarms a
+    run), so nothing is judged there.
+    """
+
+    start_steps: int
+    start_after: tuple[int, ...]
+    late_from: int | None = None
+    replicas: int = 8
+    clearance: float = 2e-5
+    start_factor: float = 1.5
+    late_factor: float = 3.0
+
+
+class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A known difference: this rung of this label is to disagree, and why. If not, it fails."""
+
+    label: str
+    rung: str
+    reason: str
+
+
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds a worker may take for one command. Generous: they catch hangs, not slowness.
 
@@ -76,8 +111,11 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `steps` None: whole epochs; else the first steps of epoch 0 and its short batch.
     `checkpoints`: teacher-forced steps, as indices into the schedule; negative from its end.
     `lockstep_epochs`: float64 free-running for so many epochs (ignored with `steps`).
-    `screen_margin`: a sample with a pre-activation |z| < margin * 2**-24 * S is replaced (64: four
-    times the largest rounding error seen in four frameworks, 15); 0 switches screening off.
+    `screen_margin`: a sample with a pre-activation |z| < margin * 2**-24 * S is replaced (see
+    SCREEN_MARGINS); 0 switches screening off.
+    `small_sizes`: batches of these sizes are teacher-forced too, at the checkpoints `small_steps`
+    (indices as above), of samples whose reference loss is at least SMALL_LEAST_LOSS nats.
+    `operators`: measure the table of single operators. `expect`: differences known beforehand.
     `memory_headroom`: bytes a worker may allocate beyond what it holds after import, or None.
     """
 
@@ -94,6 +132,11 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lockstep_epochs: int
     screen_margin: float
     timing: Timing
+    trajectory: Trajectory | None = None
+    small_sizes: tuple[int, ...] = ()
+    small_steps: tuple[int, ...] = ()
+    operators: bool = False
+    expect: tuple[Expected, ...] = ()
     timeouts: Timeouts = Timeouts()
     memory_headroom: int | None = None
     skipped: dict[str, str] = {}
@@ -107,21 +150,47 @@ class Profile(msgspec.Struct, frozen=True):
     lockstep_epochs: int
     seeds: tuple[int, ...]
     timing: Timing
+    trajectory: Trajectory
+    small_steps: tuple[int, ...] = (0, -2)
+    operators: bool = False
 
+
+# The sizes of small batches: odd ones, where a kernel's tail and the mean over one sample show.
+SMALL_SIZES = (7, 1)
+# A confident sample's p - 1 cancels: at batch 1 the loss of correct code differs by up to 5e-3.
+SMALL_LEAST_LOSS = 1.0
 
 # checkpoints: dense at first, where training changes fastest; -2 is the last full batch and -1 the
 # short one. 760: the step whose unscreened batch flips a unit (seed 0, real data). None: all, which
 # means the first ten, every tenth, and the last two.
 TABLE: dict[str, Profile] = {
-    "smoke": Profile(30, (0, 1, 10, -2, -1), 1, (0,), Timing(sessions=1, rounds=5)),
+    "smoke": Profile(
+        30,
+        (0, 1, 10, -2, -1),
+        1,
+        (0,),
+        Timing(sessions=1, rounds=5),
+        Trajectory(20, (20,)),
+        small_steps=(0,),
+    ),
     "default": Profile(
         None,
         (0, 1, 2, 5, 10, 20, 50, 200, 760, 1500, -2, -1),
         1,
         (0,),
         Timing(sessions=1, rounds=30),
+        Trajectory(100, (20, 50, 100)),
     ),
-    "full": Profile(None, None, 10, (0, 1, 2, 3, 4), Timing(sessions=1, rounds=60)),
+    "full": Profile(
+        None,
+        None,
+        10,
+        (0, 1, 2, 3, 4),
+        Timing(sessions=1, rounds=60),
+        Trajectory(100, (20, 50, 100), late_from=3),
+        small_steps=(0, 200, 760, 1500, -2),
+        operators=True,
+    ),
 }
 
 
@@ -130,8 +199,18 @@ def checkpoint_steps(plan: Plan, steps: int) -> list[int]:
     if plan.checkpoints is None:
         chosen = {*range(10), *range(0, steps, 10), steps - 2, steps - 1}
     else:
-        chosen = {c if c >= 0 else steps + c for c in plan.checkpoints}
+        chosen = set(_places(plan.checkpoints, steps))
     return sorted(c for c in chosen if 0 <= c < steps)
+
+
+def small_steps(plan: Plan, steps: int) -> list[int]:
+    """The checkpoints with small batches too, ascending."""
+    chosen = {*_places(plan.small_steps, steps)} & {*checkpoint_steps(plan, steps)}
+    return sorted(chosen)
+
+
+def _places(given: tuple[int, ...], steps: int) -> list[int]:
+    return [c if c >= 0 else steps + c for c in given]
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -172,6 +251,7 @@ def make_plan(
     variants: dict[str, str] | None = None,
     device: str = "cpu",
     dtype: str = "float32",
+    precision: str = "strict",
     seeds: str | None = None,
     threads: int | None = None,
     dataset: str = "auto",
@@ -181,14 +261,20 @@ def make_plan(
     plants: dict[str, str] | None = None,
     timeout_s: float | None = None,
     memory_headroom: int | None = None,
+    operators: bool = False,
+    expect: tuple[Expected, ...] = (),
 ) -> Plan:
     """A Plan from the user's words. Raises InputError, in one line, for any that cannot be used.
 
-    Without `backends` every known one enters, and one whose framework is missing is skipped with
-    its reason; a backend asked for by name that is not available is an error.
+    Without `backends` every known one enters, and one whose framework is missing, or has no such
+    precision, is skipped with its reason; a backend asked for by name that is not available is an
+    error. `precision` is one for the whole plan: reduced runs never stand beside strict ones.
     """
     chosen = TABLE[check_choice("--profile", profile, PROFILES)]
     check_choice("--dtype", dtype, DTYPES)
+    check_choice("--precision", precision, PRECISIONS)
+    if precision != "strict" and dtype != "float32":
+        raise InputError(f"--precision {precision}: for float32 only; leave out --dtype {dtype}")
     check_choice("--device", device, DEVICES)
     check_choice("--dataset", dataset, CHOICES)
     check_choice("--workload", workload, dict(WORKLOADS))
@@ -216,7 +302,7 @@ def make_plan(
         entry = BACKENDS[name]
         variant = (variants or {}).get(name, entry.variants[0])
         check_choice(f"--variant {name}=", variant, entry.variants)
-        reason = missing(name, device)
+        reason = missing(name, device) or entry.lacks(device, precision)
         if reason and backends:
             raise InputError(f"--backend {name}: {reason}")
         if reason:
@@ -226,7 +312,7 @@ def make_plan(
             variant=variant,
             device=device,
             dtype=dtype,
-            precision="strict",
+            precision=precision,
             python=sys.executable,
             twin=dtype == "float32",
             asked_for=bool(backends),
@@ -247,12 +333,22 @@ def make_plan(
         steps=chosen.steps,
         checkpoints=chosen.checkpoints,
         lockstep_epochs=chosen.lockstep_epochs,
-        screen_margin=64.0,
+        screen_margin=SCREEN_MARGINS[precision],
         timing=chosen.timing,
+        trajectory=chosen.trajectory,
+        small_sizes=SMALL_SIZES,
+        small_steps=chosen.small_steps,
+        operators=chosen.operators or operators,
+        expect=expect,
         timeouts=timeouts,
         memory_headroom=memory_headroom,
         skipped=skipped,
     )
+
+
+def process_precision(label: Label, dtype: str) -> str:
+    """The precision of one of a label's processes: the float64 twin of a reduced one is strict."""
+    return label.precision if dtype == label.dtype else "strict"
 
 
 def _storable(text: str) -> bool:

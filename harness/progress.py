@@ -7,9 +7,23 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Protocol
 
 # Plain lines come at most so often within a phase.
 LINE_EVERY_S = 10.0
+
+
+class Progress(Protocol):
+    """Where a session says how far it is."""
+
+    def phase(self, name: str, total: int) -> None:
+        """A new stretch of work of so many units begins."""
+
+    def advance(self, done: int) -> None:
+        """So many units of the present phase are done."""
+
+    def note(self, text: str) -> None:
+        """One line the user must see."""
 
 
 class PlainProgress:

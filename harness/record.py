@@ -58,6 +58,21 @@ class Worst(Stored, kw_only=True):
     in_rms: Number
 
 
+class Pattern(Stored, kw_only=True):
+    """What the error of a tensor looks like; sought only where it is coarser than rounding.
+
+    `factor`: the number that takes `want` nearest `got` (for updates: the change), `residual`: the
+    distance that is left under it. `elements`, `rows`, `columns`: the share of each (of the last
+    axis and of the first) with an error above a tenth of the worst.
+    """
+
+    factor: Number
+    residual: Number
+    elements: float
+    rows: float
+    columns: float
+
+
 class Measurement(Stored, kw_only=True):
     """One tensor of one backend against the judge.
 
@@ -81,6 +96,7 @@ class Measurement(Stored, kw_only=True):
     want_norm: Number
     got_norm: Number
     beside: dict[str, Number] = {}
+    pattern: Pattern | None = None
 
 
 class Case(Stored, kw_only=True):
@@ -112,10 +128,66 @@ class Training(Stored, kw_only=True):
     final_norms: dict[str, Number]
 
 
+class Repeat(Stored, kw_only=True):
+    """A against A: the same process trained twice from the same numbers for some steps.
+
+    `distances`: of the parameters after the second from those after the first; `first_step`: the
+    first whose losses differ, None where they are all the same. All zero: it reproduces itself.
+    """
+
+    dtype: str
+    steps: int
+    first_step: int | None
+    distances: dict[str, Number]
+
+    @property
+    def identical(self) -> bool:
+        """Whether the two runs are the same, bit for bit."""
+        return self.first_step is None and all(d == 0 for d in self.distances.values())
+
+
+class Churn(Stored, kw_only=True):
+    """Test predictions after the last step against the reference's, one seed.
+
+    `differ`: samples with another class; `only_here`, `only_reference`: right on one side only.
+    """
+
+    seed: int
+    samples: int
+    differ: int
+    only_here: int
+    only_reference: int
+
+
+class Replica(Stored, kw_only=True):
+    """One replica of the float32 reference: its distance from the float64 one after some steps.
+
+    `distance`: over all parameters together; `tensors`: of each.
+    """
+
+    regime: Literal["start", "late"]
+    replica: int
+    after: int
+    distance: Number
+    tensors: dict[str, Number]
+
+
+class Kept(Stored, kw_only=True):
+    """Tensors in `file` beside the record, so that a divergence can be reproduced."""
+
+    label: str
+    dtype: str
+    rung: str
+    case: str
+    file: str
+
+
 class Round(Stored, kw_only=True):
     """One worker's block in one round: nanoseconds of each step, gather, put and set of products.
 
-    `warmup_ns`: the block's first steps, kept and left out of every figure.
+    `warmup_ns`: the block's first steps, kept and left out of every figure. `digest`: of the
+    parameters after the last step, `replayed`: after the same steps done again without a clock;
+    both None in rounds that were not replayed.
     """
 
     round: int
@@ -125,6 +197,45 @@ class Round(Stored, kw_only=True):
     put_ns: list[int]
     warmup_ns: list[int]
     products_ns: list[int]
+    digest: str | None = None
+    replayed: str | None = None
+
+
+class Special(Stored, kw_only=True):
+    """What an operator gave at one special point: the elements of its value and derivatives.
+
+    `point` names the arguments as the catalogue writes them. Zeros keep their sign.
+    """
+
+    point: str
+    value: list[Number]
+    derivative: list[Number]
+
+
+class Curve(Stored, kw_only=True):
+    """An elementwise operator on an even grid from start to stop, in few digits: to be drawn."""
+
+    start: float
+    stop: float
+    value: list[Number]
+    derivative: list[Number]
+
+
+class Operator(Stored, kw_only=True):
+    """One single operator in a process of `dtype`; "relu" is the framework's, "relu/scratch" not.
+
+    Errors: the largest on ordinary points, in units of the RMS of the truth (float64). `absent`:
+    why the framework does not have it; `problem`: why its answer could not be measured.
+    """
+
+    name: str
+    dtype: str
+    absent: str | None = None
+    problem: str | None = None
+    value_error: Number | None = None
+    derivative_error: Number | None = None
+    specials: list[Special] = []
+    curve: Curve | None = None
 
 
 class Process(Stored, kw_only=True):
@@ -150,6 +261,9 @@ class Results(Stored, kw_only=True):
     processes: list[Process] = []
     measurements: list[Measurement] = []
     training: list[Training] = []
+    repeats: list[Repeat] = []
+    churn: list[Churn] = []
+    operators: list[Operator] = []
     rounds: list[Round] = []
 
 
@@ -176,6 +290,7 @@ class Record(Stored, kw_only=True):
     """One run, whole. `ended`: "finished", "interrupted", or one line on what stopped it.
 
     `cases` and `lockstep_steps` (steps after which lockstep is compared) say what every label owes.
+    `reference`: the float64 reference's own trainings; `envelope`: replicas of it in float32.
     """
 
     schema: int = SCHEMA
@@ -190,6 +305,9 @@ class Record(Stored, kw_only=True):
     known_answers: list[KnownAnswer] = []
     cases: list[Case] = []
     lockstep_steps: list[int] = []
+    reference: list[Training] = []
+    envelope: list[Replica] = []
+    kept: list[Kept] = []
     results: dict[str, Results]
 
 

@@ -30,6 +30,9 @@ class Reference(Protocol):
         rounding error: |error of z| is a small multiple of u·S for unit roundoff u.
         """
 
+    def kink_distance(self, params: Params, x: Array) -> Array:
+        """Per sample (n,): the least |z| over its pre-activations."""
+
 
 def softmax_cross_entropy(logits: Array, y: Array) -> tuple[float, Array]:
     """Mean of -log softmax(logits)[y] over the batch, and its gradient (n, outputs)."""
@@ -69,6 +72,10 @@ class MLPScratchReference:
         scale = np.abs(x) @ np.abs(params["W1"]) + np.abs(params["b1"])
         margin: Array = np.where(scale > 0, z / np.where(scale > 0, scale, 1.0), np.inf)
         least: Array = margin.min(axis=1)
+        return least
+
+    def kink_distance(self, params: Params, x: Array) -> Array:
+        least: Array = np.abs(x @ params["W1"] + params["b1"]).min(axis=1)
         return least
 
 

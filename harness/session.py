@@ -1,13 +1,13 @@
 """Drives workers through a plan and fills one Record. Holds the run's state; judges nothing.
 
 The order: known answers of the shared code; all workers import at once while the judge trains;
-then one worker computes at a time: teacher-forced batches, float64 lockstep, free training, and
-timing in interleaved rounds. A worker that fails leaves what it measured; the others go on.
+then one worker computes at a time: a product that must not round, the same training twice,
+teacher-forced batches, float64 lockstep, free training, single operators, and timing in
+interleaved rounds. A worker that fails leaves what it measured; the others go on.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import time
@@ -16,63 +16,54 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 import numpy as np
-from numpy.lib.format import open_memmap
-from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
-from backends import BACKENDS
-from harness import __version__, canonical, data, known_answers, measure
+from harness import __version__, data, known_answers, measure
+from harness.canonical import Slot
+from harness.checks.numbers import share
+from harness.course import Course
+from harness.crew import Crew, Key
+from harness.envelope import Replica, clear_batches, train_replica
 from harness.errors import HarnessError, InputError
 from harness.exchange import load_tensors, save_tensors
 from harness.facts import describe_dataset, describe_machine, now
 from harness.interface import Array, Params
-from harness.launch import Worker, WorkerFailed, WorkerUnavailable, environment
+from harness.judge import HarnessJudge, Judge, LabelJudge, params_after
+from harness.launch import WorkerFailed
+from harness.limits import RUNGS, limit_for
 from harness.measure import Wanted
-from harness.plan import Plan, checkpoint_steps
+from harness.plan import REFERENCE, SMALL_LEAST_LOSS, Plan
+from harness.progress import Progress
 from harness.record import (
     FINISHED,
     INTERRUPTED,
     NO_SPACE,
     Case,
-    Process,
+    Kept,
+    Measurement,
     Record,
     Results,
     Round,
+    Training,
     check_folder,
     new_run_folder,
+    number,
     why,
     write,
 )
-from harness.reference import REFERENCES, sgd
+from harness.record import Replica as StoredReplica
+from harness.reference import REFERENCES
 from harness.scratch import scratch_bytes, scratch_folder
-from harness.screening import UNIT_ROUNDOFF, screen
 from harness.signals import undisturbed
 from harness.workloads import PROBES
 
 # Probe batches are chosen from so many samples: enough for 256 clear and bright ones.
 PROBE_POOL = 4096
-
-# What reading a worker's answer raises where it is cut off, misnamed or of the wrong kind.
-UNUSABLE = (SafetensorError, KeyError, ValueError, TypeError, FileNotFoundError)
-
-Key = tuple[str, str]  # label, dtype of the process
-
-
-class Progress(Protocol):
-    """Where a session says how far it is."""
-
-    def phase(self, name: str, total: int) -> None:
-        """A new stretch of work of so many units begins."""
-
-    def advance(self, done: int) -> None:
-        """So many units of the present phase are done."""
-
-    def note(self, text: str) -> None:
-        """One line the user must see."""
+# A divergence of lockstep beyond so many steps is not kept as a reproduction: 10 MB of images.
+LONGEST_KEPT = 50
 
 
 class Session:
@@ -81,14 +72,14 @@ class Session:
     def __init__(self, plan: Plan, record: Record, folder: Path, scratch: Path, progress: Progress):
         self.plan = plan
         self.record = record
+        self.folder = folder
         self.scratch = scratch
         self.progress = progress
-        self.judge = REFERENCES[plan.workload.name]
-        self.workers: dict[Key, Worker] = {}
-        self.processes: dict[Key, Process] = {}
-        self._logs = folder / "logs"
+        self.reference = REFERENCES[plan.workload.name]
+        self.crew = Crew(plan, record.run, folder / "logs", scratch, progress)
+        self.seed = plan.seeds[0]
 
-    # -- the run, step by step ---------------------------------------------------------------
+    # -- before anything is compared ------------------------------------------------------------
 
     def check_shared_code(self) -> None:
         """Known answers first: a mismatch is the harness's own failure."""
@@ -96,43 +87,13 @@ class Session:
         self._refuse_wrong_answers()
 
     def prepare(self, dataset: data.Dataset) -> None:
-        """Pixels and labels as files that every worker maps; schedule and orders of each seed."""
+        """Data and schedules as files that every worker maps."""
         self.record.dataset = describe_dataset(dataset)
-        train, test = (
-            reserve(self.scratch / f"{name}.npy", (len(images), images[0].size))
-            for name, images in (("x", dataset.train_images), ("test_x", dataset.test_images))
-        )
-        self.x, self.y = canonical.training_set(dataset, train)
-        self.test_x, self.test_y = canonical.evaluation_set(dataset, test)
-        self.record.known_answers += known_answers.check_pixels(dataset, self.x, self.test_x)
+        self.course = course = Course(self.plan, dataset, self.scratch)
+        self.record.known_answers += known_answers.check_pixels(dataset, course.x, course.test_x)
         self._refuse_wrong_answers()
-        np.save(self._file("y.npy"), self.y)
-        np.save(self._file("test_y.npy"), self.test_y)
-        workload, n = self.plan.workload, len(self.x)
-        self.slots = canonical.schedule(n, workload.batch_size, workload.epochs, self.plan.steps)
-        self.rows = np.array([slot.stop - slot.start for slot in self.slots])
-        self.epochs = max(slot.epoch for slot in self.slots) + 1
-        self.evaluations = [
-            step
-            for step, slot in enumerate(self.slots)
-            if step + 1 == len(self.slots) or self.slots[step + 1].epoch != slot.epoch
-        ]
-        if self.plan.steps is None:
-            last = min(self.plan.lockstep_epochs, self.epochs) - 1
-            self.lockstep_steps = self.evaluations[last] + 1
-        else:
-            self.lockstep_steps = len(self.slots)
-        self.checkpoints = checkpoint_steps(self.plan, len(self.slots))
-        self.record.lockstep_steps = [done - 1 for done in self._snapshots()]
-        for seed in self.plan.seeds:
-            order = np.stack([canonical.epoch_order(seed, e, n) for e in range(self.epochs)])
-            if seed == self.plan.seeds[0]:
-                self.order = order
-                short = np.array(self.slots[: self.lockstep_steps], dtype=np.int64)
-                save_tensors(self._file(f"lockstep-{seed}"), {"order": order, "slots": short})
-            slots = np.array(self.slots, dtype=np.int64)
-            save_tensors(self._file(f"schedule-{seed}"), {"order": order, "slots": slots})
-            save_tensors(self._file(f"initial-{seed}"), canonical.initial_params(workload, seed))
+        self.record.lockstep_steps = [done - 1 for done in course.snapshots]
+        self.whole = course.lockstep_steps == len(course.slots)
 
     def _refuse_wrong_answers(self) -> None:
         wrong = [answer.name for answer in self.record.known_answers if answer.got != answer.want]
@@ -144,168 +105,207 @@ class Session:
 
     def start_workers(self) -> None:
         """Start every process and let all import at once; answers are collected later."""
-        self._logs.mkdir()
-        for label, configured in self.plan.labels.items():
-            results = self.record.results.setdefault(label, Results())
-            if label in self.plan.skipped:
-                reason = self.plan.skipped[label]
-                results.processes.append(
-                    Process(label=label, dtype=configured.dtype, status="skipped", reason=reason)
-                )
-                continue
-            for dtype in [configured.dtype] + (["float64"] if configured.twin else []):
-                key = (label, dtype)
-                process = Process(label=label, dtype=dtype, status="ok")
-                self.processes[key] = process
-                results.processes.append(process)
-                entry = BACKENDS[configured.backend]
-                with self._containing(key):
-                    worker = Worker(
-                        f"{label}-{dtype}",
-                        self.record.run,
-                        configured.python,
-                        environment(self.plan.threads, dict(entry.environment)),
-                        self.plan.threads,
-                        self._logs,
-                        self.scratch,
-                    )
-                    self.workers[key] = worker
-                    worker.ask(
-                        "start",
-                        self.plan.timeouts.start_s,
-                        module=entry.module,
-                        device=configured.device,
-                        dtype=dtype,
-                        threads=self.plan.threads,
-                        variant=configured.variant,
-                        workload=msgspec.to_builtins(self.plan.workload),
-                        plant=configured.plant,
-                        memory_headroom=self.plan.memory_headroom,
-                    )
-
-    def train_judge(self) -> None:
-        """The judge trains once in float64; its parameters before each checkpoint are kept."""
-        workload = self.plan.workload
-        initial = canonical.initial_params(workload, self.plan.seeds[0])
-        params = {name: value.astype(np.float64) for name, value in initial.items()}
-        steps = max([self.lockstep_steps, *(c + 1 for c in self.checkpoints)])
-        keep = {*self.checkpoints, *self._snapshots()}
-        self.judge_losses: list[float] = []
-        self.progress.phase("judge", steps)
-        # One thread while every core is busy importing: two would wait for each other far longer
-        # than they compute (50 ms a step in place of 6).
-        threads = threadpool_limits(1)
-        for step in range(steps):
-            if step % 20 == 0 and all(worker.has_answered() for worker in self.workers.values()):
-                threads.restore_original_limits()
-            if step in keep:
-                save_tensors(self._file(f"judge-{step}"), params)
-            rows = self._batch(step)
-            x = self.x[rows].astype(np.float64)
-            loss, grads = self.judge.loss_and_grads(params, x, self.y[rows])
-            sgd(params, grads, workload.lr)
-            self.judge_losses.append(loss)
-            self.progress.advance(step + 1)
-        threads.restore_original_limits()
-        save_tensors(self._file(f"judge-{steps}"), params)
-
-    def _snapshots(self) -> list[int]:
-        """Numbers of steps done after which lockstep compares parameters, ascending."""
-        inside = [c for c in self.checkpoints if 0 < c < self.lockstep_steps]
-        ends = [e + 1 for e in self.evaluations if e + 1 <= self.lockstep_steps]
-        return sorted({*inside, *ends, self.lockstep_steps})
-
-    def _batch(self, step: int) -> Array:
-        slot = self.slots[step]
-        rows: Array = self.order[slot.epoch, slot.start : slot.stop]
-        return rows
+        self.crew.start(self.record)
 
     def await_workers(self) -> None:
         """Collect what the workers say of themselves, and hand out the data."""
-        self.progress.phase("start workers", len(self.workers))
-        for done, (key, worker) in enumerate(list(self.workers.items()), 1):
-            with self._containing(key):
-                process = self.processes[key]
-                started = worker.answer()
-                process.facts = started["facts"]
-                process.import_ns, process.build_ns = started["import_ns"], started["build_ns"]
-                worker.call(
-                    "data",
-                    self.plan.timeouts.command_s,
-                    train_x=self._file("x.npy"),
-                    train_y=self._file("y.npy"),
-                    test_x=self._file("test_x.npy"),
-                    test_y=self._file("test_y.npy"),
-                )
-            self.progress.advance(done)
+        names = {"train_x": "x", "train_y": "y", "test_x": "test_x", "test_y": "test_y"}
+        self.crew.await_started({k: self.course.file(f"{v}.npy") for k, v in names.items()})
+
+    def train_judge(self) -> None:
+        """The judge trains; its parameters at checkpoints and snapshots, and its logits, are kept.
+
+        A label that is the reference must have started; the harness's own trains meanwhile.
+        """
+        self.judge: Judge
+        if self.plan.reference == REFERENCE:
+            self.judge = HarnessJudge(self.reference, self.course, self._before_judge_step)
+        else:
+            name, _, dtype = self.plan.reference.rpartition(":")
+            if (name, dtype) not in self.crew.workers:
+                reason = self.crew.processes[name, dtype].reason
+                raise HarnessError(f"the reference {self.plan.reference} cannot run: {reason}")
+            self.judge = LabelJudge(self.crew, (name, dtype), self.course)
+        # One thread while every core is busy importing: two would wait for each other far longer
+        # than they compute (50 ms a step in place of 6).
+        self.judge_threads = threadpool_limits(1)
+        keep = {
+            *(c - 1 for c in self.course.checkpoints),
+            *(s - 1 for s in self.course.snapshots),
+            *self.course.late,
+        }
+        self.progress.phase("judge", len(self.course.slots))
+        try:
+            self._find_start_batches()
+            self._train_judge("schedule", self.seed, keep, self.course.ends)
+            if self.plan.trajectory is not None:
+                after = {done - 1 for done in self._start_after()}
+                self._train_judge("start", self.seed, after, [])
+        finally:
+            self.judge_threads.restore_original_limits()
+
+    def _before_judge_step(self, step: int) -> None:
+        if step % 20 == 0 and self.crew.all_answered():
+            self.judge_threads.restore_original_limits()
+        self.progress.advance(step)
+
+    def _train_judge(
+        self, kind: str, seed: int, snapshots: set[int], evaluations: list[int]
+    ) -> None:
+        folder = self._judge_folder(kind, seed)
+        self.judge.train(kind, seed, snapshots, evaluations, folder)
+        if kind == "schedule":
+            trained = self._training(folder, "float64", seed, evaluations)
+            self.record.reference.append(trained)
+
+    def _judge_folder(self, kind: str, seed: int) -> Path:
+        return self.scratch / f"judge-{kind}-{seed}"
+
+    def _judged(self, kind: str, done: int) -> Params:
+        """The judge's parameters after so many steps, float64."""
+        folder = self._judge_folder(kind, self.seed)
+        return params_after(folder, done, self.course.initial(self.seed))
+
+    # -- agreement -------------------------------------------------------------------------------
 
     def probe_precision(self) -> None:
         """A product that must not round, in every process (see `measure.precision_operands`)."""
-        for key, worker in self._live():
-            with self._containing(key):
-                for name, a, b, want in measure.precision_operands(key[1]):
-                    out = self._fresh("op")
-                    save_tensors(self._file("arguments"), {"0": a, "1": b})
-                    arguments = self._file("arguments")
-                    worker.call(
-                        "op",
-                        self.plan.timeouts.command_s,
-                        name="matmul",
-                        arguments=arguments,
-                        out=out,
-                    )
+        for key in self.crew.live():
+            for name, a, b, want in measure.precision_operands(key[1]):
+                with self.crew.containing(key):
+                    arguments = self.course.file("arguments")
+                    save_tensors(arguments, {"0": a, "1": b})
+                    got = self.crew.answer(key, "op", name="matmul", arguments=arguments)
                     found = measure.identical(
                         f"product, {name}",
-                        load_tensors(out)["0"],
+                        got["0"],
                         want,
                         process=key[1],
                         case="precision",
                         step=None,
                         rung="forward",
                     )
-                    self.record.results[key[0]].measurements.append(found)
+                    self._results(key).measurements.append(found)
+                if key not in self.crew.workers:
+                    break
+
+    def _results(self, key: Key) -> Results:
+        return self.record.results[key[0]]
+
+    def _find_start_batches(self) -> None:
+        """The schedule of the start: the first steps of epoch 0 without samples near a kink."""
+        chosen, course = self.plan.trajectory, self.course
+        if chosen is None:
+            return
+        size = self.plan.workload.batch_size
+        steps = min(chosen.start_steps, len(course.x) // size)
+        try:
+            batches, _ = clear_batches(
+                self.reference,
+                self.plan.workload,
+                course.initial(self.seed),
+                course.x,
+                course.y,
+                course.order[0],
+                steps,
+                chosen.clearance,
+            )
+        except ValueError as error:
+            raise InputError(f"too few samples of the data set are usable: {error}") from None
+        slots = [Slot(0, i * size, (i + 1) * size) for i in range(steps)]
+        course.save_schedule("start", self.seed, np.concatenate(batches)[None], slots)
+        self.start_steps = steps
+
+    def _start_after(self) -> list[int]:
+        """Numbers of steps after which the start is compared: the plan's, and its end."""
+        assert self.plan.trajectory is not None
+        after = self.plan.trajectory.start_after
+        return sorted({n for n in after if n <= self.start_steps} or {self.start_steps})
+
+    def start_twice(self) -> None:
+        """A against A, in every process; the first of the two is also the trajectory's start."""
+        if self.plan.trajectory is None:
+            return
+        after = self._start_after()
+        want = {done: self._judged("start", done) for done in after}
+        keys = self.crew.live()
+        self.progress.phase("the start, twice", 2 * self.start_steps * len(keys))
+        for place, key in enumerate(keys):
+            with self.crew.containing(key):
+                series = []
+                for turn in range(2):
+                    out = self._fresh_folder()
+                    self.crew.train(
+                        key,
+                        self.course.file(f"initial-{self.seed}"),
+                        self.course.file(f"start-{self.seed}"),
+                        steps=self.start_steps,
+                        snapshots=[done - 1 for done in after],
+                        evaluations=[],
+                        out=out,
+                        done=(2 * place + turn) * self.start_steps,
+                    )
+                    series.append(load_tensors(f"{out}/series"))
+                    if turn == 0 and key[1] == "float32":
+                        self._results(key).measurements += [
+                            measure.trajectory(
+                                "start",
+                                load_tensors(f"{out}/params-{done - 1}"),
+                                want[done],
+                                process=key[1],
+                                after=done,
+                            )
+                            for done in after
+                        ]
+                first, second = series
+                self._results(key).repeats.append(measure.repeat(first, second, key[1]))
+
+    def _fresh_folder(self) -> Path:
+        folder = self.scratch / "train"
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder
 
     def teacher_force(self) -> None:
-        """Every checkpoint and probe batch, for every process, at the judge's parameters."""
-        seed = self.plan.seeds[0]
-        initial = canonical.initial_params(self.plan.workload, seed)
-        pool = self.order[0][:PROBE_POOL]
+        """Every checkpoint, small batch and probe, in every process, at the judge's parameters."""
+        course = self.course
+        pool = course.order[0][:PROBE_POOL]
         probes = PROBES[self.plan.workload.name](
-            initial, self.x[pool], self.y[pool], self._clear_at
+            course.initial(self.seed),
+            course.x[pool],
+            course.y[pool],
+            lambda params, x: course.clear(params, x, self.reference),
         )
-        self.progress.phase("teacher-forced", len(self.checkpoints) + len(probes))
-        done = 0
-        for step in self.checkpoints:
-            params = load_tensors(self._file(f"judge-{step}"))
+        self.progress.phase("teacher-forced", len(course.checkpoints) + len(probes))
+        for done, step in enumerate(course.checkpoints, 1):
+            params = self._judged("schedule", step)
             rounded = {name: value.astype(np.float32) for name, value in params.items()}
-            slot = self.slots[step]
-            try:
-                rows, replaced = screen(
-                    self.order[slot.epoch],
-                    slot.start,
-                    slot.stop,
-                    partial(self._clear_rows, rounded),
-                )
-            except ValueError as error:
-                raise InputError(f"too few samples of the data set are usable: {error}") from None
+            rows, replaced = course.screened(step, rounded, self.reference)
             case = Case(case=f"step {step}", step=step, rows=len(rows), replaced=replaced)
-            self._case(case, params, self.x[rows], self.y[rows], {"rows": rows}, centred=False)
-            self.progress.advance(done := done + 1)
-        for probe in probes:
+            self._case(case, params, course.x[rows], course.y[rows], {"rows": rows})
+            if step in course.small:
+                self._small_cases(step, params, rows)
+            self.progress.advance(done)
+        for done, probe in enumerate(probes, len(course.checkpoints) + 1):
             case = Case(case=probe.case, step=None, rows=len(probe.y), replaced=0)
             given = {"x": probe.x, "y": probe.y}
             self._case(case, probe.params, probe.x, probe.y, given, centred=probe.centred)
-            self.progress.advance(done := done + 1)
+            self.progress.advance(done)
 
-    def _clear_rows(self, params: Params, rows: Array) -> Array:
-        return self._clear_at(params, self.x[rows])
-
-    def _clear_at(self, params: Params, x: Array) -> Array:
-        """Which rows of x have no pre-activation within rounding of a kink: bool (n,)."""
-        limit = self.plan.screen_margin * UNIT_ROUNDOFF
-        wide = {name: value.astype(np.float64) for name, value in params.items()}
-        clear: Array = self.judge.kink_margin(wide, x.astype(np.float64)) >= limit
-        return clear
+    def _small_cases(self, step: int, params: Params, rows: Array) -> None:
+        """Small batches of a checkpoint's samples that the reference is not confident of."""
+        x, y = self.course.x[rows].astype(np.float64), self.course.y[rows]
+        logits = self.reference.logits(params, x)
+        top = logits.max(axis=1)
+        losses = np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top
+        losses -= logits[np.arange(len(y)), y]
+        usable = rows[losses >= SMALL_LEAST_LOSS]
+        for size in self.plan.small_sizes:
+            if size <= len(usable):
+                chosen = usable[:size]
+                name = f"step {step}, batch of {size}"
+                case = Case(case=name, step=step, rows=size, replaced=0)
+                given = {"rows": chosen}
+                self._case(case, params, self.course.x[chosen], self.course.y[chosen], given)
 
     def _case(
         self,
@@ -315,26 +315,22 @@ class Session:
         y: Array,
         given: dict[str, Array],
         *,
-        centred: bool,
+        centred: bool = False,
     ) -> None:
         """One batch at given parameters, in every live process, against the judge."""
         self.record.cases.append(case)
-        save_tensors(self._file("batch"), given)
+        batch = self.course.file("batch")
+        save_tensors(batch, given)
         wanted: dict[str, Wanted] = {}
-        for key, worker in self._live():
+        for key in self.crew.live():
             if key[1] not in wanted:
                 wanted[key[1]] = self._wanted(params, x, y, key[1], centred=centred)
-            with self._containing(key):
-                out = self._fresh("case")
-                worker.call(
-                    "case",
-                    self.plan.timeouts.command_s,
-                    params=self._file(f"params-{key[1]}"),
-                    batch=self._file("batch"),
-                    out=out,
+            with self.crew.containing(key):
+                got = self.crew.answer(
+                    key, "case", params=self.course.file(f"params-{key[1]}"), batch=batch
                 )
-                self.record.results[key[0]].measurements += measure.teacher_forced(
-                    load_tensors(out),
+                found = measure.teacher_forced(
+                    got,
                     wanted[key[1]],
                     y=y,
                     lr=self.plan.workload.lr,
@@ -342,218 +338,377 @@ class Session:
                     case=case.case,
                     step=case.step,
                 )
+                self._results(key).measurements += found
+                self._keep_if_off(key, found, wanted[key[1]], y, got)
 
     def _wanted(self, params: Params, x: Array, y: Array, dtype: str, *, centred: bool) -> Wanted:
         """What processes of a dtype are given, and the judge's word on those very values."""
         held = {name: value.astype(dtype) for name, value in params.items()}
-        save_tensors(self._file(f"params-{dtype}"), held)
+        save_tensors(self.course.file(f"params-{dtype}"), held)
         wide = {name: value.astype(np.float64) for name, value in held.items()}
-        x64 = x.astype(np.float64)
-        loss, grads = self.judge.loss_and_grads(wide, x64, y)
-        logits = self.judge.logits(wide, x64)
+        logits, loss, grads = self.judge.values(wide, x.astype(np.float64), y)
         return Wanted(held, x.astype(dtype), logits, loss, grads, centred)
 
     def lockstep(self) -> None:
         """Float64, free-running from step 0, in every float64 process, against the judge."""
-        keys = [key for key, _ in self._live() if key[1] == "float64"]
-        self.progress.phase("lockstep", len(keys) * self.lockstep_steps)
-        snapshots = self._snapshots()
-        for number_, key in enumerate(keys):
-            with self._containing(key):
+        course = self.course
+        keys = self.crew.live("float64")
+        self.progress.phase("lockstep", len(keys) * course.lockstep_steps)
+        judged = load_tensors(f"{self._judge_folder('schedule', self.seed)}/series")["losses"]
+        for place, key in enumerate(keys):
+            with self.crew.containing(key):
+                snapshots = [done - 1 for done in course.snapshots]
                 out = self._train(
-                    key,
-                    self.plan.seeds[0],
-                    "lockstep",
-                    [s - 1 for s in snapshots],
-                    number_ * self.lockstep_steps,
+                    key, self.seed, "lockstep", snapshots, place * course.lockstep_steps
                 )
                 losses = load_tensors(f"{out}/series")["losses"]
                 before = 0
-                for after in snapshots:
-                    self.record.results[key[0]].measurements += measure.lockstep(
-                        load_tensors(f"{out}/params-{after - 1}"),
-                        load_tensors(self._file(f"judge-{after}")),
+                for after in course.snapshots:
+                    params = load_tensors(f"{out}/params-{after - 1}")
+                    found = measure.lockstep(
+                        params,
+                        self._judged("schedule", after),
                         losses[before:after],
-                        np.array(self.judge_losses[before:after]),
+                        judged[before:after],
                         before,
                     )
+                    self._results(key).measurements += found
+                    self._keep_lockstep_if_off(key, found, after, params)
                     before = after
+
+    # -- tensors kept for a reproduction ---------------------------------------------------------
+
+    def _keep_if_off(
+        self, key: Key, found: list[Measurement], wanted: Wanted, y: Array, got: dict[str, Array]
+    ) -> None:
+        """Keep what a teacher-forced case was given and gave, if it is this label's first."""
+        worst = self._first_off(key, found)
+        if worst is None:
+            return
+        given = {f"given.{n}": v for n, v in wanted.params.items()} | {"x": wanted.x, "y": y}
+        want = {"want.logits": wanted.logits, "want.loss": np.array(wanted.loss)}
+        want |= {f"want.grad.{n}": v for n, v in wanted.grads.items()}
+        kept_got = {f"got.{name}": value for name, value in got.items() if name not in ("x", "y")}
+        self._keep(key, worst, given | want | kept_got)
+
+    def _keep_lockstep_if_off(
+        self, key: Key, found: list[Measurement], after: int, params: Params
+    ) -> None:
+        """Keep the first steps' batches if lockstep is this label's first divergence."""
+        worst = self._first_off(key, found)
+        if worst is None or after > LONGEST_KEPT:
+            return
+        batches = self.course.schedule("lockstep", self.seed)[:after]
+        rows = np.concatenate(batches)
+        tensors = {f"given.{n}": v for n, v in self.course.initial(self.seed).items()}
+        tensors |= {
+            "images": np.rint(self.course.x[rows] * np.float32(255)).astype(np.uint8),
+            "y": self.course.y[rows],
+            "sizes": np.array([len(batch) for batch in batches]),
+        }
+        tensors |= {f"want.{n}": v for n, v in self._judged("schedule", after).items()}
+        tensors |= {f"got.{n}": v for n, v in params.items()}
+        self._keep(key, worst, tensors)
+
+    def _first_off(self, key: Key, found: list[Measurement]) -> Measurement | None:
+        """The lowest rung's measurement over its limit, if none so low was kept for the label."""
+        off = [
+            m
+            for m in found
+            if (limit := limit_for(m.rung, m.dtype, m.case)) is not None and share(m, limit) > 1
+        ]
+        if not off:
+            return None
+        first = min(off, key=lambda m: RUNGS.index(m.rung))
+        kept = [k for k in self.record.kept if k.label == key[0]]
+        lower = all(RUNGS.index(first.rung) < RUNGS.index(k.rung) for k in kept)
+        return first if lower else None
+
+    def _keep(self, key: Key, first: Measurement, tensors: dict[str, Array]) -> None:
+        folder = self.folder / "tensors"
+        folder.mkdir(exist_ok=True)
+        others = []
+        for kept in self.record.kept:
+            if kept.label == key[0]:
+                (self.folder / kept.file).unlink(missing_ok=True)
+            else:
+                others.append(kept)
+        place = list(self.plan.labels).index(key[0])
+        file = f"tensors/{place}-{key[1]}.safetensors"  # labels are no file names
+        save_tensors(str(self.folder / file), tensors)
+        kept = Kept(label=key[0], dtype=key[1], rung=first.rung, case=first.case, file=file)
+        self.record.kept = [*others, kept]
+
+    # -- learning --------------------------------------------------------------------------------
+
+    def end_twins(self) -> None:
+        """End the float64 processes beside float32 ones: timing wants a quiet machine."""
+        for key in self.crew.live():
+            if not self.crew.own(key):
+                self.crew.say_goodbye(key)
+
+    def train_reference(self) -> None:
+        """The judge trains the other seeds too: accuracy is compared seed by seed."""
+        others = self.plan.seeds[1:]
+        if others:
+            self.progress.phase("judge, other seeds", len(self.course.slots))
+        for seed in others:
+            self._train_judge("schedule", seed, set(), self.course.ends)
 
     def train(self) -> None:
         """Free training of every label in its own dtype, for every seed."""
         todo = [
             (key, seed)
-            for key, _ in self._live()
+            for key in self.crew.live()
             for seed in self.plan.seeds
-            if key[1] == self.plan.labels[key[0]].dtype and not self._trained(key, seed)
+            if self.crew.own(key) and not self._trained(key, seed)
         ]
-        self.progress.phase("training", len(todo) * len(self.slots))
-        for number_, (key, seed) in enumerate(todo):
-            if key in self.workers:
-                with self._containing(key):
-                    self._train(key, seed, "schedule", [], number_ * len(self.slots))
+        steps = len(self.course.slots)
+        self.progress.phase("training", len(todo) * steps)
+        for place, (key, seed) in enumerate(todo):
+            if key in self.crew.workers:
+                with self.crew.containing(key):
+                    late = self.course.late if seed == self.seed else []
+                    out = self._train(key, seed, "schedule", late, place * steps)
+                    for end in late if key[1] == "float32" else []:
+                        self._results(key).measurements.append(
+                            measure.trajectory(
+                                "late",
+                                load_tensors(f"{out}/params-{end}"),
+                                self._judged("schedule", end + 1),
+                                process=key[1],
+                                after=end + 1,
+                            )
+                        )
 
     def _trained(self, key: Key, seed: int) -> bool:
         """Whether a whole training is there already: lockstep may have been one."""
-        done = self.record.results[key[0]].training
+        done = self._results(key).training
         return any(t.whole and (t.dtype, t.seed) == (key[1], seed) for t in done)
 
-    def _train(self, key: Key, seed: int, kind: str, snapshots: list[int], done: int) -> str:
+    def _train(self, key: Key, seed: int, kind: str, snapshots: list[int], done: int) -> Path:
         """Train one worker through "schedule" or "lockstep"; stores the series; the folder."""
-        label, dtype = key
-        steps = len(self.slots) if kind == "schedule" else self.lockstep_steps
-        ends = [step for step in self.evaluations if step < steps]
+        steps = len(self.course.slots) if kind == "schedule" else self.course.lockstep_steps
+        ends = [step for step in self.course.ends if step < steps]
         # The accuracy of a training cut short says nothing, and costs a compilation.
-        evaluations = ends if steps == len(self.slots) else []
-        folder = self.scratch / "train"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        limits = self.plan.timeouts
-        self.workers[key].call(
-            "train",
-            limits.command_s + steps * limits.per_step_s,
-            lambda at, _: self.progress.advance(done + at),
-            params=self._file(f"initial-{seed}"),
-            schedule=self._file(f"{kind}-{seed}"),
+        evaluations = ends if steps == len(self.course.slots) else []
+        out = self._fresh_folder()
+        self.crew.train(
+            key,
+            self.course.file(f"initial-{seed}"),
+            self.course.file(f"{kind}-{seed}"),
+            steps=steps,
             snapshots=snapshots,
             evaluations=evaluations,
-            out=str(folder),
+            out=out,
+            done=done,
         )
-        self.progress.advance(done + steps)
-        series = load_tensors(f"{folder}/series")
-        logits = [load_tensors(f"{folder}/logits-{e}")["logits"] for e in evaluations]
-        trained = measure.training(series, logits, self.test_y, self.rows[:steps], ends)
-        trained.dtype, trained.seed, trained.whole = dtype, seed, steps == len(self.slots)
-        self.record.results[label].training.append(trained)
-        return str(folder)
+        results = self._results(key)
+        results.training.append(self._training(out, key[1], seed, evaluations, steps))
+        if evaluations and self.crew.own(key):
+            last = f"logits-{evaluations[-1]}"
+            logits = load_tensors(f"{out}/{last}")["logits"]
+            judged = load_tensors(f"{self._judge_folder('schedule', seed)}/{last}")["logits"]
+            if logits.shape == judged.shape:
+                results.churn.append(measure.churn(logits, judged, self.course.test_y, seed))
+        return out
 
-    def end_twins(self) -> None:
-        """End the float64 processes beside float32 ones: timing wants a quiet machine."""
-        for key, _ in self._live():
-            if key[1] != self.plan.labels[key[0]].dtype:
-                with self._containing(key):
-                    self._say_goodbye(key)
+    def _training(
+        self, out: Path, dtype: str, seed: int, evaluations: list[int], steps: int | None = None
+    ) -> Training:
+        """A training as it is stored, from the files it left."""
+        steps = len(self.course.slots) if steps is None else steps
+        ends = [step for step in self.course.ends if step < steps]
+        series = load_tensors(f"{out}/series")
+        logits = [load_tensors(f"{out}/logits-{e}")["logits"] for e in evaluations]
+        trained = measure.training(
+            series, logits, self.course.test_y, self.course.rows[:steps], ends
+        )
+        trained.dtype, trained.seed, trained.whole = dtype, seed, steps == len(self.course.slots)
+        return trained
+
+    def find_envelope(self) -> None:
+        """How far replicas of the float32 reference stray: at the start, and late where asked."""
+        chosen = self.plan.trajectory
+        if chosen is None or not any(key[1] == "float32" for key in self.crew.processes):
+            return
+        late = [end + 1 for end in self.course.late]
+        total = chosen.replicas * (self.start_steps + max(late, default=0))
+        self.progress.phase("envelope", total)
+        done = 0
+        regimes = [("start", "start", self._start_after()), ("late", "schedule", late)]
+        for regime, kind, after in regimes:
+            if not after:
+                continue
+            schedule = self.course.schedule(kind, self.seed)
+            want = {n: self._judged(kind, n) for n in after}
+            for place in range(chosen.replicas):
+                found = train_replica(
+                    self.reference,
+                    self.plan.workload,
+                    self.course.initial(self.seed),
+                    partial(self._batch, schedule),
+                    after,
+                    Replica(self.plan.workload, self.seed, place),
+                )
+                done += max(after)
+                self.progress.advance(done)
+                for steps, params in found.items():
+                    distance, each = measure.together(params, want[steps])
+                    self.record.envelope.append(
+                        StoredReplica(
+                            regime="start" if regime == "start" else "late",
+                            replica=place,
+                            after=steps,
+                            distance=number(distance),
+                            tensors={name: number(value) for name, value in each.items()},
+                        )
+                    )
+
+    def _batch(self, schedule: list[Array], step: int) -> tuple[Array, Array]:
+        rows = schedule[step]
+        return self.course.x[rows], self.course.y[rows]
+
+    # -- speed -----------------------------------------------------------------------------------
 
     def time_steps(self) -> None:
         """Interleaved rounds: each worker one block a round, in random order."""
-        timing, seed = self.plan.timing, self.plan.seeds[0]
-        full = len(self.x) // self.plan.workload.batch_size
+        timing = self.plan.timing
+        full = len(self.course.x) // self.plan.workload.batch_size
         steps = min(timing.steps, full)
         total = timing.warmup_rounds + timing.rounds
         self.progress.phase("timing", total)
         shuffle = random.Random(self.record.run)
         for round_ in range(total if steps else 0):
-            keys = [key for key, _ in self._live()]
+            keys = self.crew.live()
             shuffle.shuffle(keys)
             for place, key in enumerate(keys):
-                with self._containing(key):
-                    block = self.workers[key].call(
+                with self.crew.containing(key):
+                    block = self.crew.call(
+                        key,
                         "block",
-                        self.plan.timeouts.command_s,
-                        params=self._file(f"initial-{seed}"),
-                        schedule=self._file(f"schedule-{seed}"),
+                        params=self.course.file(f"initial-{self.seed}"),
+                        schedule=self.course.file(f"schedule-{self.seed}"),
                         first=round_ * steps % (full - steps + 1),
                         warmup_steps=timing.warmup_steps,
                         steps=steps,
                         products=timing.products,
+                        replay=round_ == timing.warmup_rounds,
                     )
-                    found = Round(round=round_, place=place, **block)
-                    self.record.results[key[0]].rounds.append(found)
+                    self._results(key).rounds.append(Round(round=round_, place=place, **block))
             self.progress.advance(round_ + 1)
 
     def finish(self) -> None:
         """End every worker in good order."""
-        for key, _ in self._live():
-            with self._containing(key):
-                self._say_goodbye(key)
+        for key in self.crew.live():
+            self.crew.say_goodbye(key)
 
-    # -- workers ------------------------------------------------------------------------------
+    # -- whole runs ------------------------------------------------------------------------------
 
-    def _live(self) -> list[tuple[Key, Worker]]:
-        return list(self.workers.items())
-
-    def _file(self, name: str) -> str:
-        return str(self.scratch / name)
-
-    def _fresh(self, name: str) -> str:
-        """A file for a worker to write: what another left under the name is gone."""
-        path = self.scratch / name
-        path.unlink(missing_ok=True)
-        return str(path)
-
-    @contextmanager
-    def _containing(self, key: Key) -> Iterator[None]:
-        """What a worker does wrong ends that worker only, and is recorded with its reason."""
-        process = self.processes[key]
-        try:
-            yield
-        except WorkerUnavailable as error:
-            process.status, process.reason = "skipped", str(error)
-            self.end_worker(key, grace_s=0)
-            configured = self.plan.labels[key[0]]
-            if configured.asked_for and key[1] == configured.dtype:
-                raise InputError(f"--backend {key[0]}: not available: {error}") from None
-        except WorkerFailed as error:
-            self._fail(key, str(error))
-        except UNUSABLE as error:
-            self._fail(key, f"unusable answer: {type(error).__name__}: {error}")
-
-    def _fail(self, key: Key, reason: str) -> None:
-        process = self.processes[key]
-        process.status, process.reason = "failed", " ".join(reason.split())
-        self.progress.note(f"{key[0]} ({key[1]}) failed: {process.reason}")
-        self.end_worker(key, grace_s=0)
-
-    def _say_goodbye(self, key: Key) -> None:
-        worker, process = self.workers[key], self.processes[key]
-        usage = worker.call("usage", self.plan.timeouts.command_s)
-        process.peak_rss_bytes = usage["peak_rss_bytes"]
-        process.first_step_ns = usage["first_step_ns"]
-        worker.call("close", self.plan.timeouts.command_s)
-        self.end_worker(key, grace_s=2.0)
-
-    def end_worker(self, key: Key, *, grace_s: float) -> None:
-        """End one worker's process group and keep the last of what it printed."""
-        worker = self.workers.pop(key, None)
-        if worker is None:
-            return
-        worker.end(grace_s=grace_s)
-        process = self.processes[key]
-        with suppress(OSError):
-            process.stdout_bytes = worker.stdout.stat().st_size
-            process.stderr_bytes = worker.stderr.stat().st_size
-        if process.status == "failed":
-            process.stderr_tail = worker.stderr_tail()
-
-    def end_all(self) -> None:
-        """End whatever still lives, at once; used when a run stops early."""
-        for key in list(self.workers):
-            self.end_worker(key, grace_s=0)
-
-    def run(self, dataset: data.Dataset) -> None:
-        """Every step in order."""
+    def begin(self, dataset: data.Dataset) -> None:
+        """Everything before the first measurement."""
         self.check_shared_code()
         self.prepare(dataset)
         self.start_workers()
-        self.train_judge()
-        self.await_workers()
+        if self.plan.reference == REFERENCE:
+            self.train_judge()
+            self.await_workers()
+        else:
+            self.await_workers()
+            self.train_judge()
+
+    def measure_numbers(self) -> None:
+        """The rungs up to lockstep, and the trajectory's start."""
         self.probe_precision()
+        self.start_twice()
         self.teacher_force()
         self.lockstep()
+
+    def run(self, dataset: data.Dataset) -> None:
+        """Every step in order."""
+        self.begin(dataset)
+        self.measure_numbers()
         self.end_twins()
+        self.train_reference()
         self.train()
+        self.find_envelope()
         self.time_steps()
         self.finish()
 
+    def trial(self, plants: dict[str, str | None]) -> Record:
+        """The rungs up to lockstep for some labels of a session that has begun; a record of those.
 
-def reserve(path: Path, shape: tuple[int, int]) -> Array:
-    """A mapped float32 .npy file with its room on the disk taken; OSError where there is none."""
-    array = open_memmap(path, "w+", np.float32, shape)
-    if hasattr(os, "posix_fallocate"):
-        # A sparse file that runs out of disk while it is filled ends the process, without a word.
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
+        Each label has a fault planted (None: clean) in its workers as they live.
+        """
+        labels = {
+            label: msgspec.structs.replace(self.plan.labels[label], plant=plant)
+            for label, plant in plants.items()
+        }
+        whole = self.record
+        self.record = msgspec.structs.replace(
+            whole,
+            plan=msgspec.structs.replace(self.plan, labels=labels, skipped={}),
+            cases=[],
+            kept=[],
+            results={label: Results(processes=whole.results[label].processes) for label in labels},
+        )
+        self.crew.only = labels
+        try:
+            self._plant(plants)
+            self.measure_numbers()
+            self._plant(dict.fromkeys(plants))
+            trial = self.record
+        finally:
+            self.crew.only = None
+            self.record = whole
+        return msgspec.convert(msgspec.to_builtins(trial), Record)
+
+    def _plant(self, plants: dict[str, str | None]) -> None:
+        for key in self.crew.live():
+            with self.crew.containing(key):
+                self.crew.call(key, "plant", plant=plants[key[0]])
+
+
+def _dataset(plan: Plan, progress: Progress) -> data.Dataset:
+    """The plan's data; InputError where there is none or it is too small."""
+    directory = Path(plan.data_dir) if plan.data_dir is not None else None
+    dataset = data.load(plan.dataset, directory, warn=progress.note)
+    least = 2 * plan.workload.batch_size
+    if len(dataset.train_labels) < least:
+        raise InputError(
+            f"data set {dataset.source}: {len(dataset.train_labels)} training images, and two "
+            f"batches need {least}"
+        )
+    return dataset
+
+
+def _empty_record(plan: Plan, run: str) -> Record:
+    return Record(
+        run=run,
+        started=now(),
+        seconds=0.0,
+        ended=FINISHED,
+        harness_version=__version__,
+        plan=plan,
+        machine=describe_machine(),
+        dataset=None,
+        results={},
+    )
+
+
+@contextmanager
+def live(plan: Plan, folder: Path, progress: Progress) -> Iterator[Session]:
+    """A session that has begun, for any number of trials; its logs go to `folder`."""
+    dataset = _dataset(plan, progress)
+    with scratch_folder(scratch_bytes(plan)) as scratch:
+        session = Session(plan, _empty_record(plan, folder.name), folder, scratch, progress)
+        try:
+            session.begin(dataset)
+            session.find_envelope()
+            yield session
+        finally:
+            with undisturbed():
+                session.crew.end_all()
 
 
 def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path]:
@@ -564,27 +719,10 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
     where the data, the results directory or a backend asked for by name cannot be used.
     """
     check_folder(results_dir)
-    directory = Path(plan.data_dir) if plan.data_dir is not None else None
-    dataset = data.load(plan.dataset, directory, warn=progress.note)
-    least = 2 * plan.workload.batch_size
-    if len(dataset.train_labels) < least:
-        raise InputError(
-            f"data set {dataset.source}: {len(dataset.train_labels)} training images, and two "
-            f"batches need {least}"
-        )
+    dataset = _dataset(plan, progress)
     with scratch_folder(scratch_bytes(plan)) as scratch:
         folder = new_run_folder(results_dir)
-        record = Record(
-            run=folder.name,
-            started=now(),
-            seconds=0.0,
-            ended=FINISHED,
-            harness_version=__version__,
-            plan=plan,
-            machine=describe_machine(),
-            dataset=None,
-            results={},
-        )
+        record = _empty_record(plan, folder.name)
         before = time.monotonic()
         session = Session(plan, record, folder, scratch, progress)
         full: InputError | None = None
@@ -593,11 +731,13 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
         except KeyboardInterrupt:
             record.ended = INTERRUPTED
         except InputError:
-            session.end_all()
+            session.crew.end_all()
             shutil.rmtree(folder, ignore_errors=True)
             raise
         except HarnessError as error:
             record.ended = str(error)
+        except WorkerFailed as error:
+            record.ended = f"the reference {plan.reference} failed: {error}"
         except OSError as error:
             record.ended = f"{type(error).__name__}: {error}"
             if error.errno in NO_SPACE:
@@ -607,7 +747,7 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
             with suppress(OSError):
                 (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
         with undisturbed():
-            session.end_all()
+            session.crew.end_all()
             record.seconds = time.monotonic() - before
             write(record, folder)
     if full is not None:

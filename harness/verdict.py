@@ -11,11 +11,29 @@ from typing import Any, Literal
 import msgspec
 
 from harness.checks.finding import Finding
+from harness.checks.hints import find_hint
 from harness.checks.numbers import check_numbers
-from harness.checks.outcome import check_accuracy, check_trajectory, trainings
+from harness.checks.outcome import (
+    ChurnTest,
+    check_accuracy,
+    churn_tests,
+    equivalences,
+    trainings,
+)
 from harness.checks.timing import StepTime, check_timing, step_time
+from harness.checks.trajectory import check_trajectory
 from harness.limits import DECIDING, LIMITS, RUNGS, Limit
-from harness.record import FINISHED, INTERRUPTED, DatasetFacts, Number, Process, Record
+from harness.record import (
+    FINISHED,
+    INTERRUPTED,
+    DatasetFacts,
+    Number,
+    Process,
+    Record,
+    Repeat,
+    Results,
+)
+from harness.stats import Equivalence
 
 SCHEMA = 1
 
@@ -24,19 +42,33 @@ Status = Literal["ok", "failed", "skipped"]
 
 
 class LabelVerdict(msgspec.Struct, kw_only=True):
-    """One label: how its processes fared, a finding per rung, its step time if it was timed."""
+    """One label: how its processes fared, a finding per rung, its step time if it was timed.
+
+    `equivalence`: the paired tests behind the rung accuracy, by metric; `churn`: predictions
+    against the reference's, by seed; `repeats`: each process against itself.
+    """
 
     status: Status
     reason: str | None
     findings: dict[str, Finding]
     step_time: StepTime | None
     process: Process | None
+    equivalence: dict[str, Equivalence] = {}
+    churn: list[ChurnTest] = []
+    repeats: list[Repeat] = []
 
     @property
     def agrees(self) -> bool:
-        """Whether every deciding rung agrees (or cannot be judged on this device)."""
-        verdicts = [self.findings[rung].verdict for rung in DECIDING if rung in self.findings]
-        return bool(verdicts) and all(v in ("agree", "not-possible") for v in verdicts)
+        """Whether every deciding rung agrees, cannot be judged here, or differs as declared."""
+        found = [self.findings[rung] for rung in DECIDING if rung in self.findings]
+        return bool(found) and all(
+            f.verdict in ("agree", "not-possible") or f.expected is not None for f in found
+        )
+
+    @property
+    def reproducible(self) -> bool | None:
+        """Whether every process repeats itself bit for bit; None where that was not measured."""
+        return all(repeat.identical for repeat in self.repeats) if self.repeats else None
 
 
 class Verdict(msgspec.Struct, kw_only=True):
@@ -56,20 +88,55 @@ def judge(record: Record, limits: tuple[Limit, ...] = LIMITS) -> Verdict:
         processes = results.processes if results else []
         dtype = record.plan.labels[label].dtype
         status, reason = _status(record, processes, dtype)
-        findings: dict[str, Finding] = {}
-        if results is not None and status != "skipped":
-            found = check_numbers(label, record, limits)
-            found += [check_trajectory(), check_accuracy(label, record, results)]
-            findings = {finding.rung: finding for finding in found}
         main = next((p for p in processes if p.dtype == dtype), None)
-        timed = step_time(label, record, main, results) if results and main else None
-        labels[label] = LabelVerdict(
-            status=status, reason=reason, findings=findings, step_time=timed, process=main
+        labels[label] = judged = LabelVerdict(
+            status=status, reason=reason, findings={}, step_time=None, process=main
         )
+        if results is None:
+            continue
+        judged.step_time = step_time(label, record, main, results) if main else None
+        judged.repeats = results.repeats
+        judged.churn = churn_tests(results)
+        judged.equivalence = equivalences(label, record, results, limits)
+        if status != "skipped":
+            judged.findings = _findings(label, record, results, judged.equivalence, limits)
     _rank(record, labels)
     divergence = _first_divergence(labels)
     verdict, summary = _overall(record, labels, divergence)
     return Verdict(verdict=verdict, summary=summary, labels=labels, first_divergence=divergence)
+
+
+def _findings(
+    label: str,
+    record: Record,
+    results: Results,
+    tests: dict[str, Equivalence],
+    limits: tuple[Limit, ...],
+) -> dict[str, Finding]:
+    """Every rung of one label but timing, with what was declared beforehand."""
+    found = check_numbers(label, record, limits)
+    found.append(check_trajectory(label, record, results, limits))
+    found.append(check_accuracy(label, record, results, tests, limits))
+    findings = {finding.rung: finding for finding in found}
+    for finding in found:
+        if finding.verdict == "disagree":
+            finding.hint = find_hint(finding, label, record, limits)
+    for known in record.plan.expect:
+        if known.label == label and (declared := findings.get(known.rung)) is not None:
+            _apply_expectation(declared, label, known.reason)
+    return findings
+
+
+def _apply_expectation(finding: Finding, label: str, reason: str) -> None:
+    """A declared difference does not count; one that has vanished does."""
+    if finding.verdict == "disagree":
+        finding.expected = reason
+    elif finding.verdict == "agree":
+        finding.verdict = "disagree"
+        finding.sentence = (
+            f"{label}, {finding.rung}: a difference was declared ({reason}) and there is none: "
+            "take the declaration back"
+        )
 
 
 def _status(record: Record, processes: list[Process], dtype: str) -> tuple[Status, str | None]:
@@ -111,7 +178,7 @@ def _first_divergence(labels: dict[str, LabelVerdict]) -> dict[str, Any] | None:
         )
         for name, label in labels.items()
         for finding in label.findings.values()
-        if finding.verdict == "disagree" and finding.first is not None
+        if finding.counts and finding.first is not None
     ]
     if not found:
         return None
@@ -132,6 +199,7 @@ def _first_divergence(labels: dict[str, LabelVerdict]) -> dict[str, Any] | None:
         "dtype": first.dtype,
         "problem": first.problem,
         "sentence": finding.sentence,
+        "hint": finding.hint,
     }
 
 
@@ -144,14 +212,13 @@ def _overall(
     count = f"{len(compared)} of {len(labels)} backends"
     notes = _notes(record, labels)
     failed = [name for name, label in labels.items() if label.status == "failed"]
-    disagreeing = sorted(
-        {
-            name
-            for name, label in labels.items()
-            for finding in label.findings.values()
-            if finding.verdict == "disagree"
-        }
-    )
+    against = [
+        (name, finding)
+        for name, label in labels.items()
+        for finding in label.findings.values()
+        if finding.counts
+    ]
+    disagreeing = sorted({name for name, _ in against})
     wrong = [answer.name for answer in record.known_answers if answer.got != answer.want]
     if wrong:
         return "failed", f"known answers of the shared code are wrong: {', '.join(wrong)}"
@@ -162,7 +229,9 @@ def _overall(
         also = f"; disagree: {', '.join(disagreeing)}" if disagreeing else ""
         return "failed", f"{len(failed)} of {len(labels)} backends failed ({what}){also}{notes}"
     if disagreeing:
-        told = divergence["sentence"] if divergence else "see the findings"
+        told = divergence["sentence"] if divergence else against[0][1].sentence
+        if divergence and divergence["hint"]:
+            told += f" ({divergence['hint']})"
         others = [name for name in agreeing if name not in disagreeing]
         good = f"; {', '.join(others)} agree" if others else ""
         verb = "disagrees" if len(disagreeing) == 1 else "disagree"
@@ -204,6 +273,17 @@ def _notes(record: Record, labels: dict[str, LabelVerdict]) -> str:
             for label in labels.values()
         )
     ]
+    known = [
+        f"{name} {finding.rung} ({finding.expected})"
+        for name, label in labels.items()
+        for finding in label.findings.values()
+        if finding.expected is not None
+    ]
+    if known:
+        notes.append("differs as declared: " + ", ".join(known))
+    wavering = [name for name, label in labels.items() if label.reproducible is False]
+    if wavering:
+        notes.append(f"not deterministic: {', '.join(wavering)}")
     if undecided:
         notes.append(f"{', '.join(undecided)} inconclusive")
     planted = [f"{name} ({p})" for name, label in record.plan.labels.items() if (p := label.plant)]
@@ -288,10 +368,16 @@ def _label_json(record: Record, name: str, label: LabelVerdict) -> dict[str, Any
                 "limit": finding.limit,
                 "reason": finding.sentence,
                 "measured": finding.measured,
+                "hint": finding.hint,
+                "expected": finding.expected,
             }
             for rung in RUNGS
             if (finding := label.findings.get(rung)) is not None
         },
+        "equivalence": msgspec.to_builtins(label.equivalence),
+        "churn": msgspec.to_builtins(label.churn),
+        "reproducible": label.reproducible,
+        "repeats": msgspec.to_builtins(label.repeats),
         "train_loss": by_seed("epoch_losses"),
         "test_accuracy": by_seed("test_accuracy"),
         "step_time": msgspec.to_builtins(label.step_time) if label.step_time else None,

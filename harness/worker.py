@@ -7,6 +7,7 @@ judges nothing. Imports NumPy, msgspec, safetensors and the one backend it was a
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib
 import importlib.util
 import itertools
@@ -21,7 +22,7 @@ import msgspec
 import numpy as np
 
 from harness.exchange import load_tensors, receive, save_tensors, send
-from harness.interface import Array, Backend, Trainer, Unavailable, Workload
+from harness.interface import Array, Backend, Params, Trainer, Unavailable, Workload
 
 # Progress goes out at most so often: enough for a smooth bar, too seldom to disturb a step.
 PROGRESS_INTERVAL_NS = 200_000_000
@@ -37,6 +38,8 @@ class Server:
         self._started_ns = started_ns
         self._progress = progress
         self._backend: Backend
+        self._built: Backend
+        self._pristine: Pristine
         self._trainer: Trainer
         self._workload: Workload
         self._x: Array
@@ -61,15 +64,17 @@ class Server:
         workload: dict[str, Any],
         plant: str | None,
         memory_headroom: int | None,
+        precision: str = "strict",
     ) -> dict[str, Any]:
         """Import the backend, build it and its trainer; a fault to plant comes as FILE:FUNCTION."""
         backend: type[Backend] = importlib.import_module(module).Backend
         import_ns = clock() - self._started_ns
-        self._backend = backend(device, dtype, threads, variant)
+        self._backend = backend(device, dtype, threads, variant, precision)
         self._dtype = np.dtype(dtype)
+        self._built = self._backend
+        self._pristine = Pristine(self._backend)
         if plant is not None:
-            file, _, function = plant.rpartition(":")
-            self._backend = getattr(load_file(file), function)(self._backend) or self._backend
+            self._plant(plant)
         # Some libraries' version is a subclass of str that no encoder takes.
         told = {name: str(value) for name, value in self._backend.facts().items()}
         facts = {"python": sys.version.split()[0]} | told
@@ -82,6 +87,22 @@ class Server:
             limit = _address_space() + memory_headroom
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         return {"facts": facts, "import_ns": import_ns, "build_ns": build_ns}
+
+    def plant(self, plant: str | None) -> dict[str, Any]:
+        """Undo what was planted, plant a fault (or none), and build a new trainer."""
+        self._trainer.close()
+        self._backend = self._built
+        self._pristine.restore()
+        if plant is not None:
+            self._plant(plant)
+        self._trainer = self._backend.trainer(self._workload)
+        self._products = None
+        self._test = []
+        return {}
+
+    def _plant(self, plant: str) -> None:
+        file, _, function = plant.rpartition(":")
+        self._backend = getattr(load_file(file), function)(self._backend) or self._backend
 
     def data(self, train_x: str, train_y: str, test_x: str, test_y: str) -> dict[str, Any]:
         """Map the data: pixels float32 (n, inputs), labels int64 (n,)."""
@@ -190,11 +211,14 @@ class Server:
         warmup_steps: int,
         steps: int,
         products: int,
+        replay: bool,
     ) -> dict[str, Any]:
         """One timing block: full batches gathered, put, then stepped and waited for.
 
         First `warmup_steps` steps on the same batches, reported apart; then `steps` steps; then
-        the floor: the workload's matrix products, `products` times. All in nanoseconds.
+        the floor: the workload's matrix products, `products` times. All in nanoseconds. With
+        `replay` the same steps are then done again from the start, each on a batch put afresh and
+        each finished before the next: `digest` of the timed parameters, `replayed` of those.
         """
         trainer, size = self._trainer, self._workload.batch_size
         trainer.set_params(load_tensors(params))
@@ -228,13 +252,24 @@ class Server:
                 t0 = clock()
                 trainer.wait(trainer.step(batch))
                 step_ns.append(clock() - t0)
+            timed = trainer.get_params()
             for _ in range(products):
                 t0 = clock()
                 self._products()
                 products_ns.append(clock() - t0)
         finally:
             gc.enable()
-        return {
+        digests: dict[str, Any] = {"digest": None, "replayed": None}
+        if replay:
+            trainer.set_params(load_tensors(params))
+            order = range(first, first + steps)
+            again = [*itertools.islice(itertools.cycle(order), warmup_steps), *order]
+            for number in again:
+                batch = self._put(rows[number * size : (number + 1) * size])
+                trainer.wait(trainer.step(batch))
+                trainer.get_params()
+            digests = {"digest": _digest(timed), "replayed": _digest(trainer.get_params())}
+        return digests | {
             "gather_ns": gather_ns,
             "put_ns": put_ns,
             "warmup_ns": warmup_ns,
@@ -243,11 +278,20 @@ class Server:
         }
 
     def op(self, name: str, arguments: str, out: str) -> dict[str, Any]:
-        """One operator: arguments "0", "1", ... from a file; value and derivatives to a file."""
+        """One operator: arguments "0", "1", ... and perhaps "weights" from a file.
+
+        Value and derivatives go to a file as "0", "1", ...; `absent` is the reason where the
+        framework does not have the operator, else None.
+        """
         given = load_tensors(arguments)
-        found = self._backend.op(name, *(given[str(i)] for i in range(len(given))))
+        weights = given.pop("weights", None)
+        arrays = [given[str(i)] for i in range(len(given))]
+        try:
+            found = self._backend.op(name, *arrays, weights=weights)
+        except Unavailable as error:
+            return {"absent": _describe(error)}
         save_tensors(out, {str(i): value for i, value in enumerate(found)})
-        return {}
+        return {"absent": None}
 
     def usage(self) -> dict[str, Any]:
         """Peak resident memory in bytes, and the first step's time for each batch size."""
@@ -257,6 +301,14 @@ class Server:
         """Give back what the trainer holds."""
         self._trainer.close()
         return {}
+
+
+def _digest(params: Params) -> str:
+    """SHA-256 (hex) of all parameters' bytes, by name."""
+    found = hashlib.sha256()
+    for name in sorted(params):
+        found.update(np.ascontiguousarray(params[name]).tobytes())
+    return found.hexdigest()
 
 
 def _product_operands(workload: Workload, dtype: np.dtype[Any]) -> list[tuple[Array, Array]]:
@@ -273,8 +325,41 @@ def _product_operands(workload: Workload, dtype: np.dtype[Any]) -> list[tuple[Ar
     return pairs
 
 
+class Pristine:
+    """What a planted fault may change, as it was before.
+
+    That is: attributes of this project's modules, of the classes in them, and of the backend.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        modules = [
+            module
+            for name, module in sys.modules.items()
+            if name.partition(".")[0] in ("backends", "harness") and module is not None
+        ]
+        classes = [
+            value
+            for module in modules
+            for value in vars(module).values()
+            if isinstance(value, type) and value.__module__ == module.__name__
+        ]
+        self._kept = [(thing, dict(vars(thing))) for thing in (backend, *modules, *classes)]
+
+    def restore(self) -> None:
+        """Put every attribute back that was changed, added or removed."""
+        for thing, kept in self._kept:
+            for name in set(vars(thing)) - set(kept):
+                delattr(thing, name)
+            for name, value in kept.items():
+                if vars(thing).get(name, self) is not value:
+                    setattr(thing, name, value)
+
+
 def load_file(file: str) -> Any:
-    """A Python file as a module, by its path."""
+    """A Python file as a module, by its path; it may import its neighbours."""
+    folder = os.path.dirname(os.path.abspath(file))
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     name = os.path.splitext(os.path.basename(file))[0]
     spec = importlib.util.spec_from_file_location(f"planted_{name}", file)
     if spec is None or spec.loader is None:

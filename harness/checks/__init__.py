@@ -1,4 +1,5 @@
 """Measurements and limits -> findings. Takes stored records only; starts nothing.
 
-`numbers` judges inputs ... lockstep, `outcome` trajectory and accuracy, `timing` the step times.
+`numbers` judges inputs ... lockstep, `trajectory` and `outcome` (accuracy) what was learnt,
+`timing` the step times; `hints` says what the pattern of a divergence points to.
 """

@@ -30,7 +30,8 @@ class Evidence(msgspec.Struct, kw_only=True):
 class Finding(msgspec.Struct, kw_only=True):
     """One rung of one label. `value` and `limit` are those of the measurement nearest its limit.
 
-    `sentence` says in plain words what holds; `first` is the earliest measurement over its limit.
+    `sentence` says in plain words what holds; `first` is the earliest measurement over its limit,
+    `hint` what its pattern points to. `expected`: the reason why this disagreement was declared.
     """
 
     rung: str
@@ -41,3 +42,10 @@ class Finding(msgspec.Struct, kw_only=True):
     measured: int = 0
     evidence: Evidence | None = None
     first: Evidence | None = None
+    hint: str | None = None
+    expected: str | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether this is a disagreement that nobody declared beforehand."""
+        return self.verdict == "disagree" and self.expected is None

@@ -6,7 +6,7 @@ import math
 
 from harness.checks.finding import Evidence, Finding
 from harness.limits import DECIDING, Limit, limit_for
-from harness.plan import Plan
+from harness.plan import Plan, process_precision
 from harness.record import Measurement, Record, Results
 
 # The made case that proves the precision, with its two products (see `measure`).
@@ -25,7 +25,11 @@ def _check_rung(rung: str, label: str, record: Record, limits: tuple[Limit, ...]
     if rung == "lockstep" and "float64" not in dtypes:
         sentence = "this device has no float64: judged by the other rungs"
         return Finding(rung=rung, verdict="not-possible", sentence=sentence)
-    limited = [(m, limit_for(rung, m.dtype, m.case, limits)) for m in found]
+    configured = record.plan.labels[label]
+    limited = [
+        (m, limit_for(rung, m.dtype, m.case, process_precision(configured, m.dtype), limits))
+        for m in found
+    ]
     judged = [(m, limit) for m, limit in limited if limit is not None]
     over = [(m, limit) for m, limit in judged if not within(m, limit)]
     missing = _missing(rung, record, found, dtypes)

@@ -15,10 +15,10 @@ WORKLOAD = Workload(
     sizes={"num_inputs": 784, "num_outputs": 10, "num_hiddens": 256},
     sigma=0.01,
     parameters=(
-        Parameter("W1", (784, 256), "normal"),
-        Parameter("b1", (256,), "zeros"),
-        Parameter("W2", (256, 10), "normal"),
-        Parameter("b2", (10,), "zeros"),
+        Parameter("W1", (784, 256), "normal", ("inputs", "hiddens")),
+        Parameter("b1", (256,), "zeros", ("hiddens",)),
+        Parameter("W2", (256, 10), "normal", ("hiddens", "outputs")),
+        Parameter("b2", (10,), "zeros", ("outputs",)),
     ),
     loss="softmax-cross-entropy",
     optimiser="sgd",
@@ -33,6 +33,7 @@ WORKLOAD = Workload(
         Product((256, 10), (256, 10), transposed="b"),  # dO W2'
         Product((256, 784), (256, 256), transposed="a"),  # X' dH
     ),
+    symmetries=("inputs", "hiddens"),
 )
 
 # *confident*: logit gaps for a true class of probability 1 - 1e-12 (27.6 = 12 ln 10) and 1e-30

@@ -1,0 +1,213 @@
+"""The live workers of a run: started together, asked one at a time, ended in good order.
+
+What a worker does wrong ends that worker only, and stands in its `Process` entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from safetensors import SafetensorError
+
+from backends import BACKENDS
+from harness.errors import InputError
+from harness.exchange import load_tensors
+from harness.interface import Array
+from harness.launch import Worker, WorkerFailed, WorkerUnavailable, environment
+from harness.plan import Plan
+from harness.progress import Progress
+from harness.record import Process, Record, Results
+
+# What reading a worker's answer raises where it is cut off, misnamed or of the wrong kind.
+UNUSABLE = (SafetensorError, KeyError, ValueError, TypeError, FileNotFoundError)
+
+Key = tuple[str, str]  # label, dtype of the process
+
+
+class Crew:
+    """Every worker of a plan, and what is known of its process.
+
+    `only`: where set, the labels that `live` tells of; the others wait.
+    """
+
+    def __init__(self, plan: Plan, run: str, logs: Path, scratch: Path, progress: Progress):
+        self.plan = plan
+        self.workers: dict[Key, Worker] = {}
+        self.processes: dict[Key, Process] = {}
+        self.only: Collection[str] | None = None
+        self._run = run
+        self._logs = logs
+        self._scratch = scratch
+        self._progress = progress
+
+    def start(self, record: Record) -> None:
+        """Start every process and let all import at once; answers are collected later."""
+        self._logs.mkdir()
+        for label, configured in self.plan.labels.items():
+            results = record.results.setdefault(label, Results())
+            if label in self.plan.skipped:
+                reason = self.plan.skipped[label]
+                results.processes.append(
+                    Process(label=label, dtype=configured.dtype, status="skipped", reason=reason)
+                )
+                continue
+            for dtype in [configured.dtype] + (["float64"] if configured.twin else []):
+                process = Process(label=label, dtype=dtype, status="ok")
+                self.processes[label, dtype] = process
+                results.processes.append(process)
+                self._start((label, dtype))
+
+    def _start(self, key: Key) -> None:
+        label, dtype = key
+        configured = self.plan.labels[label]
+        entry = BACKENDS[configured.backend]
+        with self.containing(key):
+            worker = Worker(
+                f"{label}-{dtype}",
+                self._run,
+                configured.python,
+                environment(self.plan.threads, dict(entry.environment)),
+                self.plan.threads,
+                self._logs,
+                self._scratch,
+            )
+            self.workers[key] = worker
+            worker.ask(
+                "start",
+                self.plan.timeouts.start_s,
+                module=entry.module,
+                device=configured.device,
+                dtype=dtype,
+                threads=self.plan.threads,
+                variant=configured.variant,
+                workload=msgspec.to_builtins(self.plan.workload),
+                plant=configured.plant,
+                memory_headroom=self.plan.memory_headroom,
+            )
+
+    def all_answered(self) -> bool:
+        """Whether every worker has imported (or ended)."""
+        return all(worker.has_answered() for worker in self.workers.values())
+
+    def await_started(self, given: dict[str, str]) -> None:
+        """Collect what the workers say of themselves; `given`: the data's files for each."""
+        self._progress.phase("start workers", len(self.workers))
+        for done, (key, worker) in enumerate(list(self.workers.items()), 1):
+            with self.containing(key):
+                process = self.processes[key]
+                started = worker.answer()
+                process.facts = started["facts"]
+                process.import_ns, process.build_ns = started["import_ns"], started["build_ns"]
+                self.call(key, "data", **given)
+            self._progress.advance(done)
+
+    def live(self, dtype: str | None = None) -> list[Key]:
+        """The processes that still live, in the plan's order; those of one dtype where given."""
+        return [
+            key
+            for key in self.workers
+            if (self.only is None or key[0] in self.only) and dtype in (None, key[1])
+        ]
+
+    def own(self, key: Key) -> bool:
+        """Whether this is the label's own process, not the float64 one beside it."""
+        return key[1] == self.plan.labels[key[0]].dtype
+
+    def call(self, key: Key, do: str, **fields: Any) -> dict[str, Any]:
+        """One command under the plan's time limit; raises as `launch.Worker.answer`."""
+        return self.workers[key].call(do, self.plan.timeouts.command_s, **fields)
+
+    def answer(self, key: Key, do: str, **fields: Any) -> dict[str, Array]:
+        """One command whose answer is tensors, written by the worker to a file."""
+        out = self._scratch / "answer"
+        out.unlink(missing_ok=True)  # what another left there is no answer
+        self.call(key, do, out=str(out), **fields)
+        return load_tensors(str(out))
+
+    def train(
+        self,
+        key: Key,
+        params: str,
+        schedule: str,
+        *,
+        steps: int,
+        snapshots: list[int],
+        evaluations: list[int],
+        out: Path,
+        done: int = 0,
+    ) -> None:
+        """Train freely (see the worker's `train`); `done` steps of the phase lie behind."""
+        limits = self.plan.timeouts
+        out.mkdir(parents=True)
+        self.workers[key].call(
+            "train",
+            limits.command_s + steps * limits.per_step_s,
+            lambda at, _: self._progress.advance(done + at),
+            params=params,
+            schedule=schedule,
+            snapshots=snapshots,
+            evaluations=evaluations,
+            out=str(out),
+        )
+        self._progress.advance(done + steps)
+
+    @contextmanager
+    def containing(self, key: Key) -> Iterator[None]:
+        """What a worker does wrong ends that worker only, and is recorded with its reason."""
+        process = self.processes[key]
+        try:
+            yield
+        except WorkerUnavailable as error:
+            self.set_aside(key, str(error))
+        except WorkerFailed as error:
+            self._fail(key, str(error))
+        except UNUSABLE as error:
+            self._fail(key, f"unusable answer: {type(error).__name__}: {error}")
+        if process.status != "ok":
+            self.end_worker(key, grace_s=0)
+
+    def set_aside(self, key: Key, reason: str) -> None:
+        """End a process that cannot do what is asked; InputError where it was asked for by name."""
+        process, configured = self.processes[key], self.plan.labels[key[0]]
+        process.status, process.reason = "skipped", reason
+        self.end_worker(key, grace_s=0)
+        if configured.asked_for and self.own(key):
+            raise InputError(f"--backend {key[0]}: not available: {reason}") from None
+
+    def _fail(self, key: Key, reason: str) -> None:
+        process = self.processes[key]
+        process.status, process.reason = "failed", " ".join(reason.split())
+        self._progress.note(f"{key[0]} ({key[1]}) failed: {process.reason}")
+        self.end_worker(key, grace_s=0)
+
+    def say_goodbye(self, key: Key) -> None:
+        """End a worker that has done its work."""
+        with self.containing(key):
+            usage = self.call(key, "usage")
+            process = self.processes[key]
+            process.peak_rss_bytes = usage["peak_rss_bytes"]
+            process.first_step_ns = usage["first_step_ns"]
+            self.call(key, "close")
+            self.end_worker(key, grace_s=2.0)
+
+    def end_worker(self, key: Key, *, grace_s: float) -> None:
+        """End one worker's process group and keep the last of what it printed."""
+        worker = self.workers.pop(key, None)
+        if worker is None:
+            return
+        worker.end(grace_s=grace_s)
+        process = self.processes[key]
+        with suppress(OSError):
+            process.stdout_bytes = worker.stdout.stat().st_size
+            process.stderr_bytes = worker.stderr.stat().st_size
+        if process.status == "failed":
+            process.stderr_tail = worker.stderr_tail()
+
+    def end_all(self) -> None:
+        """End whatever still lives, at once; used when a run stops early."""
+        for key in list(self.workers):
+            self.end_worker(key, grace_s=0)
