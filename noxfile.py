@@ -30,6 +30,14 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Plant every fault in real backends; what was found goes to results/reports/faults.md."""
+    install(session, "all", "test")
+    report = "results/reports/faults.md"
+    session.run("pytest", "tests/test_faults.py", "--faults-report", report, *session.posargs)
+
+
 @nox.session(name="tests-numpy")
 def tests_numpy(session: nox.Session) -> None:
     """The NumPy backend against the float64 reference, nothing else installed."""

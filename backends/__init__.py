@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+# What float32 products do with their operands: nothing; round them to TensorFloat-32 (10 explicit
+# bits of significand); round them to bfloat16 (7). Sums stay in float32.
+PRECISIONS = ("strict", "tf32", "bfloat16")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -20,6 +24,8 @@ class Entry:
     distributions: the names under which their versions are listed, where installed.
     variants: ways of executing the same mathematics, the default (the fastest measured) first.
     devices: where it can run.
+    precisions: by device, the reduced profiles its library may have there, beside "strict". That a
+        mode is in force is proven by a probe in its process, not told here.
     environment: variables its process needs before the library loads.
     """
 
@@ -30,7 +36,15 @@ class Entry:
     distributions: tuple[str, ...]
     variants: tuple[str, ...]
     devices: tuple[str, ...] = ("cpu", "cuda")
+    precisions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+
+    def lacks(self, device: str, precision: str) -> str | None:
+        """Why this backend has no such profile on a device; None where it may have it."""
+        found = ("strict", *self.precisions.get(device, ()))
+        if precision in found:
+            return None
+        return f"{self.name} has no {precision} products on {device}, only {', '.join(found)}"
 
 
 _ENTRIES = (
@@ -53,6 +67,9 @@ _ENTRIES = (
         package=("torch",),
         distributions=("torch",),
         variants=("eager",),
+        # On a CPU: oneDNN's implicit conversions, which need AMX. On CUDA there is no setting that
+        # rounds float32 operands to bfloat16.
+        precisions={"cpu": ("tf32", "bfloat16"), "cuda": ("tf32",)},
     ),
     Entry(
         name="jax",
@@ -61,6 +78,8 @@ _ENTRIES = (
         package=("jax", "flax", "optax"),
         distributions=("jax", "jaxlib", "flax", "optax"),
         variants=("jit",),
+        # XLA computes in float32 on a CPU, whatever algorithm is asked for.
+        precisions={"cuda": ("tf32", "bfloat16")},
         # On a GPU, JAX would otherwise take three quarters of the memory at its first use.
         environment={"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
     ),
@@ -71,6 +90,7 @@ _ENTRIES = (
         package=("tensorflow",),
         distributions=("tensorflow", "tensorflow-cpu"),
         variants=("xla", "graph"),
+        precisions={"cuda": ("tf32",)},
         # Without it a dozen lines of advice about CPU flags and absent GPUs bury a real error.
         environment={"TF_CPP_MIN_LOG_LEVEL": "2"},
     ),

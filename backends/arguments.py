@@ -5,22 +5,30 @@ Imports no framework; from the harness it may import `interface` only.
 
 from __future__ import annotations
 
-from backends import BACKENDS
-from harness.interface import Array, Params, Workload
+from backends import BACKENDS, PRECISIONS
+from harness.interface import Array, Params, Unavailable, Workload
 
 
-def check_backend(name: str, device: str, dtype: str, threads: int, variant: str) -> None:
-    """The arguments of `Backend`, against the table of built-in backends."""
+def check_backend(
+    name: str, device: str, dtype: str, threads: int, variant: str, precision: str
+) -> None:
+    """The arguments of `Backend`, against the table; Unavailable for a profile it never has."""
     entry = BACKENDS[name]
     for what, value, known in (
         ("device", device, entry.devices),
         ("dtype", dtype, ("float32", "float64")),
         ("variant", variant, entry.variants),
+        ("precision", precision, PRECISIONS),
     ):
         if value not in known:
             raise ValueError(f"{name}: unknown {what} {value!r}; known: {', '.join(known)}")
     if threads < 1:
         raise ValueError(f"{name}: threads must be at least 1, got {threads}")
+    if precision != "strict" and dtype != "float32":
+        raise ValueError(f"{name}: {precision} is for float32 products, not for {dtype}")
+    lacking = entry.lacks(device, precision)
+    if lacking is not None:
+        raise Unavailable(lacking)
 
 
 def check_workload(name: str, workload: Workload) -> None:

@@ -22,6 +22,10 @@ def describe() -> dict[str, Any]:
                 "missing": missing(name),
                 "variants": list(entry.variants),
                 "devices": {device: missing(name, device) for device in entry.devices},
+                "precisions": {
+                    device: ["strict", *entry.precisions.get(device, ())]
+                    for device in entry.devices
+                },
                 "versions": _versions(entry.distributions),
             }
             for name, entry in BACKENDS.items()
@@ -59,7 +63,8 @@ def as_text(found: dict[str, Any]) -> str:
             f"  {name:<11} {', '.join(backend['variants'])}  [{versions or 'not installed'}]"
         )
         lines += [
-            f"  {'':<11} {device}: {reason or 'available'}"
+            f"  {'':<11} {device}: {reason or 'available'} "
+            f"({', '.join(backend['precisions'][device])})"
             for device, reason in backend["devices"].items()
         ]
     lines.append("workloads")

@@ -16,6 +16,7 @@ import typer
 from harness.errors import HarnessError, InputError
 
 if TYPE_CHECKING:
+    from harness.limits import Limit
     from harness.plan import Plan
     from harness.record import Record
 
@@ -41,6 +42,9 @@ Variants = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
+Precision = Annotated[
+    str, typer.Option(help="strict; tf32 or bfloat16 where products may round their operands.")
+]
 Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="Seeds; default: the profile's.")]
 Threads = Annotated[int | None, typer.Option(help="The same number for every backend.")]
 DatasetName = Annotated[str, typer.Option("--dataset", help="auto, fashion-mnist or synthetic.")]
@@ -48,6 +52,19 @@ DataDir = Annotated[Path | None, typer.Option(help="Folder with the four idx fil
 ResultsDir = Annotated[Path, typer.Option(help="Where runs are stored.")]
 ReferenceLabel = Annotated[
     str | None, typer.Option("--reference", help="What everything is judged against.")
+]
+Expect = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LABEL:RUNG=REASON",
+        help="A known difference: shown, not counted; a failure once it is gone (repeatable).",
+    ),
+]
+Operators = Annotated[
+    bool, typer.Option("--operators", help="Also tabulate single operators (as profile full).")
+]
+LimitsFile = Annotated[
+    Path | None, typer.Option("--limits", help="A TOML file of limits that go before the table's.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Inconclusive counts as disagreement.")]
 Plants = Annotated[
@@ -75,6 +92,7 @@ def compare(
     variant: Variants = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
+    precision: Precision = "strict",
     seeds: Seeds = None,
     threads: Threads = None,
     dataset: DatasetName = "auto",
@@ -82,6 +100,8 @@ def compare(
     results_dir: ResultsDir = Path("results"),
     reference: ReferenceLabel = None,
     strict: Strict = False,
+    expect: Expect = None,
+    operators: Operators = False,
     plant: Plants = None,
     timeout: Timeout = None,
     memory_limit: Memory = None,
@@ -99,12 +119,15 @@ def run(
     variant: Variants = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
+    precision: Precision = "strict",
     seeds: Seeds = None,
     threads: Threads = None,
     dataset: DatasetName = "auto",
     data_dir: DataDir = None,
     results_dir: ResultsDir = Path("results"),
     reference: ReferenceLabel = None,
+    expect: Expect = None,
+    operators: Operators = False,
     plant: Plants = None,
     timeout: Timeout = None,
     memory_limit: Memory = None,
@@ -120,9 +143,14 @@ def run(
 
 
 @app.command()
-def check(records: Records, strict: Strict = False, as_json: Json = False) -> int:
+def check(
+    records: Records, limits: LimitsFile = None, strict: Strict = False, as_json: Json = False
+) -> int:
     """Judge stored records again, and write their verdict.json; starts no worker."""
-    return _check(_read(records), strict, as_json, report=False)
+    from harness.limits import read_limits
+
+    table = read_limits(limits) if limits is not None else None
+    return _check(_read(records), strict, as_json, report=False, limits=table)
 
 
 @app.command()
@@ -157,7 +185,7 @@ def data_(dataset: DatasetName = "auto", data_dir: DataDir = None, as_json: Json
 
 def _plan(words: dict[str, Any]) -> Plan:
     """The plan for the words of `compare` and `run`."""
-    from harness.plan import make_plan
+    from harness.plan import make_plan, parse_expectation
 
     memory = words["memory_limit"]
     if memory is not None and memory < 1:
@@ -170,11 +198,14 @@ def _plan(words: dict[str, Any]) -> Plan:
         variants=_pairs("--variant", words["variant"]),
         device=words["device"],
         dtype=words["dtype"],
+        precision=words["precision"],
         seeds=words["seeds"],
         threads=words["threads"],
         dataset=words["dataset"],
         data_dir=str(words["data_dir"]) if words["data_dir"] is not None else None,
         **({"reference": words["reference"]} if words["reference"] is not None else {}),
+        expect=tuple(parse_expectation(text) for text in words["expect"] or ()),
+        operators=words["operators"],
         plants=_pairs("--plant", words["plant"]),
         timeout_s=words["timeout"],
         memory_headroom=memory * 10**6 if memory is not None else None,
@@ -214,6 +245,7 @@ def _check(
     *,
     report: bool,
     quiet: bool = False,
+    limits: tuple[Limit, ...] | None = None,
 ) -> int:
     """Judge, store and print each record; the worst exit status (0 with `quiet`)."""
     from harness import record as store
@@ -221,8 +253,8 @@ def _check(
 
     documents, statuses = [], []
     for record, folder in records:
-        judged = verdict.judge(record)
-        document = verdict.to_json(record, judged, str(folder))
+        judged = verdict.judge(record) if limits is None else verdict.judge(record, limits)
+        document = verdict.to_json(record, judged, str(folder.resolve()))
         documents.append(document)
         statuses.append(verdict.exit_status(record, judged, strict=strict))
         if not as_json:
@@ -237,9 +269,11 @@ def _check(
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
         store.write_atomic(folder / "verdict.json", text.encode())
         if report:
-            from harness.report import markdown
+            from harness.report import markdown, operators
 
             store.write_atomic(folder / "report.md", markdown.render(record, judged).encode())
+            if any(results.operators for results in record.results.values()):
+                store.write_atomic(folder / "operators.svg", operators.draw(record).encode())
     if as_json:
         whole = documents[0] if len(documents) == 1 else documents
         _out(json.dumps(whole, allow_nan=False) + "\n")

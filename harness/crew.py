@@ -18,7 +18,7 @@ from harness.errors import InputError
 from harness.exchange import load_tensors
 from harness.interface import Array
 from harness.launch import Worker, WorkerFailed, WorkerUnavailable, environment
-from harness.plan import Plan
+from harness.plan import Plan, process_precision
 from harness.progress import Progress
 from harness.record import Process, Record, Results
 
@@ -65,12 +65,13 @@ class Crew:
         label, dtype = key
         configured = self.plan.labels[label]
         entry = BACKENDS[configured.backend]
+        precision = self.precision(key)
         with self.containing(key):
             worker = Worker(
                 f"{label}-{dtype}",
                 self._run,
                 configured.python,
-                environment(self.plan.threads, dict(entry.environment)),
+                environment(self.plan.threads, dict(entry.environment), precision),
                 self.plan.threads,
                 self._logs,
                 self._scratch,
@@ -84,6 +85,7 @@ class Crew:
                 dtype=dtype,
                 threads=self.plan.threads,
                 variant=configured.variant,
+                precision=precision,
                 workload=msgspec.to_builtins(self.plan.workload),
                 plant=configured.plant,
                 memory_headroom=self.plan.memory_headroom,
@@ -112,6 +114,10 @@ class Crew:
             for key in self.workers
             if (self.only is None or key[0] in self.only) and dtype in (None, key[1])
         ]
+
+    def precision(self, key: Key) -> str:
+        """The precision of a process: float64 beside a reduced float32 is strict."""
+        return process_precision(self.plan.labels[key[0]], key[1])
 
     def own(self, key: Key) -> bool:
         """Whether this is the label's own process, not the float64 one beside it."""

@@ -85,8 +85,13 @@ class WorkerUnavailable(Exception):
     """The backend cannot run here; the message is the reason."""
 
 
-def environment(threads: int, extra: dict[str, str]) -> dict[str, str]:
-    """The worker's environment: the parent's, less REMOVED_VARIABLES, plus the plan's."""
+def environment(threads: int, extra: dict[str, str], precision: str = "strict") -> dict[str, str]:
+    """The worker's environment: the parent's, less REMOVED_VARIABLES, plus the plan's.
+
+    `precision`: of this process (see `plan.process_precision`). NVIDIA_TF32_OVERRIDE=0 overrules
+    every setting inside the libraries, so a tf32 process goes without; oneDNN's variable is only a
+    default, and torch's own setting goes before it.
+    """
     removed = tuple(name[:-1] for name in REMOVED_VARIABLES if name.endswith("*"))
     kept = {
         name: value
@@ -95,7 +100,9 @@ def environment(threads: int, extra: dict[str, str]) -> dict[str, str]:
     }
     count = str(threads)
     pinned = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), count)
-    strict = {"NVIDIA_TF32_OVERRIDE": "0", "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}
+    strict = {"ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}
+    if precision != "tf32":
+        strict["NVIDIA_TF32_OVERRIDE"] = "0"
     # A worker starts in a scratch folder: where the harness is not installed, it must be found.
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join([root, *filter(None, [kept.get("PYTHONPATH")])])

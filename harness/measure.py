@@ -1,4 +1,4 @@
-"""Tensors -> measurements: the only place of the parent that sees a backend's tensors.
+"""Tensors -> measurements: with `operators` the only place of the parent that sees tensors.
 
 Distance of two tensors: ||got - want||2 / ||want||2 in float64 (0 / 0 is 0), and the worst element
 in units of the wanted tensor's RMS. Before any distance is taken, shape, dtype and the positions

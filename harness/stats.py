@@ -162,10 +162,7 @@ def disagree_probability(
         return float(abs(mean) > margin)
     t = _critical_t(n, alpha)
     above, below = (mean - margin) / error, (-mean - margin) / error
-    return _mean_over_sd(
-        lambda s: float(ndtr(above - t * s) + ndtr(below - t * s)),
-        n - 1,
-    )
+    return _mean_over_sd(lambda s: float(ndtr(above - t * s) + ndtr(below - t * s)), n - 1)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -231,11 +228,7 @@ def _settles(n: int, mean: float, sd: float, margin: float, alpha: float) -> int
     return numbers[bisect_left(numbers, True, key=enough)]
 
 
-def _mean_over_sd(
-    function: Callable[[float], float],
-    df: int,
-    upper: float = math.inf,
-) -> float:
+def _mean_over_sd(function: Callable[[float], float], df: int, upper: float = math.inf) -> float:
     """The mean of function(s) over s = sample sd / true sd, chi(df) / sqrt(df), where s < upper.
 
     Adaptive quadrature; the limits lie a few sd off, so that it cannot step over the density.

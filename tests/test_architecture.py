@@ -36,8 +36,8 @@ def imports(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", sorted((ROOT / "harness").rglob("*.py")), ids=str)
 def test_the_harness_imports_no_framework_not_even_inside_a_function(path):
     assert {name.split(".")[0] for name in imports(path)} & FRAMEWORKS == set()
-    # Of the backends it knows their table only.
-    assert {n for n in imports(path) if n.startswith("backends.")} <= {"backends.BACKENDS"}
+    # Of the backends it knows their tables only.
+    assert {n for n in imports(path) if n.startswith("backends.")} <= {"backends.BACKENDS", "backends.PRECISIONS"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "backends").rglob("*.py")), ids=str)
@@ -73,7 +73,7 @@ def public_names(path: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("file", ["__init__.py", "mlp_scratch.py"])
+@pytest.mark.parametrize("file", ["__init__.py", "mlp_scratch.py", "operators.py"])
 def test_the_backends_have_the_same_public_names_in_the_same_order(file):
     names = {name: public_names(ROOT / "backends" / name / file) for name in NAMES}
     assert names["numpy"]

@@ -1,4 +1,4 @@
-"""The JAX backend: Flax, Optax, one jitted step with donated state, strict float32.
+"""The JAX backend: Flax, Optax, one jitted step with donated state, precision pinned.
 
 May import jax, flax, optax, NumPy and, from the harness, `interface` only.
 """
@@ -22,22 +22,29 @@ from harness.interface import Array, Params, Unavailable, Workload
 
 Batch = tuple[jax.Array, jax.Array]
 
+# What jax_default_matmul_precision is for each profile. The reduced ones are dot algorithms, which
+# name the computation: the level "bfloat16" means TF32 on a GPU. From JAX's documentation
+# (docs.jax.dev, "Matmul precision"); not tried on a GPU.
+MATMUL = {"strict": "highest", "tf32": "TF32_TF32_F32", "bfloat16": "BF16_BF16_F32"}
+
 
 class Backend:
     """JAX on the CPU or on the first GPU."""
 
     name: ClassVar[str] = "jax"
 
-    def __init__(self, device: str, dtype: str, threads: int, variant: str) -> None:
-        """Pin device, dtype and strict precision; Unavailable without a GPU.
+    def __init__(
+        self, device: str, dtype: str, threads: int, variant: str, precision: str = "strict"
+    ) -> None:
+        """Pin device, dtype and precision; Unavailable without a GPU, reduced on a CPU.
 
         XLA has as many threads as its process has processors: the worker's affinity sets them.
         """
-        check_backend(self.name, device, dtype, threads, variant)
+        check_backend(self.name, device, dtype, threads, variant, precision)
         if device == "cpu":
             jax.config.update("jax_platforms", "cpu")  # do not even look for a GPU
         jax.config.update("jax_enable_x64", dtype == "float64")
-        jax.config.update("jax_default_matmul_precision", "highest")
+        jax.config.update("jax_default_matmul_precision", MATMUL[precision])
         try:
             self.device = jax.devices(device)[0]
         except RuntimeError as error:
@@ -62,10 +69,14 @@ class Backend:
         check_workload(self.name, workload)
         return Trainer(self, workload)
 
-    def op(self, name: str, *arrays: Array) -> tuple[Array, ...]:
+    def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
-        put = [_put(a, self.dtype, self.device) for a in arrays]
-        return tuple(np.array(a) for a in operators.value_and_derivatives(name, *put))
+        put = [
+            _put(a, np.int32 if a.dtype.kind in "iu" else self.dtype, self.device) for a in arrays
+        ]
+        given = None if weights is None else _put(weights, self.dtype, self.device)
+        found = operators.value_and_derivatives(name, *put, weights=given)
+        return tuple(np.array(array) for array in found)
 
     def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
         """A function that computes every a @ b in one call, and waits."""

@@ -23,9 +23,11 @@ class Backend:
 
     name: ClassVar[str] = "numpy"
 
-    def __init__(self, device: str, dtype: str, threads: int, variant: str) -> None:
-        """Pin dtype and BLAS threads; ValueError for what NumPy does not have."""
-        check_backend(self.name, device, dtype, threads, variant)
+    def __init__(
+        self, device: str, dtype: str, threads: int, variant: str, precision: str = "strict"
+    ) -> None:
+        """Pin dtype and BLAS threads; Unavailable for a reduced precision: BLAS has none."""
+        check_backend(self.name, device, dtype, threads, variant, precision)
         self.device = device
         self.dtype = dtype
         threadpool_limits(limits=threads)  # stays in force: it is undone only as a context
@@ -48,9 +50,11 @@ class Backend:
         check_workload(self.name, workload)
         return Trainer(self, workload)
 
-    def op(self, name: str, *arrays: Array) -> tuple[Array, ...]:
+    def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
-        return operators.value_and_derivatives(name, *(a.astype(self.dtype) for a in arrays))
+        put = [np.array(a, np.intp if a.dtype.kind in "iu" else self.dtype) for a in arrays]
+        given = None if weights is None else np.array(weights, self.dtype)
+        return operators.value_and_derivatives(name, *put, weights=given)
 
     def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
         """A function that computes every a @ b into outputs made here."""

@@ -1,4 +1,12 @@
-"""Single operators by name, in NumPy: value and derivatives by hand. May import NumPy only."""
+"""Single operators by name, in NumPy: value and derivatives by hand. May import NumPy only.
+
+Read it beside the other three: same names, same order. `OPERATORS` are what a NumPy user writes
+with care (NumPy itself has np.tanh and np.maximum only), `SCRATCH` the expressions of Dive into
+Deep Learning with the derivative that the chain rule gives for that very expression.
+X: float of any shape, or logits float (n, k) where rows matter; y: int (n,); a, b: float (n,).
+Each function gives the value and a function from weights W, of the value's shape, to the
+derivative of sum(W * value) by each float argument.
+"""
 
 from collections.abc import Callable
 
@@ -6,22 +14,141 @@ import numpy as np
 
 from harness.interface import Array
 
-
-def matmul(a: Array, b: Array) -> tuple[Array, ...]:
-    """a: (n, k), b: (k, m) -> a @ b: (n, m), and the derivative of its sum by a and by b."""
-    value = a @ b
-    ones = np.ones_like(value)
-    return value, ones @ b.T, a.T @ ones
+Operator = tuple[Array, Callable[[Array], tuple[Array, ...]]]
 
 
-OPERATORS: dict[str, Callable[..., tuple[Array, ...]]] = {"matmul": matmul}
+def matmul(a: Array, b: Array) -> Operator:
+    """a: (n, k), b: (k, m) -> a @ b: (n, m)."""
+    return a @ b, lambda W: (W @ b.T, a.T @ W)
 
 
-def value_and_derivatives(name: str, *arrays: Array) -> tuple[Array, ...]:
-    """Value of the operator, then the derivative of its elements' sum by each argument.
+def relu(X: Array) -> Operator:
+    """max(X, 0); derivative 0 at 0, 1 at NaN, which so passes through."""
+    value = np.maximum(X, 0)
+    return value, lambda W: (W * (value != 0),)
 
-    Raises ValueError for an unknown name.
+
+def sigmoid(X: Array) -> Operator:
+    """1 / (1 + exp(-X)), from exp(-|X|), which cannot overflow."""
+    small = np.exp(-np.abs(X))
+    value = np.where(X >= 0, 1, small) / (1 + small)
+    return value, lambda W: (W * (small / (1 + small) ** 2),)
+
+
+def tanh(X: Array) -> Operator:
+    """Hyperbolic tangent."""
+    value = np.tanh(X)
+    return value, lambda W: (W * (1 - value**2),)
+
+
+def softmax(X: Array) -> Operator:
+    """exp(X) over its row's sum: (n, k)."""
+    P = np.exp(X - X.max(axis=1, keepdims=True))
+    P /= P.sum(axis=1, keepdims=True)
+    return P, lambda W: (P * (W - (W * P).sum(axis=1, keepdims=True)),)
+
+
+def log_softmax(X: Array) -> Operator:
+    """Logarithm of the softmax: (n, k)."""
+    Z = X - X.max(axis=1, keepdims=True)
+    value = Z - np.log(np.exp(Z).sum(axis=1, keepdims=True))
+    return value, lambda W: (W - np.exp(value) * W.sum(axis=1, keepdims=True),)
+
+
+def cross_entropy(X: Array, y: Array) -> Operator:
+    """Mean over rows of -log softmax(X)[row, y[row]], in nats: ()."""
+    log_P, backward = log_softmax(X)
+    chosen = np.arange(X.shape[1]) == y[:, None]
+    return -log_P[chosen].mean(), lambda W: backward(-W / len(y) * chosen)
+
+
+def squared_error(a: Array, b: Array) -> Operator:
+    """Mean of (a - b)² / 2: ()."""
+    error = a - b
+    return np.square(error).mean() / 2, lambda W: (W / a.size * error, -W / a.size * error)
+
+
+def relu_scratch(X: Array) -> Operator:
+    """The larger of X and 0; at the tie, the mean of the two one-sided derivatives: 1/2."""
+    return np.maximum(X, 0), lambda W: (W * (1 + np.sign(X)) / 2,)
+
+
+def sigmoid_scratch(X: Array) -> Operator:
+    """As written in the book."""
+    X_exp = np.exp(-X)
+    return 1 / (1 + X_exp), lambda W: (X_exp * (W / (1 + X_exp) ** 2),)
+
+
+def tanh_scratch(X: Array) -> Operator:
+    """As written in the book."""
+    X_exp = np.exp(-2 * X)
+    top, bottom = 1 - X_exp, 1 + X_exp
+    return top / bottom, lambda W: (2 * X_exp * (W / bottom + W * top / bottom**2),)
+
+
+def softmax_scratch(X: Array) -> Operator:
+    """Without the shift that keeps exp from overflowing."""
+    X_exp = np.exp(X)
+    P = X_exp / (total := X_exp.sum(1, keepdims=True))
+    return P, lambda W: (X_exp * (W / total - (W * P / total).sum(1, keepdims=True)),)
+
+
+def log_softmax_scratch(X: Array) -> Operator:
+    """Logarithm of the softmax above."""
+    P, backward = softmax_scratch(X)
+    return np.log(P), lambda W: backward(W / P)
+
+
+def cross_entropy_scratch(X: Array, y: Array) -> Operator:
+    """From the softmax above."""
+    P, backward = softmax_scratch(X)
+    chosen = np.arange(X.shape[1]) == y[:, None]
+    # Only the chosen elements take part: 0 / 0 at another is not in the expression.
+    part = np.divide(-1 / len(y), P, out=np.zeros_like(P), where=chosen)
+    return -np.log(P[chosen]).mean(), lambda W: backward(W * part)
+
+
+def squared_error_scratch(a: Array, b: Array) -> Operator:
+    """As written in the book."""
+    error = a - b
+    return (error**2 / 2).mean(), lambda W: (W / a.size * error, -W / a.size * error)
+
+
+OPERATORS: dict[str, Callable[..., Operator]] = {
+    "matmul": matmul,
+    "relu": relu,
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    "cross_entropy": cross_entropy,
+    "squared_error": squared_error,
+}
+SCRATCH: dict[str, Callable[..., Operator]] = {
+    "relu/scratch": relu_scratch,
+    "sigmoid/scratch": sigmoid_scratch,
+    "tanh/scratch": tanh_scratch,
+    "softmax/scratch": softmax_scratch,
+    "log_softmax/scratch": log_softmax_scratch,
+    "cross_entropy/scratch": cross_entropy_scratch,
+    "squared_error/scratch": squared_error_scratch,
+}
+
+
+def value_and_derivatives(
+    name: str, *arrays: Array, weights: Array | None = None
+) -> tuple[Array, ...]:
+    """Value of the operator, then the derivative of sum(weights * value) by each float argument.
+
+    weights: the value's shape, all ones by default. Raises ValueError for an unknown name, or for
+    weights of another shape.
     """
-    if name not in OPERATORS:
-        raise ValueError(f"unknown operator {name!r}; known: {', '.join(OPERATORS)}")
-    return OPERATORS[name](*arrays)
+    known = OPERATORS | SCRATCH
+    if name not in known:
+        raise ValueError(f"unknown operator {name!r}; known: {', '.join(known)}")
+    value, backward = known[name](*arrays)
+    value = np.asarray(value)  # a mean is a NumPy scalar
+    weights = np.ones_like(value) if weights is None else weights
+    if weights.shape != value.shape:
+        raise ValueError(f"weights: shape {weights.shape}, value {value.shape}")
+    return value, *backward(weights)

@@ -23,9 +23,14 @@ class Backend:
 
     name: ClassVar[str] = "tensorflow"
 
-    def __init__(self, device: str, dtype: str, threads: int, variant: str) -> None:
-        """Pin device, dtype, threads and strict precision; Unavailable without a GPU."""
-        check_backend(self.name, device, dtype, threads, variant)
+    def __init__(
+        self, device: str, dtype: str, threads: int, variant: str, precision: str = "strict"
+    ) -> None:
+        """Pin device, dtype, threads and precision; Unavailable without a GPU, tf32 on a CPU.
+
+        tf32 is from TensorFlow's documentation; not tried on a GPU.
+        """
+        check_backend(self.name, device, dtype, threads, variant, precision)
         gpus = tf.config.list_physical_devices("GPU")
         if device == "cuda" and not gpus:
             raise Unavailable(f"tensorflow {tf.__version__} finds no CUDA device")
@@ -37,7 +42,7 @@ class Backend:
             tf.config.experimental.set_memory_growth(gpu, True)
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        tf.config.experimental.enable_tensor_float_32_execution(False)
+        tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
 
     def facts(self) -> dict[str, str]:
         """Versions, device name, threads, precision modes in force."""
@@ -55,11 +60,13 @@ class Backend:
         check_workload(self.name, workload)
         return Trainer(self, workload)
 
-    def op(self, name: str, *arrays: Array) -> tuple[Array, ...]:
+    def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
         with tf.device(self.device):
-            tensors = [_put(a, self.dtype) for a in arrays]
-            return tuple(_fresh(t) for t in operators.value_and_derivatives(name, *tensors))
+            tensors = [_put(a, tf.int32 if a.dtype.kind in "iu" else self.dtype) for a in arrays]
+            given = None if weights is None else _put(weights, self.dtype)
+            found = operators.value_and_derivatives(name, *tensors, weights=given)
+            return tuple(_fresh(tensor) for tensor in found)
 
     def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
         """A function that computes every a @ b in one call, and waits."""

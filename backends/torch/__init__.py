@@ -1,4 +1,4 @@
-"""The PyTorch backend: eager, autograd, torch.optim.SGD, strict float32.
+"""The PyTorch backend: eager, autograd, torch.optim.SGD, precision pinned.
 
 May import torch, NumPy and, from the harness, `interface` only.
 """
@@ -23,9 +23,11 @@ class Backend:
 
     name: ClassVar[str] = "torch"
 
-    def __init__(self, device: str, dtype: str, threads: int, variant: str) -> None:
-        """Pin device, dtype, threads and strict precision; Unavailable without a GPU."""
-        check_backend(self.name, device, dtype, threads, variant)
+    def __init__(
+        self, device: str, dtype: str, threads: int, variant: str, precision: str = "strict"
+    ) -> None:
+        """Pin device, dtype, threads and precision; Unavailable where one is missing here."""
+        check_backend(self.name, device, dtype, threads, variant, precision)
         if device == "cuda" and not torch.cuda.is_available():
             raise Unavailable(f"torch {torch.__version__} finds no CUDA device")
         self.device = torch.device(device)
@@ -33,7 +35,7 @@ class Backend:
         torch.set_num_threads(threads)
         if torch.get_num_interop_threads() != 1:  # may be set only once in a process
             torch.set_num_interop_threads(1)
-        _pin_precision()
+        _pin_precision(device, precision)
 
     def facts(self) -> dict[str, str]:
         """Versions, device name, threads, precision modes in force."""
@@ -42,8 +44,6 @@ class Backend:
             "version:torch": torch.__version__,
             "device": torch.cuda.get_device_name() if cuda else "cpu",
             "threads": str(torch.get_num_threads()),
-            "precision:float32_matmul": torch.get_float32_matmul_precision(),
-            "precision:cuda.matmul.allow_tf32": str(torch.backends.cuda.matmul.allow_tf32),
             **{f"precision:{name}": now for name, now in _precisions().items()},
         }
 
@@ -52,10 +52,15 @@ class Backend:
         check_workload(self.name, workload)
         return Trainer(self, workload)
 
-    def op(self, name: str, *arrays: Array) -> tuple[Array, ...]:
+    def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
-        tensors = [_put(a, self.dtype, self.device) for a in arrays]
-        return tuple(_fresh(t) for t in operators.value_and_derivatives(name, *tensors))
+        tensors = [
+            _put(a, torch.int64 if a.dtype.kind in "iu" else self.dtype, self.device)
+            for a in arrays
+        ]
+        given = None if weights is None else _put(weights, self.dtype, self.device)
+        found = operators.value_and_derivatives(name, *tensors, weights=given)
+        return tuple(_fresh(tensor) for tensor in found)
 
     def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
         """A function that computes every a @ b into outputs made here, and waits."""
@@ -151,25 +156,35 @@ def _synchronize(device: torch.device) -> None:
 
 
 def _precisions() -> dict[str, str]:
-    """What torch >= 2.9 says of float32 inside its libraries, by library; empty before it."""
+    """What torch says of float32 products inside its libraries, by library."""
     if not hasattr(torch.backends, "fp32_precision"):
-        return {}
-    return {
+        return {
+            "float32_matmul": torch.get_float32_matmul_precision(),
+            "cuda.matmul.allow_tf32": str(torch.backends.cuda.matmul.allow_tf32),
+        }
+    return {  # the older getters raise once a library differs from the others
         "cuda.matmul": torch.backends.cuda.matmul.fp32_precision,
         "cudnn.conv": torch.backends.cudnn.conv.fp32_precision,
         "mkldnn.matmul": torch.backends.mkldnn.matmul.fp32_precision,
     }
 
 
-def _pin_precision() -> None:
-    """No TF32 and no bfloat16 inside float32 products, whatever the environment asks for."""
+def _pin_precision(device: str, precision: str) -> None:
+    """No TF32 and no bfloat16 in float32 products but what `precision` wants of this device.
+
+    CPU: oneDNN takes its setting everywhere and obeys it on processors with AMX only (torch 2.13).
+    CUDA: TF32 as torch's documentation says ("Numerical accuracy"); not tried on a GPU.
+    """
+    reduced = {"tf32": "tf32", "bfloat16": "bf16"}.get(precision)
     if hasattr(torch.backends, "fp32_precision"):  # torch >= 2.9; it must not be mixed with the old
         torch.backends.fp32_precision = "ieee"
-        torch.backends.cuda.matmul.fp32_precision = "ieee"
         torch.backends.cudnn.conv.fp32_precision = "ieee"
         torch.backends.cudnn.rnn.fp32_precision = "ieee"
-        torch.backends.mkldnn.matmul.fp32_precision = "ieee"
+        for here, library in (("cuda", torch.backends.cuda), ("cpu", torch.backends.mkldnn)):
+            library.matmul.fp32_precision = (device == here and reduced) or "ieee"
+    elif reduced and device == "cpu":
+        raise Unavailable(f"torch {torch.__version__} has no {precision} products on a CPU")
     else:
         torch.set_float32_matmul_precision("highest")
-        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         torch.backends.cudnn.allow_tf32 = False

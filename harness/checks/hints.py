@@ -5,9 +5,12 @@ A hint is a guess with its reason; the verdict never rests on one.
 
 from __future__ import annotations
 
+from functools import partial
+
 from harness.checks.finding import Finding
 from harness.checks.numbers import share
 from harness.limits import Limit, limit_for
+from harness.plan import process_precision
 from harness.record import Measurement, Record
 
 # An error is "a constant factor" if less than this share of it is left under the best factor.
@@ -29,11 +32,12 @@ def find_hint(
     """The clauses that fit a disagreement of one label's rung, joined; None where none does."""
     if finding.first is None or label not in record.results:
         return None
+    precision = partial(process_precision, record.plan.labels[label])
     found = [
         (m, limit)
         for m in record.results[label].measurements
         if m.rung == finding.rung
-        and (limit := limit_for(m.rung, m.dtype, m.case, table=limits)) is not None
+        and (limit := limit_for(m.rung, m.dtype, m.case, precision(m.dtype), limits)) is not None
     ]
     over = [m for m, limit in found if share(m, limit) > 1]
     within = [m for m, limit in found if share(m, limit) <= 1]
@@ -70,10 +74,11 @@ def _where_it_shows(
     sizes = {rows.get(case, full) for case in cases}
     if full not in sizes and any(rows.get(case) == full for case in clean):
         return f"only batches of other sizes than {full}: look at what is divided by the batch size"
-    steps = [m.step for m in over if m.step is not None]
-    before = [m.step for m in within if m.step is not None]
-    if steps and before and max(before) < min(steps) and min(steps) > 0:
-        return f"not before step {min(steps)}: look at state that is carried from step to step"
+    off = {m.step for m in over if m.step is not None}
+    clean_steps = {m.step for m in within if m.step is not None} - off
+    # All of it clean up to a step, none of it after.
+    if off and clean_steps and max(clean_steps) < min(off):
+        return f"not before step {min(off)}: look at state that is carried from step to step"
     return None
 
 

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 import msgspec
 
 from harness.checks.finding import Finding
-from harness.record import Process, Record, Results, Round
+from harness.record import Process, Record, Results, Round, number
 
 CONTROL = "numpy"
+# A step faster than this share of the fastest products seen is not possible, only not waited for.
+PHYSICAL_SHARE = 0.95
 
 
 class StepTime(msgspec.Struct, kw_only=True):
@@ -105,10 +107,54 @@ def step_time(label: str, record: Record, process: Process, results: Results) ->
     )
 
 
+def share_of_physics(label: str, record: Record) -> float | None:
+    """Step over the fastest set of its matrix products on that device: the median over rounds.
+
+    Both of one round, so that a machine that slows down does so for both; None where no round has
+    both.
+    """
+    device = record.plan.labels[label].device
+    products: dict[int, int] = {}
+    for name, results in record.results.items():
+        if record.plan.labels[name].device == device:
+            for r in steady(record, results):
+                for ns in r.products_ns:
+                    products[r.round] = min(ns, products.get(r.round, ns))
+    shares = [
+        statistics.median(r.step_ns) / products[r.round]
+        for r in steady(record, record.results[label])
+        if r.step_ns and products.get(r.round)
+    ]
+    return statistics.median(shares) if shares else None
+
+
 def check_timing(label: str, record: Record, times: dict[str, StepTime]) -> Finding:
-    """The ratio to the fastest beside the plan's band; indicative, never a claim."""
+    """What cannot be true of a step's time; else the ratio to the fastest, indicative, no claim.
+
+    A step is impossible below PHYSICAL_SHARE of its matrix products on that device, and its figures
+    are void where a replay without a clock ends at other parameters.
+    """
     finding = Finding(rung="timing", verdict="inconclusive", sentence="nothing was timed")
     if label not in times:
+        return finding
+    results = record.results[label]
+    repeats = all(repeat.identical for repeat in results.repeats)
+    other = next((r for r in results.rounds if r.digest != r.replayed), None)
+    if other is not None and repeats:
+        finding.verdict, finding.measured = "disagree", 1
+        finding.sentence = (
+            f"{label}, timing, round {other.round}: the timed steps end at other parameters than "
+            "the same steps without a clock: what was timed is not what was checked"
+        )
+        return finding
+    physics = share_of_physics(label, record)
+    if physics is not None and physics < PHYSICAL_SHARE:
+        finding.verdict, finding.measured = "disagree", times[label].steps
+        finding.value, finding.limit = number(PHYSICAL_SHARE / max(physics, 1e-9)), 1.0
+        finding.sentence = (
+            f"{label}, timing: a step takes {physics:.3g} of the time that its matrix products "
+            "alone take on this device: somebody is not waiting"
+        )
         return finding
     fastest = min(time.median_ns for time in times.values())
     finding.value = times[label].median_ns / max(fastest, 1)

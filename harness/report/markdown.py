@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.limits import LIMITS, RUNGS
 from harness.record import Record
-from harness.report import words
+from harness.report import operators, words
 from harness.report.terminal import clean
 from harness.verdict import Verdict
 
@@ -62,10 +62,22 @@ def render(record: Record, verdict: Verdict) -> str:
     trained = words.training_rows(record)
     if trained:
         lines += ["## Free training", "", *table(list(words.TRAINING_HEADER), trained)]
+    for title, header, rows in (
+        (
+            "Equivalence over seeds (paired with the reference)",
+            words.EQUIVALENCE_HEADER,
+            words.equivalence_rows(verdict),
+        ),
+        ("Predictions against the reference's", words.CHURN_HEADER, words.churn_rows(verdict)),
+        ("A against A", words.REPEAT_HEADER, words.repeat_rows(verdict)),
+        ("Envelope of float32 replicas", words.ENVELOPE_HEADER, words.envelope_rows(record)),
+    ):
+        lines += [f"## {title}", "", *table(list(header), rows)] if rows else []
+    lines += operators.render(record)
     lines += ["## Where the limits come from", ""]
     lines += table(
-        ["rung", "dtype", "batch", "limit", "reason", "seen in correct code"],
-        [[r.rung, r.dtype, r.case, f"{r.value:g}", r.reason, r.seen] for r in LIMITS],
+        ["rung", "dtype", "precision", "batch", "limit", "reason", "seen in correct code"],
+        [[r.rung, r.dtype, r.precision, r.case, f"{r.value:g}", r.reason, r.seen] for r in LIMITS],
     )
     lines += ["## Environment", ""]
     facts = [["machine", name, value] for name, value in record.machine.items()]

@@ -33,6 +33,8 @@ def print_verdict(record: Record, verdict: Verdict, folder: str, console: Consol
         title = "step time, indicative (one session: the rounds' spread, no claim)"
         _across(console, ["", "numbers", *words.STEP_TIME_HEADER], times, title)
     _table(console, list(words.TRAINING_HEADER), words.training_rows(record), "free training")
+    tests = words.equivalence_rows(verdict) if len(record.plan.seeds) > 1 else []
+    _table(console, list(words.EQUIVALENCE_HEADER), tests, "equivalence over seeds, paired")
     if record.cases:
         say(words.screening(record))
     for line in words.explanations(verdict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.checks.finding import Finding
 from harness.limits import RUNGS
-from harness.record import Number, Record
+from harness.record import Number, Record, number
 from harness.verdict import LabelVerdict, Verdict
 
 # A mark beside the word: readable without colour.
@@ -49,8 +49,8 @@ def cell(finding: Finding | None) -> str:
     mark = MARKS[finding.verdict]
     if finding.rung == "timing":
         return f"{mark} {finding.value:.2f}×" if isinstance(finding.value, float) else mark
-    if finding.rung == "accuracy":
-        return f"{mark} {finding.value:.2%}" if isinstance(finding.value, float) else mark
+    if finding.expected is not None:
+        return f"{mark} as declared"
     if finding.value is None:
         return mark
     if not finding.limit:
@@ -92,6 +92,109 @@ def time_rows(verdict: Verdict) -> list[list[str]]:
 def agreement(label: LabelVerdict) -> str:
     """The agreement that must stand beside a time."""
     return "agree" if label.agrees else "NOT RANKED: do not agree"
+
+
+def equivalence_rows(verdict: Verdict) -> list[list[str]]:
+    """The paired tests behind the rung accuracy: a row a label and metric."""
+    rows = []
+    for name, label in verdict.labels.items():
+        for metric, test in label.equivalence.items():
+            size, unit = UNITS[metric]
+
+            def scaled(value: float | None, size: int = size) -> str:
+                return "–" if value is None else f"{value * size:+.3g}"
+
+            rows.append(
+                [
+                    name,
+                    f"{metric}, {unit}",
+                    test.verdict,
+                    str(test.n),
+                    scaled(test.mean),
+                    f"{scaled(test.low)} to {scaled(test.high)}",
+                    f"{test.power:.2f}",
+                    scaled(test.detectable).lstrip("+"),
+                    "–" if test.settles is None else str(test.settles),
+                ]
+            )
+    return rows
+
+
+UNITS = {"test accuracy": (100, "points"), "training loss": (1, "nats")}
+EQUIVALENCE_HEADER = (
+    "label",
+    "metric",
+    "verdict",
+    "seeds",
+    "mean difference",
+    "90 % interval",
+    "power",
+    "detectable",
+    "seeds to settle",
+)
+
+
+def churn_rows(verdict: Verdict) -> list[list[str]]:
+    """Predictions after training against the reference's: a row a label and seed."""
+    return [
+        [
+            name,
+            str(churn.seed),
+            f"{churn.differ} of {churn.samples}",
+            str(churn.only_here),
+            str(churn.only_reference),
+            f"{churn.p:.2g}",
+        ]
+        for name, label in verdict.labels.items()
+        for churn in label.churn
+    ]
+
+
+CHURN_HEADER = ("label", "seed", "other class", "right only here", "only there", "McNemar's p")
+
+
+def repeat_rows(verdict: Verdict) -> list[list[str]]:
+    """A against A: a row a process."""
+    return [
+        [
+            name,
+            repeat.dtype,
+            str(repeat.steps),
+            "the same, bit for bit"
+            if repeat.identical
+            else f"NOT deterministic, first at step {repeat.first_step}",
+            figure(number(max(map(_size, repeat.distances.values()), default=0.0))),
+        ]
+        for name, label in verdict.labels.items()
+        for repeat in label.repeats
+    ]
+
+
+REPEAT_HEADER = ("label", "dtype", "steps", "trained twice", "largest distance")
+
+
+def envelope_rows(record: Record) -> list[list[str]]:
+    """The furthest replica after each number of steps, and each label's distance there."""
+    places = sorted({(replica.after, replica.regime) for replica in record.envelope})
+    rows = []
+    for after, regime in places:
+        replicas = [r for r in record.envelope if (r.after, r.regime) == (after, regime)]
+        furthest = max((r.distance for r in replicas), key=_size)
+        labels = [
+            f"{name} {figure(m.distance)}"
+            for name, results in record.results.items()
+            for m in results.measurements
+            if m.rung == "trajectory" and m.case == f"{regime}, after {after} steps"
+        ]
+        rows.append([regime, str(after), str(len(replicas)), figure(furthest), ", ".join(labels)])
+    return rows
+
+
+ENVELOPE_HEADER = ("regime", "steps", "replicas", "the furthest", "distance of each label")
+
+
+def _size(value: Number) -> float:
+    return abs(float(value)) if isinstance(value, float) else float("inf")
 
 
 def training_rows(record: Record) -> list[list[str]]:
@@ -159,5 +262,7 @@ def explanations(verdict: Verdict) -> list[str]:
         for finding in label.findings.values():
             if finding.verdict == "disagree":
                 told = f" Limit because: {finding.first.why}." if finding.first else ""
-                lines.append(f"{MARKS['disagree']} {finding.sentence}.{told}")
+                hint = f" Hint: {finding.hint}." if finding.hint else ""
+                known = f" As declared: {finding.expected}." if finding.expected else ""
+                lines.append(f"{MARKS['disagree']} {finding.sentence}.{told}{hint}{known}")
     return lines

@@ -1,0 +1,71 @@
+"""A run in progress: what every phase shares."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.course import Course
+from harness.crew import Crew, Key
+from harness.interface import Params
+from harness.judge import Judge, params_after
+from harness.plan import Plan
+from harness.progress import Progress
+from harness.record import Record, Results
+from harness.reference import REFERENCES, Reference
+
+
+@dataclass
+class State:
+    """Plan, data, live workers, judge, and the record being filled.
+
+    `course` is there once the data are, `judge` once it has begun to train; `start_steps`: steps of
+    the trajectory's start.
+    """
+
+    plan: Plan
+    record: Record
+    folder: Path
+    scratch: Path
+    progress: Progress
+    crew: Crew = field(init=False)
+    reference: Reference = field(init=False)
+    course: Course = field(init=False)
+    judge: Judge = field(init=False)
+    start_steps: int = 0
+
+    def __post_init__(self) -> None:
+        self.reference = REFERENCES[self.plan.workload.name]
+        logs = self.folder / "logs"
+        self.crew = Crew(self.plan, self.record.run, logs, self.scratch, self.progress)
+
+    @property
+    def seed(self) -> int:
+        """The seed of every rung but accuracy: the plan's first."""
+        return self.plan.seeds[0]
+
+    def results(self, key: Key) -> Results:
+        """Where a process's measurements go."""
+        return self.record.results[key[0]]
+
+    def judge_folder(self, kind: str, seed: int) -> Path:
+        """What the judge left of a training (see `harness/judge.py`)."""
+        return self.scratch / f"judge-{kind}-{seed}"
+
+    def judged(self, kind: str, done: int) -> Params:
+        """The judge's parameters after so many steps, float64."""
+        folder = self.judge_folder(kind, self.seed)
+        return params_after(folder, done, self.course.initial(self.seed))
+
+    def start_after(self) -> list[int]:
+        """Numbers of steps after which the start is compared: the plan's, or its end."""
+        chosen = self.plan.trajectory
+        after = chosen.start_after if chosen is not None else ()
+        return sorted({n for n in after if n <= self.start_steps} or {self.start_steps})
+
+    def fresh_folder(self) -> Path:
+        """A name for a worker's training to be written to; what another left there is gone."""
+        folder = self.scratch / "train"
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder

@@ -1,0 +1,254 @@
+"""Replicas, start batches and the judge: against brute force, on small made problems."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import measure
+from harness.canonical import initial_params
+from harness.envelope import Replica, clear_batches, train_replica
+from harness.interface import Parameter, Workload
+from harness.reference import REFERENCES, sgd
+from harness.workloads import WORKLOADS
+
+REFERENCE = REFERENCES["mlp-scratch"]
+SMALL: Workload = msgspec.structs.replace(
+    WORKLOADS["mlp-scratch"],
+    sizes={"num_inputs": 6, "num_outputs": 3, "num_hiddens": 5},
+    sigma=0.5,
+    parameters=(
+        Parameter("W1", (6, 5), "normal", ("inputs", "hiddens")),
+        Parameter("b1", (5,), "zeros", ("hiddens",)),
+        Parameter("W2", (5, 3), "normal", ("hiddens", "outputs")),
+        Parameter("b2", (3,), "zeros", ("outputs",)),
+    ),
+    batch_size=8,
+)
+
+
+def data(n: int = 64, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.random((n, 6)).astype(np.float32), rng.integers(0, 3, n)
+
+
+@pytest.mark.parametrize("number", [0, 1, 7])
+def test_a_replica_restores_what_it_permuted(number: int) -> None:
+    params = initial_params(SMALL, 3)
+    replica = Replica(SMALL, 3, number)
+    restored = replica.restored(replica.permuted(params))
+    assert all(np.array_equal(restored[name], params[name]) for name in params)
+    same = all(
+        np.array_equal(a, b)
+        for a, b in zip(replica.permuted(params).values(), params.values(), strict=True)
+    )
+    assert same == (number == 0)
+
+
+def test_permuting_units_changes_nothing_in_real_arithmetic() -> None:
+    """Small integers are exact in float64: the logits must be the same to the bit."""
+    rng = np.random.default_rng(5)
+    params = {p.name: rng.integers(-9, 9, p.shape).astype(np.float64) for p in SMALL.parameters}
+    x = rng.integers(0, 9, (8, 6)).astype(np.float64)
+    replica = Replica(SMALL, 0, 4)
+    got = REFERENCE.logits(replica.permuted(params), replica.inputs(x))
+    assert np.array_equal(got, REFERENCE.logits(params, x))
+    assert not np.array_equal(replica.permuted(params)["W1"], params["W1"])
+
+
+def test_in_float64_every_replica_is_the_reference() -> None:
+    x, y = data()
+    initial = {n: v.astype(np.float64) for n, v in initial_params(SMALL, 0).items()}
+    plain = {n: v.copy() for n, v in initial.items()}
+    for step in range(8):
+        rows = slice(step * 8, step * 8 + 8)
+        _, grads = REFERENCE.loss_and_grads(plain, x[rows].astype(np.float64), y[rows])
+        sgd(plain, grads, SMALL.lr)
+    for number in range(3):
+        found = train_replica(
+            REFERENCE,
+            SMALL,
+            initial,
+            lambda s: (x[s * 8 : s * 8 + 8].astype(np.float64), y[s * 8 : s * 8 + 8]),
+            [8],
+            Replica(SMALL, 0, number),
+        )
+        assert measure.together(found[8], plain)[0] < 1e-15
+
+
+def brute_force_training(
+    initial: dict, x: np.ndarray, y: np.ndarray, steps: int, seed: int, number: int
+) -> dict:
+    """The documented drawing and plain float32 formulas, sharing no line with the envelope."""
+    rng = np.random.default_rng([seed, 2, number])
+    q, h = rng.permutation(6), rng.permutation(5)
+    w1, b1 = initial["W1"][q][:, h], initial["b1"][h]
+    w2, b2 = initial["W2"][h], initial["b2"]
+    one = np.float32(1)
+    for step in range(steps):
+        order = rng.permutation(8)
+        xs = x[step * 8 : step * 8 + 8][order][:, q]
+        ys = y[step * 8 : step * 8 + 8][order]
+        z = xs @ w1 + b1
+        hidden = np.where(z > 0, z, np.float32(0))
+        o = hidden @ w2 + b2
+        e = np.exp(o - o.max(axis=1, keepdims=True))
+        p = e / e.sum(axis=1, keepdims=True)
+        p[np.arange(8), ys] -= one
+        p /= np.float32(8)
+        dz = np.where(z > 0, p @ w2.T, np.float32(0))
+        lr = np.float32(0.1)
+        w1, b1 = w1 - lr * (xs.T @ dz), b1 - lr * dz.sum(axis=0)
+        w2, b2 = w2 - lr * (hidden.T @ p), b2 - lr * p.sum(axis=0)
+    back_q, back_h = np.argsort(q), np.argsort(h)
+    return {"W1": w1[back_q][:, back_h], "b1": b1[back_h], "W2": w2[back_h], "b2": b2}
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_a_replica_is_what_brute_force_finds(number: int) -> None:
+    x, y = data()
+    initial = initial_params(SMALL, 0)
+    found = train_replica(
+        REFERENCE,
+        SMALL,
+        initial,
+        lambda s: (x[s * 8 : s * 8 + 8], y[s * 8 : s * 8 + 8]),
+        [8],
+        Replica(SMALL, 0, number),
+    )[8]
+    brute = brute_force_training(initial, x, y, 8, 0, number)
+    assert all(value.dtype == np.float32 for value in found.values())
+    # Two float32 programs of the same permutations: no further apart than their last bits.
+    assert measure.together(found, {n: v.astype(np.float64) for n, v in brute.items()})[0] < 5e-7
+
+
+def exact_distance(got: dict, want: dict) -> float:
+    """||got - want|| / ||want|| over all elements, squares summed as fractions."""
+    top = bottom = Fraction(0)
+    for name, value in want.items():
+        for a, b in zip(got[name].ravel(), value.ravel(), strict=True):
+            top += (Fraction(float(a)) - Fraction(float(b))) ** 2
+            bottom += Fraction(float(b)) ** 2
+    return float(top / bottom) ** 0.5
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_distance_of_all_parameters_together_is_that_of_exact_arithmetic(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    want = {"W": rng.standard_normal((3, 4)), "b": rng.standard_normal(4) * 1e-3}
+    got = {
+        n: (v * (1 + 1e-6 * rng.standard_normal(v.shape))).astype(np.float32)
+        for n, v in want.items()
+    }
+    assert measure.together(got, want)[0] == pytest.approx(exact_distance(got, want), rel=1e-9)
+
+
+def test_start_batches_are_what_a_brute_force_search_finds() -> None:
+    x, y = data(96, seed=3)
+    initial = initial_params(SMALL, 1)
+    order = np.random.default_rng(2).permutation(96)
+    clearance = 0.05  # wide, so that many samples are replaced
+    batches, replaced = clear_batches(REFERENCE, SMALL, initial, x, y, order, 4, clearance)
+    params = {n: v.astype(np.float64) for n, v in initial.items()}
+    for step, rows in enumerate(batches):
+
+        def near(row: int, params: dict = params) -> bool:
+            z = [
+                sum(float(x[row, i]) * params["W1"][i, j] for i in range(6)) + params["b1"][j]
+                for j in range(5)
+            ]
+            return min(abs(v) for v in z) < clearance
+
+        own = list(order[step * 8 : step * 8 + 8])
+        spare = [r for r in [*order[step * 8 + 8 :], *order[: step * 8]] if not near(r)]
+        wanted = [spare.pop(0) if near(r) else r for r in own]
+        assert list(rows) == wanted
+        assert replaced[step] == sum(near(r) for r in own)
+        _, grads = REFERENCE.loss_and_grads(params, x[rows].astype(np.float64), y[rows])
+        sgd(params, grads, SMALL.lr)
+    assert sum(replaced) > 3
+
+
+def test_too_few_clear_samples_are_an_error() -> None:
+    x, y = data(16)
+    order = np.arange(16)
+    with pytest.raises(ValueError, match="could be replaced"):
+        clear_batches(REFERENCE, SMALL, initial_params(SMALL, 0), x, y, order, 2, 10.0)
+
+
+def test_a_repeat_tells_the_first_step_and_the_distance_of_each_tensor() -> None:
+    first = {"losses": np.array([3.0, 2.0, 1.0]), "final.W": np.ones(4, np.float32)}
+    same = measure.repeat(first, {k: v.copy() for k, v in first.items()}, "float32")
+    assert same.identical
+    other = {"losses": np.array([3.0, 2.0, 1.0 + 1e-15]), "final.W": np.full(4, 1.5, np.float32)}
+    found = measure.repeat(first, other, "float32")
+    assert not found.identical
+    assert found.first_step == 2
+    assert found.distances == {"W": 0.5}
+    # Parameters alone: another last update leaves every loss as it was.
+    found = measure.repeat(first, first | {"final.W": other["final.W"]}, "float32")
+    assert not found.identical
+    assert found.first_step is None
+
+
+def test_zeros_of_another_sign_and_nan_are_told_in_a_repeat() -> None:
+    first = {"losses": np.array([np.nan]), "final.W": np.zeros(2)}
+    assert measure.repeat(first, first, "float64").identical
+    turned = measure.repeat(first, first | {"losses": np.array([1.0])}, "float64")
+    assert turned.first_step == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)), min_size=1))
+def test_churn_counts_what_a_loop_counts(rows) -> None:
+    eye = np.eye(3)
+    here, there = (np.array([eye[row[side]] for row in rows]) for side in (0, 1))
+    labels = np.array([row[2] for row in rows])
+    found = measure.churn(here, there, labels, 7)
+    assert found.differ == sum(a != b for a, b, _ in rows)
+    assert found.only_here == sum(a == y != b for a, b, y in rows)
+    assert found.only_reference == sum(b == y != a for a, b, y in rows)
+    assert (found.samples, found.seed) == (len(rows), 7)
+
+
+def test_a_row_of_nan_predicts_nothing() -> None:
+    logits = np.array([[np.nan, 0.0], [0.0, 1.0]])
+    found = measure.churn(logits, logits, np.array([0, 1]), 0)
+    assert (found.differ, found.only_here, found.only_reference) == (1, 0, 0)
+
+
+def test_the_trajectory_measures_all_parameters_together_and_names_the_furthest_tensor() -> None:
+    want = {"W": np.ones((2, 2)), "b": np.ones(1)}
+    got = {"W": np.ones((2, 2), np.float32), "b": np.full(1, 1.5, np.float32)}
+    found = measure.trajectory("start", got, want, process="float32", after=20)
+    assert found.case == "start, after 20 steps"
+    assert found.step == 19
+    assert found.distance == pytest.approx(0.5 / 5**0.5)
+    assert found.beside == {"W": 0.0, "b": 0.5}
+    assert found.worst.got == 1.5
+    got["W"][0, 1] = np.nan
+    found = measure.trajectory("start", got, want, process="float32", after=20)
+    assert found.tensor == "W"
+    assert "NaN" in found.problem
+    assert measure.trajectory("late", {}, want, process="float32", after=1).problem
+
+
+def test_the_pattern_of_an_error_is_a_factor_and_where_it_lies() -> None:
+    rng = np.random.default_rng(0)
+    want = rng.standard_normal((4, 5))
+    found = measure.measure(
+        "gradients", "W", want * 1.001, want, process="float64", case="c", step=0
+    )
+    assert found.pattern.factor == pytest.approx(1.001)
+    assert found.pattern.residual < 1e-12
+    got = want.copy()
+    got[:, 2] += 1.0
+    found = measure.measure("gradients", "W", got, want, process="float64", case="c", step=0)
+    assert (found.pattern.columns, found.pattern.rows) == (0.2, 1.0)
+    assert found.pattern.elements == pytest.approx(0.2)
+    clean = measure.measure("gradients", "W", want, want, process="float64", case="c", step=0)
+    assert clean.pattern is None

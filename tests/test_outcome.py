@@ -1,0 +1,465 @@
+"""The rungs trajectory and accuracy, known differences, repeats and physics: from made records."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+from pathlib import Path
+
+import msgspec
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.checks.hints import find_hint
+from harness.checks.trajectory import envelope_limit
+from harness.errors import InputError
+from harness.limits import LIMITS, Limit, read_limits
+from harness.plan import TABLE, Expected, make_plan, parse_expectation
+from harness.record import Churn, Measurement, Pattern, Record, Repeat, Replica
+from harness.verdict import exit_status, judge, to_json
+from tests import make
+
+SEEDS = (0, 1, 2, 3, 4)
+
+
+# -- trajectory --------------------------------------------------------------------------------
+
+
+def replicas(after: int = 20, regime: str = "start", largest: float = 1e-7) -> list[Replica]:
+    return [
+        Replica(
+            regime=regime,
+            replica=i,
+            after=after,
+            distance=largest * (1 - i / 100),
+            tensors={"W1": largest},
+        )
+        for i in range(8)
+    ]
+
+
+def with_trajectory(distance: float = 1.2e-7, **changes: object) -> Record:
+    made = make.record(("numpy",))
+    made.plan = msgspec.structs.replace(made.plan, trajectory=TABLE["full"].trajectory)
+    made.envelope = replicas() + replicas(705, "late", 1e-4)
+    made.results["numpy"].measurements += [
+        trajectory(distance, **changes),
+        trajectory(2.9e-4, case="late, after 705 steps", step=704),
+    ]
+    return made
+
+
+def trajectory(distance: object, **changes: object) -> Measurement:
+    fields = {"case": "start, after 20 steps", "step": 19, "tensor": "all parameters"}
+    return make.measurement("trajectory", distance=distance, **(fields | changes))
+
+
+def finding_of(made: Record, rung: str = "trajectory", limits: tuple[Limit, ...] = LIMITS):
+    return judge(made, limits).labels["numpy"].findings[rung]
+
+
+def test_a_trajectory_inside_both_envelopes_agrees_and_says_which() -> None:
+    found = finding_of(with_trajectory())
+    assert found.verdict == "agree"
+    assert "start and late" in found.sentence
+    assert found.measured == 2
+    # 1.2 of 1.5, and 2.9 of 3: the second is nearer its limit.
+    assert found.value == 2.9e-4
+    assert found.limit == pytest.approx(3e-4)
+
+
+@pytest.mark.parametrize(
+    ("distance", "case", "step"),
+    [(1.51e-7, "start, after 20 steps", 19), (3.01e-4, "late, after 705 steps", 704)],
+)
+def test_a_trajectory_outside_an_envelope_disagrees_and_names_the_step(
+    distance: float, case: str, step: int
+) -> None:
+    made = with_trajectory()
+    made.results["numpy"].measurements[-2:] = [
+        trajectory(distance if step == 19 else 1e-7),
+        trajectory(distance if step == 704 else 1e-4, case="late, after 705 steps", step=704),
+    ]
+    found = finding_of(made)
+    assert found.verdict == "disagree"
+    assert found.first.where == case
+    assert found.first.step == step
+    assert "replicas" in found.first.why
+    assert judge(made).verdict == "disagree"
+
+
+def test_the_envelope_limit_is_the_factor_times_the_furthest_replica() -> None:
+    rng = random.Random(1)
+    chosen = TABLE["full"].trajectory
+    for regime, factor in (("start", chosen.start_factor), ("late", chosen.late_factor)):
+        made = replicas(regime=regime)
+        for replica in made:
+            replica.distance = rng.random()
+        limit = envelope_limit(made, chosen)
+        assert limit.value == factor * sorted(r.distance for r in made)[-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda made: made.envelope.clear(), "no envelope"),
+        (lambda made: made.envelope.pop(), "7 of 8 replicas"),
+        (lambda made: setattr(made.envelope[0], "distance", "nan"), "not finite"),
+        (lambda made: made.results["numpy"].measurements.pop(), "not measured: late"),
+    ],
+)
+def test_a_trajectory_that_cannot_be_judged_is_inconclusive_with_the_reason(change, words) -> None:
+    made = with_trajectory()
+    change(made)
+    found = finding_of(made)
+    assert found.verdict == "inconclusive"
+    assert words in found.sentence
+    assert judge(made).verdict == "agree"  # it may stay open
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_trajectory_that_is_not_finite_disagrees(value: str) -> None:
+    assert finding_of(with_trajectory(value)).verdict == "disagree"
+
+
+def test_reduced_precision_and_float64_are_not_held_against_the_float32_envelope() -> None:
+    for changes in ({"precision": "bfloat16"}, {"dtype": "float64", "twin": False}):
+        made = with_trajectory()
+        labels = {"numpy": make.label(**changes)}
+        made.plan = msgspec.structs.replace(made.plan, labels=labels)
+        assert finding_of(made).verdict == "inconclusive"
+
+
+# -- accuracy: equivalence over seeds ----------------------------------------------------------
+
+
+def with_seeds(
+    accuracies: list[float], losses: list[float], seeds: tuple[int, ...] = SEEDS
+) -> Record:
+    """Five trainings whose accuracy and loss differ from the reference's by so much."""
+    made = make.record(("numpy",), plan=make.plan(("numpy",), seeds=seeds))
+    made.reference = [
+        make.training(dtype="float64", seed=s, test_accuracy=[0.83] * 4, epoch_losses=[1, 0.38])
+        for s in seeds
+    ]
+    made.results["numpy"].training = [
+        make.training(seed=s, test_accuracy=[0.83 + a] * 4, epoch_losses=[1.0, 0.38 + d])
+        for s, a, d in zip(seeds, accuracies, losses, strict=True)
+    ]
+    return made
+
+
+SMALL = [1e-4, -2e-4, 0.0, 3e-4, -1e-4]
+TINY = [1e-5, -2e-5, 0.0, 1e-5, -1e-5]
+
+
+def test_five_seeds_within_both_margins_agree_with_interval_and_power() -> None:
+    made = with_seeds(SMALL, TINY)
+    found = finding_of(made, "accuracy")
+    assert found.verdict == "agree"
+    assert "power" in found.sentence
+    assert "90 % interval" in found.sentence
+    document = to_json(made, judge(made), "here")["backends"]["numpy"]
+    test = document["equivalence"]["test accuracy"]
+    assert test["n"] == 5
+    oracle = scipy.stats.ttest_1samp(SMALL, 0.0).confidence_interval(0.9)
+    assert test["low"] == pytest.approx(oracle.low, abs=1e-12)
+    assert test["high"] == pytest.approx(oracle.high, abs=1e-12)
+    assert document["rungs"]["accuracy"]["limit"] in (0.003, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "losses", "verdict"),
+    [
+        ([0.006, 0.0062, 0.0058, 0.006, 0.0061], TINY, "disagree"),
+        (SMALL, [0.002, 0.0021, 0.0019, 0.002, 0.002], "disagree"),
+        ([0.0029, 0.0031, 0.003, 0.0029, 0.0031], TINY, "inconclusive"),
+        ([0.01, -0.01, 0.008, -0.009, 0.0], TINY, "inconclusive"),
+        (SMALL, [0.003, -0.003, 0.002, -0.002, 0.0], "inconclusive"),
+    ],
+)
+def test_the_verdict_over_seeds_has_three_values(accuracies, losses, verdict) -> None:
+    made = with_seeds(accuracies, losses)
+    found = finding_of(made, "accuracy")
+    assert found.verdict == verdict
+    if verdict == "inconclusive":
+        assert "seeds would settle it" in found.sentence
+        assert judge(made).verdict == "agree"
+    else:
+        assert judge(made).first_divergence["rung"] == "accuracy"
+
+
+def test_four_seeds_are_too_few_whatever_they_say() -> None:
+    made = with_seeds(SMALL[:4], TINY[:4], SEEDS[:4])
+    assert finding_of(made, "accuracy").verdict == "inconclusive"
+
+
+def test_a_seed_that_was_not_trained_leaves_the_rung_open() -> None:
+    made = with_seeds(SMALL, TINY)
+    made.results["numpy"].training.pop()
+    assert finding_of(made, "accuracy").verdict == "inconclusive"
+
+
+def test_seeds_are_paired_by_number_not_by_place() -> None:
+    made = with_seeds(SMALL, TINY)
+    shift = [0.0, 0.001, 0.002, -0.001, -0.002]  # of reference and backend alike, seed by seed
+    for trained in (made.reference, made.results["numpy"].training):
+        for training in trained:
+            training.test_accuracy = [v + shift[training.seed] for v in training.test_accuracy]
+    made.reference.reverse()
+    assert finding_of(made, "accuracy").verdict == "agree"
+
+
+def test_churn_comes_with_mcnemars_test() -> None:
+    made = make.record(("numpy",))
+    made.results["numpy"].churn = [
+        Churn(seed=0, samples=10_000, differ=50, only_here=20, only_reference=8)
+    ]
+    (found,) = judge(made).labels["numpy"].churn
+    assert found.p == pytest.approx(scipy.stats.binomtest(8, 28).pvalue)
+    assert to_json(made, judge(made), "x")["backends"]["numpy"]["churn"][0]["differ"] == 50
+
+
+@given(st.lists(st.floats(-0.01, 0.01), min_size=5, max_size=5))
+def test_agreement_means_that_the_whole_interval_is_inside_the_margin(differences) -> None:
+    found = finding_of(with_seeds(differences, TINY), "accuracy")
+    seen = [(0.83 + d) * 3 / 3 - 0.83 for d in differences]
+    half = scipy.stats.t.ppf(0.95, 4) * statistics.stdev(seen) / 5**0.5
+    furthest = abs(statistics.mean(seen)) + half
+    if abs(furthest - 0.003) > 1e-9:
+        assert (found.verdict == "agree") == (furthest < 0.003)
+
+
+# -- what was declared beforehand ----------------------------------------------------------------
+
+
+def with_expectation(rung: str = "gradients") -> Record:
+    made = make.record()
+    known = Expected(label="torch", rung=rung, reason="a leaky unit on purpose")
+    made.plan = msgspec.structs.replace(made.plan, expect=(known,))
+    return made
+
+
+def test_a_declared_difference_is_shown_and_does_not_count() -> None:
+    made = with_expectation()
+    make.find(made, "torch", "gradients").distance = 1e-2
+    judged = judge(made)
+    assert judged.verdict == "agree"
+    assert judged.first_divergence is None
+    assert "differs as declared: torch gradients (a leaky unit on purpose)" in judged.summary
+    rung = to_json(made, judged, "x")["backends"]["torch"]["rungs"]["gradients"]
+    assert rung["verdict"] == "disagree"
+    assert rung["expected"] == "a leaky unit on purpose"
+    assert exit_status(made, judged) == 0
+
+
+def test_a_declared_difference_that_has_vanished_is_a_failure() -> None:
+    made = with_expectation()
+    judged = judge(made)
+    assert judged.verdict == "disagree"
+    assert "take the declaration back" in judged.summary
+    assert exit_status(made, judged) == 1
+
+
+def test_a_declaration_covers_its_rung_and_label_only() -> None:
+    made = with_expectation("forward")
+    make.find(made, "torch", "gradients").distance = 1e-2
+    assert judge(made).verdict == "disagree"
+    made = with_expectation()
+    make.find(made, "torch", "gradients").distance = 1e-2
+    make.find(made, "numpy", "gradients").distance = 1e-2
+    assert judge(made).first_divergence["label"] == "numpy"
+
+
+def test_declarations_are_parsed_and_refused_in_one_line() -> None:
+    found = parse_expectation("torch:forward=its own relu")
+    assert found == Expected("torch", "forward", "its own relu")
+    for text in ("torch", "torch:forward", "torch=x", ":forward=x", "torch:=x", "torch:forward= "):
+        with pytest.raises(InputError):
+            parse_expectation(text)
+    with pytest.raises(InputError, match="unknown"):
+        make_plan(backends=("numpy",), expect=(Expected("torch", "forward", "x"),))
+    with pytest.raises(InputError, match="unknown"):
+        make_plan(backends=("numpy",), expect=(Expected("numpy", "forwards", "x"),))
+
+
+# -- A against A ---------------------------------------------------------------------------------
+
+
+def test_a_backend_that_does_not_repeat_itself_is_named_and_does_not_disagree() -> None:
+    made = make.record()
+    same = Repeat(dtype="float32", steps=20, first_step=None, distances={"W1": 0.0})
+    other = Repeat(dtype="float32", steps=20, first_step=3, distances={"W1": 1e-9})
+    made.results["numpy"].repeats = [same]
+    made.results["torch"].repeats = [same, other]
+    judged = judge(made)
+    assert judged.verdict == "agree"
+    assert "not deterministic: torch" in judged.summary
+    assert judged.labels["numpy"].reproducible is True
+    assert judged.labels["torch"].reproducible is False
+    document = to_json(made, judged, "x")["backends"]
+    assert document["torch"]["reproducible"] is False
+    assert document["torch"]["repeats"][1]["first_step"] == 3
+
+
+def test_a_backend_that_was_not_repeated_is_not_called_reproducible() -> None:
+    assert judge(make.record()).labels["numpy"].reproducible is None
+
+
+# -- what cannot be true of a step's time --------------------------------------------------------
+
+
+def test_a_step_faster_than_its_own_products_is_a_disagreement() -> None:
+    made = make.record()
+    made.results["numpy"].rounds = make.rounds(100)
+    found = judge(made).labels["numpy"].findings["timing"]
+    assert found.verdict == "disagree"
+    assert "not waiting" in found.sentence
+    assert judge(made).labels["torch"].findings["timing"].verdict == "inconclusive"
+
+
+def test_timed_steps_that_end_elsewhere_than_their_replay_are_a_disagreement() -> None:
+    made = make.record()
+    for round_ in made.results["numpy"].rounds[1:2]:
+        round_.digest, round_.replayed = "a", "b"
+    found = judge(made).labels["numpy"].findings["timing"]
+    assert found.verdict == "disagree"
+    assert "without a clock" in found.sentence
+    wavering = Repeat(dtype="float32", steps=20, first_step=3, distances={"W1": 1e-9})
+    made.results["numpy"].repeats = [wavering]
+    assert judge(made).labels["numpy"].findings["timing"].verdict == "inconclusive"
+
+
+# -- other limits --------------------------------------------------------------------------------
+
+
+def test_rows_of_a_limits_file_go_before_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text('[[limit]]\nrung = "gradients"\nvalue = 1e-12\nreason = "mine"\n')
+    made = make.record()
+    make.find(made, "torch", "gradients").distance = 1e-9
+    assert judge(made).verdict == "agree"
+    judged = judge(made, read_limits(path))
+    assert judged.verdict == "disagree"
+    assert judged.first_divergence["limit"] == 1e-12
+    assert judged.labels["torch"].findings["gradients"].first.why == "mine"
+
+
+def test_a_limits_file_also_holds_trajectory_and_accuracy(tmp_path: Path) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text(
+        '[[limit]]\nrung = "trajectory"\nvalue = 1e-9\n'
+        '[[limit]]\nrung = "accuracy"\ncase = "training loss"\nvalue = 1e-9\n'
+    )
+    assert finding_of(with_trajectory(), limits=read_limits(path)).verdict == "disagree"
+    found = finding_of(with_seeds(SMALL, TINY), "accuracy", read_limits(path))
+    assert found.verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "limit = 3",
+        "not toml",
+        '[[limit]]\nrung = "gradient"\nvalue = 1e-3\n',
+        '[[limit]]\nrung = "gradients"\nvalue = -1.0\n',
+        '[[limit]]\nrung = "gradients"\nvalue = nan\n',
+        '[[limit]]\nrung = "gradients"\nvalue = 1e-3\ncolour = "red"\n',
+    ],
+)
+def test_a_limits_file_that_cannot_be_used_is_refused_in_one_line(tmp_path, text) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        read_limits(path)
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError):
+        read_limits(tmp_path / "absent.toml")
+
+
+# -- hints ---------------------------------------------------------------------------------------
+
+
+def off(made: Record, rung: str = "gradients", **where: object) -> Measurement:
+    """Put one measurement of torch over its limit."""
+    found = make.find(made, "torch", rung, **where)
+    found.distance = 0.5
+    found.pattern = Pattern(factor=1.0, residual=0.5, elements=1.0, rows=1.0, columns=1.0)
+    return found
+
+
+def hint(made: Record, rung: str = "gradients") -> str:
+    return judge(made).labels["torch"].findings[rung].hint or ""
+
+
+def test_a_constant_factor_is_named_with_its_size() -> None:
+    made = make.record()
+    for m in made.results["torch"].measurements:
+        if m.rung == "gradients":
+            m.distance = 255.0
+            m.pattern = Pattern(factor=256.0, residual=1e-6, elements=1, rows=1, columns=1)
+    assert "a constant factor: 256 times what is expected" in hint(made)
+
+
+def test_an_update_that_was_not_made_and_a_tensor_of_zeros_are_named() -> None:
+    made = make.record()
+    off(made, "update").pattern = Pattern(factor=0.0, residual=0.0, elements=1, rows=1, columns=1)
+    assert "nothing of the change was made" in hint(made, "update")
+    made = make.record()
+    off(made).got_norm = 0.0
+    assert "all zeros" in hint(made)
+
+
+def test_one_tensor_of_several_and_one_column_of_it_are_named() -> None:
+    made = make.record()
+    found = off(made, tensor="b2")
+    found.pattern = Pattern(factor=1.0, residual=0.5, elements=0.1, rows=1.0, columns=0.1)
+    assert "only b2; W1, W2, b1 agree" in hint(made)
+    assert "in 10% of the columns" in hint(made)
+
+
+def test_only_a_made_batch_points_to_what_it_is_made_for() -> None:
+    made = make.record()
+    for dtype in ("float32", "float64"):
+        off(made, case="corner", dtype=dtype)
+    assert "only the made batch corner" in hint(made)
+    assert "exactly 0" in hint(made)
+
+
+def test_only_short_batches_point_to_the_batch_size() -> None:
+    made = make.record()
+    made.cases[1].rows = 96
+    off(made, case="step 10")
+    assert "other sizes than 256" in hint(made)
+
+
+def test_not_before_a_step_points_to_carried_state() -> None:
+    made = make.record()
+    off(made, "lockstep", step=234)
+    assert "not before step 234" in hint(made, "lockstep")
+
+
+@pytest.mark.parametrize(("distance", "name"), [(4e-4, "TF32"), (3e-3, "bfloat16")])
+def test_the_size_of_a_known_rounding_is_named(distance: float, name: str) -> None:
+    made = make.record()
+    off(made).distance = distance
+    assert f"of the size of {name} rounding" in hint(made)
+
+
+def test_float64_alone_points_to_float32_inside() -> None:
+    made = make.record()
+    off(made, dtype="float64").distance = 1e-7
+    assert "computed in float32" in hint(made)
+
+
+def test_an_agreement_has_no_hint_and_a_hint_stands_in_the_summary() -> None:
+    made = make.record()
+    assert hint(made) == ""
+    off(made).distance = 3e-3
+    assert "bfloat16 rounding)" in judge(made).summary
+    assert json.loads(msgspec.json.encode(to_json(made, judge(made), "x")))
+    finding = judge(made).labels["torch"].findings["forward"]
+    assert find_hint(finding, "torch", made, LIMITS) is None
