@@ -3,6 +3,9 @@
 pip resolves torch, and no other resolver: it takes a local CPU build where one is provided.
 """
 
+import shutil
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "virtualenv"
@@ -36,6 +39,23 @@ def faults(session: nox.Session) -> None:
     install(session, "all", "test")
     report = "results/reports/faults.md"
     session.run("pytest", "tests/test_faults.py", "--faults-report", report, *session.posargs)
+
+
+@nox.session
+def agreement(session: nox.Session) -> None:
+    """20 clean runs and a full one; the largest values seen go to results/reports/agreement.md."""
+    install(session, "all")
+    runs = Path(session.create_tmp()) / "results"
+    shutil.rmtree(runs, ignore_errors=True)
+    for seed in range(20):
+        words = ("--profile", "smoke", "--seeds", str(seed), "--results-dir", str(runs))
+        session.run("harness", "compare", *words, *session.posargs)
+    session.run(
+        "harness", "compare", "--profile", "full", "--results-dir", str(runs), *session.posargs
+    )
+    page = "results/reports/agreement.md"
+    records = sorted(map(str, (runs / "runs").iterdir()))
+    session.run("harness", "report", *records, "--largest", page)
 
 
 @nox.session(name="tests-numpy")

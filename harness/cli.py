@@ -66,6 +66,13 @@ Operators = Annotated[
 LimitsFile = Annotated[
     Path | None, typer.Option("--limits", help="A TOML file of limits that go before the table's.")
 ]
+Largest = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="One page over all records instead: the largest value of each rung against its limit.",
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Inconclusive counts as disagreement.")]
 Plants = Annotated[
     list[str] | None,
@@ -82,6 +89,10 @@ Memory = Annotated[
     int | None, typer.Option(metavar="MB", help="Most memory a worker may add after its imports.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+OneRecord = Annotated[Path, typer.Argument(help="Folder of a stored run.", metavar="RECORD")]
+BundleFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where to; default: bundle, in the run's folder.")
+]
 Records = Annotated[list[Path], typer.Argument(help="Folders of stored runs.", metavar="RECORD...")]
 
 
@@ -154,9 +165,27 @@ def check(
 
 
 @app.command()
-def report(records: Records, as_json: Json = False) -> int:
+def report(records: Records, largest: Largest = None, as_json: Json = False) -> int:
     """Print stored records' verdicts, and write their verdict.json and report.md."""
+    if largest is not None:
+        from harness.record import write_atomic
+        from harness.report import largest as page
+
+        text = page.render([record for record, _ in _read(records)])
+        write_atomic(largest, text.encode())
+        return 0
     return _check(_read(records), False, as_json, report=True, quiet=True)
+
+
+@app.command()
+def bundle(record: OneRecord, out: BundleFolder = None, as_json: Json = False) -> int:
+    """Write a reproduction of a record's first divergence: tensors, and a script per framework."""
+    from harness import bundle as reproduction
+
+    ((found, folder),) = _read([record])
+    made = reproduction.make_bundle(found, folder, out if out is not None else folder / "bundle")
+    _print_document(reproduction.describe(made), as_json, reproduction.as_text(made))
+    return 0
 
 
 @app.command("list")

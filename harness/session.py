@@ -22,7 +22,13 @@ from harness.course import Course
 from harness.errors import HarnessError, InputError
 from harness.facts import describe_dataset, describe_machine, now
 from harness.launch import WorkerFailed
-from harness.phases.agreement import lockstep, probe_precision, start_twice, teacher_force
+from harness.phases.agreement import (
+    batches,
+    lockstep,
+    probe_precision,
+    start_twice,
+    teacher_force,
+)
 from harness.phases.beside import single_operators
 from harness.phases.judging import train_judge, train_reference
 from harness.phases.learning import find_envelope, train
@@ -172,6 +178,7 @@ def live(plan: Plan, folder: Path, progress: Progress) -> Iterator[Live]:
         try:
             begin(state, dataset)
             find_envelope(state)
+            state.batches = list(batches(state))
             yield Live(state)
         finally:
             with undisturbed():

@@ -359,7 +359,7 @@ def load_file(file: str) -> Any:
     """A Python file as a module, by its path; it may import its neighbours."""
     folder = os.path.dirname(os.path.abspath(file))
     if folder not in sys.path:
-        sys.path.insert(0, folder)
+        sys.path.append(folder)  # last: its names must not hide the standard library's
     name = os.path.splitext(os.path.basename(file))[0]
     spec = importlib.util.spec_from_file_location(f"planted_{name}", file)
     if spec is None or spec.loader is None:

@@ -37,7 +37,10 @@ def imports(path: Path) -> set[str]:
 def test_the_harness_imports_no_framework_not_even_inside_a_function(path):
     assert {name.split(".")[0] for name in imports(path)} & FRAMEWORKS == set()
     # Of the backends it knows their tables only.
-    assert {n for n in imports(path) if n.startswith("backends.")} <= {"backends.BACKENDS", "backends.PRECISIONS"}
+    assert {n for n in imports(path) if n.startswith("backends.")} <= {
+        "backends.BACKENDS",
+        "backends.PRECISIONS",
+    }
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "backends").rglob("*.py")), ids=str)

@@ -1,108 +1,377 @@
-"""Planted faults: the first rung that fails is the right one, by a margin; twins are silent."""
+"""Planted faults: the first rung that fails is the right one, by a margin; twins are silent.
+
+The workers of all frameworks start once; each takes its fault by a command, is measured, and is
+mended again. `--faults-report PATH` writes what was found.
+"""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 import pytest
+from threadpoolctl import threadpool_limits
 
-from harness import canonical, known_answers
+from backends import BACKENDS
+from harness import canonical, known_answers, session, verdict
 from harness.checks.numbers import share
-from harness.limits import DECIDING, limit_for
-from harness.plan import Timing
-from tests.conftest import needs, plant
+from harness.interface import Product
+from harness.limits import DECIDING, RUNGS, limit_for
+from harness.plan import Timing, make_plan, missing
+from harness.workloads import WORKLOADS
+from tests.conftest import FAULTS as FOLDER
+from tests.conftest import Silent, plant
+from tests.faults import shared
+from tests.faults.report import CAUGHT, Report, Row, docstrings
 
-# No timing and two frameworks at once: what is asked here is which rung fails first.
+# No timing: what is asked here is which rung fails first.
 QUICK = {"timing": Timing(sessions=1, rounds=0, warmup_rounds=0)}
-PAIR = ("numpy", "torch")
 # A caught fault exceeds its limit by this factor; a clean value stays below a third of it.
 MARGIN = 3
-
-FAULTS = [
-    ("labels_shifted", PAIR, "inputs", None),
-    ("pixels_bfloat16", PAIR, "inputs", None),
-    ("leaky_relu", PAIR, "forward", None),
-    ("bias_twice", PAIR, "forward", None),
-    ("float64_in_float32", PAIR, "forward", None),
-    ("loss_summed", PAIR, "loss", None),
-    ("short_batch_by_256", PAIR, "loss", "short"),
-    ("epsilon_in_log", PAIR, "loss", "confident"),
-    ("softmax_without_shift", PAIR, "loss", "shifted"),
-    ("no_gradient_of_b1", PAIR, "gradients", None),
-    ("relu_slope_1_at_0", ("torch", "jax"), "gradients", "corner"),
-    ("lr_one_per_mille", PAIR, "update", None),
-    ("no_update", PAIR, "update", None),
-    ("momentum", PAIR, "lockstep", None),
-    ("every_tenth_batch_ignored", PAIR, "lockstep", None),
-]
+BOTH = ("float32", "float64")
+TWIN = ("float64",)
 
 
-def first_failing(outcome, label):
-    findings = outcome.verdict.labels[label].findings
-    return next((rung for rung in DECIDING if findings[rung].verdict == "disagree"), None)
+class Fault(NamedTuple):
+    """A function of `file`, the frameworks it is planted in, and the rung that must fail first.
+
+    That rung must be over its limit by MARGIN in each dtype of `seen_in`, and with `case` at that
+    batch in the first of them; `also` is a later rung that must fail as well.
+    """
+
+    function: str
+    names: tuple[str, ...]
+    rung: str
+    case: str | None = None
+    seen_in: tuple[str, ...] = BOTH
+    also: str | None = None
+    file: str = "numbers.py"
 
 
-def over(outcome, label, rung):
-    """The float32 batches over their limit at a rung, made batches without their suffix."""
-    return {
-        m.case.partition("-")[0]
-        for m in outcome.record.results[label].measurements
+FAULTS = (
+    Fault("labels_shifted", ("numpy", "torch"), "inputs", "step 23"),
+    Fault("pixels_bfloat16", ("torch", "tensorflow"), "inputs"),
+    Fault("rows_permuted", ("numpy", "jax"), "inputs"),
+    Fault("leaky_relu", ("numpy", "tensorflow"), "forward"),
+    Fault("tf32_forward", ("torch", "jax"), "forward"),
+    Fault("bfloat16_forward", ("numpy", "tensorflow"), "forward"),
+    # b2 is 0 at step 0: there is nothing to see before the first update.
+    Fault("bias_twice", ("torch", "jax"), "forward", "step 1"),
+    Fault("float64_in_float32", ("numpy", "torch", "jax"), "forward", seen_in=TWIN),
+    Fault("loss_summed", ("numpy", "torch"), "loss"),
+    # First over in float64, where 1e-7 in 0.1 shows at step 0; in float32 only where p is small.
+    Fault("epsilon_in_log", ("torch", "tensorflow"), "loss", "confident"),
+    # The most certain logits of *confident* overflow too, so that one comes first.
+    Fault("softmax_without_shift", ("numpy", "jax"), "loss", "shifted-up"),
+    Fault("short_batch_by_256", ("numpy", "torch"), "loss", "step 23"),
+    Fault("no_gradient_of_b1", ("torch", "jax"), "gradients"),
+    Fault("no_gradient_of_b2", ("numpy", "tensorflow"), "gradients"),
+    # NumPy's derivative is written by hand and does not follow from its relu.
+    Fault("relu_slope_1_at_0", ("torch", "tensorflow"), "gradients", "corner"),
+    Fault("w2_updated_too_early", ("numpy", "torch"), "gradients"),
+    Fault("gradient_of_the_sum", ("numpy", "torch"), "gradients"),
+    Fault("tf32_backward", ("torch", "jax"), "gradients"),
+    Fault("lr_one_per_mille", ("numpy", "jax"), "update"),
+    Fault("weight_decay", ("torch", "tensorflow"), "update"),
+    Fault("no_update", ("numpy", "torch"), "update"),
+    # Below float32's limits. Lockstep sees them, and before it the float64 update, limit 1e-13.
+    Fault("lr_one_in_a_million", ("torch", "jax"), "update", seen_in=TWIN, also="lockstep"),
+    Fault("lr_one_in_a_billion", ("numpy", "torch"), "update", seen_in=TWIN, also="lockstep"),
+    Fault("weight_decay_tiny", ("numpy", "tensorflow"), "update", seen_in=TWIN, also="lockstep"),
+    # A single step from given parameters is right: only free running shows them.
+    Fault("momentum", ("torch", "jax"), "lockstep", seen_in=TWIN),
+    Fault("gradient_kept_once", ("numpy", "torch"), "lockstep", seen_in=TWIN),
+    Fault("stale_parameters", ("torch", "tensorflow"), "lockstep", seen_in=TWIN),
+    Fault("every_tenth_update_twice", ("numpy", "jax"), "lockstep", seen_in=TWIN),
+    Fault("every_tenth_batch_ignored", ("torch", "tensorflow"), "lockstep", seen_in=TWIN),
+    Fault("nan_logit", ("torch", "jax"), "forward", file="process.py"),
+    Fault("wrong_shape", ("numpy", "tensorflow"), "forward", file="process.py"),
+)
+# Every number is right; only the clock tells. They need rounds of timing: sessions of their own.
+TIMING = (
+    Fault("returns_early", ("numpy", "torch"), "timing", file="steps.py"),
+    Fault("cached", ("numpy", "torch"), "timing", file="steps.py"),
+)
+# Only a square W1 can be transposed unnoticed, so this one has sessions of its own.
+TRANSPOSED = Fault("w1_transposed", ("numpy", "torch"), "inputs")
+
+# A function of shared.py, the one it replaces, and a known answer that must be wrong.
+SHARED = (
+    ("pixels_by_256", "pixels", "pixels are v / 255 in float32"),
+    ("same_order_every_epoch", "epoch_order", "order, seed 0, epoch 9"),
+    ("batches_shuffled", "epoch_order", "order, seed 0, epoch 0"),
+    ("accuracy_of_9984", "accuracy", "accuracy over every row"),
+    ("accuracy_of_training", "evaluation_set", "evaluation is on the test set's labels"),
+    ("last_batch_dropped", "schedule", "every sample once an epoch"),
+)
+
+
+def square_workload():
+    """MLPScratch with as many hidden units as inputs."""
+    workload, n, inputs, outputs = WORKLOADS["mlp-scratch"], 256, 784, 10
+    shapes = {"W1": (inputs, inputs), "b1": (inputs,), "W2": (inputs, outputs), "b2": (outputs,)}
+    return msgspec.structs.replace(
+        workload,
+        sizes=workload.sizes | {"num_hiddens": inputs},
+        parameters=tuple(
+            msgspec.structs.replace(p, shape=shapes[p.name]) for p in workload.parameters
+        ),
+        products=(
+            Product((n, inputs), (inputs, inputs)),
+            Product((n, inputs), (inputs, outputs)),
+            Product((n, inputs), (n, outputs), transposed="a"),
+            Product((n, outputs), (inputs, outputs), transposed="b"),
+            Product((n, inputs), (n, inputs), transposed="a"),
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def report(request):
+    """What every test adds to; written at the end where `--faults-report` asks for it."""
+    found = Report()
+    yield found
+    if path := request.config.getoption("--faults-report"):
+        found.write(Path(path))
+
+
+@pytest.fixture(scope="session")
+def live(small_data, tmp_path_factory):
+    """Workers of every framework that is here, started once; `trial` plants and measures."""
+    # One thread each: nothing is timed, and two wait for one another on a busy machine.
+    plan = make_plan(profile="smoke", data_dir=str(small_data), timeout_s=240.0, threads=1)
+    plan = msgspec.structs.replace(plan, **QUICK)
+    folder = tmp_path_factory.mktemp("faults")
+    with threadpool_limits(1), session.live(plan, folder, Silent()) as opened:
+        yield opened
+
+
+def each(faults):
+    """Every fault in every one of its frameworks, as parameters."""
+    return [
+        pytest.param(fault, name, id=f"{fault.function}-{name}")
+        for fault in faults
+        for name in fault.names
+    ]
+
+
+def skip_where_missing(name):
+    if reason := missing(name):
+        pytest.skip(reason)
+
+
+def first_failing(judged, name):
+    """The lowest rung that disagrees, or None."""
+    findings = judged.labels[name].findings
+    return next((r for r in RUNGS if r in findings and findings[r].verdict == "disagree"), None)
+
+
+def shares(record, name, rung):
+    """Every measurement of a deciding rung in units of its limit: (dtype, case, share)."""
+    return [
+        (m.dtype, m.case, share(m, limit_for(m.rung, m.dtype, m.case)))
+        for m in record.results[name].measurements
         if m.rung == rung
-        and m.dtype == "float32"
-        and share(m, limit_for(m.rung, m.dtype, m.case)) >= MARGIN
+    ]
+
+
+def largest(found):
+    """The largest share in each dtype."""
+    return {dtype: max(s for d, _, s in found if d == dtype) for dtype in {d for d, *_ in found}}
+
+
+def complaints(fault, name, record, judged, row):
+    """What is not as it must be of a fault that was measured, as clauses."""
+    if judged.labels[name].status != "ok":
+        yield f"{judged.labels[name].status}: {judged.labels[name].reason}"
+    if row.rung != fault.rung:
+        yield f"failed first at {row.rung}"
+    elif row.problem is None and (row.margin is None or row.margin < MARGIN):
+        yield "too near its limit"
+    for dtype in fault.seen_in:
+        if row.most.get(dtype, 0) < MARGIN:
+            yield f"not seen in {dtype}"
+    if fault.case is not None:
+        where = (fault.seen_in[0], fault.case)
+        found = shares(record, name, fault.rung)
+        if not any(s >= MARGIN for dtype, case, s in found if (dtype, case) == where):
+            yield f"not seen at {fault.case}"
+    if fault.also is not None:
+        found = shares(record, name, fault.also)
+        if not any(s >= MARGIN for *_, s in found):
+            yield f"not seen by {fault.also}"
+
+
+def assert_caught(record, fault, name, report):
+    """The fault is caught first at its rung, by the margin; a row of the report says how."""
+    judged = verdict.judge(record)
+    rung = first_failing(judged, name)
+    row = Row(
+        fault=fault.function,
+        does=docstrings(FOLDER / fault.file)[fault.function],
+        framework=name,
+        expected=fault.rung,
+        rung=rung or "none",
+        verdict=CAUGHT,
+        most=largest(shares(record, name, fault.rung)),
+    )
+    if rung is not None:
+        first = judged.labels[name].findings[rung].first
+        row.case, row.dtype, row.tensor = first.where, first.dtype, first.tensor
+        row.value, row.limit, row.problem = first.distance, first.limit, first.problem
+    row.verdict = "; ".join(complaints(fault, name, record, judged, row)) or CAUGHT
+    report.rows.append(row)
+    assert row.verdict == CAUGHT
+    assert verdict.exit_status(record, judged) == 1
+    assert "FAULT PLANTED" in judged.summary
+
+
+def assert_clean(live, report, when):
+    """With nothing planted all agree, and no value lies above a third of its limit."""
+    names = [name for name in BACKENDS if not missing(name)]
+    record = report.record = live.trial(dict.fromkeys(names))
+    judged = verdict.judge(record)
+    most = {
+        name: {rung: max(largest(shares(record, name, rung)).values()) for rung in DECIDING}
+        for name in names
     }
+    for name, found in most.items():
+        # Its limit stands 1.5 times above correct code: shown here, with no third to keep.
+        start = judged.labels[name].findings["trajectory"]
+        report.clean.append((when, name, found | {"trajectory": start.value / start.limit}))
+    assert judged.verdict == "agree"
+    for found in most.values():
+        assert max(found.values()) <= 1 / MARGIN
 
 
-@pytest.mark.parametrize(("fault", "names", "rung", "case"), FAULTS, ids=[f[0] for f in FAULTS])
-def test_a_planted_fault_is_caught_first_at_its_rung(run_plan, fault, names, rung, case):
-    for name in names:
-        mark = needs(name)
-        if mark.args[0]:
-            pytest.skip(mark.kwargs["reason"])
-    plants = {name: plant("numbers.py", fault) for name in names}
-    outcome = run_plan(backends=names, plants=plants, change=QUICK)
-    assert outcome.exit_status == 1
-    for name in names:
-        assert outcome.verdict.labels[name].status == "ok"
-        assert first_failing(outcome, name) == rung
-        finding = outcome.verdict.labels[name].findings[rung]
-        assert finding.first is not None
-        if finding.first.problem is None:
-            assert finding.first.tensor
-            assert finding.first.index is not None
-            assert finding.first.distance >= MARGIN * finding.first.limit
-        if case == "short":
-            assert (
-                finding.first.where
-                == f"step {len(outcome.record.results[name].training[0].losses) - 1}"
-            )
-        elif case is not None:
-            assert case in over(outcome, name, rung)
-    assert "FAULT PLANTED" in outcome.json["summary"]
+def test_every_fault_has_two_frameworks_and_every_framework_its_faults():
+    assert all(len(set(fault.names)) >= 2 for fault in (*FAULTS, *TIMING, TRANSPOSED))
+    for rung in ("inputs", "forward", "loss", "gradients", "update", "lockstep"):
+        assert {name for fault in FAULTS if fault.rung == rung for name in fault.names} == {
+            *BACKENDS
+        }
 
 
-def test_the_clean_twin_is_silent_and_below_a_third_of_every_limit(run_plan):
-    outcome = run_plan(backends=PAIR, change=QUICK)
-    assert outcome.json["verdict"] == "agree"
-    for name in PAIR:
-        for measurement in outcome.record.results[name].measurements:
-            limit = limit_for(measurement.rung, measurement.dtype, measurement.case)
-            assert limit is not None
-            assert share(measurement, limit) <= 1 / MARGIN
+def test_no_fault_is_left_unplanted():
+    planted = {fault.function for fault in (*FAULTS, TRANSPOSED) if fault.file == "numbers.py"}
+    assert planted == set(docstrings(FOLDER / "numbers.py"))
+    assert {function for function, *_ in SHARED} == set(docstrings(FOLDER / "shared.py"))
 
 
-@pytest.mark.parametrize("where", ["epoch_order", "accuracy", "schedule"])
-def test_a_fault_in_the_shared_code_fails_before_anything_is_compared(run_plan, monkeypatch, where):
-    original = getattr(canonical, where)
-    wrong = {
-        "epoch_order": lambda seed, epoch, n: original(seed, 0, n),
-        "accuracy": lambda logits, labels: original(logits[:9984], labels[:9984]),
-        "schedule": lambda *words: [s for s in original(*words) if (s.stop - s.start) == 256],
-    }[where]
-    monkeypatch.setattr(canonical, where, wrong)
+@pytest.mark.parametrize(("fault", "replaced", "answer"), SHARED, ids=[f for f, *_ in SHARED])
+def test_a_fault_in_the_shared_code_fails_before_anything_is_compared(
+    run_plan, monkeypatch, report, fault, replaced, answer
+):
+    right = getattr(canonical, replaced)
+    wrong = getattr(shared, fault)(right)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("harness") and vars(module).get(replaced) is right:
+            monkeypatch.setattr(module, replaced, wrong)
     outcome = run_plan(backends=("numpy",), change=QUICK)
+    found = {known.name: known for known in outcome.record.known_answers}[answer]
+    caught = found.got != found.want and outcome.exit_status == 3
+    report.rows.append(
+        Row(
+            fault=fault,
+            does=docstrings(FOLDER / "shared.py")[fault],
+            framework="shared code",
+            expected="known answers",
+            rung="known answers" if caught else "none",
+            case=answer,
+            value=found.got[:16],
+            limit=found.want[:16],
+            verdict=CAUGHT if caught else "missed",
+        )
+    )
+    assert found.got != found.want
     assert outcome.json["verdict"] == "failed"
     assert outcome.exit_status == 3
     assert "known answers" in outcome.json["summary"]
     assert not any(r.measurements for r in outcome.record.results.values())
+
+
+def test_the_clean_twins_are_silent_before_any_fault(live, report):
+    assert_clean(live, report, "before")
+
+
+@pytest.mark.parametrize(("fault", "name"), each(FAULTS))
+def test_a_planted_fault_is_caught_first_at_its_rung(live, report, fault, name):
+    skip_where_missing(name)
+    record = live.trial({name: plant(fault.file, fault.function)})
+    assert_caught(record, fault, name, report)
+
+
+def test_the_clean_twins_are_silent_after_all_faults(live, report):
+    assert_clean(live, report, "after")
+
+
+SQUARE = {"workload": square_workload(), "steps": 2, "checkpoints": (0, -1), "trajectory": None}
+
+
+@pytest.mark.parametrize(("fault", "name"), each([TRANSPOSED]))
+def test_parameters_that_are_transposed_on_import_are_caught(run_plan, report, fault, name):
+    skip_where_missing(name)
+    plants = {name: plant(fault.file, fault.function)}
+    outcome = run_plan(backends=(name,), plants=plants, change=QUICK | SQUARE)
+    assert_caught(outcome.record, fault, name, report)
+    found = outcome.verdict.labels[name].findings["inputs"]
+    assert (found.first.tensor, found.first.where) == ("W1", "step 0")
+
+
+@pytest.mark.parametrize("fault", TIMING, ids=[fault.function for fault in TIMING])
+def test_a_step_that_is_not_what_was_checked_fails_at_timing_alone(run_plan, report, fault):
+    for name in fault.names:
+        skip_where_missing(name)
+    plants = {name: plant(fault.file, fault.function) for name in fault.names}
+    outcome = run_plan(backends=fault.names, plants=plants)
+    for name in fault.names:
+        found = outcome.verdict.labels[name].findings["timing"]
+        rung = first_failing(outcome.verdict, name)
+        report.rows.append(
+            Row(
+                fault=fault.function,
+                does=docstrings(FOLDER / fault.file)[fault.function],
+                framework=name,
+                expected="timing",
+                rung=rung or "none",
+                value=found.value if found.verdict == "disagree" else None,
+                limit=found.limit if found.verdict == "disagree" else None,
+                problem=None if found.value is not None else "a replay ends elsewhere",
+                verdict=CAUGHT if rung == "timing" else "missed",
+            )
+        )
+        assert rung == "timing"
+        assert "not waiting" in found.sentence or "without a clock" in found.sentence
+
+
+def test_the_clean_twin_of_the_square_workload_is_silent(run_plan):
+    outcome = run_plan(backends=("numpy",), change=QUICK | SQUARE)
+    assert outcome.json["verdict"] == "agree"
+    for rung in DECIDING:
+        assert max(largest(shares(outcome.record, "numpy", rung)).values()) <= 1 / MARGIN
+
+
+def test_an_answer_from_an_earlier_run_is_refused(run_plan, report):
+    plants = {"numpy": plant("process.py", "earlier_run")}
+    outcome = run_plan(backends=("numpy",), plants=plants, change=QUICK)
+    reason = outcome.json["backends"]["numpy"]["reason"]
+    caught = "instead of run" in reason
+    report.rows.append(
+        Row(
+            fault="earlier_run",
+            does=docstrings(FOLDER / "process.py")["earlier_run"],
+            framework="numpy",
+            expected="protocol",
+            rung="protocol" if caught else "none",
+            problem=reason,
+            verdict=CAUGHT if caught else "missed",
+        )
+    )
+    assert caught
+    assert outcome.exit_status == 3
+    assert not outcome.record.results["numpy"].measurements
 
 
 def test_known_answers_are_part_of_every_record(run_plan):

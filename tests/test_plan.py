@@ -79,7 +79,10 @@ def test_any_text_is_seeds_once_each_or_refused_in_one_line(text: str) -> None:
         ({"device": "tpu"}, ("cpu", "cuda")),
         ({"dataset": "mnist"}, ("auto", "fashion-mnist", "synthetic")),
         ({"workload": "resnet"}, ("mlp-scratch",)),
-        ({"reference": "torch"}, ("harness/float64",)),
+        (
+            {"reference": "torch", "backends": ("numpy",)},
+            ("harness/float64", "numpy:float64"),
+        ),
         ({"backends": ("pytorch",)}, ("numpy", "torch", "jax", "tensorflow")),
         ({"backends": ("numpy",), "variants": {"numpy": "eager"}}, ("buffered",)),
         ({"backends": ("numpy",), "variants": {"torch": "eager"}}, ("numpy",)),

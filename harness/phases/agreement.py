@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from harness import measure
@@ -12,7 +14,7 @@ from harness.measure import Wanted
 from harness.phases.beside import ask_operator
 from harness.phases.keeping import keep_if_off, keep_lockstep_if_off
 from harness.phases.learning import train_worker
-from harness.phases.state import State
+from harness.phases.state import Batch, State
 from harness.plan import SMALL_LEAST_LOSS
 from harness.record import Case
 from harness.workloads import PROBES
@@ -90,92 +92,89 @@ def start_twice(state: State) -> None:
 
 def teacher_force(state: State) -> None:
     """Every checkpoint, small batch and probe, in every process, at the judge's parameters."""
+    total = len(state.course.checkpoints)
+    state.progress.phase("teacher-forced", total)
+    done = 0
+    for batch in batches(state) if state.batches is None else state.batches:
+        _force(state, batch)
+        done += batch.case.case == f"step {batch.case.step}"
+        state.progress.advance(done)
+
+
+def batches(state: State) -> Iterator[Batch]:
+    """The teacher-forced batches of a run, in order; nothing of a backend decides them."""
     course = state.course
-    pool = course.order[0][:PROBE_POOL]
-    probes = PROBES[state.plan.workload.name](
-        course.initial(state.seed),
-        course.x[pool],
-        course.y[pool],
-        lambda params, x: course.clear(params, x, state.reference),
-    )
-    state.progress.phase("teacher-forced", len(course.checkpoints) + len(probes))
-    for done, step in enumerate(course.checkpoints, 1):
+    for step in course.checkpoints:
         params = state.judged("schedule", step)
         rounded = {name: value.astype(np.float32) for name, value in params.items()}
         rows, replaced = course.screened(step, rounded, state.reference)
         case = Case(case=f"step {step}", step=step, rows=len(rows), replaced=replaced)
-        _case(state, case, params, course.x[rows], course.y[rows], {"rows": rows})
+        yield Batch(case, params, course.x[rows], course.y[rows], {"rows": rows})
         if step in course.small:
-            _small_cases(state, step, params, rows)
-        state.progress.advance(done)
-    for done, probe in enumerate(probes, len(course.checkpoints) + 1):
+            yield from _small(state, step, params, rows)
+    pool = course.order[0][:PROBE_POOL]
+    for probe in PROBES[state.plan.workload.name](
+        course.initial(state.seed),
+        course.x[pool],
+        course.y[pool],
+        lambda params, x: course.clear(params, x, state.reference),
+    ):
         case = Case(case=probe.case, step=None, rows=len(probe.y), replaced=0)
         given = {"x": probe.x, "y": probe.y}
-        _case(state, case, probe.params, probe.x, probe.y, given, centred=probe.centred)
-        state.progress.advance(done)
+        yield Batch(case, probe.params, probe.x, probe.y, given, centred=probe.centred)
 
 
-def _small_cases(state: State, step: int, params: Params, rows: Array) -> None:
+def _small(state: State, step: int, params: Params, rows: Array) -> Iterator[Batch]:
     """Small batches of a checkpoint's samples that the reference is not confident of."""
-    x, y = state.course.x[rows].astype(np.float64), state.course.y[rows]
-    logits = state.reference.logits(params, x)
+    course = state.course
+    logits = state.reference.logits(params, course.x[rows].astype(np.float64))
     top = logits.max(axis=1)
     losses = np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top
-    losses -= logits[np.arange(len(y)), y]
+    losses -= logits[np.arange(len(rows)), course.y[rows]]
     usable = rows[losses >= SMALL_LEAST_LOSS]
     for size in state.plan.small_sizes:
         if size <= len(usable):
-            chosen = usable[:size]
-            name = f"step {step}, batch of {size}"
-            case = Case(case=name, step=step, rows=size, replaced=0)
-            given = {"rows": chosen}
-            _case(state, case, params, state.course.x[chosen], state.course.y[chosen], given)
+            few = usable[:size]
+            case = Case(case=f"step {step}, batch of {size}", step=step, rows=size, replaced=0)
+            yield Batch(case, params, course.x[few], course.y[few], {"rows": few})
 
 
-def _case(
-    state: State,
-    case: Case,
-    params: Params,
-    x: Array,
-    y: Array,
-    given: dict[str, Array],
-    *,
-    centred: bool = False,
-) -> None:
+def _force(state: State, batch: Batch) -> None:
     """One batch at given parameters, in every live process, against the judge."""
+    case = batch.case
     state.record.cases.append(case)
-    batch = state.course.file("batch")
-    save_tensors(batch, given)
-    wanted: dict[str, Wanted] = {}
+    file = state.course.file("batch")
+    save_tensors(file, batch.given)
+    saved = set()
     for key in state.crew.live():
-        if key[1] not in wanted:
-            wanted[key[1]] = _wanted(state, params, x, y, key[1], centred=centred)
+        dtype = key[1]
+        if dtype not in batch.wanted:
+            batch.wanted[dtype] = _wanted(state, batch, dtype)
+        wanted, params = batch.wanted[dtype], state.course.file(f"params-{dtype}")
+        if dtype not in saved:
+            save_tensors(params, wanted.params)
+            saved.add(dtype)
         with state.crew.containing(key):
-            got = state.crew.answer(
-                key, "case", params=state.course.file(f"params-{key[1]}"), batch=batch
-            )
+            got = state.crew.answer(key, "case", params=params, batch=file)
             found = measure.teacher_forced(
                 got,
-                wanted[key[1]],
-                y=y,
+                wanted,
+                y=batch.y,
                 lr=state.plan.workload.lr,
-                process=key[1],
+                process=dtype,
                 case=case.case,
                 step=case.step,
             )
             state.results(key).measurements += found
-            keep_if_off(state, key, found, wanted[key[1]], y, got)
+            keep_if_off(state, key, found, wanted, batch.y, got)
 
 
-def _wanted(
-    state: State, params: Params, x: Array, y: Array, dtype: str, *, centred: bool
-) -> Wanted:
+def _wanted(state: State, batch: Batch, dtype: str) -> Wanted:
     """What processes of a dtype are given, and the judge's word on those very values."""
-    held = {name: value.astype(dtype) for name, value in params.items()}
-    save_tensors(state.course.file(f"params-{dtype}"), held)
+    held = {name: value.astype(dtype) for name, value in batch.params.items()}
     wide = {name: value.astype(np.float64) for name, value in held.items()}
-    logits, loss, grads = state.judge.values(wide, x.astype(np.float64), y)
-    return Wanted(held, x.astype(dtype), logits, loss, grads, centred)
+    logits, loss, grads = state.judge.values(wide, batch.x.astype(np.float64), batch.y)
+    return Wanted(held, batch.x.astype(dtype), logits, loss, grads, batch.centred)
 
 
 def lockstep(state: State) -> None:

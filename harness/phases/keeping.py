@@ -35,7 +35,8 @@ def keep_if_off(
     given = {f"given.{n}": v for n, v in wanted.params.items()} | {"x": wanted.x, "y": y}
     want = {"want.logits": wanted.logits, "want.loss": np.array(wanted.loss)}
     want |= {f"want.grad.{n}": v for n, v in wanted.grads.items()}
-    kept_got = {f"got.{name}": value for name, value in got.items() if name not in ("x", "y")}
+    same = () if worst.rung == "inputs" else ("x", "y")
+    kept_got = {f"got.{name}": value for name, value in got.items() if name not in same}
     _keep(state, key, worst, given | want | kept_got)
 
 

@@ -8,12 +8,30 @@ from pathlib import Path
 
 from harness.course import Course
 from harness.crew import Crew, Key
-from harness.interface import Params
+from harness.interface import Array, Params
 from harness.judge import Judge, params_after
+from harness.measure import Wanted
 from harness.plan import Plan
 from harness.progress import Progress
-from harness.record import Record, Results
+from harness.record import Case, Record, Results
 from harness.reference import REFERENCES, Reference
+
+
+@dataclass(eq=False)
+class Batch:
+    """One teacher-forced batch: parameters (any dtype), x: float32 (n, inputs), y: int64 (n,).
+
+    `given`: what workers read, rows of the data or x and y; `wanted`: the judge's word, by dtype,
+    filled as it is asked for; `centred`: as `measure.Wanted`'s.
+    """
+
+    case: Case
+    params: Params
+    x: Array
+    y: Array
+    given: dict[str, Array]
+    centred: bool = False
+    wanted: dict[str, Wanted] = field(default_factory=dict)
 
 
 @dataclass
@@ -21,7 +39,7 @@ class State:
     """Plan, data, live workers, judge, and the record being filled.
 
     `course` is there once the data are, `judge` once it has begun to train; `start_steps`: steps of
-    the trajectory's start.
+    the trajectory's start. `batches`: the teacher-forced ones, where they are used more than once.
     """
 
     plan: Plan
@@ -34,6 +52,7 @@ class State:
     course: Course = field(init=False)
     judge: Judge = field(init=False)
     start_steps: int = 0
+    batches: list[Batch] | None = None
 
     def __post_init__(self) -> None:
         self.reference = REFERENCES[self.plan.workload.name]

@@ -1,0 +1,434 @@
+"""A record's first divergence as a folder that shows it without the harness.
+
+Takes a stored record and the tensors beside it; starts no worker and imports no framework. A
+record may come from anywhere: nothing in it becomes a path outside the bundle, or code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import keyword
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from safetensors import SafetensorError
+
+import backends
+from backends import BACKENDS
+from harness import interface
+from harness.bundle import difference, scripts
+from harness.bundle.difference import Difference, Formula
+from harness.bundle.readme import readme
+from harness.checks.numbers import evidence, sentence_for, within
+from harness.errors import InputError
+from harness.exchange import load_tensors, save_tensors
+from harness.interface import Array, Params
+from harness.limits import DECIDING, Limit, limit_for
+from harness.plan import DTYPES, Label, process_precision
+from harness.record import Kept, Measurement, Record, why
+from harness.report.terminal import clean
+from harness.verdict import Verdict, judge
+
+# What a stated distance and the one of the kept tensors may differ by: they are the same numbers.
+SAME = 1e-6
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What a bundle reproduces. `instead`: why it is not the verdict's first divergence, or None.
+
+    `first`: the number of the first loss that is compared (lockstep).
+    """
+
+    label: str
+    at: Measurement
+    limit: Limit
+    kept: Kept
+    precision: str
+    sentence: str
+    hint: str | None
+    instead: str | None
+    first: int
+
+    @property
+    def kind(self) -> str:
+        """Which template shows it."""
+        if self.at.rung == "forward" and self.at.case.startswith("shifted"):
+            return "centred"  # as the limits tell these probes apart
+        special = {("loss", "step loss"): "step loss", ("lockstep", "losses"): "losses"}
+        return special.get((self.at.rung, self.at.tensor), self.at.rung)
+
+    @property
+    def key(self) -> str:
+        """The tensor's name in want.safetensors and got.safetensors (a loss is wanted once)."""
+        before = {"gradients": "grad.", "update": "new."}.get(self.at.rung, "")
+        if self.at.rung == "inputs" and self.at.tensor not in ("x", "y"):
+            before = "held."
+        return before + self.at.tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Tensors:
+    """The contents of given, want and got.safetensors."""
+
+    given: dict[str, Array]
+    want: dict[str, Array]
+    got: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A bundle that was written. `planted`: the fault's file, where one was copied."""
+
+    folder: Path
+    reproduced: Reproduced
+    scripts: list[str]
+    planted: str | None
+
+
+def make_bundle(record: Record, run_folder: Path, out: Path) -> Made:
+    """Write the reproduction of a record's first divergence to `out`, whole or not at all.
+
+    Raises InputError where there is none to write: nothing diverges, nothing was kept, the tensors
+    cannot be read or are not the record's, or `out` is not empty.
+    """
+    reproduced = find(record, judge(record))
+    out = Path(os.path.realpath(out))
+    _check_free(out)
+    tensors = read_tensors(record, run_folder, reproduced)
+    check_stated(reproduced, tensors, record.plan.workload.lr)
+    with _whole_folder(out) as folder:
+        planted = _copy_code(folder / "code", record.plan.labels[reproduced.label].plant)
+        sources = _sources(record, reproduced, planted)
+        for name, source in sources.items():
+            (folder / name).write_text(source, encoding="utf-8")
+        for part in ("given", "want", "got"):
+            save_tensors(str(folder / f"{part}.safetensors"), getattr(tensors, part))
+        (folder / "workload.json").write_bytes(msgspec.json.encode(record.plan.workload))
+        stated = json.dumps(_stated(reproduced), indent=1, allow_nan=False) + "\n"
+        (folder / "divergence.json").write_text(stated, encoding="utf-8")
+        (folder / "README.md").write_text(
+            readme(record, reproduced, list(sources), planted), encoding="utf-8"
+        )
+    return Made(out, reproduced, list(sources), planted)
+
+
+def describe(made: Made) -> dict[str, object]:
+    """What was written, as plain data."""
+    stated = _stated(made.reproduced)
+    return {"bundle": str(made.folder), "scripts": made.scripts, "planted": made.planted} | stated
+
+
+def as_text(made: Made) -> str:
+    """What was written, for a terminal."""
+    stated = made.reproduced
+    lines = [clean(str(made.folder)), stated.sentence]
+    lines += [stated.instead] if stated.instead else []
+    if made.planted:
+        lines.append(f"FAULT PLANTED; copied with the files beside it: {clean(made.planted)}")
+    return "\n".join([*lines, f"scripts: {', '.join(made.scripts)}"])
+
+
+def find(record: Record, verdict: Verdict) -> Reproduced:
+    """What can be reproduced of a verdict's first divergence; InputError where nothing can."""
+    first = verdict.first_divergence
+    if first is None:
+        raise InputError(f"nothing to reproduce: {verdict.verdict}")
+    label, rung = first["label"], first["rung"]
+    sentence = clean(first["sentence"])
+    if rung not in DECIDING:
+        raise InputError(
+            f"nothing to reproduce: no single batch shows the rung {rung} ({sentence})"
+        )
+    of_label = [kept for kept in record.kept if kept.label == label]
+    if not of_label:
+        raise InputError(f"no tensors were kept to reproduce it: {_why_none(first)} ({sentence})")
+    kept = next((k for k in of_label if k.rung == rung), of_label[0])
+    configured = record.plan.labels[label]
+    if kept.dtype not in DTYPES or kept.rung not in DECIDING or configured.backend not in BACKENDS:
+        raise InputError(
+            f"tensors kept of {clean(label)}: no such dtype, rung or backend here: "
+            f"{clean(f'{kept.dtype}, {kept.rung}, {configured.backend}')}"
+        )
+    precision = process_precision(configured, kept.dtype)
+    limit = limit_for(kept.rung, kept.dtype, kept.case, precision)
+    at = next((m for m in _kept_ones(record, kept) if limit and not within(m, limit)), None)
+    if at is None or limit is None:
+        raise InputError(
+            f"nothing to reproduce: the tensors kept of {clean(label)} are of {kept.rung}, "
+            f"{clean(kept.case)}, where nothing is over its limit; the verdict is: {sentence}"
+        )
+    place = (first["rung"], first["case"], first["dtype"])
+    same = place == (kept.rung, kept.case, kept.dtype)
+    told = clean(f"{label}, {sentence_for(kept.rung, evidence(at, limit))}")
+    instead = None
+    if not same:
+        instead = (
+            f"The verdict names {', '.join(map(clean, place))} first; the run kept the tensors of "
+            f"{kept.rung}, {clean(kept.case)}, {kept.dtype}, and this reproduces those."
+        )
+    before = [step + 1 for step in record.lockstep_steps if step < (at.step or 0)]
+    return Reproduced(
+        label=label,
+        at=at,
+        limit=limit,
+        kept=kept,
+        precision=precision,
+        sentence=sentence if same else told,
+        hint=first["hint"] if same else None,
+        instead=instead,
+        first=max(before, default=0),
+    )
+
+
+def _kept_ones(record: Record, kept: Kept) -> list[Measurement]:
+    """The measurements that a label's kept tensors belong to."""
+    results = record.results.get(kept.label)
+    place = (kept.dtype, kept.rung, kept.case)
+    return (
+        [m for m in results.measurements if (m.dtype, m.rung, m.case) == place] if results else []
+    )
+
+
+def _why_none(first: dict[str, object]) -> str:
+    """Why a run kept nothing of a divergence."""
+    from harness.phases.keeping import LONGEST_KEPT
+
+    if first["rung"] == "lockstep":
+        return f"lockstep first differs beyond the {LONGEST_KEPT} steps that are kept"
+    if first["case"] == "precision":
+        return "of the product that must not round, a run keeps the distance only"
+    return "the run found nothing over the limits it had"
+
+
+def read_tensors(record: Record, run_folder: Path, reproduced: Reproduced) -> Tensors:
+    """The kept tensors, sorted into given, want and got; InputError where they cannot be used."""
+    file = _inside(run_folder, reproduced.kept.file)
+    try:
+        found = load_tensors(str(file))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"tensors {clean(str(file))}: cannot be read ({error})") from None
+    try:
+        return _sorted(record, reproduced, found)
+    except KeyError as error:
+        raise InputError(f"tensors {clean(str(file))}: {error} is not among them") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"tensors {clean(str(file))}: {error}") from None
+
+
+def _inside(run_folder: Path, name: str) -> Path:
+    """A file of the run's folder by the name its record gives; InputError for any other."""
+    root = os.path.realpath(run_folder)
+    parts = name.split("/")
+    if not name or "\0" in name or os.path.isabs(name) or ".." in parts:
+        raise InputError(f"tensors {clean(name)!r}: not a file of the run's own folder")
+    file = os.path.realpath(os.path.join(root, name))
+    if os.path.commonpath((root, file)) != root:
+        raise InputError(f"tensors {clean(name)!r}: not a file of the run's own folder")
+    if not os.path.isfile(file):
+        raise InputError(f"tensors {clean(file)}: there is no such file")
+    return Path(file)
+
+
+def _sorted(record: Record, reproduced: Reproduced, found: dict[str, Array]) -> Tensors:
+    """given, want and got from the kept file's names ("given.W1", "x", "want.loss", ...)."""
+    workload = record.plan.workload
+    params: Params = {p.name: found[f"given.{p.name}"] for p in workload.parameters}
+    for parameter in workload.parameters:
+        if params[parameter.name].shape != parameter.shape:
+            raise ValueError(f"{parameter.name} has shape {params[parameter.name].shape}")
+    rung = reproduced.at.rung
+    batch = ("images", "y", "sizes") if rung == "lockstep" else ("x", "y")
+    given = {f"param.{name}": value for name, value in params.items()}
+    given |= {name: found[name] for name in batch}
+    want, got = (
+        {n.removeprefix(side): v for n, v in found.items() if n.startswith(side)}
+        for side in ("want.", "got.")
+    )
+    if rung == "inputs":
+        want |= {name: given[name] for name in batch}
+        want |= {f"held.{name}": value for name, value in params.items()}
+    if rung == "update":
+        want |= {
+            f"new.{name}": value.astype(np.float64) - workload.lr * want[f"grad.{name}"]
+            for name, value in params.items()
+        }
+    inputs, labels = given[batch[0]], given["y"]
+    if inputs.ndim != 2 or labels.shape != (len(inputs),):
+        raise ValueError(f"{batch[0]} has shape {inputs.shape}, y {labels.shape}")
+    if rung == "lockstep" and int(np.sum(given["sizes"])) != len(labels):
+        raise ValueError(f"{len(labels)} images in batches of {given['sizes'].tolist()}")
+    if reproduced.kind == "losses":
+        want["losses"], got["losses"] = _losses(record, reproduced, len(given["sizes"]))
+    return Tensors(given, want, got)
+
+
+def _losses(record: Record, reproduced: Reproduced, steps: int) -> tuple[Array, Array]:
+    """The reference's and the label's losses of lockstep, float64; ValueError where not stored."""
+    seed, window = record.plan.seeds[0], slice(reproduced.first, steps)
+    here = record.results[reproduced.label].training
+    found = []
+    for trainings in (record.reference, [t for t in here if t.dtype == reproduced.kept.dtype]):
+        losses = next((t.losses for t in trainings if t.seed == seed), [])
+        if len(losses) < steps:
+            raise ValueError(f"the record has no {steps} losses to compare")
+        found.append(np.array([float(value) for value in losses[window]]))
+    return found[0], found[1]
+
+
+def check_stated(reproduced: Reproduced, tensors: Tensors, lr: float) -> None:
+    """InputError unless the kept tensors are as far apart as the record says."""
+    at = reproduced.at
+    if at.rung == "inputs" and reproduced.key not in tensors.got:
+        return  # an older run: what the device held was not kept
+    try:
+        found = _difference(reproduced, tensors, lr)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"tensors {clean(reproduced.kept.file)}: {error}") from None
+    stated = None if at.distance is None else float(at.distance)
+    if (at.problem is None) != (found.problem is None) or not _same(stated, found.distance):
+        raise InputError(
+            f"tensors {clean(reproduced.kept.file)}: their distance is {found.distance}, the "
+            f"record's {stated}: not the tensors of this record"
+        )
+
+
+def _difference(reproduced: Reproduced, tensors: Tensors, lr: float) -> Difference:
+    """What the label's script shows, from the tensors that the run kept."""
+    at, got = reproduced.at, tensors.got.get(reproduced.key)
+    if at.rung == "inputs":
+        return difference.compare_bits(got, tensors.want[reproduced.key])
+    if at.rung == "loss":
+        return difference.compare(got, tensors.want["loss"], "float64")
+    formula: Formula = difference.centred if reproduced.kind == "centred" else difference.plain
+    if at.rung == "update":
+        change = lr * tensors.want[f"grad.{at.tensor}"]
+        formula = difference.excess_update(tensors.given[f"param.{at.tensor}"], change)
+    want, dtype = tensors.want[reproduced.key], reproduced.kept.dtype
+    return difference.compare(got, want, dtype, formula, reproduced.first)
+
+
+def _same(stated: float | None, found: float | None) -> bool:
+    if stated is None or found is None:
+        return stated is found
+    if not math.isfinite(stated):
+        return str(stated) == str(found)
+    return math.isclose(stated, found, rel_tol=SAME)
+
+
+def _stated(reproduced: Reproduced) -> dict[str, object]:
+    """divergence.json: what the run said, as plain data."""
+    at, worst = reproduced.at, reproduced.at.worst
+    return {
+        "label": clean(reproduced.label),
+        "rung": at.rung,
+        "case": clean(at.case),
+        "step": at.step,
+        "dtype": at.dtype,
+        "precision": clean(reproduced.precision),
+        "tensor": clean(at.tensor),
+        "index": worst.index if worst else None,
+        "expected": worst.want if worst else None,
+        "got": worst.got if worst else None,
+        "distance": at.distance,
+        "problem": clean(at.problem) if at.problem else None,
+        "limit": reproduced.limit.value,
+        "reason": reproduced.limit.reason,
+        "sentence": reproduced.sentence,
+        "hint": clean(reproduced.hint) if reproduced.hint else None,
+        "instead": reproduced.instead,
+    }
+
+
+def _sources(record: Record, reproduced: Reproduced, planted: str | None) -> dict[str, str]:
+    """The scripts by file name, one for every framework."""
+    faulty = record.plan.labels[reproduced.label]
+    dtype, sources = reproduced.kept.dtype, {}
+    for name, entry in BACKENDS.items():
+        is_faulty = name == faulty.backend
+        label = faulty if is_faulty else _label_of(record, name)
+        _, _, function = (faulty.plant or "").rpartition(":")
+        sources[f"reproduce_{name}.py"] = scripts.script(
+            name,
+            entry.module,
+            entry.environment,
+            kind=reproduced.kind,
+            tensor=reproduced.at.tensor,
+            key=reproduced.key,
+            device=label.device if label else "cpu",
+            dtype=dtype,
+            threads=record.plan.threads,
+            variant=label.variant if label else entry.variants[0],
+            precision=process_precision(label, dtype) if label else "strict",
+            first=reproduced.first,
+            plant=(os.path.basename(planted), function) if planted and is_faulty else None,
+            lost_plant=is_faulty and faulty.plant is not None and planted is None,
+        )
+    return sources
+
+
+def _label_of(record: Record, backend: str) -> Label | None:
+    """The first label of a backend."""
+    return next((x for x in record.plan.labels.values() if x.backend == backend), None)
+
+
+def _copy_code(code: Path, plant: str | None) -> str | None:
+    """What the scripts import: backends, the interface, the formulas, and a planted fault.
+
+    Returns the fault's file, None where there is none to copy.
+    """
+    rooms = Path(backends.__file__).parent
+    files = {file: Path("backends") / file.relative_to(rooms) for file in rooms.rglob("*.py")}
+    files[Path(interface.__file__)] = Path("harness", "interface.py")
+    files[Path(difference.__file__)] = Path("difference.py")
+    planted = _plant_file(plant) if plant is not None else None
+    if planted is not None:
+        beside = (file for file in Path(planted).parent.glob("*.py") if file.is_file())
+        files |= {file: Path("plant", file.name) for file in beside}
+    for source, place in files.items():
+        (code / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, code / place)
+    (code / "harness" / "__init__.py").touch()
+    return planted
+
+
+def _plant_file(plant: str) -> str | None:
+    """The Python file that FILE:FUNCTION names, if it is on this machine."""
+    file, _, function = plant.rpartition(":")
+    usable = function.isidentifier() and not keyword.iskeyword(function) and "\0" not in file
+    usable = usable and os.path.isabs(file) and file.endswith(".py")
+    return file if usable and os.path.isfile(file) else None
+
+
+def _check_free(out: Path) -> None:
+    """InputError unless `out` is nothing yet, or an empty folder."""
+    try:
+        if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out}: already there and not an empty folder; choose another --out")
+    except OSError as error:
+        raise InputError(f"{out}: {why(error)}") from None
+
+
+@contextlib.contextmanager
+def _whole_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder beside `out` that becomes `out` at the end, or goes away."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+        try:
+            yield folder
+            folder.chmod(0o755)
+            folder.rename(out)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {why(error)}") from None

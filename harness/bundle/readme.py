@@ -1,0 +1,172 @@
+"""The README of a bundle. Whatever a record says is escaped; only checked words enter a command."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from backends import BACKENDS
+from harness import __version__
+from harness.record import Record
+from harness.report.markdown import escape, table
+
+if TYPE_CHECKING:
+    from harness.bundle import Reproduced
+
+# What the copied code imports beside the frameworks.
+REQUIREMENTS = ("msgspec", "safetensors", "threadpoolctl")
+# A version that may stand in a command line (PEP 440), with its local part apart.
+VERSION = re.compile(r"(\d+(?:\.\d+)*[a-z0-9.]*)(?:\+([a-z0-9]+))?", re.ASCII)
+# Local parts that PyTorch has an index for.
+TORCH_INDEX = "https://download.pytorch.org/whl/"
+
+DISTANCES = {
+    "inputs": "the number of elements whose bits differ",
+    "forward": "||got − expected|| / ||expected||, in float64",
+    "centred": "||got − expected|| / ||expected|| of logits less their row's mean, in float64",
+    "loss": "|got − expected| / |expected|, in float64",
+    "step loss": "|got − expected| / |expected|, in float64",
+    "gradients": "||got − expected|| / ||expected||, in float64",
+    "update": "excess update error: ||max(0, |change got − change expected| − half the spacing of "
+    "the stored parameter)|| / ||change expected||, in float64",
+    "lockstep": "||got − expected|| / ||expected||, in float64",
+    "losses": "||got − expected|| / ||expected||, in float64",
+}
+
+
+def readme(record: Record, reproduced: Reproduced, scripts: list[str], planted: str | None) -> str:
+    """The whole text. planted: the file of a fault that was copied."""
+    label = record.plan.labels[reproduced.label]
+    lines = [f"# {escape(reproduced.label)}: {reproduced.at.rung}", ""]
+    lines += [escape(reproduced.sentence) + ".", ""]
+    notes = [reproduced.instead] if reproduced.instead else []
+    if label.plant is not None:
+        copied = "its file and those beside it are in code/plant"
+        lost = "its file was not on this machine, so no script has the fault"
+        notes.append(f"FAULT PLANTED on purpose: {label.plant}; {copied if planted else lost}.")
+    others = [
+        name
+        for name, other in record.plan.labels.items()
+        if other.plant is not None and name != reproduced.label
+    ]
+    if others:
+        notes.append(f"Faults were planted in {', '.join(others)} too; their scripts are clean.")
+    if record.dataset is not None and record.dataset.synthetic:
+        notes.append("SYNTHETIC data, not Fashion-MNIST.")
+    if record.harness_version != __version__:
+        notes.append(
+            f"code/ is of harness {__version__}; the run was made with {record.harness_version}."
+        )
+    for note in notes:
+        lines += [f"> {escape(note)}", ""]
+    lines += ["## What differs", "", *table(["what", "value"], _facts(record, reproduced))]
+    lines += ["## How to run", "", *_how(record, reproduced, scripts)]
+    lines += ["## Files", "", *table(["file", "what it holds"], _files(reproduced, scripts))]
+    lines += ["## Versions and machine of the run", ""]
+    lines += table(["where", "what", "value"], _machine(record))
+    return "\n".join(lines)
+
+
+def _facts(record: Record, reproduced: Reproduced) -> list[list[str]]:
+    at, worst = reproduced.at, reproduced.at.worst
+    label = record.plan.labels[reproduced.label]
+    how = f"{label.backend}, {label.variant}, {label.device}, {at.dtype}, {reproduced.precision}"
+    return [
+        ["label", f"{reproduced.label} ({how}, {record.plan.threads} threads)"],
+        ["rung", at.rung],
+        ["batch", at.case],
+        ["step", "none: a made batch" if at.step is None else str(at.step)],
+        ["tensor", at.tensor],
+        ["element", str(worst.index) if worst else "none"],
+        ["expected", str(worst.want) if worst else "none"],
+        ["got", str(worst.got) if worst else "none"],
+        ["distance", "none" if at.distance is None else str(at.distance)],
+        ["problem", at.problem or "none"],
+        ["distance is", DISTANCES[reproduced.kind]],
+        ["limit", f"{reproduced.limit.value:g}"],
+        ["limit because", reproduced.limit.reason],
+        ["hint", reproduced.hint or "none"],
+        ["reference", record.plan.reference],
+        ["run", f"{record.run}, {record.started}, harness {record.harness_version}"],
+    ]
+
+
+def _how(record: Record, reproduced: Reproduced, scripts: list[str]) -> list[str]:
+    faulty = f"reproduce_{record.plan.labels[reproduced.label].backend}.py"
+    return [
+        "The harness need not be installed. With the versions of the run, where it knew them:",
+        "",
+        "```",
+        *_pip(record),
+        f"python {faulty}",
+        "```",
+        "",
+        f"{escape(faulty)} computes the tensor again and ends with status 1 if the difference is "
+        "there, with 0 if it is not, and with 125 if it cannot be told (a package is missing, a "
+        "device is not there), so that `git bisect run` understands it. Status 0 means that the "
+        "difference needs more than this batch: what was computed before it, another version, "
+        "another machine. The others, "
+        + ", ".join(escape(name) for name in scripts if name != faulty)
+        + ", show what their frameworks make of the same numbers.",
+        "",
+        "To bisect the backends themselves, let `code/backends` be a link to the working tree's.",
+        "",
+    ]
+
+
+def _pip(record: Record) -> list[str]:
+    """The command lines of pip: first what every script needs, then a framework a line."""
+    versions = dict(record.machine)
+    for results in record.results.values():
+        for process in results.processes:
+            facts = process.facts.items()
+            versions |= {
+                k.removeprefix("version:"): v for k, v in facts if k.startswith("version:")
+            }
+    pip = "python -m pip install"
+    lines = [f"{pip} {_pinned('numpy', versions)[0]} {' '.join(REQUIREMENTS)}"]
+    for entry in BACKENDS.values():
+        if not entry.extra:
+            continue
+        known = [name for name in entry.distributions if name in versions]
+        found = [_pinned(name, versions) for name in known or entry.package]
+        local = next((tag for _, tag in found if tag), "")
+        index = f" --extra-index-url {TORCH_INDEX}{local}" if local and known == ["torch"] else ""
+        lines.append(f"{pip} {' '.join(word for word, _ in found)}{index}")
+    return lines
+
+
+def _pinned(name: str, versions: dict[str, str]) -> tuple[str, str]:
+    """name==version and its local part; the bare name where the version is none."""
+    found = VERSION.fullmatch(versions.get(name, ""))
+    if found is None or len(found[0]) > 40:
+        return name, ""
+    return f"{name}=={found[0]}", found[2] or ""
+
+
+def _files(reproduced: Reproduced, scripts: list[str]) -> list[list[str]]:
+    lockstep = reproduced.at.rung == "lockstep"
+    given = (
+        "the parameters at the start (param.*), images uint8 (pixels are image / float32(255)), "
+        "labels y, and the sizes of the batches"
+        if lockstep
+        else "what was given: parameters (param.*), pixels x, labels y"
+    )
+    return [
+        *([name, "this framework, as the harness runs it"] for name in scripts),
+        ["given.safetensors", given],
+        ["want.safetensors", "what the reference gives"],
+        ["got.safetensors", "what the label gave in the run"],
+        ["divergence.json", "what the run stated, as data"],
+        ["workload.json", "model, sizes, loss and optimiser, as data"],
+        ["code/", "the backends, what they import of the harness, and the formulas of distance"],
+    ]
+
+
+def _machine(record: Record) -> list[list[str]]:
+    rows = [["machine", name, value] for name, value in record.machine.items()]
+    for name, results in record.results.items():
+        for process in results.processes:
+            where = f"{name} ({process.dtype})"
+            rows += [[where, what, value] for what, value in process.facts.items()]
+    return rows

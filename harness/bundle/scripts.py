@@ -1,0 +1,227 @@
+"""The scripts of a bundle: one template for every kind of divergence, filled for each framework.
+
+What comes from a record enters a script as a literal only, never as code or as a comment.
+"""
+
+from __future__ import annotations
+
+import re
+from string import Template
+
+from harness.launch import environment
+
+# Of a worker's environment, what decides how a library computes (see `launch.environment`).
+TELLING = (
+    "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "OPENBLAS_NUM_THREADS",
+)
+
+# Between double quotes, these stand for themselves.
+HARMLESS = re.compile(r"[A-Za-z0-9_ .:/-]*", re.ASCII)
+
+WHOLE = Template('''"""$what, in $name, without the harness. README.md says more.
+
+Exit status: 1 where the difference is there, 0 where it is not, 125 where it cannot be told.
+"""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "code"))
+# As in the worker's process: it decides how the libraries compute.
+os.environ.update($environment)
+
+
+def reproduce():
+    from $module import Backend
+    from difference import $used
+
+    bundle = read(HERE)
+    $backend
+$plant    trainer = backend.trainer(bundle.workload)
+    trainer.set_params(bundle.params)
+$body
+    return show(bundle, $literal, found)
+
+
+if __name__ == "__main__":
+    try:
+        if hasattr(os, "sched_setaffinity"):  # XLA has as many threads as there are processors
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:$threads])
+        status = reproduce()
+    except Exception:
+        traceback.print_exc()
+        status = 125  # what `git bisect run` takes for: cannot be tested
+    sys.exit(status)
+''')
+
+PLANT = Template("""    # The fault that was planted in this framework on purpose.
+    sys.path.insert(0, str(HERE / "code" / "plant"))
+    from runpy import run_path
+
+    plant = run_path(str(HERE / "code" / "plant" / $file))[$function]
+    backend = plant(backend) or backend
+""")
+NO_PLANT = "    # A fault was planted here on purpose; its file was not there to be copied.\n"
+
+_PUT = '    batch = trainer.put(bundle.given["x"], bundle.given["y"])\n'
+
+# By kind (a rung, or a part of one): what the script shows, what it uses of `difference`, and its
+# middle, from the batch to what was found.
+KINDS: dict[str, tuple[str, str, Template]] = {
+    "inputs": (
+        "What the device holds of given parameters and a batch",
+        "compare_bits",
+        Template(
+            _PUT
+            + """    x, y = trainer.fetch(batch)
+    held = trainer.get_params() | {"x": x, "y": y}
+    found = compare_bits(held.get($tensor), bundle.want[$key])"""
+        ),
+    ),
+    "forward": (
+        "The logits of one batch at given parameters",
+        "compare",
+        Template(
+            _PUT
+            + """    logits = trainer.logits(batch)
+    found = compare(logits, bundle.want[$key], $dtype)"""
+        ),
+    ),
+    "centred": (
+        "The logits of one batch at given parameters, less their row's mean",
+        "centred, compare",
+        Template(
+            _PUT
+            + """    logits = trainer.logits(batch)
+    found = compare(logits, bundle.want[$key], $dtype, centred)"""
+        ),
+    ),
+    "loss": (
+        "The mean loss of one batch at given parameters",
+        "compare",
+        Template(
+            _PUT
+            + """    loss, _ = trainer.loss_and_grads(batch)
+    found = compare(float(loss), bundle.want["loss"], "float64")"""
+        ),
+    ),
+    "step loss": (
+        "The mean loss that a step returns, one batch at given parameters",
+        "compare",
+        Template(
+            _PUT
+            + """    loss = trainer.wait(trainer.step(batch))
+    found = compare(float(loss), bundle.want["loss"], "float64")"""
+        ),
+    ),
+    "gradients": (
+        "A gradient of one batch at given parameters",
+        "compare",
+        Template(
+            _PUT
+            + """    _, grads = trainer.loss_and_grads(batch)
+    found = compare(grads.get($tensor), bundle.want[$key], $dtype)"""
+        ),
+    ),
+    "update": (
+        "One step from given parameters on one batch",
+        "compare, excess_update",
+        Template(
+            _PUT
+            + """    trainer.wait(trainer.step(batch))
+    new = trainer.get_params().get($tensor)
+    change = bundle.workload.lr * bundle.want[$gradient]
+    formula = excess_update(bundle.params[$tensor], change)
+    found = compare(new, bundle.want[$key], $dtype, formula)"""
+        ),
+    ),
+    "lockstep": (
+        "Parameters after some steps of free training in float64",
+        "compare",
+        Template(
+            """    for x, y in bundle.batches():
+        trainer.wait(trainer.step(trainer.put(x, y)))
+    found = compare(trainer.get_params().get($tensor), bundle.want[$key], "float64")"""
+        ),
+    ),
+    "losses": (
+        "Losses of the steps of free training in float64",
+        "compare",
+        Template(
+            """    batches = bundle.batches()
+    losses = [trainer.wait(trainer.step(trainer.put(x, y))) for x, y in batches]
+    found = compare(losses[$first:], bundle.want["losses"], "float64", first=$first)"""
+        ),
+    ),
+}
+
+
+def script(
+    name: str,
+    module: str,
+    extra: dict[str, str],
+    *,
+    kind: str,
+    tensor: str,
+    key: str,
+    device: str,
+    dtype: str,
+    threads: int,
+    variant: str,
+    precision: str,
+    first: int = 0,
+    plant: tuple[str, str] | None = None,
+    lost_plant: bool = False,
+) -> str:
+    """The source of one framework's script.
+
+    name, module and extra are those of the table of backends, kind one of KINDS; all else may
+    come from anywhere. key: the tensor's name in want.safetensors; first: the number of the first
+    loss; plant: file name and function.
+    """
+    what, used, middle = KINDS[kind]
+    body = middle.substitute(
+        tensor=_text(tensor),
+        key=_text(key),
+        gradient=_text(f"grad.{tensor}"),
+        dtype=_text(dtype),
+        first=int(first),
+    )
+    planted = NO_PLANT if lost_plant else ""
+    if plant is not None:
+        planted = PLANT.substitute(file=_text(plant[0]), function=_text(plant[1]))
+    return WHOLE.substitute(
+        what=what,
+        name=name,
+        literal=_text(name),
+        module=module,
+        environment=_table(_telling(threads, extra, precision)),
+        used=f"{used}, read, show",
+        backend=f"backend = Backend({_text(device)}, {_text(dtype)}, {int(threads)}, "
+        f"{_text(variant)}, {_text(precision)})",
+        plant=planted,
+        body=body,
+        threads=int(threads),
+    )
+
+
+def _telling(threads: int, extra: dict[str, str], precision: str) -> dict[str, str]:
+    whole = environment(threads, extra, precision)
+    return {name: whole[name] for name in sorted({*TELLING, *extra}) if name in whole}
+
+
+def _table(table: dict[str, str]) -> str:
+    """A dictionary as source, a line an entry."""
+    return "{\n" + "".join(f"    {_text(k)}: {_text(v)},\n" for k, v in table.items()) + "}"
+
+
+def _text(text: str) -> str:
+    """A string as source; whatever is in it stays in it."""
+    return f'"{text}"' if HARMLESS.fullmatch(text) else ascii(text)

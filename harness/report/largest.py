@@ -1,0 +1,188 @@
+"""Several records -> one page: the largest value seen at each rung against its limit.
+
+This is what a limit rests on: correct code, over many runs, and how far below the limit it stays.
+Takes stored records only; starts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.checks.numbers import share
+from harness.limits import DECIDING, Limit, limit_for
+from harness.plan import process_precision
+from harness.record import Measurement, Record
+from harness.report import words
+from harness.report.markdown import escape, table
+from harness.verdict import Verdict, judge
+
+Row = tuple[str, str, str]  # rung, dtype, the limit's pattern of batches
+
+
+@dataclass
+class Seen:
+    """The largest share of one row of the table of limits, and how many were measured."""
+
+    limit: Limit
+    label: str
+    run: str
+    seed: int
+    measurement: Measurement
+    count: int = 0
+
+
+def largest(records: Iterable[Record]) -> dict[Row, Seen]:
+    """For each row of the limits the measurement nearest it, in the ladder's order."""
+    found: dict[Row, Seen] = {}
+    for record in records:
+        for name, results in record.results.items():
+            configured = record.plan.labels[name]
+            for m in results.measurements:
+                precision = process_precision(configured, m.dtype)
+                limit = limit_for(m.rung, m.dtype, m.case, precision)
+                if m.rung not in DECIDING or limit is None:
+                    continue
+                row = (m.rung, m.dtype, limit.case)
+                seen = Seen(limit, name, record.run, record.plan.seeds[0], m)
+                kept = found.setdefault(row, seen)
+                if share(m, limit) > share(kept.measurement, limit):
+                    seen.count = kept.count
+                    found[row] = kept = seen
+                kept.count += 1
+    order = {rung: place for place, rung in enumerate(DECIDING)}
+    return dict(sorted(found.items(), key=lambda item: (order[item[0][0]], item[0][1:])))
+
+
+def render(records: list[Record]) -> str:
+    """The page, in Markdown."""
+    judged = [judge(record) for record in records]
+    counts = {v: sum(j.verdict == v for j in judged) for v in ("agree", "disagree", "inconclusive")}
+    failed = len(judged) - sum(counts.values())
+    rows = largest(records)
+    top = max((share(seen.measurement, seen.limit) for seen in rows.values()), default=0.0)
+    told = (
+        f"{len(records)} runs: {counts['agree']} agree, {counts['disagree']} disagree, "
+        f"{counts['inconclusive']} inconclusive, {failed} failed. The largest share of any fixed "
+        f"limit is {top:.2f}."
+    )
+    lines = [
+        "# The largest value seen at each rung against its limit",
+        "",
+        told,
+        "",
+    ]
+    lines += ["## Inputs to lockstep", ""]
+    lines += table(
+        ["rung", "dtype", "batch", "largest", "limit", "share", "label", "seed", "where", "of"],
+        [
+            [
+                rung,
+                dtype,
+                pattern,
+                words.figure(seen.measurement.distance),
+                words.figure(seen.limit.value),
+                f"{share(seen.measurement, seen.limit):.3f}",
+                seen.label,
+                str(seen.seed),
+                f"{seen.measurement.case}, {seen.measurement.tensor}",
+                str(seen.count),
+            ]
+            for (rung, dtype, pattern), seen in rows.items()
+        ],
+    )
+    lines += _trajectories(records, judged)
+    lines += _accuracies(records, judged)
+    lines += _repeats(records)
+    lines += ["## Runs", ""]
+    lines += table(
+        ["run", "profile", "data", "seeds", "verdict", "reference", "versions"],
+        [
+            [
+                record.run,
+                record.plan.profile,
+                record.dataset.name if record.dataset else "–",
+                ", ".join(map(str, record.plan.seeds)),
+                verdict.verdict,
+                record.plan.reference,
+                _versions(verdict),
+            ]
+            for record, verdict in zip(records, judged, strict=True)
+        ],
+    )
+    machines = {tuple(sorted(record.machine.items())) for record in records}
+    for machine in sorted(machines):
+        lines.append(escape("Machine: " + ", ".join(f"{k} {v}" for k, v in machine)) + ".")
+    return "\n".join(lines) + "\n"
+
+
+def _trajectories(records: list[Record], judged: list[Verdict]) -> list[str]:
+    """The nearest to its envelope, by regime and number of steps."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    most: dict[tuple[str, str], float] = {}
+    for record, verdict in zip(records, judged, strict=True):
+        for name, label in verdict.labels.items():
+            finding = label.findings.get("trajectory")
+            at = finding.evidence if finding else None
+            if finding is None or at is None or not isinstance(finding.value, float):
+                continue
+            row = (record.plan.profile, at.where)
+            found = finding.value / finding.limit if finding.limit else float("inf")
+            if found > most.get(row, -1.0):
+                most[row] = found
+                rows[row] = [
+                    *row,
+                    words.figure(finding.value),
+                    words.figure(finding.limit),
+                    f"{found:.3f}",
+                    name,
+                    str(record.plan.seeds[0]),
+                    at.why,
+                ]
+    if not rows:
+        return []
+    header = ["profile", "where", "largest", "limit", "share", "label", "seed", "limit because"]
+    told = (
+        "A run's own envelope is its limit: 1.5 or 3 times the furthest replica, so a clean "
+        "share lies near 0.67 or 0.33, not below a third. Each label's nearest place is looked at."
+    )
+    return ["## Trajectory", "", told, "", *table(header, list(rows.values()))]
+
+
+def _accuracies(records: list[Record], judged: list[Verdict]) -> list[str]:
+    """Equivalence over seeds, and churn, of every run with more than one seed."""
+    lines = []
+    for record, verdict in zip(records, judged, strict=True):
+        if len(record.plan.seeds) > 1:
+            lines += [f"## Accuracy, run {escape(record.run)}", ""]
+            lines += table(list(words.EQUIVALENCE_HEADER), words.equivalence_rows(verdict))
+            lines += table(list(words.CHURN_HEADER), words.churn_rows(verdict))
+    return lines
+
+
+def _repeats(records: list[Record]) -> list[str]:
+    """How many processes repeated themselves bit for bit."""
+    repeats = [
+        (name, repeat)
+        for record in records
+        for name, results in record.results.items()
+        for repeat in results.repeats
+    ]
+    same = sum(repeat.identical for _, repeat in repeats)
+    wavering = sorted({f"{name} ({r.dtype})" for name, r in repeats if not r.identical})
+    told = f"{same} of {len(repeats)} processes trained twice to the same bits"
+    return [
+        "## A against A",
+        "",
+        told + (f"; not: {', '.join(wavering)}." if wavering else "."),
+        "",
+    ]
+
+
+def _versions(verdict: Verdict) -> str:
+    found: dict[str, str] = {}
+    for label in verdict.labels.values():
+        for fact, value in (label.process.facts if label.process else {}).items():
+            if fact.startswith("version:"):
+                found[fact.removeprefix("version:")] = value
+    return ", ".join(f"{name} {version}" for name, version in sorted(found.items()))

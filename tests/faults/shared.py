@@ -1,0 +1,53 @@
+"""Mistakes in the shared code, which no comparison between backends can see.
+
+Each function takes the right one, which its parameter is called after, and returns the wrong one.
+They are planted in the parent, in every module that imports the right one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness import canonical
+
+
+def pixels_by_256(pixels):
+    """Pixels are divided by 256, not 255."""
+
+    def wrong(images, out=None):
+        found = pixels(images, out)
+        return np.multiply(found, np.float32(255 / 256), out=found)
+
+    return wrong
+
+
+def same_order_every_epoch(epoch_order):
+    """Every epoch has the order of the first."""
+    return lambda seed, epoch, n: epoch_order(seed, 0, n)
+
+
+def batches_shuffled(epoch_order):
+    """Whole batches are shuffled, not samples."""
+
+    def wrong(seed, epoch, n):
+        blocks = np.array_split(np.arange(n), range(256, n, 256))
+        return np.concatenate([blocks[i] for i in epoch_order(seed, epoch, len(blocks))])
+
+    return wrong
+
+
+def accuracy_of_9984(accuracy):
+    """The test set's last 16 samples are left out of the accuracy."""
+    return lambda logits, labels: accuracy(logits[:9984], labels[:9984])
+
+
+def accuracy_of_training(evaluation_set):
+    """Accuracy is measured on the training set."""
+    return lambda dataset, out=None: canonical.training_set(dataset, out)
+
+
+def last_batch_dropped(schedule):
+    """The schedule leaves out each epoch's last, short batch."""
+    return lambda n, size, *words: [
+        slot for slot in schedule(n, size, *words) if slot.stop - slot.start == size
+    ]
