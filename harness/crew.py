@@ -127,6 +127,10 @@ class Crew:
         """One command under the plan's time limit; raises as `launch.Worker.answer`."""
         return self.workers[key].call(do, self.plan.timeouts.command_s, **fields)
 
+    def ask(self, key: Key, do: str, **fields: Any) -> None:
+        """Send a command under the plan's time limit; `workers[key].answer()` waits for it."""
+        self.workers[key].ask(do, self.plan.timeouts.command_s, **fields)
+
     def answer(self, key: Key, do: str, **fields: Any) -> dict[str, Array]:
         """One command whose answer is tensors, written by the worker to a file."""
         out = self._scratch / "answer"

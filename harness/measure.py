@@ -407,26 +407,21 @@ def trajectory(
     return found
 
 
-def repeat(first: dict[str, Array], second: dict[str, Array], process: str) -> Repeat:
-    """A against A: the series that the worker's `train` left of the same training, done twice."""
-    losses, again = first["losses"], second["losses"]
-    differ = np.flatnonzero(losses.view(np.uint64) != again.view(np.uint64))
+def repeat(
+    losses: Array, params: Params, again_losses: Array, again_params: Params, process: str
+) -> Repeat:
+    """A against A: losses (steps,) and last parameters of the same training, done twice."""
+    differ = np.flatnonzero(losses.view(np.uint64) != again_losses.view(np.uint64))
+    distances = {}
+    for name, value in params.items():
+        other, wide = again_params[name].astype(np.float64), value.astype(np.float64)
+        same = value.tobytes() == again_params[name].tobytes()
+        distances[name] = number(0.0 if same else relative(other - wide, wide))
     return Repeat(
         dtype=process,
         steps=len(losses),
         first_step=int(differ[0]) if len(differ) else None,
-        distances={
-            name.removeprefix("final."): number(
-                0.0
-                if value.tobytes() == second[name].tobytes()
-                else relative(
-                    second[name].astype(np.float64) - value.astype(np.float64),
-                    value.astype(np.float64),
-                )
-            )
-            for name, value in first.items()
-            if name.startswith("final.")
-        },
+        distances=distances,
     )
 
 

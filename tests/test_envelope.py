@@ -182,25 +182,26 @@ def test_too_few_clear_samples_are_an_error() -> None:
 
 
 def test_a_repeat_tells_the_first_step_and_the_distance_of_each_tensor() -> None:
-    first = {"losses": np.array([3.0, 2.0, 1.0]), "final.W": np.ones(4, np.float32)}
-    same = measure.repeat(first, {k: v.copy() for k, v in first.items()}, "float32")
+    losses, params = np.array([3.0, 2.0, 1.0]), {"W": np.ones(4, np.float32)}
+    same = measure.repeat(losses, params, losses.copy(), {"W": params["W"].copy()}, "float32")
     assert same.identical
-    other = {"losses": np.array([3.0, 2.0, 1.0 + 1e-15]), "final.W": np.full(4, 1.5, np.float32)}
-    found = measure.repeat(first, other, "float32")
+    other = {"W": np.full(4, 1.5, np.float32)}
+    found = measure.repeat(losses, params, losses + np.array([0, 0, 1e-15]), other, "float32")
     assert not found.identical
     assert found.first_step == 2
     assert found.distances == {"W": 0.5}
     # Parameters alone: another last update leaves every loss as it was.
-    found = measure.repeat(first, first | {"final.W": other["final.W"]}, "float32")
+    found = measure.repeat(losses, params, losses, other, "float32")
     assert not found.identical
     assert found.first_step is None
 
 
-def test_zeros_of_another_sign_and_nan_are_told_in_a_repeat() -> None:
-    first = {"losses": np.array([np.nan]), "final.W": np.zeros(2)}
-    assert measure.repeat(first, first, "float64").identical
-    turned = measure.repeat(first, first | {"losses": np.array([1.0])}, "float64")
-    assert turned.first_step == 0
+def test_nan_is_told_in_a_repeat() -> None:
+    nan, zeros = np.array([np.nan]), {"W": np.zeros(2)}
+    assert measure.repeat(nan, zeros, nan, zeros, "float64").identical
+    assert measure.repeat(nan, zeros, np.array([1.0]), zeros, "float64").first_step == 0
+    found = measure.repeat(nan, zeros, nan, {"W": np.array([0.0, np.nan])}, "float64")
+    assert found.distances == {"W": "nan"}
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)), min_size=1))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from harness import measure
+from harness.crew import Key
 from harness.exchange import load_tensors, save_tensors
 from harness.interface import Array, Params
 from harness.launch import WorkerUnavailable
@@ -52,53 +54,88 @@ def probe_precision(state: State) -> None:
 
 
 def start_twice(state: State) -> None:
-    """A against A, in every process; the first of the two is also the trajectory's start."""
+    """A against A, in every process; the first of the two is also the trajectory's start.
+
+    Only float32 has a trajectory: elsewhere, and in the second run, the first stretch is enough.
+    """
     if state.plan.trajectory is None:
         return
     after = state.start_after()
     want = {done: state.judged("start", done) for done in after}
-    keys = state.crew.live()
-    state.progress.phase("the start, twice", 2 * state.start_steps * len(keys))
-    for place, key in enumerate(keys):
+    again = after[0]
+    todo = [
+        (key, steps)
+        for key in state.crew.live()
+        for steps in (after[-1] if key[1] == "float32" else again, again)
+    ]
+    state.progress.phase("the start, twice", sum(steps for _, steps in todo))
+    first: dict[Key, tuple[Array, Params]] = {}
+    done = 0
+    for key, steps in todo:
+        if key not in state.crew.workers:
+            continue
         with state.crew.containing(key):
-            series = []
-            for turn in range(2):
-                out = state.fresh_folder()
-                state.crew.train(
-                    key,
-                    state.course.file(f"initial-{state.seed}"),
-                    state.course.file(f"start-{state.seed}"),
-                    steps=state.start_steps,
-                    snapshots=[done - 1 for done in after],
-                    evaluations=[],
-                    out=out,
-                    done=(2 * place + turn) * state.start_steps,
-                )
-                series.append(load_tensors(f"{out}/series"))
-                if turn == 0 and key[1] == "float32":
-                    state.results(key).measurements += [
-                        measure.trajectory(
-                            "start",
-                            load_tensors(f"{out}/params-{done - 1}"),
-                            want[done],
-                            process=key[1],
-                            after=done,
-                        )
-                        for done in after
-                    ]
-            first, second = series
-            state.results(key).repeats.append(measure.repeat(first, second, key[1]))
+            out = state.fresh_folder()
+            state.crew.train(
+                key,
+                state.course.file(f"initial-{state.seed}"),
+                state.course.file(f"start-{state.seed}"),
+                steps=steps,
+                snapshots=[n - 1 for n in after if n <= steps],
+                evaluations=[],
+                out=out,
+                done=done,
+            )
+            done += steps
+            series = load_tensors(f"{out}/series")["losses"][:again]
+            params = load_tensors(f"{out}/params-{again - 1}")
+            if key in first:
+                losses, once = first[key]
+                repeat = measure.repeat(losses, once, series, params, key[1])
+                state.results(key).repeats.append(repeat)
+                continue
+            first[key] = series, params
+            if key[1] == "float32":
+                for n in after:
+                    got = load_tensors(f"{out}/params-{n - 1}")
+                    found = measure.trajectory("start", got, want[n], process=key[1], after=n)
+                    state.results(key).measurements.append(found)
 
 
 def teacher_force(state: State) -> None:
-    """Every checkpoint, small batch and probe, in every process, at the judge's parameters."""
-    total = len(state.course.checkpoints)
-    state.progress.phase("teacher-forced", total)
-    done = 0
-    for batch in batches(state) if state.batches is None else state.batches:
-        _force(state, batch)
+    """Every checkpoint, small batch and probe, in every process, at the judge's parameters.
+
+    One process computes at a time; meanwhile the parent measures what the one before made.
+    """
+    state.progress.phase("teacher-forced", len(state.course.checkpoints))
+    given = batches(state) if state.batches is None else state.batches
+    done, before = 0, None
+    for turn, batch in enumerate(given):
+        state.record.cases.append(batch.case)
+        file = state.course.file(f"batch-{turn % 2}")
+        save_tensors(file, batch.given)
+        params: dict[str, str] = {}
+        for place, key in enumerate(state.crew.live()):
+            if key[1] not in params:
+                if key[1] not in batch.wanted:
+                    batch.wanted[key[1]] = _wanted(state, batch, key[1])
+                params[key[1]] = state.course.file(f"params-{key[1]}-{turn % 2}")
+                save_tensors(params[key[1]], batch.wanted[key[1]].params)
+            out = state.scratch / f"case-{turn % 2}-{place}"
+            out.unlink(missing_ok=True)  # what another left there is no answer
+            with state.crew.containing(key):
+                state.crew.ask(key, "case", params=params[key[1]], batch=file, out=str(out))
+            if before is not None:
+                _measure(state, *before)
+            before = None
+            if key in state.crew.workers:
+                with state.crew.containing(key):
+                    state.crew.workers[key].answer()
+                before = batch, key, out
         done += batch.case.case == f"step {batch.case.step}"
         state.progress.advance(done)
+    if before is not None:
+        _measure(state, *before)
 
 
 def batches(state: State) -> Iterator[Batch]:
@@ -139,34 +176,23 @@ def _small(state: State, step: int, params: Params, rows: Array) -> Iterator[Bat
             yield Batch(case, params, course.x[few], course.y[few], {"rows": few})
 
 
-def _force(state: State, batch: Batch) -> None:
-    """One batch at given parameters, in every live process, against the judge."""
-    case = batch.case
-    state.record.cases.append(case)
-    file = state.course.file("batch")
-    save_tensors(file, batch.given)
-    saved = set()
-    for key in state.crew.live():
-        dtype = key[1]
-        if dtype not in batch.wanted:
-            batch.wanted[dtype] = _wanted(state, batch, dtype)
-        wanted, params = batch.wanted[dtype], state.course.file(f"params-{dtype}")
-        if dtype not in saved:
-            save_tensors(params, wanted.params)
-            saved.add(dtype)
-        with state.crew.containing(key):
-            got = state.crew.answer(key, "case", params=params, batch=file)
-            found = measure.teacher_forced(
-                got,
-                wanted,
-                y=batch.y,
-                lr=state.plan.workload.lr,
-                process=dtype,
-                case=case.case,
-                step=case.step,
-            )
-            state.results(key).measurements += found
-            keep_if_off(state, key, found, wanted, batch.y, got)
+def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
+    """What a process made of a batch, against the judge."""
+    if key not in state.crew.workers:
+        return
+    with state.crew.containing(key):
+        got, wanted = load_tensors(str(out)), batch.wanted[key[1]]
+        found = measure.teacher_forced(
+            got,
+            wanted,
+            y=batch.y,
+            lr=state.plan.workload.lr,
+            process=key[1],
+            case=batch.case.case,
+            step=batch.case.step,
+        )
+        state.results(key).measurements += found
+        keep_if_off(state, key, found, wanted, batch.y, got)
 
 
 def _wanted(state: State, batch: Batch, dtype: str) -> Wanted:

@@ -43,8 +43,8 @@ def train_judge(state: State) -> None:
     }
     state.progress.phase("judge", len(state.course.slots))
     try:
-        _find_start_batches(state)
         _train_judge(state, "schedule", state.seed, keep, state.course.ends)
+        _find_start_batches(state)
         if state.plan.trajectory is not None:
             after = {done - 1 for done in state.start_after()}
             _train_judge(state, "start", state.seed, after, [])
