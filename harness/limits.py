@@ -1,7 +1,7 @@
 """The one table of limits: rung x dtype x case, each with its reason and what was seen.
 
 A clean backend stays below a third of every limit; a planted fault lies at three times or more.
-The first row that fits is the limit. Imports nothing but the standard library and msgspec.
+The first row that fits is the limit. Imports no framework and no NumPy.
 """
 
 from __future__ import annotations

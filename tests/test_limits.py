@@ -1,0 +1,52 @@
+"""The table of limits is frozen: whoever moves one does so in a commit of its own, and says why.
+
+Faults are planted against limits that were fixed before; a limit that is tuned to its faults proves
+nothing. The digest is that of every row's rung, dtype, case, precision and value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from harness.limits import DECIDING, LIMITS, RUNGS, limit_for
+
+FROZEN = "4df522e040bc5c97453094179ddb6f3a085156b61d0b1943fcae9adced06c34c"
+
+
+def digest() -> str:
+    rows = [[r.rung, r.dtype, r.case, r.precision, r.value] for r in LIMITS]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def test_the_limits_are_the_frozen_ones() -> None:
+    assert digest() == FROZEN, "a limit was moved: freeze the table in a commit of its own"
+
+
+def test_every_row_says_why_and_what_was_seen() -> None:
+    for row in LIMITS:
+        assert row.rung in RUNGS
+        assert row.reason
+        assert row.seen
+
+
+@pytest.mark.parametrize("rung", DECIDING)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_deciding_rung_has_a_limit_for_every_batch(rung: str, dtype: str) -> None:
+    if (rung, dtype) == ("lockstep", "float32"):
+        assert limit_for(rung, dtype, "after step 9") is None
+        return
+    for case in ("step 0", "step 0, batch of 1", "corner", "confident", "shifted-up"):
+        assert limit_for(rung, dtype, case) is not None
+
+
+def test_no_row_is_hidden_by_one_before_it() -> None:
+    """The first row that fits counts, so a wide one must not stand before a narrow one."""
+    for place, row in enumerate(LIMITS):
+        pattern = row.case.replace("*", "x").replace("?", "1")
+        dtype = row.dtype.replace("*", "float32")
+        precision = row.precision.replace("*", "strict")
+        found = limit_for(row.rung, dtype, pattern, precision)
+        assert found is row or LIMITS.index(found) == place
