@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from threadpoolctl import threadpool_limits
 
 from backends import BACKENDS
 from harness import session, verdict
@@ -31,6 +32,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--only-backend", choices=list(BACKENDS), help="test this backend alone")
     parser.addoption("--full-run", help="a stored run of the full profile on the real data")
     parser.addoption("--faults-report", help="where to write what the fault suite found (Markdown)")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """The judge computes with one thread: two wait for each other where others compute too."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +99,8 @@ def run_plan(small_data: Path, tmp_path: Path) -> Callable[..., Outcome]:
     """Run a smoke plan on small data: keyword arguments of `make_plan`, `change` for the rest."""
 
     def run(change: dict | None = None, **words: object) -> Outcome:
-        settings = {"profile": "smoke", "data_dir": str(small_data), "timeout_s": 240.0} | words
+        settings = {"profile": "smoke", "data_dir": str(small_data), "timeout_s": 240.0}
+        settings |= {"threads": 1} | words
         plan = msgspec.structs.replace(make_plan(**settings), **(change or {}))
         return carry_out(plan, tmp_path / "results")
 
@@ -125,7 +134,7 @@ def clean_environment() -> dict[str, str]:
     """This environment with the project importable and no data set named."""
     root = str(Path(__file__).parent.parent)
     kept = {k: v for k, v in os.environ.items() if k != "FASHION_MNIST_DIR"}
-    return kept | {"PYTHONPATH": root, "COLUMNS": "200"}
+    return kept | {"PYTHONPATH": root, "COLUMNS": "200", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def needs(*names: str) -> pytest.MarkDecorator:

@@ -20,7 +20,7 @@ QUICK = {"timing": Timing(sessions=1, rounds=0, warmup_rounds=0)}
 @pytest.fixture(scope="module")
 def full(small_data, tmp_path_factory):
     """The full profile, five seeds, on small data: every rung of one backend."""
-    plan = make_plan(profile="full", backends=("numpy",), data_dir=str(small_data))
+    plan = make_plan(profile="full", backends=("numpy",), data_dir=str(small_data), threads=1)
     plan = msgspec.structs.replace(plan, **QUICK)
     return carry_out(plan, tmp_path_factory.mktemp("full"))
 
@@ -125,7 +125,8 @@ def test_a_reference_that_is_no_float64_process_of_the_plan_is_refused(reference
 
 
 def test_trials_in_the_same_workers_leave_no_trace(small_data, tmp_path):
-    plan = make_plan(profile="smoke", backends=("numpy",), data_dir=str(small_data))
+    words = {"backends": ("numpy",), "data_dir": str(small_data), "threads": 1}
+    plan = make_plan(profile="smoke", **words)
     with session.live(plan, tmp_path, Silent()) as live:
         before = live.trial({"numpy": None})
         for fault in ("leaky_relu", "lr_one_per_mille", "momentum", "labels_shifted"):

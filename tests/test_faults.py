@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
-from threadpoolctl import threadpool_limits
 
 from backends import BACKENDS
 from harness import canonical, known_answers, session, verdict
@@ -138,23 +137,35 @@ def report(request):
 
 
 @pytest.fixture(scope="session")
-def live(small_data, tmp_path_factory):
-    """Workers of every framework that is here, started once; `trial` plants and measures."""
+def names(request):
+    """The frameworks that are here and have a fault to take."""
+    wanted = {name for fault in FAULTS for name in chosen(request.config, fault)}
+    return tuple(name for name in BACKENDS if name in wanted and not missing(name))
+
+
+@pytest.fixture(scope="session")
+def live(names, small_data, tmp_path_factory):
+    """Workers of these frameworks, started once; `trial` plants and measures."""
     # One thread each: nothing is timed, and two wait for one another on a busy machine.
-    plan = make_plan(profile="smoke", data_dir=str(small_data), timeout_s=240.0, threads=1)
+    words = {"data_dir": str(small_data), "timeout_s": 240.0, "threads": 1}
+    plan = make_plan(profile="smoke", backends=names, **words)
     plan = msgspec.structs.replace(plan, **QUICK)
     folder = tmp_path_factory.mktemp("faults")
-    with threadpool_limits(1), session.live(plan, folder, Silent()) as opened:
+    with session.live(plan, folder, Silent()) as opened:
         yield opened
 
 
-def each(faults):
-    """Every fault in every one of its frameworks, as parameters."""
-    return [
-        pytest.param(fault, name, id=f"{fault.function}-{name}")
-        for fault in faults
-        for name in fault.names
-    ]
+def chosen(config, fault):
+    """Every framework of a fault where the report is asked for, else the first: minutes less."""
+    return fault.names if config.getoption("--faults-report") else fault.names[:1]
+
+
+def pytest_generate_tests(metafunc):
+    if "fault" in metafunc.fixturenames and "name" in metafunc.fixturenames:
+        faults = [TRANSPOSED] if "transposed" in metafunc.function.__name__ else FAULTS
+        found = [(fault, name) for fault in faults for name in chosen(metafunc.config, fault)]
+        ids = [f"{fault.function}-{name}" for fault, name in found]
+        metafunc.parametrize(("fault", "name"), found, ids=ids)
 
 
 def skip_where_missing(name):
@@ -228,9 +239,8 @@ def assert_caught(record, fault, name, report):
     assert "FAULT PLANTED" in judged.summary
 
 
-def assert_clean(live, report, when):
+def assert_clean(live, names, report, when):
     """With nothing planted all agree, and no value lies above a third of its limit."""
-    names = [name for name in BACKENDS if not missing(name)]
     record = report.record = live.trial(dict.fromkeys(names))
     judged = verdict.judge(record)
     most = {
@@ -292,25 +302,23 @@ def test_a_fault_in_the_shared_code_fails_before_anything_is_compared(
     assert not any(r.measurements for r in outcome.record.results.values())
 
 
-def test_the_clean_twins_are_silent_before_any_fault(live, report):
-    assert_clean(live, report, "before")
+def test_the_clean_twins_are_silent_before_any_fault(live, names, report):
+    assert_clean(live, names, report, "before")
 
 
-@pytest.mark.parametrize(("fault", "name"), each(FAULTS))
 def test_a_planted_fault_is_caught_first_at_its_rung(live, report, fault, name):
     skip_where_missing(name)
     record = live.trial({name: plant(fault.file, fault.function)})
     assert_caught(record, fault, name, report)
 
 
-def test_the_clean_twins_are_silent_after_all_faults(live, report):
-    assert_clean(live, report, "after")
+def test_the_clean_twins_are_silent_after_all_faults(live, names, report):
+    assert_clean(live, names, report, "after")
 
 
 SQUARE = {"workload": square_workload(), "steps": 2, "checkpoints": (0, -1), "trajectory": None}
 
 
-@pytest.mark.parametrize(("fault", "name"), each([TRANSPOSED]))
 def test_parameters_that_are_transposed_on_import_are_caught(run_plan, report, fault, name):
     skip_where_missing(name)
     plants = {name: plant(fault.file, fault.function)}

@@ -11,9 +11,12 @@ import time
 import numpy as np
 from callers import Wrapped, wrap
 
+# The first step after the start, twice, and the teacher-forced batches: a worker then trains.
+TRAINING = 60
+
 
 def _in_step(action):
-    """Do `action` in the twentieth step."""
+    """Do `action` in a step of a training."""
 
     def fault(backend):
         class Acting(Wrapped):
@@ -21,7 +24,7 @@ def _in_step(action):
 
             def step(self, batch):
                 self.count += 1
-                if self.count == 20:
+                if self.count == TRAINING:
                     action()
                 return self.trainer.step(batch)
 
@@ -67,7 +70,7 @@ def missing(backend):
 
 
 def not_a_number(backend):
-    """Every parameter becomes NaN in the twentieth step."""
+    """Every parameter becomes NaN in a step of a training."""
 
     class Nan(Wrapped):
         count = 0
@@ -75,7 +78,7 @@ def not_a_number(backend):
         def step(self, batch):
             self.count += 1
             loss = self.trainer.step(batch)
-            if self.count == 20:
+            if self.count == TRAINING:
                 self.trainer.wait(loss)
                 params = self.trainer.get_params()
                 self.trainer.set_params({k: v * np.nan for k, v in params.items()})
