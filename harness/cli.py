@@ -160,7 +160,7 @@ def check(
     """Judge stored records again, and write their verdict.json; starts no worker."""
     from harness.limits import read_limits
 
-    table = read_limits(limits) if limits is not None else None
+    table = (read_limits(limits), limits.name) if limits is not None else None
     return _check(_read(records), strict, as_json, report=False, limits=table)
 
 
@@ -274,7 +274,7 @@ def _check(
     *,
     report: bool,
     quiet: bool = False,
-    limits: tuple[Limit, ...] | None = None,
+    limits: tuple[tuple[Limit, ...], str] | None = None,
 ) -> int:
     """Judge, store and print each record; the worst exit status (0 with `quiet`)."""
     from harness import record as store
@@ -282,7 +282,7 @@ def _check(
 
     documents, statuses = [], []
     for record, folder in records:
-        judged = verdict.judge(record) if limits is None else verdict.judge(record, limits)
+        judged = verdict.judge(record) if limits is None else verdict.judge(record, *limits)
         document = verdict.to_json(record, judged, str(folder.resolve()))
         documents.append(document)
         statuses.append(verdict.exit_status(record, judged, strict=strict))

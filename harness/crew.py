@@ -172,11 +172,15 @@ class Crew:
         try:
             yield
         except WorkerUnavailable as error:
-            self.set_aside(key, str(error))
+            if self.own(key) or error.no_float64 or self._own_status(key) != "ok":
+                self.set_aside(key, str(error))
+            else:
+                # Its float32 process runs here: without this one lockstep would go unnoticed.
+                self.fail(key, f"the float64 process beside it cannot run: {error}")
         except WorkerFailed as error:
-            self._fail(key, str(error))
+            self.fail(key, str(error))
         except UNUSABLE as error:
-            self._fail(key, f"unusable answer: {type(error).__name__}: {error}")
+            self.fail(key, f"unusable answer: {type(error).__name__}: {error}")
         if process.status != "ok":
             self.end_worker(key, grace_s=0)
 
@@ -188,7 +192,11 @@ class Crew:
         if configured.asked_for and self.own(key):
             raise InputError(f"--backend {key[0]}: not available: {reason}") from None
 
-    def _fail(self, key: Key, reason: str) -> None:
+    def _own_status(self, key: Key) -> str:
+        return self.processes[key[0], self.plan.labels[key[0]].dtype].status
+
+    def fail(self, key: Key, reason: str) -> None:
+        """End a process that went wrong, and store its reason."""
         process = self.processes[key]
         process.status, process.reason = "failed", " ".join(reason.split())
         self._progress.note(f"{key[0]} ({key[1]}) failed: {process.reason}")

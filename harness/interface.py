@@ -27,6 +27,10 @@ class Unavailable(Exception):
     """A backend cannot run here (framework missing, no such device); the message says why."""
 
 
+class NoFloat64(Unavailable):
+    """The device has no float64: lockstep cannot be judged there, and nothing else is wrong."""
+
+
 class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One trainable tensor: its canonical name, its shape (inputs x outputs), how it starts.
 

@@ -8,16 +8,19 @@ is decided by the harness's reference in either case.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from harness.course import Course
-from harness.crew import Crew, Key
+from harness.crew import UNUSABLE, Crew, Key
+from harness.errors import HarnessError
 from harness.exchange import load_tensors, save_tensors
 from harness.interface import Array, Params
+from harness.launch import WorkerFailed
 from harness.reference import Reference, sgd
 
 # The judge looks at test images in pieces of this many: its float64 copy stays small.
@@ -80,7 +83,7 @@ class HarnessJudge:
 
 
 class LabelJudge:
-    """A float64 worker of the plan, named as the reference."""
+    """A float64 worker of the plan, named as the reference; HarnessError where it fails."""
 
     def __init__(self, crew: Crew, key: Key, course: Course) -> None:
         self._crew = crew
@@ -91,24 +94,39 @@ class LabelJudge:
         self, kind: str, seed: int, snapshots: set[int], evaluations: list[int], out: Path
     ) -> None:
         """Train the worker through a schedule of the course."""
-        self._crew.train(
-            self._key,
-            self._course.file(f"initial-{seed}"),
-            self._course.file(f"{kind}-{seed}"),
-            steps=len(self._course.schedule(kind, seed)),
-            snapshots=sorted(snapshots),
-            evaluations=evaluations,
-            out=out,
-        )
+        with self._needed():
+            self._crew.train(
+                self._key,
+                self._course.file(f"initial-{seed}"),
+                self._course.file(f"{kind}-{seed}"),
+                steps=len(self._course.schedule(kind, seed)),
+                snapshots=sorted(snapshots),
+                evaluations=evaluations,
+                out=out,
+            )
 
     def values(self, params: Params, x: Array, y: Array) -> tuple[Array, float, Params]:
         """The worker's word."""
         given, batch = self._course.file("judge-params"), self._course.file("judge-batch")
         save_tensors(given, params)
         save_tensors(batch, {"x": x, "y": y})
-        said = self._crew.answer(self._key, "case", params=given, batch=batch)
-        grads = {name: said[f"grad.{name}"] for name in params}
-        return said["logits"], float(said["loss"]), grads
+        with self._needed():
+            said = self._crew.answer(self._key, "case", params=given, batch=batch)
+            grads = {name: said[f"grad.{name}"] for name in params}
+            return said["logits"], float(said["loss"]), grads
+
+    @contextmanager
+    def _needed(self) -> Iterator[None]:
+        """Nothing can be judged without the reference: what it does wrong ends the run."""
+        label = ":".join(self._key)
+        if self._key not in self._crew.workers:
+            reason = self._crew.processes[self._key].reason
+            raise HarnessError(f"the reference {label} failed: {reason}")
+        try:
+            yield
+        except (WorkerFailed, *UNUSABLE) as error:
+            self._crew.fail(self._key, f"as the reference: {error}")
+            raise HarnessError(f"the reference {label} failed: {error}") from None
 
 
 def params_after(folder: Path, done: int, initial: Params) -> Params:

@@ -82,7 +82,14 @@ class WorkerFailed(Exception):
 
 
 class WorkerUnavailable(Exception):
-    """The backend cannot run here; the message is the reason."""
+    """The backend cannot run here; the message is the reason.
+
+    `no_float64`: its device has none, which a float64 process beside a float32 one may say.
+    """
+
+    def __init__(self, reason: str, *, no_float64: bool = False) -> None:
+        super().__init__(reason)
+        self.no_float64 = no_float64
 
 
 def environment(threads: int, extra: dict[str, str], precision: str = "strict") -> dict[str, str]:
@@ -205,7 +212,7 @@ class Worker:
                 return result
             error = str(reply.get("error"))
             if reply.get("unavailable"):
-                raise WorkerUnavailable(error)
+                raise WorkerUnavailable(error, no_float64=bool(reply.get("no_float64")))
             raise WorkerFailed(_name_memory(f"{self._doing}: {error}"))
 
     def has_answered(self) -> bool:

@@ -29,6 +29,10 @@ RUNGS = (
 DECIDING = RUNGS[: RUNGS.index("trajectory")]
 
 
+# What the rung accuracy compares, and the cases of its limits.
+METRICS = ("test accuracy", "training loss")
+
+
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`case` is a pattern for the batch's name ("step 760", "shifted*", "*").
 
@@ -190,6 +194,12 @@ def read_limits(path: Path) -> tuple[Limit, ...]:
     for row in rows:
         if row.rung not in RUNGS:
             raise InputError(f"--limits {path}: rung {row.rung!r} is none of {', '.join(RUNGS)}")
+        if row.rung == "timing":
+            raise InputError(f"--limits {path}: timing has a band in the plan, no limit")
+        if row.rung == "accuracy" and (row.case not in METRICS or row.value == 0):
+            raise InputError(
+                f"--limits {path}: accuracy needs a case ({' or '.join(METRICS)}) and a value > 0"
+            )
         if not 0 <= row.value < float("inf"):
             raise InputError(f"--limits {path}: a limit of {row.value} is no number from 0 up")
     return (*(Limit(**msgspec.structs.asdict(row), seen="–") for row in rows), *LIMITS)

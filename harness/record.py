@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -35,6 +35,7 @@ NEEDED_BYTES = 50_000_000
 
 NotFinite = Literal["nan", "inf", "-inf"]
 Number = float | NotFinite
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 def number(value: float) -> Number:
@@ -153,10 +154,10 @@ class Churn(Stored, kw_only=True):
     """
 
     seed: int
-    samples: int
-    differ: int
-    only_here: int
-    only_reference: int
+    samples: Count
+    differ: Count
+    only_here: Count
+    only_reference: Count
 
 
 class Replica(Stored, kw_only=True):
@@ -417,6 +418,8 @@ def decode(data: bytes, name: str) -> Record:
         record = msgspec.json.decode(data, type=Record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"record {name}: not a valid record ({error})") from None
+    if not record.plan.seeds:
+        raise InputError(f"record {name}: its plan has no seed")
     strangers = [label for label in record.results if label not in record.plan.labels]
     if strangers:
         raise InputError(

@@ -21,7 +21,6 @@ from harness import __version__, data, known_answers
 from harness.course import Course
 from harness.errors import HarnessError, InputError
 from harness.facts import describe_dataset, describe_machine, now
-from harness.launch import WorkerFailed
 from harness.phases.agreement import (
     batches,
     lockstep,
@@ -92,8 +91,8 @@ def measure_all(state: State, dataset: data.Dataset) -> None:
     """Every phase in order."""
     begin(state, dataset)
     measure_numbers(state)
-    end_twins(state)
     train_reference(state)
+    end_twins(state)
     train(state)
     find_envelope(state)
     single_operators(state)
@@ -114,6 +113,7 @@ class Live:
         Each label has a fault planted (None: clean) in its workers as they live.
         """
         state, whole = self._state, self._state.record
+        state.trials += 1
         labels = {
             label: msgspec.structs.replace(state.plan.labels[label], plant=plant)
             for label, plant in plants.items()
@@ -129,9 +129,9 @@ class Live:
         try:
             self._plant(plants)
             measure_numbers(state)
-            self._plant(dict.fromkeys(plants))
             return msgspec.convert(msgspec.to_builtins(state.record), Record)
         finally:
+            self._plant(dict.fromkeys(plants))
             state.crew.only = None
             state.record = whole
 
@@ -210,8 +210,6 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
             raise
         except HarnessError as error:
             record.ended = str(error)
-        except WorkerFailed as error:
-            record.ended = f"the reference {plan.reference} failed: {error}"
         except OSError as error:
             record.ended = f"{type(error).__name__}: {error}"
             if error.errno in NO_SPACE:

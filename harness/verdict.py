@@ -20,7 +20,7 @@ from harness.checks.outcome import (
     equivalences,
     trainings,
 )
-from harness.checks.timing import StepTime, check_timing, step_time
+from harness.checks.timing import StepTime, check_timing, impossible, step_time
 from harness.checks.trajectory import check_trajectory
 from harness.limits import DECIDING, LIMITS, RUNGS, Limit
 from harness.record import (
@@ -78,10 +78,14 @@ class Verdict(msgspec.Struct, kw_only=True):
     summary: str
     labels: dict[str, LabelVerdict]
     first_divergence: dict[str, Any] | None
+    other_limits: str | None = None
 
 
-def judge(record: Record, limits: tuple[Limit, ...] = LIMITS) -> Verdict:
-    """The verdict of a record under a table of limits."""
+def judge(record: Record, limits: tuple[Limit, ...] = LIMITS, other: str | None = None) -> Verdict:
+    """The verdict of a record under a table of limits.
+
+    `other`: where that is not the built-in table, what the reader is told of it.
+    """
     labels: dict[str, LabelVerdict] = {}
     for label in record.plan.labels:
         results = record.results.get(label)
@@ -103,7 +107,15 @@ def judge(record: Record, limits: tuple[Limit, ...] = LIMITS) -> Verdict:
     _rank(record, labels)
     divergence = _first_divergence(labels)
     verdict, summary = _overall(record, labels, divergence)
-    return Verdict(verdict=verdict, summary=summary, labels=labels, first_divergence=divergence)
+    if other is not None:
+        summary += f"; judged under OTHER LIMITS ({other})"
+    return Verdict(
+        verdict=verdict,
+        summary=summary,
+        labels=labels,
+        first_divergence=divergence,
+        other_limits=other,
+    )
 
 
 def _findings(
@@ -121,9 +133,10 @@ def _findings(
     for finding in found:
         if finding.verdict == "disagree":
             finding.hint = find_hint(finding, label, record, limits)
-    for known in record.plan.expect:
-        if known.label == label and (declared := findings.get(known.rung)) is not None:
-            _apply_expectation(declared, label, known.reason)
+    declared = {known.rung: known.reason for known in record.plan.expect if known.label == label}
+    for rung, reason in declared.items():
+        if rung in findings:
+            _apply_expectation(findings[rung], label, reason)
     return findings
 
 
@@ -156,7 +169,11 @@ def _status(record: Record, processes: list[Process], dtype: str) -> tuple[Statu
 
 def _rank(record: Record, labels: dict[str, LabelVerdict]) -> None:
     """Timing findings: only labels that agree are compared with one another."""
-    ranked = {name: v.step_time for name, v in labels.items() if v.step_time and v.agrees}
+    ranked = {
+        name: v.step_time
+        for name, v in labels.items()
+        if v.step_time and v.agrees and impossible(name, record) is None
+    }
     for name, label in labels.items():
         if not label.findings:
             continue
@@ -223,7 +240,7 @@ def _overall(
     if wrong:
         return "failed", f"known answers of the shared code are wrong: {', '.join(wrong)}"
     if record.ended not in (FINISHED, INTERRUPTED):
-        return "failed", f"the harness itself failed: {record.ended}"
+        return "failed", f"the run was stopped: {record.ended}"
     if failed:
         what = "; ".join(f"{name}: {labels[name].reason}" for name in failed)
         also = f"; disagree: {', '.join(disagreeing)}" if disagreeing else ""
@@ -239,7 +256,7 @@ def _overall(
     if record.ended == INTERRUPTED:
         return (
             "inconclusive",
-            f"interrupted: {len(agreeing)} of {len(labels)} backends measured whole{notes}",
+            f"interrupted: {len(agreeing)} of {len(labels)} backends agree up to lockstep{notes}",
         )
     if not compared:
         return "inconclusive", f"nothing was compared{notes}"
@@ -281,6 +298,14 @@ def _notes(record: Record, labels: dict[str, LabelVerdict]) -> str:
     ]
     if known:
         notes.append("differs as declared: " + ", ".join(known))
+    impossible_here = [
+        f"{name} {rung} ({finding.sentence})"
+        for name, label in labels.items()
+        for rung, finding in label.findings.items()
+        if finding.verdict == "not-possible"
+    ]
+    if impossible_here:
+        notes.append("not possible: " + ", ".join(impossible_here))
     wavering = [name for name, label in labels.items() if label.reproducible is False]
     if wavering:
         notes.append(f"not deterministic: {', '.join(wavering)}")
@@ -335,6 +360,7 @@ def to_json(record: Record, verdict: Verdict, record_path: str) -> dict[str, Any
             name: _label_json(record, name, label) for name, label in verdict.labels.items()
         },
         "first_divergence": verdict.first_divergence,
+        "other_limits": verdict.other_limits,
     }
 
 

@@ -22,7 +22,15 @@ import msgspec
 import numpy as np
 
 from harness.exchange import load_tensors, receive, save_tensors, send
-from harness.interface import Array, Backend, Params, Trainer, Unavailable, Workload
+from harness.interface import (
+    Array,
+    Backend,
+    NoFloat64,
+    Params,
+    Trainer,
+    Unavailable,
+    Workload,
+)
 
 # Progress goes out at most so often: enough for a smooth bar, too seldom to disturb a step.
 PROGRESS_INTERVAL_NS = 200_000_000
@@ -405,7 +413,11 @@ def serve(commands: int, replies: int, run: str, started_ns: int) -> None:
         try:
             reply: dict[str, Any] = {"ok": getattr(server, name)(**command)}
         except (Unavailable, ImportError) as error:
-            reply = {"error": _describe(error), "unavailable": name == "start"}
+            reply = {
+                "error": _describe(error),
+                "unavailable": name == "start",
+                "no_float64": isinstance(error, NoFloat64),
+            }
         except Exception as error:  # whatever a framework raises is this worker's answer
             import traceback
 

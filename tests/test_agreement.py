@@ -118,6 +118,21 @@ def test_a_reference_that_dies_fails_the_run(run_plan):
     assert "reference numpy:float64 failed" in outcome.json["summary"]
 
 
+def test_another_reference_trains_every_seed_before_its_worker_ends(run_plan):
+    words = {"backends": ("numpy",), "reference": "numpy:float64", "seeds": "0,1"}
+    outcome = run_plan(**words, change=QUICK)
+    assert outcome.json["verdict"] == "agree"
+    assert [t.seed for t in outcome.record.reference] == [0, 1]
+
+
+@needs("torch")
+def test_a_float64_process_that_cannot_start_is_a_failure_not_a_gap(run_plan):
+    plants = {"torch": plant("process.py", "missing_in_float64")}
+    outcome = run_plan(backends=("numpy", "torch"), plants=plants, change=QUICK)
+    assert outcome.exit_status == 3
+    assert "the float64 process beside it cannot run" in outcome.json["summary"]
+
+
 @pytest.mark.parametrize("reference", ["torch:float64", "numpy", "numpy:float32", "harness"])
 def test_a_reference_that_is_no_float64_process_of_the_plan_is_refused(reference):
     with pytest.raises(InputError, match="choose from harness/float64, numpy:float64"):

@@ -520,7 +520,7 @@ def test_a_round_without_products_is_no_reason_to_crash() -> None:
 # -- verdict.json ----------------------------------------------------------------------------
 
 TOP = {"schema", "verdict", "summary", "profile", "workload", "dataset", "reference", "record",
-       "backends", "first_divergence"}  # fmt: skip
+       "backends", "first_divergence", "other_limits"}  # fmt: skip
 DATASET = {"name", "synthetic", "sha256", "train", "test"}
 BACKEND = {"status", "reason", "backend", "device", "dtype", "variant", "precision", "python",
            "versions", "rungs", "train_loss", "test_accuracy", "step_time",

@@ -19,6 +19,7 @@ from harness.errors import InputError
 from harness.limits import LIMITS, Limit, read_limits
 from harness.plan import TABLE, Expected, make_plan, parse_expectation
 from harness.record import Churn, Measurement, Pattern, Record, Repeat, Replica
+from harness.report import largest, words
 from harness.verdict import exit_status, judge, to_json
 from tests import make
 
@@ -274,6 +275,19 @@ def test_a_declaration_covers_its_rung_and_label_only() -> None:
     assert judge(made).first_divergence["label"] == "numpy"
 
 
+def test_a_rung_is_declared_once_and_timing_never() -> None:
+    twice = (Expected("numpy", "forward", "a"), Expected("numpy", "forward", "b"))
+    with pytest.raises(InputError, match="once"):
+        make_plan(backends=("numpy",), expect=twice)
+    with pytest.raises(InputError, match="unknown"):
+        make_plan(backends=("numpy",), expect=(Expected("numpy", "timing", "a"),))
+    # A record that has both all the same: the second must not turn what the first has found.
+    made = make.record()
+    known = tuple(Expected("torch", "gradients", reason) for reason in "ab")
+    made.plan = msgspec.structs.replace(made.plan, expect=known)
+    assert judge(made).verdict == "disagree"
+
+
 def test_declarations_are_parsed_and_refused_in_one_line() -> None:
     found = parse_expectation("torch:forward=its own relu")
     assert found == Expected("torch", "forward", "its own relu")
@@ -333,6 +347,71 @@ def test_timed_steps_that_end_elsewhere_than_their_replay_are_a_disagreement() -
     assert judge(made).labels["numpy"].findings["timing"].verdict == "inconclusive"
 
 
+def test_a_label_whose_times_are_void_is_no_baseline_for_the_others() -> None:
+    made = make.record()
+    made.results["numpy"].rounds = make.rounds(100)
+    judged = judge(made)
+    assert judged.labels["torch"].findings["timing"].value == 1.0
+    rows = {row[0]: row for row in words.time_rows(judged)}
+    assert rows["numpy"][1] == "NOT RANKED: the times are void"
+    assert words.cell(judged.labels["numpy"].findings["timing"]) == "✗ void"
+
+
+# -- what a record may not hide ------------------------------------------------------------------
+
+
+def test_a_float64_process_that_is_not_there_is_told_with_its_reason() -> None:
+    made = make.record()
+    made.results["torch"].processes[1].status = "skipped"
+    made.results["torch"].processes[1].reason = "this device has no float64"
+    judged = judge(made)
+    assert judged.labels["torch"].findings["lockstep"].verdict == "not-possible"
+    assert "not possible: torch lockstep" in judged.summary
+    assert "this device has no float64" in judged.summary
+
+
+def test_a_distance_below_zero_is_no_agreement() -> None:
+    made = make.record()
+    make.find(made, "torch", "update").distance = -5.0
+    assert judge(made).verdict == "disagree"
+
+
+def test_late_that_was_planned_and_not_measured_leaves_the_rung_open() -> None:
+    made = with_trajectory()
+    made.envelope = replicas()
+    found = finding_of(made)
+    assert (found.verdict, found.sentence) == ("inconclusive", "not measured: late")
+
+
+def test_a_loss_beyond_all_measure_is_no_crash() -> None:
+    made = with_seeds(SMALL, TINY)
+    made.results["numpy"].training[0].epoch_losses[-1] = 1e301
+    assert finding_of(made, "accuracy").verdict == "disagree"  # outside the sanity band
+    made.dataset = make.dataset(sha256="other")
+    assert finding_of(made, "accuracy").verdict == "inconclusive"
+
+
+def test_why_a_rung_is_open_is_told_to_the_reader() -> None:
+    made = make.record()
+    lost = make.find(made, "torch", "update")
+    made.results["torch"].measurements.remove(lost)
+    told = words.explanations(judge(made))
+    assert any("torch, update: not measured: W1 of step 0 in float32" in line for line in told)
+
+
+def test_the_largest_values_keep_strict_and_reduced_runs_apart() -> None:
+    strict, reduced = make.record(("torch",)), make.record(("torch",))
+    labels = {"torch": make.label("torch", precision="tf32")}
+    reduced.plan = msgspec.structs.replace(reduced.plan, labels=labels)
+    make.find(strict, "torch", "forward", case="step 0").distance = 4e-6
+    make.find(reduced, "torch", "forward", case="step 0").distance = 1e-3
+    for records in ([strict, reduced], [reduced, strict]):
+        seen = largest.largest(records)
+        assert seen["forward", "float32", "strict", "*"].measurement.distance == 4e-6
+        assert seen["forward", "float32", "tf32", "*"].measurement.distance == 1e-3
+        assert "0.80" in largest.render(records)
+
+
 # -- other limits --------------------------------------------------------------------------------
 
 
@@ -367,6 +446,9 @@ def test_a_limits_file_also_holds_trajectory_and_accuracy(tmp_path: Path) -> Non
         '[[limit]]\nrung = "gradient"\nvalue = 1e-3\n',
         '[[limit]]\nrung = "gradients"\nvalue = -1.0\n',
         '[[limit]]\nrung = "gradients"\nvalue = nan\n',
+        '[[limit]]\nrung = "timing"\nvalue = 2.0\n',
+        '[[limit]]\nrung = "accuracy"\nvalue = 0.1\n',
+        '[[limit]]\nrung = "accuracy"\ncase = "training loss"\nvalue = 0\n',
         '[[limit]]\nrung = "gradients"\nvalue = 1e-3\ncolour = "red"\n',
     ],
 )
@@ -378,6 +460,13 @@ def test_a_limits_file_that_cannot_be_used_is_refused_in_one_line(tmp_path, text
     assert "\n" not in str(error.value)
     with pytest.raises(InputError):
         read_limits(tmp_path / "absent.toml")
+
+
+def test_a_verdict_under_other_limits_says_so() -> None:
+    judged = judge(make.record(), LIMITS, "mine.toml")
+    assert "OTHER LIMITS (mine.toml)" in judged.summary
+    assert to_json(make.record(), judged, "x")["other_limits"] == "mine.toml"
+    assert judge(make.record()).other_limits is None
 
 
 # -- hints ---------------------------------------------------------------------------------------

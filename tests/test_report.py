@@ -191,7 +191,7 @@ def test_a_terminal_shows_every_label_in_every_table() -> None:
         assert sum(f" {name} " in line for line in text.split("\n")) == 3
     assert "record: results/runs/x" in text
     assert "✓ AGREE" in text
-    assert "2 checkpoints: 2 of 512 samples replaced by screening" in text
+    assert "2 teacher-forced batches: 2 of 512 samples replaced by screening" in text
 
 
 def test_a_divergence_is_explained_with_the_limits_reason() -> None:

@@ -23,7 +23,8 @@ def _check_rung(rung: str, label: str, record: Record, limits: tuple[Limit, ...]
     found = [m for m in results.measurements if m.rung == rung]
     dtypes = dtypes_in_play(label, record.plan, results)
     if rung == "lockstep" and "float64" not in dtypes:
-        sentence = "this device has no float64: judged by the other rungs"
+        told = next((p.reason for p in results.processes if p.dtype == "float64"), None)
+        sentence = f"judged by the other rungs: {told or 'no float64 process was planned'}"
         return Finding(rung=rung, verdict="not-possible", sentence=sentence)
     configured = record.plan.labels[label]
     limited = [
@@ -94,6 +95,8 @@ def share(measurement: Measurement, limit: Limit) -> float:
     """The value as a share of its limit: above 1 disagrees, infinite without a distance."""
     if measurement.problem is not None or not isinstance(measurement.distance, (int, float)):
         return math.inf
+    if not measurement.distance >= 0:
+        return math.inf  # no distance is negative: the record was tampered with
     if limit.value == 0:
         return 0.0 if measurement.distance == 0 else math.inf
     return measurement.distance / limit.value
@@ -136,5 +139,5 @@ def sentence_for(rung: str, at: Evidence) -> str:
     if at.index is not None:
         element = f"; worst at {at.index}: got {at.got}, expected {at.expected}"
     amount = f"{at.distance:.3g}" if isinstance(at.distance, (int, float)) else str(at.distance)
-    unit = " elements differ" if rung == "inputs" or at.where == "precision" else ""
+    unit = " elements" if rung == "inputs" or at.where == "precision" else ""
     return f"{place} is off by {amount}{unit}, limit {at.limit:g}{element}"

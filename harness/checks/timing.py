@@ -128,33 +128,46 @@ def share_of_physics(label: str, record: Record) -> float | None:
     return statistics.median(shares) if shares else None
 
 
-def check_timing(label: str, record: Record, times: dict[str, StepTime]) -> Finding:
-    """What cannot be true of a step's time; else the ratio to the fastest, indicative, no claim.
+def impossible(label: str, record: Record) -> Finding | None:
+    """What cannot be true of a label's step times, as a disagreement; None where they may be.
 
     A step is impossible below PHYSICAL_SHARE of its matrix products on that device, and its figures
     are void where a replay without a clock ends at other parameters.
     """
-    finding = Finding(rung="timing", verdict="inconclusive", sentence="nothing was timed")
-    if label not in times:
-        return finding
     results = record.results[label]
-    repeats = all(repeat.identical for repeat in results.repeats)
     other = next((r for r in results.rounds if r.digest != r.replayed), None)
-    if other is not None and repeats:
-        finding.verdict, finding.measured = "disagree", 1
-        finding.sentence = (
+    if other is not None and all(repeat.identical for repeat in results.repeats):
+        sentence = (
             f"{label}, timing, round {other.round}: the timed steps end at other parameters than "
             "the same steps without a clock: what was timed is not what was checked"
         )
-        return finding
+        return Finding(rung="timing", verdict="disagree", sentence=sentence, measured=1)
     physics = share_of_physics(label, record)
-    if physics is not None and physics < PHYSICAL_SHARE:
-        finding.verdict, finding.measured = "disagree", times[label].steps
-        finding.value, finding.limit = number(PHYSICAL_SHARE / max(physics, 1e-9)), 1.0
-        finding.sentence = (
-            f"{label}, timing: a step takes {physics:.3g} of the time that its matrix products "
-            "alone take on this device: somebody is not waiting"
-        )
+    if physics is None or physics >= PHYSICAL_SHARE:
+        return None
+    sentence = (
+        f"{label}, timing: a step takes {physics:.3g} of the time that its matrix products "
+        "alone take on this device: somebody is not waiting"
+    )
+    return Finding(
+        rung="timing",
+        verdict="disagree",
+        sentence=sentence,
+        value=number(PHYSICAL_SHARE / max(physics, 1e-9)),
+        limit=1.0,
+        measured=sum(len(r.step_ns) for r in steady(record, results)),
+    )
+
+
+def check_timing(label: str, record: Record, times: dict[str, StepTime]) -> Finding:
+    """What cannot be true of a step's time; else the ratio to the fastest, indicative, no claim.
+
+    times: those of the labels that are ranked.
+    """
+    if record.results[label].rounds and (void := impossible(label, record)) is not None:
+        return void
+    finding = Finding(rung="timing", verdict="inconclusive", sentence="nothing was timed")
+    if label not in times:
         return finding
     fastest = min(time.median_ns for time in times.values())
     finding.value = times[label].median_ns / max(fastest, 1)

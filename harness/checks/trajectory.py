@@ -20,6 +20,9 @@ def check_trajectory(
         return _open(f"the envelope is strict float32's, not {configured.precision}'s")
     if chosen is None or not record.envelope:
         return _open("not judged: no envelope of replicas was measured")
+    late = chosen.late_from is not None and record.plan.steps is None
+    if late and not any(replica.regime == "late" for replica in record.envelope):
+        return _open("not measured: late")
     places = sorted({(replica.after, replica.regime) for replica in record.envelope})
     found = {m.case: m for m in results.measurements if m.rung == "trajectory"}
     judged = []

@@ -86,7 +86,8 @@ def _keep(state: State, key: Key, first: Measurement, tensors: dict[str, Array])
         else:
             others.append(kept)
     place = list(state.plan.labels).index(key[0])
-    file = f"tensors/{place}-{key[1]}.safetensors"  # labels are no file names
+    # Labels are no file names; and a trial's tensors must not be taken for another's.
+    file = f"tensors/{state.trials}-{place}-{key[1]}.safetensors"
     save_tensors(str(state.folder / file), tensors)
     kept = Kept(label=key[0], dtype=key[1], rung=first.rung, case=first.case, file=file)
     state.record.kept = [*others, kept]

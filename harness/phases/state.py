@@ -40,6 +40,7 @@ class State:
 
     `course` is there once the data are, `judge` once it has begun to train; `start_steps`: steps of
     the trajectory's start. `batches`: the teacher-forced ones, where they are used more than once.
+    `trials`: how many records were made in these workers so far.
     """
 
     plan: Plan
@@ -53,6 +54,7 @@ class State:
     judge: Judge = field(init=False)
     start_steps: int = 0
     batches: list[Batch] | None = None
+    trials: int = 0
 
     def __post_init__(self) -> None:
         self.reference = REFERENCES[self.plan.workload.name]

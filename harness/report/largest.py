@@ -17,7 +17,7 @@ from harness.report import words
 from harness.report.markdown import escape, table
 from harness.verdict import Verdict, judge
 
-Row = tuple[str, str, str]  # rung, dtype, the limit's pattern of batches
+Row = tuple[str, str, str, str]  # rung, dtype, precision, the limit's pattern of batches
 
 
 @dataclass
@@ -43,10 +43,10 @@ def largest(records: Iterable[Record]) -> dict[Row, Seen]:
                 limit = limit_for(m.rung, m.dtype, m.case, precision)
                 if m.rung not in DECIDING or limit is None:
                     continue
-                row = (m.rung, m.dtype, limit.case)
+                row = (m.rung, m.dtype, precision, limit.case)
                 seen = Seen(limit, name, record.run, record.plan.seeds[0], m)
                 kept = found.setdefault(row, seen)
-                if share(m, limit) > share(kept.measurement, limit):
+                if share(m, limit) > share(kept.measurement, kept.limit):
                     seen.count = kept.count
                     found[row] = kept = seen
                 kept.count += 1
@@ -74,11 +74,24 @@ def render(records: list[Record]) -> str:
     ]
     lines += ["## Inputs to lockstep", ""]
     lines += table(
-        ["rung", "dtype", "batch", "largest", "limit", "share", "label", "seed", "where", "of"],
+        [
+            "rung",
+            "dtype",
+            "precision",
+            "batch",
+            "largest",
+            "limit",
+            "share",
+            "label",
+            "seed",
+            "where",
+            "of",
+        ],
         [
             [
                 rung,
                 dtype,
+                precision,
                 pattern,
                 words.figure(seen.measurement.distance),
                 words.figure(seen.limit.value),
@@ -88,7 +101,7 @@ def render(records: list[Record]) -> str:
                 f"{seen.measurement.case}, {seen.measurement.tensor}",
                 str(seen.count),
             ]
-            for (rung, dtype, pattern), seen in rows.items()
+            for (rung, dtype, precision, pattern), seen in rows.items()
         ],
     )
     lines += _trajectories(records, judged)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.checks.finding import Finding
-from harness.limits import RUNGS
+from harness.limits import DECIDING, RUNGS
 from harness.record import Number, Record, number
 from harness.verdict import LabelVerdict, Verdict
 
@@ -47,6 +47,8 @@ def cell(finding: Finding | None) -> str:
     if finding is None:
         return "–"
     mark = MARKS[finding.verdict]
+    if finding.rung == "timing" and finding.verdict == "disagree":
+        return f"{mark} void"
     if finding.rung == "timing":
         return f"{mark} {finding.value:.2f}×" if isinstance(finding.value, float) else mark
     if finding.expected is not None:
@@ -91,6 +93,9 @@ def time_rows(verdict: Verdict) -> list[list[str]]:
 
 def agreement(label: LabelVerdict) -> str:
     """The agreement that must stand beside a time."""
+    timing = label.findings.get("timing")
+    if timing is not None and timing.verdict == "disagree":
+        return "NOT RANKED: the times are void"
     return "agree" if label.agrees else "NOT RANKED: do not agree"
 
 
@@ -162,7 +167,12 @@ def repeat_rows(verdict: Verdict) -> list[list[str]]:
             str(repeat.steps),
             "the same, bit for bit"
             if repeat.identical
-            else f"NOT deterministic, first at step {repeat.first_step}",
+            else "NOT deterministic, "
+            + (
+                "in the last update"
+                if repeat.first_step is None
+                else f"from step {repeat.first_step}"
+            ),
             figure(number(max(map(_size, repeat.distances.values()), default=0.0))),
         ]
         for name, label in verdict.labels.items()
@@ -248,8 +258,8 @@ def screening(record: Record) -> str:
     samples, replaced = sum(c.rows for c in forced), sum(c.replaced for c in forced)
     made, most = len(record.cases) - len(forced), max((c.replaced for c in forced), default=0)
     return (
-        f"{len(forced)} checkpoints: {replaced} of {samples} samples replaced by screening "
-        f"(at most {most} in one batch); {made} made batches"
+        f"{len(forced)} teacher-forced batches: {replaced} of {samples} samples replaced by "
+        f"screening (at most {most} in one); {made} made batches"
     )
 
 
@@ -260,6 +270,10 @@ def explanations(verdict: Verdict) -> list[str]:
         if label.reason:
             lines.append(f"{name} {label.status}: {label.reason}")
         for finding in label.findings.values():
+            if finding.rung in DECIDING and finding.verdict in ("inconclusive", "not-possible"):
+                lines.append(
+                    f"{MARKS[finding.verdict]} {name}, {finding.rung}: {finding.sentence}."
+                )
             if finding.verdict == "disagree":
                 told = f" Limit because: {finding.first.why}." if finding.first else ""
                 hint = f" Hint: {finding.hint}." if finding.hint else ""

@@ -66,9 +66,13 @@ def _corner(initial: Params, x: Array, y: Array, clear: Callable[[Params, Array]
     rows = np.flatnonzero(clear(params, x))[: WORKLOAD.batch_size]
     made_x, made_y = x[rows], y[rows]
     made_x[0] = 0.0
-    # The brightest even image that is clear of every kink: all ones, or a shade below.
-    shades = np.linspace(1.0, 0.5, 64, dtype=np.float32)[:, None] * np.ones_like(x[:1])
-    made_x[1] = shades[np.argmax(clear(params, shades))]
+    # All ones; where that lies near a kink, with as few blank pixels in front as clear it. (An
+    # even shade would not do: with b1 = 0 it scales every pre-activation alike.)
+    ones = (np.arange(x.shape[1]) >= np.arange(64)[:, None]).astype(np.float32)
+    far = clear(params, ones)
+    if not far.any():
+        raise ValueError("no image of ones is clear of every kink")
+    made_x[1] = ones[np.argmax(far)]
     made_x[3], made_y[3] = made_x[2], made_y[2]
     return Probe("corner", params, made_x, made_y)
 

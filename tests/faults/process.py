@@ -11,6 +11,8 @@ import time
 import numpy as np
 from callers import Wrapped, wrap
 
+from harness.interface import NoFloat64
+
 # The first step after the start, twice, and the teacher-forced batches: a worker then trains.
 TRAINING = 60
 
@@ -169,7 +171,13 @@ def garbage(backend):
 def no_float64(backend):
     """A device that has no float64."""
     if "64" in str(getattr(backend, "dtype", "")):
-        raise ImportError("this device has no float64")
+        raise NoFloat64("this device has no float64")
+
+
+def missing_in_float64(backend):
+    """The second process of a label cannot import what the first one could."""
+    if "64" in str(getattr(backend, "dtype", "")):
+        raise ImportError("cannot allocate memory in static TLS block")
 
 
 def earlier_run(backend):
