@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.checks.numbers import share
+from harness.checks.trajectory import envelope_limit
 from harness.limits import DECIDING, Limit, limit_for
 from harness.plan import process_precision
 from harness.record import Measurement, Record
@@ -104,7 +105,7 @@ def render(records: list[Record]) -> str:
             for (rung, dtype, precision, pattern), seen in rows.items()
         ],
     )
-    lines += _trajectories(records, judged)
+    lines += _trajectories(records)
     lines += _accuracies(records, judged)
     lines += _repeats(records)
     lines += ["## Runs", ""]
@@ -129,37 +130,45 @@ def render(records: list[Record]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _trajectories(records: list[Record], judged: list[Verdict]) -> list[str]:
-    """The nearest to its envelope, by regime and number of steps."""
-    rows: dict[tuple[str, str], list[str]] = {}
-    most: dict[tuple[str, str], float] = {}
-    for record, verdict in zip(records, judged, strict=True):
-        for name, label in verdict.labels.items():
-            finding = label.findings.get("trajectory")
-            at = finding.evidence if finding else None
-            if finding is None or at is None or not isinstance(finding.value, float):
+def _trajectories(records: list[Record]) -> list[str]:
+    """The nearest to its own run's envelope, by profile, regime and number of steps."""
+    rows: dict[tuple[str, str, int], tuple[float, list[str]]] = {}
+    for record in records:
+        chosen = record.plan.trajectory
+        for place in {(r.regime, r.after) for r in record.envelope}:
+            replicas = [r for r in record.envelope if (r.regime, r.after) == place]
+            limit = envelope_limit(replicas, chosen) if chosen is not None else None
+            if limit is None:
                 continue
-            row = (record.plan.profile, at.where)
-            found = finding.value / finding.limit if finding.limit else float("inf")
-            if found > most.get(row, -1.0):
-                most[row] = found
-                rows[row] = [
-                    *row,
-                    words.figure(finding.value),
-                    words.figure(finding.limit),
-                    f"{found:.3f}",
-                    name,
-                    str(record.plan.seeds[0]),
-                    at.why,
-                ]
+            for name, results in record.results.items():
+                for m in results.measurements:
+                    if (m.rung, m.case) != ("trajectory", limit.case):
+                        continue
+                    found = share(m, limit)
+                    row = (record.plan.profile, *place)
+                    if found > rows.get(row, (-1.0, []))[0]:
+                        cells = [words.figure(m.distance), words.figure(limit.value)]
+                        cells += [f"{found:.3f}", name, str(record.plan.seeds[0]), limit.reason]
+                        rows[row] = (found, cells)
     if not rows:
         return []
-    header = ["profile", "where", "largest", "limit", "share", "label", "seed", "limit because"]
+    header = [
+        "profile",
+        "regime",
+        "steps",
+        "largest",
+        "limit",
+        "share",
+        "label",
+        "seed",
+        "limit is",
+    ]
     told = (
         "A run's own envelope is its limit: 1.5 or 3 times the furthest replica, so a clean "
-        "share lies near 0.67 or 0.33, not below a third. Each label's nearest place is looked at."
+        "share lies near 0.67 or 0.33, not below a third."
     )
-    return ["## Trajectory", "", told, "", *table(header, list(rows.values()))]
+    body = [[*map(str, row), *cells] for row, (_, cells) in sorted(rows.items(), reverse=True)]
+    return ["## Trajectory", "", told, "", *table(header, body)]
 
 
 def _accuracies(records: list[Record], judged: list[Verdict]) -> list[str]:
