@@ -4,6 +4,7 @@ have one framework only. Everything goes through a worker: no framework is impor
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from backends import BACKENDS
@@ -32,7 +33,15 @@ def settings(name, small_data, request):
 
 @pytest.fixture(scope="module")
 def clean(settings, tmp_path_factory):
-    return carry_out(make_plan(**settings), tmp_path_factory.mktemp("clean"))
+    words = settings | {"threads": available_threads()}
+    return carry_out(make_plan(**words), tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture(scope="module")
+def alone(settings, tmp_path_factory):
+    """Float64 alone, one thread."""
+    plan = make_plan(**settings, dtype="float64")
+    return carry_out(plan, tmp_path_factory.mktemp("alone"))
 
 
 def test_every_deciding_rung_agrees_with_the_float64_judge(clean, name):
@@ -77,19 +86,22 @@ def test_nothing_aliases_the_callers_memory_in_either_direction(settings, name, 
     assert outcome.json["verdict"] == "agree"
 
 
-def test_two_trainings_from_the_same_numbers_are_the_same(settings, name, tmp_path, clean):
-    again = carry_out(make_plan(**settings), tmp_path)
+def test_two_processes_train_the_same_from_the_same_numbers(settings, name, tmp_path, alone):
+    plan = msgspec.structs.replace(make_plan(**settings, dtype="float64"), **QUICK)
+    again = carry_out(plan, tmp_path)
 
     def series(outcome):
         return [t.losses for t in outcome.record.results[name].training]
 
-    assert series(again) == series(clean)
+    assert series(again) == series(alone)
 
 
 @pytest.mark.parametrize(
     ("fault", "rung"), [("lr_one_per_mille", "update"), ("every_tenth_batch_ignored", "lockstep")]
 )
-def test_a_fault_planted_in_this_backend_is_caught(settings, name, tmp_path, fault, rung):
+def test_a_fault_planted_in_this_backend_is_caught(settings, name, tmp_path, fault, rung, request):
+    if not request.config.getoption("--only-backend"):
+        pytest.skip("test_faults.py plants these where every backend is tested")
     plan = make_plan(**settings, dtype="float64", plants={name: plant("numbers.py", fault)})
     outcome = carry_out(plan, tmp_path)
     assert outcome.exit_status == 1
@@ -106,21 +118,18 @@ def test_the_aliasing_test_catches_a_backend_that_aliases(settings, name, tmp_pa
         assert "has changed" in outcome.verdict.labels[name].reason
 
 
-def test_float64_alone_is_judged_whole(settings, name, tmp_path):
-    outcome = carry_out(make_plan(**settings, dtype="float64"), tmp_path)
-    entry = outcome.json["backends"][name]
-    assert outcome.json["verdict"] == "agree"
+def test_float64_alone_is_judged_whole(alone, name):
+    entry = alone.json["backends"][name]
+    assert alone.json["verdict"] == "agree"
     assert entry["dtype"] == "float64"
-    assert len(outcome.record.results[name].processes) == 1
+    assert len(alone.record.results[name].processes) == 1
     assert entry["test_accuracy"]["0"]
 
 
-def test_the_threads_asked_for_are_the_threads_in_use(settings, name, tmp_path):
-    threads = available_threads()
-    plan = make_plan(**settings | {"dtype": "float64", "threads": threads})
-    outcome = carry_out(plan, tmp_path)
-    facts = outcome.record.results[name].processes[0].facts
-    assert facts["threads"] == str(threads)
+def test_the_threads_asked_for_are_the_threads_in_use(clean, alone, name):
+    for outcome, threads in ((clean, available_threads()), (alone, 1)):
+        facts = outcome.record.results[name].processes[0].facts
+        assert facts["threads"] == str(threads)
 
 
 def test_cuda_agrees_where_there_is_a_device(settings, name, tmp_path):

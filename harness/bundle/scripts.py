@@ -62,7 +62,7 @@ if __name__ == "__main__":
 ''')
 
 PLANT = Template("""    # The fault that was planted in this framework on purpose.
-    sys.path.insert(0, str(HERE / "code" / "plant"))
+    sys.path.append(str(HERE / "code" / "plant"))
     from runpy import run_path
 
     plant = run_path(str(HERE / "code" / "plant" / $file))[$function]
