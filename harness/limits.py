@@ -151,8 +151,9 @@ LIMITS: tuple[Limit, ...] = (
     Limit("accuracy", "*", "training loss", 0.001, _MARGIN, "paired sd 1e-4"),
 )
 
-# Sanity band on the real data after ten epochs (20 clean seeds: loss .3803-.3850, accuracy
+# Sanity band on the real data after BAND_EPOCHS epochs (20 clean seeds: loss .3803-.3850, accuracy
 # .8222-.8490): last-epoch mean loss in nats, mean accuracy of the last three epochs.
+BAND_EPOCHS = 10
 LOSS_BAND = (0.375, 0.390)
 ACCURACY_BAND = (0.81, 0.86)
 

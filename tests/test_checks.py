@@ -405,6 +405,9 @@ def test_the_sanity_band_is_for_whole_schedules_only() -> None:
     assert accuracy_of(made) == "disagree"
     made.plan = make.plan(("numpy",), steps=30)
     assert accuracy_of(made) == "inconclusive"
+    shorter = msgspec.structs.replace(make.plan().workload, epochs=4)
+    made.plan = make.plan(("numpy",), workload=shorter)
+    assert accuracy_of(made) == "inconclusive"
 
 
 @pytest.mark.parametrize("field", ["losses", "test_accuracy"])

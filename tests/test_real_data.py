@@ -10,18 +10,25 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from harness.checks.numbers import share
 from harness.checks.outcome import trainings
-from harness.limits import ACCURACY_BAND, LOSS_BAND, limit_for
+from harness.limits import ACCURACY_BAND, DECIDING, LOSS_BAND, limit_for
 from harness.plan import TABLE, Timing, make_plan, missing
 from harness.record import read
 from harness.verdict import judge
+from harness.workloads import WORKLOADS
 from tests.conftest import Outcome, carry_out, needs, plant, real_data
 
 pytestmark = real_data()
 NAMES = ("numpy", "torch", "jax", "tensorflow")
-QUICK = {"timing": Timing(sessions=1, rounds=0, warmup_rounds=0)}
+# The full profile's late replicas take a minute and are asked of a stored run only.
+QUICK = {
+    "timing": Timing(sessions=1, rounds=0, warmup_rounds=0),
+    "trajectory": TABLE["default"].trajectory,
+    "operators": False,
+}
 
 FIRST_LOSSES = [2.3033871281254594, 2.2964141432839247, 2.290093166157452]
 EPOCH_LOSSES = [
@@ -49,8 +56,6 @@ CLOSE = 1e-12
 
 
 def run(tmp_path, change=None, **words):
-    from msgspec.structs import replace
-
     settings = {"profile": "full", "seeds": "0", "data_dir": os.environ["FASHION_MNIST_DIR"]}
     plan = make_plan(**(settings | words))
     return carry_out(replace(plan, **(QUICK | (change or {}))), tmp_path)
@@ -89,8 +94,9 @@ def test_the_whole_run_agrees_with_every_value_below_a_third_of_its_limit(full):
     assert full.json["verdict"] == "agree"
     for name, results in full.record.results.items():
         for m in results.measurements:
-            limit = limit_for(m.rung, m.dtype, m.case)
-            assert share(m, limit) <= 1 / 3, (name, m)
+            if m.rung in DECIDING:
+                limit = limit_for(m.rung, m.dtype, m.case)
+                assert share(m, limit) <= 1 / 3, (name, m)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -118,11 +124,26 @@ def test_float32_ends_in_the_sanity_band(full, name):
     entry = full.json["backends"][name]
     assert LOSS_BAND[0] <= entry["train_loss"]["0"][-1] <= LOSS_BAND[1]
     assert ACCURACY_BAND[0] <= sum(entry["test_accuracy"]["0"][-3:]) / 3 <= ACCURACY_BAND[1]
-    assert entry["rungs"]["accuracy"]["verdict"] == "agree"
+    assert "inside the sanity band" in entry["rungs"]["accuracy"]["reason"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_trajectory_stays_inside_its_envelope(full, name):
+    if missing(name):
+        pytest.skip(missing(name))
+    assert full.rung(name, "trajectory") == "agree"
+
+
+def test_five_seeds_are_equivalent_to_the_references(full):
+    if len(full.record.plan.seeds) < 5:
+        pytest.skip("one seed proves no equivalence: give --full-run a stored run of five")
+    for label in full.verdict.labels.values():
+        assert label.findings["accuracy"].verdict == "agree"
+        assert "start and late" in label.findings["trajectory"].sentence
 
 
 def test_screening_is_recorded_and_small(full):
-    forced = [case for case in full.record.cases if case.step is not None]
+    forced = [case for case in full.record.cases if case.case == f"step {case.step}"]
     assert len(forced) == (12 if full.record.plan.checkpoints else 246)
     assert 0 < sum(c.replaced for c in forced) < 2 * len(forced)
     assert max(c.replaced for c in forced) <= 7
@@ -130,7 +151,7 @@ def test_screening_is_recorded_and_small(full):
 
 def test_the_facts_are_missed_by_a_learning_rate_off_by_a_billionth(tmp_path):
     fault = plant("numbers.py", "lr_one_in_a_billion")
-    change = {"checkpoints": ()}
+    change = {"checkpoints": (), "trajectory": None}
     outcome = run(tmp_path, change, backends=("numpy",), plants={"numpy": fault})
     wrong = unmet(outcome, "numpy")
     assert "mean loss of epoch 10" in wrong
@@ -145,7 +166,8 @@ def test_the_kink_at_step_760_flips_a_unit_unscreened_and_not_screened(tmp_path)
     NumPy and torch flipped it on the machine of the first trials, NumPy alone on an EPYC.
     """
     settings = {"backends": ("numpy", "torch"), "profile": "default"}
-    only = {"checkpoints": (760,), "lockstep_epochs": 1}
+    workload = replace(WORKLOADS["mlp-scratch"], epochs=4)
+    only = {"checkpoints": (760,), "lockstep_epochs": 1, "small_steps": (), "workload": workload}
     screened = run(tmp_path, only, **settings)
     assert screened.json["verdict"] == "agree"
     plain = run(tmp_path, only | {"screen_margin": 0.0}, **settings)
@@ -165,4 +187,4 @@ def test_another_data_set_has_no_sanity_band(tmp_path, small_data):
     outcome = run(tmp_path, profile="smoke", data_dir=str(small_data), backends=("numpy",))
     finding = outcome.verdict.labels["numpy"].findings["accuracy"]
     assert finding.verdict == "inconclusive"
-    assert "real data only" in finding.sentence
+    assert "sanity band" not in finding.sentence

@@ -10,7 +10,7 @@ import msgspec
 
 from harness.checks.finding import Evidence, Finding
 from harness.known_answers import REAL_SHA256
-from harness.limits import ACCURACY_BAND, LIMITS, LOSS_BAND, METRICS, Limit, limit_for
+from harness.limits import ACCURACY_BAND, BAND_EPOCHS, LIMITS, LOSS_BAND, METRICS, Limit, limit_for
 from harness.record import Number, Record, Results, Training
 from harness.stats import HUGE, MIN_SEEDS, Equivalence, equivalence, mcnemar
 
@@ -56,6 +56,7 @@ def check_accuracy(
         finding.sentence = f"{record.plan.steps} steps are no training to judge"
         return finding
     real = record.dataset is not None and record.dataset.sha256 == REAL_SHA256
+    real = real and record.plan.workload.epochs == BAND_EPOCHS
     if real and (outside := _outside(label, trained)):
         return outside
     band = "inside the sanity band of clean runs; " if real else ""

@@ -34,7 +34,8 @@ def render(record: Record, verdict: Verdict) -> str:
     lines += table(["label", "status", *RUNGS], words.ladder_rows(verdict))
     explained = words.explanations(verdict)
     if explained:
-        lines += ["## What does not agree", "", *(f"- {escape(line)}" for line in explained), ""]
+        lines += ["## What does not agree, or was not judged", ""]
+        lines += [*(f"- {escape(line)}" for line in explained), ""]
     lines += ["## Value against limit", ""]
     lines += table(
         ["label", "rung", "verdict", "value", "limit", "batch", "dtype", "tensor", "measured"],
