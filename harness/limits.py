@@ -36,7 +36,8 @@ METRICS = ("test accuracy", "training loss")
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`case` is a pattern for the batch's name ("step 760", "shifted*", "*").
 
-    `precision`: a pattern for the process's precision profile.
+    `precision`: a pattern for the process's precision profile. `seen`: the largest value of correct
+    code over many runs, see results/reports/agreement.md.
     """
 
     rung: str
@@ -78,7 +79,7 @@ LIMITS: tuple[Limit, ...] = (
         "a logit near 1e3 is stored to 3e-5; its row has a spread of about 3",
         "<= 5.7e-6",
     ),
-    Limit("forward", "float32", "*", 5e-6, _TEACHER, "<= 3e-7"),
+    Limit("forward", "float32", "*", 5e-6, _TEACHER, "<= 8.7e-7"),
     Limit(
         "loss",
         "float32",
@@ -87,17 +88,17 @@ LIMITS: tuple[Limit, ...] = (
         "as forward: the shift costs its own rounding",
         "<= 8.4e-6",
     ),
-    Limit("loss", "float32", "*", 5e-6, _TEACHER, "<= 3e-7"),
-    Limit("gradients", "float32", "shifted*", 1e-4, "as forward, through softmax", "<= 7e-7"),
+    Limit("loss", "float32", "*", 5e-6, _TEACHER, "<= 6.0e-7"),
+    Limit("gradients", "float32", "shifted*", 1e-4, "as forward, through softmax", "<= 1.7e-6"),
     Limit("gradients", "float32", "*", 1e-5, _TEACHER, "<= 2e-6"),
-    Limit("update", "float32", "shifted*", 1e-4, "as the gradients of the same batch", "<= 7e-7"),
+    Limit("update", "float32", "shifted*", 1e-4, "as the gradients of the same batch", "<= 1.6e-6"),
     Limit(
         "update",
         "float32",
         "*",
         1e-5,
         "excess over storing the weight; lr off by 1e-4: 7e-5",
-        "<= 7e-7",
+        "<= 9.8e-7",
     ),
     Limit(
         "forward",
@@ -105,11 +106,11 @@ LIMITS: tuple[Limit, ...] = (
         "shifted*",
         1e-12,
         "float32's limit times 2**-29, with room",
-        "<= 7.2e-15",
+        "<= 1.1e-14",
     ),
-    Limit("loss", "float64", "shifted*", 1e-12, "as forward", "<= 7.2e-15"),
-    Limit("gradients", "float64", "shifted*", 1e-12, "as forward", "<= 7e-16"),
-    Limit("update", "float64", "shifted*", 1e-12, "as forward", "<= 7e-16"),
+    Limit("loss", "float64", "shifted*", 1e-12, "as forward", "<= 1.1e-15"),
+    Limit("gradients", "float64", "shifted*", 1e-12, "as forward", "<= 1.8e-15"),
+    Limit("update", "float64", "shifted*", 1e-12, "as forward", "<= 1.8e-15"),
     Limit(
         "forward", "float64", "*", 1e-13, "float32 computed in silence shows as 1e-7", "<= 1e-14"
     ),
@@ -122,7 +123,7 @@ LIMITS: tuple[Limit, ...] = (
         "*",
         1e-12,
         "correct code drifts 2e-15 in 2 350 steps; lr wrong by 1e-9 shows as 1e-9",
-        "1.8e-15",
+        "<= 2.6e-15",
     ),
     # Reduced precision: every product's operands are rounded, sums stay in float32. tf32: to
     # nearest or cut (torch says that only ten bits are read), screened at 2000; bfloat16: to
