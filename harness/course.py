@@ -52,8 +52,8 @@ class Course:
             for step, slot in enumerate(self.slots)
             if step + 1 == len(self.slots) or self.slots[step + 1].epoch != slot.epoch
         ]
-        whole = plan.steps is not None
-        last = len(self.slots) - 1 if whole else self.ends[min(plan.lockstep_epochs, epochs) - 1]
+        cut = plan.steps is not None
+        last = len(self.slots) - 1 if cut else self.ends[min(plan.lockstep_epochs, epochs) - 1]
         self.lockstep_steps = last + 1
         self.checkpoints = checkpoint_steps(plan, len(self.slots))
         self.small = small_steps(plan, len(self.slots))

@@ -168,7 +168,6 @@ class Crew:
     @contextmanager
     def containing(self, key: Key) -> Iterator[None]:
         """What a worker does wrong ends that worker only, and is recorded with its reason."""
-        process = self.processes[key]
         try:
             yield
         except WorkerUnavailable as error:
@@ -181,8 +180,6 @@ class Crew:
             self.fail(key, str(error))
         except UNUSABLE as error:
             self.fail(key, f"unusable answer: {type(error).__name__}: {error}")
-        if process.status != "ok":
-            self.end_worker(key, grace_s=0)
 
     def set_aside(self, key: Key, reason: str) -> None:
         """End a process that cannot do what is asked; InputError where it was asked for by name."""

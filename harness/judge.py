@@ -18,7 +18,7 @@ import numpy as np
 from harness.course import Course
 from harness.crew import UNUSABLE, Crew, Key
 from harness.errors import HarnessError
-from harness.exchange import load_tensors, save_tensors
+from harness.exchange import save_tensors
 from harness.interface import Array, Params
 from harness.launch import WorkerFailed
 from harness.reference import Reference, sgd
@@ -127,10 +127,3 @@ class LabelJudge:
         except (WorkerFailed, *UNUSABLE) as error:
             self._crew.fail(self._key, f"as the reference: {error}")
             raise HarnessError(f"the reference {label} failed: {error}") from None
-
-
-def params_after(folder: Path, done: int, initial: Params) -> Params:
-    """The judge's parameters, float64, after so many steps of a training it kept."""
-    if done == 0:
-        return {name: value.astype(np.float64) for name, value in initial.items()}
-    return load_tensors(f"{folder}/params-{done - 1}")

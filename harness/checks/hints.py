@@ -5,12 +5,9 @@ A hint is a guess with its reason; the verdict never rests on one.
 
 from __future__ import annotations
 
-from functools import partial
-
 from harness.checks.finding import Finding
-from harness.checks.numbers import share
-from harness.limits import Limit, limit_for
-from harness.plan import process_precision
+from harness.checks.numbers import share, with_limits
+from harness.limits import Limit
 from harness.record import Measurement, Record
 
 # An error is "a constant factor" if less than this share of it is left under the best factor.
@@ -30,17 +27,11 @@ def find_hint(
     finding: Finding, label: str, record: Record, limits: tuple[Limit, ...]
 ) -> str | None:
     """The clauses that fit a disagreement of one label's rung, joined; None where none does."""
-    if finding.first is None or label not in record.results:
+    if finding.first is None:
         return None
-    precision = partial(process_precision, record.plan.labels[label])
-    found = [
-        (m, limit)
-        for m in record.results[label].measurements
-        if m.rung == finding.rung
-        and (limit := limit_for(m.rung, m.dtype, m.case, precision(m.dtype), limits)) is not None
-    ]
-    over = [m for m, limit in found if share(m, limit) > 1]
-    within = [m for m, limit in found if share(m, limit) <= 1]
+    found = with_limits(finding.rung, label, record, limits)
+    over = [m for m, limit in found if limit is not None and share(m, limit) > 1]
+    within = [m for m, limit in found if limit is not None and share(m, limit) <= 1]
     first = next(
         (
             m

@@ -20,17 +20,13 @@ def check_numbers(label: str, record: Record, limits: tuple[Limit, ...]) -> list
 
 def _check_rung(rung: str, label: str, record: Record, limits: tuple[Limit, ...]) -> Finding:
     results = record.results.get(label, Results())
-    found = [m for m in results.measurements if m.rung == rung]
     dtypes = dtypes_in_play(label, record.plan, results)
     if rung == "lockstep" and "float64" not in dtypes:
         told = next((p.reason for p in results.processes if p.dtype == "float64"), None)
         sentence = f"judged by the other rungs: {told or 'no float64 process was planned'}"
         return Finding(rung=rung, verdict="not-possible", sentence=sentence)
-    configured = record.plan.labels[label]
-    limited = [
-        (m, limit_for(rung, m.dtype, m.case, process_precision(configured, m.dtype), limits))
-        for m in found
-    ]
+    limited = with_limits(rung, label, record, limits)
+    found = [m for m, _ in limited]
     judged = [(m, limit) for m, limit in limited if limit is not None]
     over = [(m, limit) for m, limit in judged if not within(m, limit)]
     missing = _missing(rung, record, found, dtypes)
@@ -53,6 +49,18 @@ def _check_rung(rung: str, label: str, record: Record, limits: tuple[Limit, ...]
     else:
         finding.sentence = f"all {len(judged)} measurements within their limits"
     return finding
+
+
+def with_limits(
+    rung: str, label: str, record: Record, limits: tuple[Limit, ...]
+) -> list[tuple[Measurement, Limit | None]]:
+    """Every measurement of one label's rung, with the limit it is held to where one is fixed."""
+    configured = record.plan.labels[label]
+    return [
+        (m, limit_for(rung, m.dtype, m.case, process_precision(configured, m.dtype), limits))
+        for m in record.results.get(label, Results()).measurements
+        if m.rung == rung
+    ]
 
 
 def dtypes_in_play(label: str, plan: Plan, results: Results) -> list[str]:

@@ -15,6 +15,8 @@ from harness.record import Number, Record, Results, Training
 from harness.stats import HUGE, MIN_SEEDS, Equivalence, equivalence, mcnemar
 
 LAST_EPOCHS = 3
+# How each metric is told: times this, in this unit.
+UNITS = {"test accuracy": (100, "points"), "training loss": (1, "nats")}
 
 
 class ChurnTest(msgspec.Struct, kw_only=True):
@@ -121,7 +123,7 @@ def churn_tests(results: Results) -> list[ChurnTest]:
 
 def tell(name: str, test: Equivalence, margin: float) -> str:
     """One test in words: mean difference, interval, margin, power."""
-    size, unit = (100, "points") if name == "test accuracy" else (1, "nats")
+    size, unit = UNITS[name]
     if test.low is None or test.high is None:
         return f"{name} differs by {test.mean * size:+.3g} {unit} (margin ±{margin * size:g})"
     return (

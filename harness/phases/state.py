@@ -6,10 +6,13 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from harness.course import Course
 from harness.crew import Crew, Key
+from harness.exchange import load_tensors
 from harness.interface import Array, Params
-from harness.judge import Judge, params_after
+from harness.judge import Judge
 from harness.measure import Wanted
 from harness.plan import Plan
 from harness.progress import Progress
@@ -76,8 +79,10 @@ class State:
 
     def judged(self, kind: str, done: int) -> Params:
         """The judge's parameters after so many steps, float64."""
-        folder = self.judge_folder(kind, self.seed)
-        return params_after(folder, done, self.course.initial(self.seed))
+        if done == 0:
+            initial = self.course.initial(self.seed)
+            return {name: value.astype(np.float64) for name, value in initial.items()}
+        return load_tensors(f"{self.judge_folder(kind, self.seed)}/params-{done - 1}")
 
     def start_after(self) -> list[int]:
         """Numbers of steps after which the start is compared: the plan's, or its end."""

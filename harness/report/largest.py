@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.checks.numbers import share
+from harness.checks.numbers import share, with_limits
 from harness.checks.trajectory import envelope_limit
-from harness.limits import DECIDING, Limit, limit_for
+from harness.limits import DECIDING, LIMITS, Limit
 from harness.plan import process_precision
 from harness.record import Measurement, Record
 from harness.report import words
@@ -37,13 +37,13 @@ def largest(records: Iterable[Record]) -> dict[Row, Seen]:
     """For each row of the limits the measurement nearest it, in the ladder's order."""
     found: dict[Row, Seen] = {}
     for record in records:
-        for name, results in record.results.items():
-            configured = record.plan.labels[name]
-            for m in results.measurements:
-                precision = process_precision(configured, m.dtype)
-                limit = limit_for(m.rung, m.dtype, m.case, precision)
-                if m.rung not in DECIDING or limit is None:
+        for name in record.results:
+            for m, limit in (
+                pair for rung in DECIDING for pair in with_limits(rung, name, record, LIMITS)
+            ):
+                if limit is None:
                     continue
+                precision = process_precision(record.plan.labels[name], m.dtype)
                 row = (m.rung, m.dtype, precision, limit.case)
                 seen = Seen(limit, name, record.run, record.plan.seeds[0], m)
                 kept = found.setdefault(row, seen)

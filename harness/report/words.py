@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.checks.finding import Finding
+from harness.checks.outcome import UNITS
 from harness.limits import DECIDING, RUNGS
 from harness.record import Number, Record, number
 from harness.verdict import LabelVerdict, Verdict
@@ -125,7 +126,6 @@ def equivalence_rows(verdict: Verdict) -> list[list[str]]:
     return rows
 
 
-UNITS = {"test accuracy": (100, "points"), "training loss": (1, "nats")}
 EQUIVALENCE_HEADER = (
     "label",
     "metric",
