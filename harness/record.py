@@ -113,7 +113,8 @@ class Training(Stored, kw_only=True):
     """One free-running training. `losses`: mean loss of every step; `step_ns`: step + wait.
 
     `whole`: the plan's full schedule, not only the part that lockstep needs. `epoch_ns`: wall time
-    of each epoch's loop, gather, put and step; `test_accuracy`: after each.
+    of each epoch's loop, gather, put and step; `test_accuracy`: after each. `gather_ns`: picking a
+    step's rows; `put_ns`: host to device. Steps that one call of `run` made share its time evenly.
     """
 
     dtype: str
@@ -124,6 +125,8 @@ class Training(Stored, kw_only=True):
     epoch_losses: list[Number]
     test_accuracy: list[Number]
     step_ns: list[int]
+    gather_ns: list[int] = []
+    put_ns: list[int] = []
     epoch_ns: list[int]
     eval_ns: list[int]
     final_norms: dict[str, Number]
@@ -186,18 +189,28 @@ class Kept(Stored, kw_only=True):
 class Round(Stored, kw_only=True):
     """One worker's block in one round: nanoseconds of each step, gather, put and set of products.
 
-    `warmup_ns`: the block's first steps, kept and left out of every figure. `digest`: of the
-    parameters after the last step, `replayed`: after the same steps done again without a clock;
-    both None in rounds that were not replayed.
+    Rounds count from 0 in every session. `warmup_ns`: the block's first steps, kept and left out of
+    every figure. `at_once`: how many steps one call makes; each entry of `step_ns` and `warmup_ns`
+    is the time of a call divided by it. `burst_ns`: K steps with one wait at the end, then 2K, K
+    being `burst_steps` (empty in rounds without). `drain_ns`: copying the parameters to the host
+    right after the last wait, and once more. `cpu_ns`: processor time of the timed steps, of all
+    threads. `digest`: of the parameters after the last step, `replayed`: after the same steps done
+    again without a clock; both None in rounds that were not replayed.
     """
 
+    session: Count = 0
     round: int
     place: int
+    at_once: int = 1
     step_ns: list[int]
     gather_ns: list[int]
     put_ns: list[int]
     warmup_ns: list[int]
     products_ns: list[int]
+    burst_steps: int = 0
+    burst_ns: list[int] = []
+    drain_ns: list[int] = []
+    cpu_ns: int | None = None
     digest: str | None = None
     replayed: str | None = None
 
@@ -240,10 +253,14 @@ class Operator(Stored, kw_only=True):
 
 
 class Process(Stored, kw_only=True):
-    """One worker process: what it said of itself and how it ended."""
+    """One worker process: what it said of itself and how it ended.
+
+    `session`: 0 for those that numbers were measured in, from 1 on those for timing only.
+    """
 
     label: str
     dtype: str
+    session: Count = 0
     status: Literal["ok", "failed", "skipped"]
     reason: str | None = None
     facts: dict[str, str] = {}
@@ -266,6 +283,20 @@ class Results(Stored, kw_only=True):
     churn: list[Churn] = []
     operators: list[Operator] = []
     rounds: list[Round] = []
+
+
+class Roof(Stored, kw_only=True):
+    """What one process reached at its best, with all its threads: the roof of a roofline.
+
+    `flop_per_s`: in one large matrix product of `size` x `size`; `copy_bytes_per_s`: read and
+    written while copying arrays far larger than the caches (None where only the product was taken).
+    """
+
+    label: str
+    dtype: str
+    size: int
+    flop_per_s: float
+    copy_bytes_per_s: float | None = None
 
 
 class KnownAnswer(Stored, kw_only=True):
@@ -292,6 +323,8 @@ class Record(Stored, kw_only=True):
 
     `cases` and `lockstep_steps` (steps after which lockstep is compared) say what every label owes.
     `reference`: the float64 reference's own trainings; `envelope`: replicas of it in float32.
+    `again`: the second process of a label that enters timing twice (A against A). `roofs`: what
+    processes reach in a large product and in a copy.
     """
 
     schema: int = SCHEMA
@@ -310,6 +343,8 @@ class Record(Stored, kw_only=True):
     envelope: list[Replica] = []
     kept: list[Kept] = []
     results: dict[str, Results]
+    again: dict[str, Results] = {}
+    roofs: list[Roof] = []
 
 
 def check_folder(results_dir: Path) -> None:
