@@ -63,6 +63,14 @@ Expect = Annotated[
 Operators = Annotated[
     bool, typer.Option("--operators", help="Also tabulate single operators (as profile full).")
 ]
+AllVariants = Annotated[
+    bool, typer.Option("--all-variants", help="Every variant of every backend, each a label.")
+]
+Sessions = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Timing sessions, in fresh processes each; a claim needs 5."),
+]
+Rounds = Annotated[int | None, typer.Option(metavar="N", help="Timing rounds of a session.")]
 LimitsFile = Annotated[
     Path | None, typer.Option("--limits", help="A TOML file of limits that go before the table's.")
 ]
@@ -89,6 +97,7 @@ Memory = Annotated[
     int | None, typer.Option(metavar="MB", help="Most memory a worker may add after its imports.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Only what needs no worker.")]
 OneRecord = Annotated[Path, typer.Argument(help="Folder of a stored run.", metavar="RECORD")]
 BundleFolder = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where to; default: bundle, in the run's folder.")
@@ -113,6 +122,9 @@ def compare(
     strict: Strict = False,
     expect: Expect = None,
     operators: Operators = False,
+    all_variants: AllVariants = False,
+    sessions: Sessions = None,
+    rounds: Rounds = None,
     plant: Plants = None,
     timeout: Timeout = None,
     memory_limit: Memory = None,
@@ -139,6 +151,9 @@ def run(
     reference: ReferenceLabel = None,
     expect: Expect = None,
     operators: Operators = False,
+    all_variants: AllVariants = False,
+    sessions: Sessions = None,
+    rounds: Rounds = None,
     plant: Plants = None,
     timeout: Timeout = None,
     memory_limit: Memory = None,
@@ -198,6 +213,32 @@ def list_(as_json: Json = False) -> int:
     return 0
 
 
+@app.command()
+def doctor(
+    backend: Backends = None,
+    threads: Threads = None,
+    results_dir: ResultsDir = Path("results"),
+    quick: Quick = False,
+    as_json: Json = False,
+) -> int:
+    """What would disturb a measurement on this machine, and what to do about it."""
+    from harness import doctor as examination
+    from harness.plan import make_plan
+    from harness.progress import make_progress
+    from harness.signals import as_interrupt
+
+    plan = make_plan(backends=tuple(backend or ()), threads=threads)
+    lines = examination.examine_system(plan, results_dir)
+    if not quick:
+        from harness.neighbours import examine_workers
+
+        with as_interrupt(), contextlib.closing(make_progress()) as progress:
+            lines += examine_workers(plan, progress)
+    found = examination.describe(lines)
+    _print_document(found, as_json, examination.as_text(found))
+    return 0
+
+
 @app.command("data")
 def data_(dataset: DatasetName = "auto", data_dir: DataDir = None, as_json: Json = False) -> int:
     """Find (or fetch) the data set, verify it, and describe it."""
@@ -235,6 +276,9 @@ def _plan(words: dict[str, Any]) -> Plan:
         **({"reference": words["reference"]} if words["reference"] is not None else {}),
         expect=tuple(parse_expectation(text) for text in words["expect"] or ()),
         operators=words["operators"],
+        all_variants=words["all_variants"],
+        sessions=words["sessions"],
+        rounds=words["rounds"],
         plants=_pairs("--plant", words["plant"]),
         timeout_s=words["timeout"],
         memory_headroom=memory * 10**6 if memory is not None else None,

@@ -70,6 +70,11 @@ class Course:
             self.save_schedule("schedule", seed, order, self.slots)
             save_tensors(self.file(f"initial-{seed}"), self.initial(seed))
 
+    def data(self) -> dict[str, str]:
+        """The files that every worker maps, as its command `data` takes them."""
+        names = {"train_x": "x", "train_y": "y", "test_x": "test_x", "test_y": "test_y"}
+        return {given: self.file(f"{name}.npy") for given, name in names.items()}
+
     def file(self, name: str) -> str:
         """A file of the scratch folder."""
         return str(self.scratch / name)

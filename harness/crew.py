@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from safetensors import SafetensorError
@@ -25,20 +25,31 @@ from harness.record import Process, Record, Results
 # What reading a worker's answer raises where it is cut off, misnamed or of the wrong kind.
 UNUSABLE = (SafetensorError, KeyError, ValueError, TypeError, FileNotFoundError)
 
-Key = tuple[str, str]  # label, dtype of the process
+
+class Key(NamedTuple):
+    """A process: its label, its dtype; `arm` 1 is the second process of a label (A against A)."""
+
+    label: str
+    dtype: str
+    arm: int = 0
 
 
 class Crew:
     """Every worker of a plan, and what is known of its process.
 
-    `only`: where set, the labels that `live` tells of; the others wait.
+    `only`: where set, the labels that `live` tells of; the others wait. `session`: 0, or from 1 on
+    for processes that are there for timing only.
     """
 
-    def __init__(self, plan: Plan, run: str, logs: Path, scratch: Path, progress: Progress):
+    def __init__(
+        self, plan: Plan, run: str, logs: Path, scratch: Path, progress: Progress, session: int = 0
+    ) -> None:
         self.plan = plan
+        self.session = session
         self.workers: dict[Key, Worker] = {}
         self.processes: dict[Key, Process] = {}
         self.only: Collection[str] | None = None
+        self._started: set[Key] = set()
         self._run = run
         self._logs = logs
         self._scratch = scratch
@@ -46,29 +57,35 @@ class Crew:
 
     def start(self, record: Record) -> None:
         """Start every process and let all import at once; answers are collected later."""
-        self._logs.mkdir()
         for label, configured in self.plan.labels.items():
-            results = record.results.setdefault(label, Results())
+            record.results.setdefault(label, Results())
             if label in self.plan.skipped:
                 reason = self.plan.skipped[label]
-                results.processes.append(
+                record.results[label].processes.append(
                     Process(label=label, dtype=configured.dtype, status="skipped", reason=reason)
                 )
                 continue
             for dtype in [configured.dtype] + (["float64"] if configured.twin else []):
-                process = Process(label=label, dtype=dtype, status="ok")
-                self.processes[label, dtype] = process
-                results.processes.append(process)
-                self._start((label, dtype))
+                self.start_one(record, Key(label, dtype))
+
+    def start_one(self, record: Record, key: Key) -> None:
+        """Start one process and ask it to import; its entry goes to the record."""
+        process = Process(label=key.label, dtype=key.dtype, session=self.session, status="ok")
+        self.processes[key] = process
+        found = record.again if key.arm else record.results
+        found.setdefault(key.label, Results()).processes.append(process)
+        self._start(key)
 
     def _start(self, key: Key) -> None:
-        label, dtype = key
+        label, dtype, arm = key
+        self._logs.mkdir(exist_ok=True)
+        times = f"-session{self.session}" if self.session else ""
         configured = self.plan.labels[label]
         entry = BACKENDS[configured.backend]
         precision = self.precision(key)
         with self.containing(key):
             worker = Worker(
-                f"{label}-{dtype}",
+                f"{label}-{dtype}{times}{'-again' if arm else ''}",
                 self._run,
                 configured.python,
                 environment(self.plan.threads, dict(entry.environment), precision),
@@ -97,8 +114,10 @@ class Crew:
 
     def await_started(self, given: dict[str, str]) -> None:
         """Collect what the workers say of themselves; `given`: the data's files for each."""
-        self._progress.phase("start workers", len(self.workers))
-        for done, (key, worker) in enumerate(list(self.workers.items()), 1):
+        asked = [(key, worker) for key, worker in self.workers.items() if key not in self._started]
+        self._progress.phase("start workers", len(asked))
+        for done, (key, worker) in enumerate(asked, 1):
+            self._started.add(key)
             with self.containing(key):
                 process = self.processes[key]
                 started = worker.answer()
@@ -112,16 +131,16 @@ class Crew:
         return [
             key
             for key in self.workers
-            if (self.only is None or key[0] in self.only) and dtype in (None, key[1])
+            if (self.only is None or key.label in self.only) and dtype in (None, key.dtype)
         ]
 
     def precision(self, key: Key) -> str:
         """The precision of a process: float64 beside a reduced float32 is strict."""
-        return process_precision(self.plan.labels[key[0]], key[1])
+        return process_precision(self.plan.labels[key.label], key.dtype)
 
     def own(self, key: Key) -> bool:
         """Whether this is the label's own process, not the float64 one beside it."""
-        return key[1] == self.plan.labels[key[0]].dtype
+        return key.dtype == self.plan.labels[key.label].dtype
 
     def call(self, key: Key, do: str, **fields: Any) -> dict[str, Any]:
         """One command under the plan's time limit; raises as `launch.Worker.answer`."""
@@ -161,6 +180,7 @@ class Crew:
             schedule=schedule,
             snapshots=snapshots,
             evaluations=evaluations,
+            at_once=self.plan.timing.steps,
             out=str(out),
         )
         self._progress.advance(done + steps)
@@ -183,20 +203,21 @@ class Crew:
 
     def set_aside(self, key: Key, reason: str) -> None:
         """End a process that cannot do what is asked; InputError where it was asked for by name."""
-        process, configured = self.processes[key], self.plan.labels[key[0]]
+        process, configured = self.processes[key], self.plan.labels[key.label]
         process.status, process.reason = "skipped", reason
         self.end_worker(key, grace_s=0)
         if configured.asked_for and self.own(key):
-            raise InputError(f"--backend {key[0]}: not available: {reason}") from None
+            raise InputError(f"--backend {key.label}: not available: {reason}") from None
 
     def _own_status(self, key: Key) -> str:
-        return self.processes[key[0], self.plan.labels[key[0]].dtype].status
+        own = Key(key.label, self.plan.labels[key.label].dtype)
+        return self.processes[own].status
 
     def fail(self, key: Key, reason: str) -> None:
         """End a process that went wrong, and store its reason."""
         process = self.processes[key]
         process.status, process.reason = "failed", " ".join(reason.split())
-        self._progress.note(f"{key[0]} ({key[1]}) failed: {process.reason}")
+        self._progress.note(f"{key.label} ({key.dtype}) failed: {process.reason}")
         self.end_worker(key, grace_s=0)
 
     def say_goodbye(self, key: Key) -> None:

@@ -118,7 +118,7 @@ class LabelJudge:
     @contextmanager
     def _needed(self) -> Iterator[None]:
         """Nothing can be judged without the reference: what it does wrong ends the run."""
-        label = ":".join(self._key)
+        label = f"{self._key.label}:{self._key.dtype}"
         if self._key not in self._crew.workers:
             reason = self._crew.processes[self._key].reason
             raise HarnessError(f"the reference {label} failed: {reason}")

@@ -449,7 +449,8 @@ def training(
 ) -> Training:
     """One free training as it is stored (dtype, seed and whole still open).
 
-    series: losses float64 (steps,), step_ns, epoch_ns, eval_ns int64, final.<name> parameters;
+    series: losses float64 (steps,), step_ns, epoch_ns, eval_ns int64, gather_ns and put_ns where
+    they were timed, final.<name> parameters;
     logits: (test samples, outputs) after each evaluation; rows: samples of each step; ends: the
     last step of each epoch.
     """
@@ -470,6 +471,8 @@ def training(
             for array in logits
         ],
         step_ns=series["step_ns"].tolist(),
+        gather_ns=series["gather_ns"].tolist() if "gather_ns" in series else [],
+        put_ns=series["put_ns"].tolist() if "put_ns" in series else [],
         epoch_ns=series["epoch_ns"].tolist(),
         eval_ns=series["eval_ns"].tolist(),
         final_norms={

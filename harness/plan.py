@@ -21,6 +21,8 @@ DTYPES = ("float32", "float64")
 DEVICES = ("cpu", "cuda")
 PROFILES = ("smoke", "default", "full")
 REFERENCE = "harness/float64"
+# The control arm of timing: its products are the GEMM floor on a CPU, and it enters twice.
+CONTROL = "numpy"
 
 # Above this many threads a step of 0.2 GFLOP gains nothing and noise grows.
 MOST_DEFAULT_THREADS = 8
@@ -55,7 +57,12 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     block are kept in the record and left out of figures: after the single-threaded gathering, JAX
     and TensorFlow need 15 to 30 steps until both cores are theirs again (2.4 in place of 1.5 ms a
     step until then, seen with no other load). `products`: sets of the floor's products a block.
-    `band` is the largest ratio to the fastest that still counts as "timings agree".
+    `burst_every`: in every so manieth round also K and 2K steps with one wait, K = `burst_steps`.
+    `sessions` after the first are timed in fresh processes. `again`: the label that enters with two
+    processes (A against A). `band`: the largest ratio to the fastest that still counts as "timings
+    agree"; `spread`: between the slowest and the fastest session of a label, above which its times
+    say nothing sure. A difference is *claimed* if its interval excludes 1 and it exceeds `least`; a
+    change against a baseline counts from `factor` on.
     """
 
     sessions: int
@@ -65,6 +72,12 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: int = 12
     products: int = 6
     band: float = 4.0
+    burst_every: int = 3
+    burst_steps: int = 6
+    again: str | None = None
+    spread: float = 1.15
+    least: float = 0.03
+    factor: float = 1.10
 
 
 class Trajectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -172,7 +185,7 @@ TABLE: dict[str, Profile] = {
         (0, 1, 10, -2, -1),
         1,
         (0,),
-        Timing(sessions=1, rounds=5),
+        Timing(sessions=1, rounds=5, burst_every=1),
         Trajectory(20, (20,)),
         small_steps=(0,),
     ),
@@ -189,7 +202,7 @@ TABLE: dict[str, Profile] = {
         None,
         10,
         (0, 1, 2, 3, 4),
-        Timing(sessions=1, rounds=60),
+        Timing(sessions=5, rounds=30),
         Trajectory(100, (20, 50, 100), late_from=3),
         small_steps=(0, 200, 760, 1500, -2),
         operators=True,
@@ -252,6 +265,7 @@ def make_plan(
     profile: str = "default",
     backends: tuple[str, ...] = (),
     variants: dict[str, str] | None = None,
+    all_variants: bool = False,
     device: str = "cpu",
     dtype: str = "float32",
     precision: str = "strict",
@@ -266,12 +280,17 @@ def make_plan(
     memory_headroom: int | None = None,
     operators: bool = False,
     expect: tuple[Expected, ...] = (),
+    sessions: int | None = None,
+    rounds: int | None = None,
 ) -> Plan:
     """A Plan from the user's words. Raises InputError, in one line, for any that cannot be used.
 
     Without `backends` every known one enters, and one whose framework is missing, or has no such
     precision, is skipped with its reason; a backend asked for by name that is not available is an
     error. `precision` is one for the whole plan: reduced runs never stand beside strict ones.
+    With `all_variants` every variant enters, the default one under its backend's name; one that
+    this device does not have is skipped. The control arm enters timing twice where there are
+    several sessions.
     """
     chosen = TABLE[check_choice("--profile", profile, PROFILES)]
     check_choice("--dtype", dtype, DTYPES)
@@ -297,28 +316,35 @@ def make_plan(
             raise InputError(f"{text!r}: text that is not UTF-8 cannot be stored in a record")
     planted = {name: check_plant(text) for name, text in (plants or {}).items()}
 
+    if all_variants and variants:
+        raise InputError("--all-variants and --variant: choose one")
     labels: dict[str, Label] = {}
     skipped: dict[str, str] = {}
     for name in names:
         entry = BACKENDS[name]
-        variant = (variants or {}).get(name, entry.variants[0])
-        check_choice(f"--variant {name}=", variant, entry.variants)
-        reason = missing(name, device) or entry.lacks(device, precision)
-        if reason and backends:
-            raise InputError(f"--backend {name}: {reason}")
-        if reason:
-            skipped[name] = reason
-        labels[name] = Label(
-            backend=name,
-            variant=variant,
-            device=device,
-            dtype=dtype,
-            precision=precision,
-            python=sys.executable,
-            twin=dtype == "float32",
-            asked_for=bool(backends),
-            plant=planted.get(name),
-        )
+        chosen_variant = (variants or {}).get(name, entry.variants[0])
+        check_choice(f"--variant {name}=", chosen_variant, entry.variants)
+        for variant in entry.variants if all_variants else (chosen_variant,):
+            # Of all variants, only the default of a backend that was named is sure to be wanted.
+            named = bool(backends) or name in (variants or {})
+            by_name = named and variant == chosen_variant
+            reason = missing(name, device) or entry.lacks(device, precision)
+            if reason and by_name:
+                raise InputError(f"--backend {name}: {reason}")
+            label = f"{name}:{variant}" if all_variants and variant != chosen_variant else name
+            if reason:
+                skipped[label] = reason
+            labels[label] = Label(
+                backend=name,
+                variant=variant,
+                device=device,
+                dtype=dtype,
+                precision=precision,
+                python=sys.executable,
+                twin=dtype == "float32",
+                asked_for=by_name,
+                plant=planted.get(name) if variant == chosen_variant else None,
+            )
     _check_reference(reference, labels, skipped)
     for known in expect:
         check_choice("--expect", known.label, tuple(labels))
@@ -342,7 +368,7 @@ def make_plan(
         checkpoints=chosen.checkpoints,
         lockstep_epochs=chosen.lockstep_epochs,
         screen_margin=SCREEN_MARGINS[precision],
-        timing=chosen.timing,
+        timing=_timing(chosen.timing, sessions, rounds, labels, skipped),
         trajectory=chosen.trajectory,
         small_sizes=SMALL_SIZES,
         small_steps=chosen.small_steps,
@@ -351,6 +377,27 @@ def make_plan(
         timeouts=timeouts,
         memory_headroom=memory_headroom,
         skipped=skipped,
+    )
+
+
+def _timing(
+    timing: Timing,
+    sessions: int | None,
+    rounds: int | None,
+    labels: dict[str, Label],
+    skipped: dict[str, str],
+) -> Timing:
+    """A profile's timing with the user's numbers; InputError for ones that cannot be."""
+    for option, value, most in (("--sessions", sessions, 100), ("--rounds", rounds, 10_000)):
+        if value is not None and not 1 <= value <= most:
+            raise InputError(f"{option} {value}: choose from 1 to {most}")
+    sessions = timing.sessions if sessions is None else sessions
+    again = CONTROL if CONTROL in labels and CONTROL not in skipped else next(iter(labels), None)
+    return msgspec.structs.replace(
+        timing,
+        sessions=sessions,
+        rounds=timing.rounds if rounds is None else rounds,
+        again=again if sessions > 1 and again not in skipped else None,
     )
 
 

@@ -60,13 +60,11 @@ def begin(state: State, dataset: data.Dataset) -> None:
     _refuse_wrong_answers(state.record)
     state.record.lockstep_steps = [done - 1 for done in course.snapshots]
     state.crew.start(state.record)
-    names = {"train_x": "x", "train_y": "y", "test_x": "test_x", "test_y": "test_y"}
-    given = {k: course.file(f"{v}.npy") for k, v in names.items()}
     if state.plan.reference == REFERENCE:
         train_judge(state)
-        state.crew.await_started(given)
+        state.crew.await_started(course.data())
     else:
-        state.crew.await_started(given)
+        state.crew.await_started(course.data())
         train_judge(state)
 
 
@@ -97,8 +95,6 @@ def measure_all(state: State, dataset: data.Dataset) -> None:
     find_envelope(state)
     single_operators(state)
     time_steps(state)
-    for key in state.crew.live():
-        state.crew.say_goodbye(key)
 
 
 class Live:

@@ -20,7 +20,7 @@ from harness.checks.outcome import (
     equivalences,
     trainings,
 )
-from harness.checks.timing import StepTime, check_timing, impossible, step_time
+from harness.checks.timing import check_timing, is_void
 from harness.checks.trajectory import check_trajectory
 from harness.limits import DECIDING, LIMITS, RUNGS, Limit
 from harness.record import (
@@ -34,6 +34,7 @@ from harness.record import (
     Results,
 )
 from harness.stats import Equivalence
+from harness.timings import StepTime, step_time
 
 SCHEMA = 1
 
@@ -172,7 +173,7 @@ def _rank(record: Record, labels: dict[str, LabelVerdict]) -> None:
     ranked = {
         name: v.step_time
         for name, v in labels.items()
-        if v.step_time and v.agrees and impossible(name, record) is None
+        if v.step_time and v.agrees and not is_void(name, record)
     }
     for name, label in labels.items():
         if not label.findings:
@@ -396,6 +397,7 @@ def _label_json(record: Record, name: str, label: LabelVerdict) -> dict[str, Any
                 "measured": finding.measured,
                 "hint": finding.hint,
                 "expected": finding.expected,
+                **({"parts": msgspec.to_builtins(finding.parts)} if finding.parts else {}),
             }
             for rung in RUNGS
             if (finding := label.findings.get(rung)) is not None

@@ -15,11 +15,13 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from harness.exchange import load_tensors, receive, save_tensors, send
 from harness.interface import (
@@ -55,7 +57,9 @@ class Server:
         self._test: list[Any] = []
         self._test_x: Array
         self._test_y: Array
+        self._gathered: dict[int, Array] = {}
         self._dtype = np.dtype(np.float32)
+        self._threads = 1
         self._first_step_ns: dict[str, int] = {}
         self._schedules: dict[str, tuple[Array, Array]] = {}
         self._products: Callable[[], None] | None = None
@@ -79,6 +83,7 @@ class Server:
         import_ns = clock() - self._started_ns
         self._backend = backend(device, dtype, threads, variant, precision)
         self._dtype = np.dtype(dtype)
+        self._threads = threads
         self._built = self._backend
         self._pristine = Pristine(self._backend)
         if plant is not None:
@@ -108,6 +113,20 @@ class Server:
         self._test = []
         return {}
 
+    def workload(self, workload: dict[str, Any]) -> dict[str, Any]:
+        """Train another workload from here on: a new trainer, and nothing left of the one before.
+
+        `build_ns`: what building that trainer took.
+        """
+        self._trainer.close()
+        self._products, self._test, self._gathered, self._first_step_ns = None, [], {}, {}
+        gc.unfreeze()  # a block freezes what lives: the old trainer's cycles would stay for ever
+        gc.collect()
+        before = clock()
+        self._workload = msgspec.convert(workload, Workload)
+        self._trainer = self._backend.trainer(self._workload)
+        return {"build_ns": clock() - before}
+
     def _plant(self, plant: str) -> None:
         file, _, function = plant.rpartition(":")
         self._backend = getattr(load_file(file), function)(self._backend) or self._backend
@@ -115,8 +134,9 @@ class Server:
     def data(self, train_x: str, train_y: str, test_x: str, test_y: str) -> dict[str, Any]:
         """Map the data: pixels float32 (n, inputs), labels int64 (n,)."""
         self._x, self._y, self._test_x, self._test_y = (
-            np.load(path, mmap_mode="r") for path in (train_x, train_y, test_x, test_y)
+            np.asarray(np.load(path, mmap_mode="r")) for path in (train_x, train_y, test_x, test_y)
         )
+        self._gathered = {}
         return {}
 
     def case(self, params: str, batch: str, out: str) -> dict[str, Any]:
@@ -151,6 +171,7 @@ class Server:
         schedule: str,
         snapshots: list[int],
         evaluations: list[int],
+        at_once: int,
         out: str,
     ) -> dict[str, Any]:
         """Train freely from `params` through a schedule (see `_schedule`).
@@ -158,19 +179,36 @@ class Server:
         After each step in `snapshots` the parameters go to out/params-<step>, after each in
         `evaluations` the test set's logits to out/logits-<step>; the series to out/series.
         `step_ns`: step and wait; `epoch_ns`: the loop between evaluations, gather and put included.
+        A trainer with `run` makes `at_once` full steps at once wherever none of them is looked at.
         """
-        trainer = self._trainer
+        trainer, size = self._trainer, self._workload.batch_size
         trainer.set_params(load_tensors(params))
         orders, slots = self._schedule(schedule)
         losses, step_ns, epoch_ns, eval_ns = [], [], [], []
+        gather_ns, put_ns = [], []
         save_after, evaluate_after = set(snapshots), set(evaluations)
+        full = (slots[:, 2] - slots[:, 1] == size).tolist()
+        groups = _groups(full, save_after | evaluate_after, at_once if self._runs() else 1)
+        places = slots.tolist()
         last_report = epoch_started = clock()
-        for number, (epoch, start, stop) in enumerate(slots.tolist()):
-            batch = self._put(orders[epoch, start:stop])
+        for group in groups:
+            batches = []
+            for number in group:
+                epoch, start, stop = places[number]
+                t0 = clock()
+                x, y = self._gather(orders[epoch, start:stop])
+                t1 = clock()
+                batches.append(trainer.put(x, y))
+                gather_ns.append(t1 - t0)
+                put_ns.append(clock() - t1)
             before = clock()
-            losses.append(self._step(batch, stop - start))
+            if len(group) > 1:
+                losses += self._run(batches)
+            else:
+                losses.append(self._step(batches[0], stop - start))
             after = clock()
-            step_ns.append(after - before)
+            step_ns += _shared(after - before, len(group))
+            number = group[-1]
             if number in evaluate_after:
                 epoch_ns.append(after - epoch_started)
                 save_tensors(f"{out}/logits-{number}", {"logits": self._evaluate()})
@@ -185,12 +223,26 @@ class Server:
         series = {
             "losses": np.array(losses, dtype=np.float64),
             "step_ns": np.array(step_ns, dtype=np.int64),
+            "gather_ns": np.array(gather_ns, dtype=np.int64),
+            "put_ns": np.array(put_ns, dtype=np.int64),
             "epoch_ns": np.array(epoch_ns, dtype=np.int64),
             "eval_ns": np.array(eval_ns, dtype=np.int64),
         }
         final = {f"final.{name}": value for name, value in trainer.get_params().items()}
         save_tensors(f"{out}/series", series | final)
         return {}
+
+    def _runs(self) -> bool:
+        """Whether this trainer makes many steps as one."""
+        return hasattr(self._trainer, "run")
+
+    def _run(self, batches: list[Any]) -> list[float]:
+        """Many full steps as one call, finished; the first call is kept, as a first step is."""
+        before = clock()
+        losses: list[float] = self._trainer.run(batches)  # type: ignore[attr-defined]
+        size = f"{self._workload.batch_size} x {len(batches)}"
+        self._first_step_ns.setdefault(size, clock() - before)
+        return losses
 
     def _schedule(self, path: str) -> tuple[Array, Array]:
         """Orders int64 (epochs, samples) and slots int64 (steps, 3): epoch, start, stop."""
@@ -199,8 +251,17 @@ class Server:
             self._schedules = {path: (given["order"], given["slots"])}
         return self._schedules[path]
 
-    def _put(self, rows: Array) -> Any:
-        return self._trainer.put(self._x[rows].astype(self._dtype, copy=False), self._y[rows])
+    def _gather(self, rows: Array) -> tuple[Array, Array]:
+        """Pixels in the process's dtype and labels of these rows, valid until the next call.
+
+        A fresh array of 0.8 MB costs twice as much: the system hands out its pages one by one.
+        """
+        x = self._gathered.get(len(rows))
+        if x is None:
+            x = self._gathered[len(rows)] = np.empty((len(rows), *self._x.shape[1:]), self._x.dtype)
+        # "clip" writes straight to `out`; "raise" would go through an array in between.
+        np.take(self._x, rows, axis=0, out=x, mode="clip")
+        return x.astype(self._dtype, copy=False), self._y[rows]
 
     def _evaluate(self) -> Array:
         """Logits of the whole test set, float (n, outputs); its batches stay on the device."""
@@ -220,17 +281,84 @@ class Server:
         steps: int,
         products: int,
         replay: bool,
+        burst_steps: int = 0,
     ) -> dict[str, Any]:
         """One timing block: full batches gathered, put, then stepped and waited for.
 
         First `warmup_steps` steps on the same batches, reported apart; then `steps` steps; then
-        the floor: the workload's matrix products, `products` times. All in nanoseconds. With
-        `replay` the same steps are then done again from the start, each on a batch put afresh and
-        each finished before the next: `digest` of the timed parameters, `replayed` of those.
+        the floor: the workload's matrix products, `products` times; then, where `burst_steps` are
+        asked for, so many steps with one wait at the end, and twice as many. All in nanoseconds;
+        see `record.Round` for what is told. A trainer with `run` takes `steps` steps at once.
+        With `replay` the same steps are then done again from the start, each call on batches put
+        afresh and finished before the next: `digest` of the timed parameters, `replayed` of those.
         """
         trainer, size = self._trainer, self._workload.batch_size
         trainer.set_params(load_tensors(params))
         rows = self._schedule(schedule)[0][0]
+        floor = self._floor()
+        gather_ns, put_ns, products_ns, burst_ns, batches = [], [], [], [], []
+        at_once = steps if self._runs() else 1
+        warmup_steps += -warmup_steps % at_once
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(first, first + steps):
+                t0 = clock()
+                x, y = self._gather(rows[number * size : (number + 1) * size])
+                t1 = clock()
+                batches.append(trainer.put(x, y))
+                t2 = clock()
+                gather_ns.append(t1 - t0)
+                put_ns.append(t2 - t1)
+            warmup_ns = self._timed([*_cycled(batches, warmup_steps)], at_once)
+            cpu_before = time.process_time_ns()
+            step_ns = self._timed(batches, at_once)
+            cpu_ns = time.process_time_ns() - cpu_before
+            t0 = clock()
+            timed = trainer.get_params()
+            t1 = clock()
+            trainer.get_params()
+            drain_ns = [t1 - t0, clock() - t1]
+            for _ in range(products):
+                t0 = clock()
+                floor()
+                products_ns.append(clock() - t0)
+            if burst_steps:
+                burst_steps = max(burst_steps, at_once)
+                burst_ns = [
+                    self._burst([*_cycled(batches, count)], at_once)
+                    for count in (burst_steps, 2 * burst_steps)
+                ]
+        finally:
+            gc.enable()
+        digests: dict[str, Any] = {"digest": None, "replayed": None}
+        if replay:
+            trainer.set_params(load_tensors(params))
+            order = range(first, first + steps)
+            again = [*_cycled(order, warmup_steps), *order]
+            for start in range(0, len(again), at_once):
+                fresh = [
+                    trainer.put(*self._gather(rows[number * size : (number + 1) * size]))
+                    for number in again[start : start + at_once]
+                ]
+                self._timed(fresh, at_once)
+                trainer.get_params()
+            digests = {"digest": _digest(timed), "replayed": _digest(trainer.get_params())}
+        return digests | {
+            "at_once": at_once,
+            "gather_ns": gather_ns,
+            "put_ns": put_ns,
+            "warmup_ns": warmup_ns,
+            "step_ns": step_ns,
+            "cpu_ns": cpu_ns,
+            "drain_ns": drain_ns,
+            "products_ns": products_ns,
+            "burst_steps": burst_steps,
+            "burst_ns": burst_ns,
+        }
+
+    def _floor(self) -> Callable[[], None]:
+        """The workload's matrix products, compiled."""
         if self._products is None:
             self._products = self._backend.products(_product_operands(self._workload, self._dtype))
             self._products()
@@ -238,52 +366,72 @@ class Server:
             # (0.1 s in TensorFlow).
             gc.collect()
             gc.freeze()
-        gather_ns, put_ns, step_ns, products_ns, batches = [], [], [], [], []
-        warmup_ns = []
-        gc.collect()
-        gc.disable()
-        try:
-            for number in range(first, first + steps):
-                t0 = clock()
-                chosen = rows[number * size : (number + 1) * size]
-                x, y = self._x[chosen].astype(self._dtype, copy=False), self._y[chosen]
-                t1 = clock()
-                batches.append(trainer.put(x, y))
-                t2 = clock()
-                gather_ns.append(t1 - t0)
-                put_ns.append(t2 - t1)
-            for batch in itertools.islice(itertools.cycle(batches), warmup_steps):
-                t0 = clock()
-                trainer.wait(trainer.step(batch))
-                warmup_ns.append(clock() - t0)
-            for batch in batches:
-                t0 = clock()
-                trainer.wait(trainer.step(batch))
-                step_ns.append(clock() - t0)
-            timed = trainer.get_params()
-            for _ in range(products):
-                t0 = clock()
-                self._products()
-                products_ns.append(clock() - t0)
-        finally:
-            gc.enable()
-        digests: dict[str, Any] = {"digest": None, "replayed": None}
-        if replay:
-            trainer.set_params(load_tensors(params))
-            order = range(first, first + steps)
-            again = [*itertools.islice(itertools.cycle(order), warmup_steps), *order]
-            for number in again:
-                batch = self._put(rows[number * size : (number + 1) * size])
-                trainer.wait(trainer.step(batch))
-                trainer.get_params()
-            digests = {"digest": _digest(timed), "replayed": _digest(trainer.get_params())}
-        return digests | {
-            "gather_ns": gather_ns,
-            "put_ns": put_ns,
-            "warmup_ns": warmup_ns,
-            "step_ns": step_ns,
+        return self._products
+
+    def threads(self, products: int) -> dict[str, Any]:
+        """Thread libraries loaded here, and processor time while the products are computed.
+
+        `products` times, after a tenth of it unmeasured; `cpu_ns` is of all this process's threads.
+        """
+        floor = self._floor()
+        for _ in range(products // 10):
+            floor()
+        products_ns = []
+        cpu_before, before = time.process_time_ns(), clock()
+        for _ in range(products):
+            t0 = clock()
+            floor()
+            products_ns.append(clock() - t0)
+        wall_ns, cpu_ns = clock() - before, time.process_time_ns() - cpu_before
+        return {
+            "libraries": threadpool_info(),
             "products_ns": products_ns,
+            "cpu_ns": cpu_ns,
+            "wall_ns": wall_ns,
         }
+
+    def _timed(self, batches: list[Any], at_once: int) -> list[int]:
+        """Nanoseconds of each step and its wait; of `at_once` steps made as one, their mean."""
+        found = []
+        for start in range(0, len(batches), at_once):
+            t0 = clock()
+            if at_once > 1:
+                self._run(batches[start : start + at_once])
+            else:
+                self._step(batches[start], self._workload.batch_size)
+            found.append((clock() - t0) // at_once)
+        return found
+
+    def _burst(self, batches: list[Any], at_once: int) -> int:
+        """Nanoseconds of all these steps, queued one after the other, with one wait at the end."""
+        trainer = self._trainer
+        t0 = clock()
+        if at_once > 1:
+            for start in range(0, len(batches), at_once):
+                self._run(batches[start : start + at_once])
+        else:
+            for batch in batches:
+                loss = trainer.step(batch)
+            trainer.wait(loss)
+        return clock() - t0
+
+    def roof(self, size: int, copy_bytes: int) -> dict[str, Any]:
+        """The best of this process: FLOP/s in a size x size product, bytes/s in a copy.
+
+        A copy of `copy_bytes` (0: none) by as many threads as the plan has; read and written bytes
+        both count.
+        """
+        square = np.random.default_rng(0).standard_normal((size, size)).astype(self._dtype)
+        product = self._backend.products([(square, square)])
+        product()
+        found: dict[str, Any] = {"flop_per_s": 2 * size**3 / _quickest(product, 3) * 1e9}
+        if copy_bytes:
+            words = copy_bytes // 8 // self._threads
+            pairs = [(np.ones(words), np.zeros(words)) for _ in range(self._threads)]
+            with ThreadPoolExecutor(self._threads) as pool:
+                ns = _quickest(lambda: [*pool.map(lambda pair: np.copyto(*pair), pairs)], 5)
+            found["copy_bytes_per_s"] = 2 * 8 * words * self._threads / ns * 1e9
+        return found
 
     def op(self, name: str, arguments: str, out: str) -> dict[str, Any]:
         """One operator: arguments "0", "1", ... and perhaps "weights" from a file.
@@ -309,6 +457,45 @@ class Server:
         """Give back what the trainer holds."""
         self._trainer.close()
         return {}
+
+
+def _groups(full: list[bool], looked_at: set[int], at_once: int) -> list[range]:
+    """The steps of a schedule in order, `at_once` together where all are full batches.
+
+    Nobody looks at the parameters between steps that are made as one.
+    """
+    groups, number = [], 0
+    while number < len(full):
+        many = range(number, number + at_once)
+        possible = (
+            at_once > 1
+            and len(full[number : many.stop]) == at_once
+            and all(full[number : many.stop])
+            and not looked_at & {*many[:-1]}
+        )
+        groups.append(many if possible else range(number, number + 1))
+        number = groups[-1].stop
+    return groups
+
+
+def _shared(total: int, parts: int) -> list[int]:
+    """A whole number in so many parts, as equal as can be, that add up to it."""
+    return [total // parts + (place < total % parts) for place in range(parts)]
+
+
+def _cycled(items: Iterable[Any], count: int) -> Iterator[Any]:
+    """The first `count` of the items repeated without end."""
+    return itertools.islice(itertools.cycle(items), count)
+
+
+def _quickest(work: Callable[[], Any], times: int) -> int:
+    """The shortest of so many calls, nanoseconds."""
+    found = []
+    for _ in range(times):
+        before = clock()
+        work()
+        found.append(clock() - before)
+    return min(found)
 
 
 def _digest(params: Params) -> str:

@@ -188,7 +188,7 @@ def test_the_table_of_limits_is_the_table_of_limits() -> None:
 def test_a_terminal_shows_every_label_in_every_table() -> None:
     text = terminal(make.record(("numpy", "torch", "jax")))
     for name in ("numpy", "torch", "jax"):
-        assert sum(f" {name} " in line for line in text.split("\n")) == 3
+        assert sum(f" {name} " in line for line in text.split("\n")) >= 3
     assert "record: results/runs/x" in text
     assert "✓ AGREE" in text
     assert "2 teacher-forced batches: 2 of 512 samples replaced by screening" in text

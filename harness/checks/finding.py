@@ -27,11 +27,22 @@ class Evidence(msgspec.Struct, kw_only=True):
     problem: str | None = None
 
 
+class Part(msgspec.Struct, kw_only=True):
+    """One of the parts that the rung timing consists of (see `checks/timing.py`)."""
+
+    name: Literal["itself", "clocks", "physics", "across", "baseline"]
+    verdict: RungVerdict
+    value: Number | None = None
+    limit: float | None = None
+    sentence: str
+
+
 class Finding(msgspec.Struct, kw_only=True):
     """One rung of one label. `value` and `limit` are those of the measurement nearest its limit.
 
     `sentence` says in plain words what holds; `first` is the earliest measurement over its limit,
     `hint` what its pattern points to. `expected`: the reason why this disagreement was declared.
+    `parts`: what the rung consists of, where it has parts.
     """
 
     rung: str
@@ -44,6 +55,7 @@ class Finding(msgspec.Struct, kw_only=True):
     first: Evidence | None = None
     hint: str | None = None
     expected: str | None = None
+    parts: list[Part] = []
 
     @property
     def counts(self) -> bool:

@@ -1,180 +1,249 @@
-"""The rung timing, in its first form: medians with their spread, and no claim.
+"""The rung timing: five parts, each with three possible answers.
 
-One session of interleaved rounds cannot tell a difference between frameworks from one between
-processes (two processes of the same backend differ by 2 %), so the verdict is inconclusive.
+*itself*: sessions of fresh processes repeat one another, the control arm equals itself, and what
+was timed is what was checked. *clocks*: several clocks on the same work tell the same. *physics*:
+no step is faster than its own matrix products. *across*: the ratio to the fastest lies in the
+declared band. *baseline*: no slower than what was stored, where a baseline is given. A rung
+disagrees if a part does, and is inconclusive if a part is: one session says little.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
 
-import msgspec
+from harness.checks.finding import Finding, Part, RungVerdict
+from harness.record import Record, Round, number
+from harness.timing_stats import MIN_SESSIONS, claim, within
+from harness.timings import (
+    StepTime,
+    against_itself,
+    cores_used,
+    floor_logs,
+    loop_overhead,
+    session_medians,
+    share_of_physics,
+    steady,
+    versus,
+)
 
-from harness.checks.finding import Finding
-from harness.record import Process, Record, Results, Round, number
-
-CONTROL = "numpy"
 # A step faster than this share of the fastest products seen is not possible, only not waited for.
 PHYSICAL_SHARE = 0.95
+# Two clocks on the same work: up to the first they agree, beyond the second something is wrong that
+# noise does not explain, in between nobody knows.
+CLOCKS_AGREE = 1.10
+CLOCKS_DISAGREE = 1.50
+# Work that is still queued after the wait, in steps. Copying fresh parameters takes up to .2 of a
+# step longer than copying them again (JAX); a single step that was not waited for takes one.
+DRAIN_AGREES = 0.5
+DRAIN_DISAGREES = 1.0
+# Fewer bursts than this and one interruption decides.
+LEAST_BURSTS = 5
+# Of the threads asked for, the share that must be seen at work during the steps. One interruption
+# lowers it as an idle thread does, so it only opens a question.
+LEAST_CORES = 0.6
 
 
-class StepTime(msgspec.Struct, kw_only=True):
-    """Step time of one label, nanoseconds. `ci95_ns`: of the median, over this session's rounds.
+def check_timing(
+    label: str, record: Record, times: dict[str, StepTime], baseline: Part | None = None
+) -> Finding:
+    """The five parts for one label.
 
-    `spread_ns`: the rounds' smallest and largest median. `compile_ns`: the first step less a
-    steady one. `gemm_floor_ns`: NumPy's matrix products in the same rounds.
+    times: those of the labels that are ranked; baseline: what it says of this label.
     """
+    finding = Finding(rung="timing", verdict="inconclusive", sentence="nothing was timed")
+    results = record.results[label]
+    if not steady(record, results):
+        return finding
+    finding.parts = parts(label, record, times)
+    if baseline is not None:
+        finding.parts.append(baseline)
+    finding.measured = sum(len(r.step_ns) for r in steady(record, results))
+    finding.verdict = _worst([part.verdict for part in finding.parts])
+    deciding = [part for part in finding.parts if part.verdict == finding.verdict]
+    across = next((part for part in finding.parts if part.name == "across"), None)
+    if across is not None:
+        finding.value, finding.limit = across.value, across.limit
+    if finding.verdict == "agree":
+        finding.sentence = across.sentence if across is not None else "agrees in every part"
+    else:
+        # A disagreement is named with its label, as those of the other rungs are.
+        who = f"{label}, timing: " if finding.verdict == "disagree" else ""
+        finding.sentence = who + "; ".join(part.sentence for part in deciding)
+    void = next((p for p in finding.parts if p.name in VOID and p.verdict == "disagree"), None)
+    if void is not None:
+        finding.value, finding.limit = void.value, void.limit
+    return finding
 
-    median_ns: int
-    ci95_ns: list[int]
-    spread_ns: list[int]
-    first_step_ns: int | None
-    compile_ns: int | None
-    put_median_ns: int
-    gather_median_ns: int
-    gemm_floor_ns: int | None
-    own_floor_ns: int
-    floor_ratio: float | None
-    steps: int
-    sessions: int
-    indicative: bool = True
+
+# Parts whose disagreement makes every figure of the label void.
+VOID = ("itself", "clocks", "physics")
 
 
-def steady(record: Record, results: Results) -> list[Round]:
-    """The rounds after warm-up."""
-    return [r for r in results.rounds if r.round >= record.plan.timing.warmup_rounds]
+def is_void(label: str, record: Record) -> bool:
+    """Whether a label's times cannot be what they are said to be."""
+    if not steady(record, record.results[label]):
+        return False
+    found = (itself(label, record), clocks(label, record), physics(label, record))
+    return any(part.verdict == "disagree" for part in found)
 
 
-def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """A 95 % interval for the median from order statistics, whatever the distribution.
+def parts(label: str, record: Record, times: dict[str, StepTime]) -> list[Part]:
+    """Every part that the record itself can answer."""
+    found = [itself(label, record), clocks(label, record), physics(label, record)]
+    if label in times:
+        found.append(across(label, record, times))
+    return found
 
-    Source: the binomial argument (Conover, Practical Nonparametric Statistics, 3.2); with fewer
-    than six values it is the whole range, which covers less than 95 %.
+
+def _worst(verdicts: list[RungVerdict]) -> RungVerdict:
+    for verdict in ("disagree", "inconclusive"):
+        if verdict in verdicts:
+            return verdict
+    return "agree"
+
+
+def itself(label: str, record: Record) -> Part:
+    """Sessions repeat one another, A equals A, and a replay ends at the same parameters."""
+    timing = record.plan.timing
+    part = Part(name="itself", verdict="inconclusive", limit=timing.spread, sentence="")
+    other = _unlike_its_replay(label, record)
+    if other is not None:
+        part.verdict = "disagree"
+        part.limit = None
+        part.sentence = (
+            f"session {other.session}, round {other.round}: the timed steps end at other "
+            "parameters than the same steps without a clock: what was timed is not what was checked"
+        )
+        return part
+    logs = floor_logs(record, label)
+    medians = session_medians(record, record.results[label])
+    if len(medians) < MIN_SESSIONS:
+        s = "" if len(medians) == 1 else "s"
+        part.sentence = f"indicative: {len(medians)} session{s}, and a claim needs {MIN_SESSIONS}"
+        return part
+    if logs is not None and len(logs) == len(medians):
+        spread = math.exp(max(logs) - min(logs))
+        of = "multiples of the floor"
+    else:
+        spread = max(medians) / min(medians)
+        of = "steps"
+    part.value = number(spread)
+    doubts = []
+    if spread > timing.spread:
+        doubts.append(f"the sessions' {of} lie {spread:.3g}-fold apart (limit {timing.spread:g})")
+    for name, ratio in against_itself(record).items():
+        if claim(ratio, timing.least):
+            doubts.append(
+                f"two processes of {name} differ: {ratio.value:.3f} "
+                f"[{ratio.low:.3f}, {ratio.high:.3f}]"
+            )
+    on_cpu = record.plan.labels[label].device == "cpu"  # beside a GPU the processor only waits
+    cores = cores_used(steady(record, record.results[label])) if on_cpu else None
+    if cores is not None and cores < LEAST_CORES * record.plan.threads:
+        doubts.append(f"{cores:.2f} of {record.plan.threads} threads were at work")
+    part.verdict = "inconclusive" if doubts else "agree"
+    part.sentence = "; ".join(doubts) or (
+        f"{len(medians)} sessions within {spread:.3f} of one another"
+    )
+    return part
+
+
+def _unlike_its_replay(label: str, record: Record) -> Round | None:
+    """The first round whose steps end elsewhere than without a clock, or than in session 0.
+
+    Not asked of a backend that does not repeat itself bit for bit anyway.
     """
-    ordered = sorted(values)
-    n = len(ordered)
-    below = 0  # largest k with P(Binomial(n, 1/2) <= k - 1) <= 2.5 %
-    tail = 0.0
-    for k in range(n // 2):
-        tail += math.comb(n, k) / 2**n
-        if tail > 0.025:
-            break
-        below = k + 1
-    low = max(below - 1, 0)
-    return ordered[low], ordered[n - 1 - low]
-
-
-def gemm_floor(record: Record) -> int | None:
-    """Median time of one step's matrix products in NumPy on the CPU, in this session."""
-    for label, results in record.results.items():
-        if record.plan.labels[label].backend == CONTROL:
-            products = [ns for r in steady(record, results) for ns in r.products_ns]
-            if products:
-                return round(statistics.median(products))
+    results = record.results[label]
+    if not all(repeat.identical for repeat in results.repeats):
+        return None
+    first: dict[int, str] = {}
+    again = record.again[label].rounds if label in record.again else []
+    for r in [*results.rounds, *again]:
+        if r.digest != r.replayed:
+            return r
+        if r.digest is not None and first.setdefault(r.round, r.digest) != r.digest:
+            return r
     return None
 
 
-def step_time(label: str, record: Record, process: Process, results: Results) -> StepTime | None:
-    """The step time of a label, or None where it was not timed."""
-    rounds = steady(record, results)
-    if (
-        not all(r.step_ns and r.gather_ns and r.put_ns and r.products_ns for r in rounds)
-        or not rounds
-    ):
-        return None
-    steps = [ns for r in rounds for ns in r.step_ns]
-    medians = [statistics.median(r.step_ns) for r in rounds]
-    low, high = median_interval(medians)
-    median = round(statistics.median(steps))
-    first = process.first_step_ns.get(str(record.plan.workload.batch_size))
-    on_cpu = record.plan.labels[label].device == "cpu"
-    floor = gemm_floor(record) if on_cpu else None
-    return StepTime(
-        median_ns=median,
-        ci95_ns=[round(low), round(high)],
-        spread_ns=[round(min(medians)), round(max(medians))],
-        first_step_ns=first,
-        compile_ns=max(0, first - median) if first is not None else None,
-        put_median_ns=round(statistics.median([ns for r in rounds for ns in r.put_ns])),
-        gather_median_ns=round(statistics.median([ns for r in rounds for ns in r.gather_ns])),
-        gemm_floor_ns=floor,
-        own_floor_ns=round(statistics.median([ns for r in rounds for ns in r.products_ns])),
-        floor_ratio=median / floor if floor else None,
-        steps=len(steps),
-        sessions=record.plan.timing.sessions,
+def clocks(label: str, record: Record) -> Part:
+    """Latency, throughput, the epoch's wall time and the drain tell the same of the same work."""
+    rounds = steady(record, record.results[label])
+    step = statistics.median([ns for r in rounds for ns in r.step_ns] or [0])
+    told: list[tuple[str, float]] = []  # what it is, and by what factor the clocks differ
+    overhead = loop_overhead(record, label)
+    if overhead is not None:
+        # A loop does a little beside its parts; that an epoch is shorter than them cannot be.
+        told.append(("epoch / (gathers + puts + steps)", max(overhead, 1 / max(overhead, 1e-9))))
+    bursts = [r for r in rounds if len(r.burst_ns) == 2 and r.burst_steps and all(r.burst_ns)]
+    if step and len(bursts) >= LEAST_BURSTS:
+        each = statistics.median([r.burst_ns[1] / (2 * r.burst_steps) for r in bursts])
+        told.append(("throughput / latency", each / step))
+        double = statistics.median([r.burst_ns[1] / (2 * r.burst_ns[0]) for r in bursts])
+        told.append(("2K steps / twice K steps", max(double, 1 / double)))
+    part = Part(name="clocks", verdict="inconclusive", limit=CLOCKS_AGREE, sentence="")
+    if not told:
+        part.sentence = "too few rounds for the clocks to be compared"
+        return part
+    worst, factor = max(told, key=lambda item: item[1])
+    part.value = number(factor)
+    part.verdict = _between(factor, CLOCKS_AGREE, CLOCKS_DISAGREE)
+    part.sentence = f"{worst} is off by {factor:.3f} (agree below {CLOCKS_AGREE:g})"
+    drains = [r.drain_ns[0] - r.drain_ns[1] for r in rounds if len(r.drain_ns) == 2]
+    if drains and step:
+        left = statistics.median(drains) / step
+        found = _between(left, DRAIN_AGREES, DRAIN_DISAGREES)
+        if _worst([found, part.verdict]) != part.verdict or part.verdict == found != "agree":
+            part.verdict, part.value, part.limit = found, number(left), DRAIN_AGREES
+            part.sentence = (
+                f"{left:.2f} steps of work were left after the last wait: somebody is not waiting"
+            )
+    return part
+
+
+def _between(value: float, agrees: float, disagrees: float) -> RungVerdict:
+    if value <= agrees:
+        return "agree"
+    return "disagree" if value >= disagrees else "inconclusive"
+
+
+def physics(label: str, record: Record) -> Part:
+    """A step takes at least as long as its matrix products on the fastest framework there."""
+    share = share_of_physics(label, record)
+    part = Part(
+        name="physics", verdict="inconclusive", limit=1.0, sentence="no products were timed"
     )
-
-
-def share_of_physics(label: str, record: Record) -> float | None:
-    """Step over the fastest set of its matrix products on that device: the median over rounds.
-
-    Both of one round, so that a machine that slows down does so for both; None where no round has
-    both.
-    """
-    device = record.plan.labels[label].device
-    products: dict[int, int] = {}
-    for name, results in record.results.items():
-        if record.plan.labels[name].device == device:
-            for r in steady(record, results):
-                for ns in r.products_ns:
-                    products[r.round] = min(ns, products.get(r.round, ns))
-    shares = [
-        statistics.median(r.step_ns) / products[r.round]
-        for r in steady(record, record.results[label])
-        if r.step_ns and products.get(r.round)
-    ]
-    return statistics.median(shares) if shares else None
-
-
-def impossible(label: str, record: Record) -> Finding | None:
-    """What cannot be true of a label's step times, as a disagreement; None where they may be.
-
-    A step is impossible below PHYSICAL_SHARE of its matrix products on that device, and its figures
-    are void where a replay without a clock ends at other parameters.
-    """
-    results = record.results[label]
-    other = next((r for r in results.rounds if r.digest != r.replayed), None)
-    if other is not None and all(repeat.identical for repeat in results.repeats):
-        sentence = (
-            f"{label}, timing, round {other.round}: the timed steps end at other parameters than "
-            "the same steps without a clock: what was timed is not what was checked"
+    if share is None:
+        return part
+    part.value = number(PHYSICAL_SHARE / max(share, 1e-9))
+    if share >= PHYSICAL_SHARE:
+        part.verdict = "agree"
+        part.sentence = f"a step takes {share:.3g} times its matrix products on this device"
+    else:
+        part.verdict = "disagree"
+        part.sentence = (
+            f"a step takes {share:.3g} of the time that its matrix products alone take on this "
+            "device: somebody is not waiting"
         )
-        return Finding(rung="timing", verdict="disagree", sentence=sentence, measured=1)
-    physics = share_of_physics(label, record)
-    if physics is None or physics >= PHYSICAL_SHARE:
-        return None
-    sentence = (
-        f"{label}, timing: a step takes {physics:.3g} of the time that its matrix products "
-        "alone take on this device: somebody is not waiting"
-    )
-    return Finding(
-        rung="timing",
-        verdict="disagree",
-        sentence=sentence,
-        value=number(PHYSICAL_SHARE / max(physics, 1e-9)),
-        limit=1.0,
-        measured=sum(len(r.step_ns) for r in steady(record, results)),
-    )
+    return part
 
 
-def check_timing(label: str, record: Record, times: dict[str, StepTime]) -> Finding:
-    """What cannot be true of a step's time; else the ratio to the fastest, indicative, no claim.
-
-    times: those of the labels that are ranked.
-    """
-    if record.results[label].rounds and (void := impossible(label, record)) is not None:
-        return void
-    finding = Finding(rung="timing", verdict="inconclusive", sentence="nothing was timed")
-    if label not in times:
-        return finding
-    fastest = min(time.median_ns for time in times.values())
-    finding.value = times[label].median_ns / max(fastest, 1)
-    finding.limit = record.plan.timing.band
-    finding.measured = times[label].steps
-    finding.sentence = (
-        f"indicative: {record.plan.timing.sessions} session, and a claim needs 5; "
-        f"{finding.value:.2f} times the fastest here"
-    )
-    return finding
+def across(label: str, record: Record, times: dict[str, StepTime]) -> Part:
+    """The ratio to the fastest of the ranked labels, against the band of the plan."""
+    band = record.plan.timing.band
+    fastest = min(times, key=lambda name: times[name].median_ns)
+    ratio = versus(record, label, fastest)
+    part = Part(name="across", verdict="inconclusive", limit=band, sentence="shares no round")
+    if ratio is None:
+        return part
+    part.value = number(ratio.value)
+    told = f"{ratio.value:.2f} times the fastest here ({fastest})"
+    if ratio.low is not None and ratio.high is not None and ratio.claimable:
+        told = (
+            f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}] times the fastest here "
+            f"({fastest}), band {band:g}"
+        )
+    part.verdict = "agree" if label == fastest else within(ratio, band)
+    part.sentence = told
+    return part

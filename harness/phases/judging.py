@@ -6,6 +6,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from harness.canonical import Slot
+from harness.crew import Key
 from harness.envelope import clear_batches
 from harness.errors import HarnessError, InputError
 from harness.judge import HarnessJudge, LabelJudge
@@ -32,10 +33,10 @@ def train_judge(state: State) -> None:
         state.judge = HarnessJudge(state.reference, state.course, before_step)
     else:
         name, _, dtype = state.plan.reference.rpartition(":")
-        if (name, dtype) not in state.crew.workers:
-            reason = state.crew.processes[name, dtype].reason
+        if Key(name, dtype) not in state.crew.workers:
+            reason = state.crew.processes[Key(name, dtype)].reason
             raise HarnessError(f"the reference {state.plan.reference} cannot run: {reason}")
-        state.judge = LabelJudge(state.crew, (name, dtype), state.course)
+        state.judge = LabelJudge(state.crew, Key(name, dtype), state.course)
     keep = {
         *(c - 1 for c in state.course.checkpoints),
         *(s - 1 for s in state.course.snapshots),

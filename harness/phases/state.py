@@ -61,8 +61,12 @@ class State:
 
     def __post_init__(self) -> None:
         self.reference = REFERENCES[self.plan.workload.name]
+        self.crew = self.new_crew(0)
+
+    def new_crew(self, session: int) -> Crew:
+        """Workers that are not started yet."""
         logs = self.folder / "logs"
-        self.crew = Crew(self.plan, self.record.run, logs, self.scratch, self.progress)
+        return Crew(self.plan, self.record.run, logs, self.scratch, self.progress, session)
 
     @property
     def seed(self) -> int:
@@ -71,7 +75,8 @@ class State:
 
     def results(self, key: Key) -> Results:
         """Where a process's measurements go."""
-        return self.record.results[key[0]]
+        found = self.record.again if key.arm else self.record.results
+        return found[key.label]
 
     def judge_folder(self, kind: str, seed: int) -> Path:
         """What the judge left of a training (see `harness/judge.py`)."""

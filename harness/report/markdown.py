@@ -56,10 +56,13 @@ def render(record: Record, verdict: Verdict) -> str:
         ],
     )
     lines += [escape(words.screening(record)), ""] if record.cases else []
-    times = words.time_rows(verdict)
+    times = words.time_rows(record, verdict)
     if times:
-        lines += ["## Step time (indicative: one session, no claim)", ""]
+        title = words.time_title(record)
+        lines += [f"## {title[0].upper()}{title[1:]}", ""]
         lines += table(["label", "agreement", *words.STEP_TIME_HEADER], times)
+        lines += table(list(words.RATIO_HEADER), words.ratio_rows(record, verdict))
+        lines += table(list(words.PART_HEADER), words.part_rows(verdict))
     trained = words.training_rows(record)
     if trained:
         lines += ["## Free training", "", *table(list(words.TRAINING_HEADER), trained)]

@@ -28,10 +28,12 @@ def print_verdict(record: Record, verdict: Verdict, folder: str, console: Consol
         [name, *cells] for name, cells in zip(["", "status", *RUNGS], ladder, strict=True)
     )
     _table(console, first, rest, "value nearest its limit")
-    times = words.time_rows(verdict)
+    times = words.time_rows(record, verdict)
     if times:
-        title = "step time, indicative (one session: the rounds' spread, no claim)"
+        title = words.time_title(record)
         _across(console, ["", "numbers", *words.STEP_TIME_HEADER], times, title)
+        ratios = words.ratio_rows(record, verdict)
+        _table(console, list(words.RATIO_HEADER), ratios, "steps against the control arm's")
     _table(console, list(words.TRAINING_HEADER), words.training_rows(record), "free training")
     tests = words.equivalence_rows(verdict) if len(record.plan.seeds) > 1 else []
     _table(console, list(words.EQUIVALENCE_HEADER), tests, "equivalence over seeds, paired")

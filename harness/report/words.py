@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from harness.checks.finding import Finding
+from harness.checks.finding import Finding, Part
 from harness.checks.outcome import UNITS
+from harness.checks.timing import VOID
 from harness.limits import DECIDING, RUNGS
+from harness.plan import SMALL_SIZES
 from harness.record import Number, Record, number
+from harness.timing_stats import MIN_SESSIONS, claim
+from harness.timings import against_itself, control, versus
 from harness.verdict import LabelVerdict, Verdict
 
 # A mark beside the word: readable without colour.
 MARKS = {"agree": "✓", "disagree": "✗", "inconclusive": "?", "not-possible": "–", "failed": "✗"}
 COLOURS = {"agree": "green", "disagree": "red", "inconclusive": "yellow", "failed": "red"}
-STEP_TIME_HEADER = ("step", "spread", "× floor", "first step", "put", "steps")
+STEP_TIME_HEADER = (
+    "step",
+    "95 % interval",
+    "× floor",
+    "its interval",
+    "throughput",
+    "first step",
+    "short batch's",
+    "gather",
+    "put",
+    "epoch",
+    "evaluation",
+    "loop overhead",
+    "peak memory",
+    "cores at work",
+    "steadiness",
+    "steps",
+    "sessions",
+)
 
 
 def figure(value: Number | None) -> str:
@@ -48,7 +70,7 @@ def cell(finding: Finding | None) -> str:
     if finding is None:
         return "–"
     mark = MARKS[finding.verdict]
-    if finding.rung == "timing" and finding.verdict == "disagree":
+    if any(part.name in VOID and part.verdict == "disagree" for part in finding.parts):
         return f"{mark} void"
     if finding.rung == "timing":
         return f"{mark} {finding.value:.2f}×" if isinstance(finding.value, float) else mark
@@ -70,34 +92,126 @@ def ladder_rows(verdict: Verdict) -> list[list[str]]:
     ]
 
 
-def time_rows(verdict: Verdict) -> list[list[str]]:
+def time_rows(record: Record, verdict: Verdict) -> list[list[str]]:
     """Step times: a label, whether its numbers agree, then the columns of STEP_TIME_HEADER."""
     rows = []
+    full = str(record.plan.workload.batch_size)
     for name, label in verdict.labels.items():
         time = label.step_time
         if time is None:
             continue
+        shapes = time.first_steps_ns
+        short = next((ns for rows_, ns in shapes.items() if _short(rows_, full)), None)
+        peak = label.process.peak_rss_bytes if label.process else None
         rows.append(
             [
                 name,
                 agreement(label),
                 duration(time.median_ns),
-                span(time.spread_ns[0], time.spread_ns[1]),
-                f"{time.floor_ratio:.2f}" if time.floor_ratio is not None else "–",
+                span(*time.ci95_ns) + (" (rounds)" if time.indicative else ""),
+                "–" if time.floor_ratio is None else f"{time.floor_ratio:.2f}",
+                "–" if time.floor_ci95 is None else "{:.2f}–{:.2f}".format(*time.floor_ci95),
+                duration(time.throughput_ns),
                 duration(time.first_step_ns),
+                duration(short),
+                duration(time.gather_median_ns),
                 duration(time.put_median_ns),
+                duration(time.epoch_ns),
+                duration(time.eval_ns),
+                "–" if time.loop_overhead is None else f"{time.loop_overhead:.3f}",
+                "–" if peak is None else f"{peak / 1e6:.0f} MB",
+                "–" if time.cores is None else f"{time.cores:.2f}",
+                ", ".join(counted(time.steadiness)),
                 str(time.steps),
+                str(time.sessions),
             ]
         )
     return rows
 
 
+def _short(rows: str, full: str) -> bool:
+    """Whether a batch size is that of a schedule's short batch, not a full or a tiny one."""
+    return rows.isdecimal() and rows != full and int(rows) not in SMALL_SIZES
+
+
+def counted(words: list[str]) -> list[str]:
+    """Each word once, with how often it stands there where that is more than once."""
+    return [
+        word if (times := words.count(word)) == 1 else f"{times} {word}"
+        for word in dict.fromkeys(words)
+    ]
+
+
+def time_title(record: Record) -> str:
+    """What the table of step times is, and what it is not."""
+    sessions = record.plan.timing.sessions
+    if sessions >= MIN_SESSIONS:
+        return f"step time ({sessions} sessions of fresh processes, Student's t over sessions)"
+    s = "" if sessions == 1 else "s"
+    return f"step time, indicative ({sessions} session{s}: the rounds' spread, no claim)"
+
+
+def ratio_rows(record: Record, verdict: Verdict) -> list[list[str]]:
+    """Steps against the control arm's, and A against A: ratio, interval, claimed or not."""
+    arm = control(record)
+    ranked = [
+        name
+        for name, label in verdict.labels.items()
+        if label.step_time is not None and agreement(label) == "agree"
+    ]
+    found = [
+        (f"{name} / {arm}", versus(record, name, arm))
+        for name in ranked
+        if arm in ranked and arm is not None and name != arm
+    ]
+    found += [(f"{name} / {name}, A/A", r) for name, r in against_itself(record).items()]
+    least = record.plan.timing.least
+    return [
+        [
+            what,
+            f"{ratio.value:.3f}",
+            "–" if ratio.low is None or ratio.high is None else f"{ratio.low:.3f}–{ratio.high:.3f}",
+            str(ratio.n),
+            "yes" if claim(ratio, least) else "no" if ratio.claimable else "no: too few sessions",
+        ]
+        for what, ratio in found
+        if ratio is not None
+    ]
+
+
+RATIO_HEADER = ("step of", "ratio", "95 % interval", "sessions", "difference claimed")
+
+
+def part_rows(verdict: Verdict) -> list[list[str]]:
+    """The parts of the rung timing: a row a label and part."""
+    return [
+        [
+            name,
+            part.name,
+            f"{MARKS[part.verdict]} {part.verdict}",
+            figure(part.value),
+            figure(part.limit),
+            part.sentence,
+        ]
+        for name, label in verdict.labels.items()
+        for part in timing_parts(label)
+    ]
+
+
+PART_HEADER = ("label", "part", "verdict", "value", "limit", "")
+
+
 def agreement(label: LabelVerdict) -> str:
     """The agreement that must stand beside a time."""
-    timing = label.findings.get("timing")
-    if timing is not None and timing.verdict == "disagree":
+    if any(part.name in VOID and part.verdict == "disagree" for part in timing_parts(label)):
         return "NOT RANKED: the times are void"
     return "agree" if label.agrees else "NOT RANKED: do not agree"
+
+
+def timing_parts(label: LabelVerdict) -> list[Part]:
+    """The parts of a label's rung timing."""
+    timing = label.findings.get("timing")
+    return timing.parts if timing is not None else []
 
 
 def equivalence_rows(verdict: Verdict) -> list[list[str]]:
