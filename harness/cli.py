@@ -16,6 +16,8 @@ import typer
 from harness.errors import HarnessError, InputError
 
 if TYPE_CHECKING:
+    from harness.baseline import Baseline
+    from harness.checks.finding import Part
     from harness.limits import Limit
     from harness.plan import Plan
     from harness.record import Record
@@ -29,6 +31,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+baseline_app = typer.Typer(
+    help="What steps take on this machine, stored and compared with later.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+app.add_typer(baseline_app, name="baseline")
 
 Profile = Annotated[str, typer.Option(help="smoke, default or full: how much is measured.")]
 Backends = Annotated[
@@ -98,9 +107,45 @@ Memory = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Only what needs no worker.")]
+MaybeRecord = Annotated[
+    Path | None, typer.Argument(help="Folder of a stored run; default: measure.", metavar="RECORD")
+]
+MaybeRecords = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Folders of stored runs; default: measure.", metavar="RECORD..."),
+]
+BaselineFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--baseline", metavar="FILE", help="Default: baselines/<machine>.json in --results-dir."
+    ),
+]
+GivenBaseline = Annotated[
+    Path | None,
+    typer.Option("--baseline", metavar="FILE", help="Also compare step times with this baseline."),
+]
 OneRecord = Annotated[Path, typer.Argument(help="Folder of a stored run.", metavar="RECORD")]
 BundleFolder = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where to; default: bundle, in the run's folder.")
+]
+Widths = Annotated[
+    str | None,
+    typer.Option("--widths", metavar="64,256", help="Hidden units; default: 64 to 4096."),
+]
+Batches = Annotated[
+    str | None,
+    typer.Option("--batches", metavar="32,256", help="Batch sizes; default: 32 to 1024."),
+]
+ThreadCounts = Annotated[
+    str | None,
+    typer.Option("--threads", metavar="1,2", help="Numbers of threads, each in fresh processes."),
+]
+Page = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Also write the page here, pictures beside it.")
+]
+StoredScale = Annotated[
+    Path | None,
+    typer.Argument(help="A stored run of scale: show that, and run nothing.", metavar="RECORD"),
 ]
 Records = Annotated[list[Path], typer.Argument(help="Folders of stored runs.", metavar="RECORD...")]
 
@@ -119,6 +164,7 @@ def compare(
     data_dir: DataDir = None,
     results_dir: ResultsDir = Path("results"),
     reference: ReferenceLabel = None,
+    baseline: GivenBaseline = None,
     strict: Strict = False,
     expect: Expect = None,
     operators: Operators = False,
@@ -132,7 +178,10 @@ def compare(
 ) -> int:
     """Run the backends, store the record, check it, and print the verdict: the main job."""
     plan = _plan(locals())
-    return _check(_read([_carry_out(plan, results_dir)]), strict, as_json, report=True)
+    if baseline is not None:
+        _baseline(baseline)  # refused now, not after the run
+    found = _read([_carry_out(plan, results_dir)])
+    return _check(found, strict, as_json, report=True, baseline=baseline)
 
 
 @app.command()
@@ -170,13 +219,18 @@ def run(
 
 @app.command()
 def check(
-    records: Records, limits: LimitsFile = None, strict: Strict = False, as_json: Json = False
+    records: Records,
+    limits: LimitsFile = None,
+    baseline: GivenBaseline = None,
+    strict: Strict = False,
+    as_json: Json = False,
 ) -> int:
     """Judge stored records again, and write their verdict.json; starts no worker."""
     from harness.limits import read_limits
 
     table = (read_limits(limits), limits.name) if limits is not None else None
-    return _check(_read(records), strict, as_json, report=False, limits=table)
+    found = _read(records)
+    return _check(found, strict, as_json, report=False, limits=table, baseline=baseline)
 
 
 @app.command()
@@ -201,6 +255,96 @@ def bundle(record: OneRecord, out: BundleFolder = None, as_json: Json = False) -
     made = reproduction.make_bundle(found, folder, out if out is not None else folder / "bundle")
     _print_document(reproduction.describe(made), as_json, reproduction.as_text(made))
     return 0
+
+
+@baseline_app.command("save")
+def baseline_save(
+    record: MaybeRecord = None,
+    backend: Backends = None,
+    variant: Variants = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    dataset: DatasetName = "auto",
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = Path("results"),
+    all_variants: AllVariants = False,
+    sessions: Sessions = 5,
+    rounds: Rounds = 20,
+    plant: Plants = None,
+    timeout: Timeout = None,
+    file: BaselineFile = None,
+    as_json: Json = False,
+) -> int:
+    """Store what steps take on this machine: from a stored run, or measured now."""
+    from harness import baseline as baselines
+    from harness import verdict
+
+    plan = _timing_plan(locals())
+    folder = record if record is not None else _carry_out(plan, results_dir)
+    ((found, folder),) = _read([folder])
+    judged = verdict.judge(found)
+    if status := verdict.exit_status(found, judged):
+        _warn(judged.summary)
+        return status
+    path = file if file is not None else baselines.default_path(found, results_dir)
+    made = baselines.make(found, judged)
+    baselines.write(made, path)
+    told = {"baseline": str(path), "record": str(folder.resolve()), "labels": [*made.labels]}
+    _print_document(told, as_json, f"{path}: {', '.join(made.labels)}")
+    return 0
+
+
+@baseline_app.command("check")
+def baseline_check(
+    records: MaybeRecords = None,
+    backend: Backends = None,
+    variant: Variants = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    dataset: DatasetName = "auto",
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = Path("results"),
+    all_variants: AllVariants = False,
+    sessions: Sessions = 5,
+    rounds: Rounds = 20,
+    plant: Plants = None,
+    timeout: Timeout = None,
+    file: BaselineFile = None,
+    strict: Strict = False,
+    as_json: Json = False,
+) -> int:
+    """Are steps slower than the baseline? Measures once, and again to confirm a suspicion.
+
+    With stored runs (one, or two of the same plan) nothing is measured.
+    """
+    from harness import baseline as baselines
+    from harness import verdict
+
+    plan = _timing_plan(locals())
+    if records is not None and len(records) > 2:
+        raise InputError("baseline check: one stored run, or two: the second confirms the first")
+    found = _read(records or [_carry_out(plan, results_dir)])
+    path = file if file is not None else baselines.default_path(found[0][0], results_dir)
+    stored = baselines.read(path)
+
+    def compared() -> dict[str, baselines.Comparison]:
+        return baselines.compare(stored, [record for record, _ in found])
+
+    if not records and any(c.outcome == "slower" for c in compared().values()):
+        _warn("slower than the baseline: measuring again to confirm it")
+        found += _read([_carry_out(plan, results_dir)])
+    result = compared()
+    statuses = [verdict.exit_status(record, verdict.judge(record)) for record, _ in found]
+    outcomes = {comparison.outcome for comparison in result.values()}
+    if "regression" in outcomes or (strict and outcomes & {"slower", "inconclusive"}):
+        statuses.append(1)
+    document = {
+        "baseline": str(path),
+        "records": [str(folder.resolve()) for _, folder in found],
+        "labels": baselines.as_document(result),
+    }
+    _print_document(document, as_json, baselines.as_text(result, stored, path))
+    return max(statuses)
 
 
 @app.command("list")
@@ -237,6 +381,67 @@ def doctor(
     found = examination.describe(lines)
     _print_document(found, as_json, examination.as_text(found))
     return 0
+
+
+@app.command()
+def scale(
+    record: StoredScale = None,
+    widths: Widths = None,
+    batches: Batches = None,
+    threads: ThreadCounts = None,
+    backend: Backends = None,
+    variant: Variants = None,
+    all_variants: AllVariants = False,
+    rounds: Rounds = None,
+    sessions: Sessions = None,
+    dataset: DatasetName = "auto",
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = Path("results"),
+    page: Page = None,
+    as_json: Json = False,
+) -> int:
+    """How time per step grows with width and batch size, as multiples of the GEMM floor."""
+    from harness import scale as grid
+    from harness.checks.scale import exit_status, figures
+    from harness.report import scale as pages
+
+    if page is not None and not os.access(page.absolute().parent, os.W_OK | os.X_OK):
+        raise InputError(f"--page {page}: its folder is missing or cannot be written")
+    if record is not None:
+        if any((widths, batches, threads, backend, variant, all_variants, rounds, sessions)):
+            raise InputError("scale RECORD shows a stored run: leave out what chooses a new one")
+        found, folder = grid.read(record), record if record.is_dir() else record.parent
+    else:
+        from harness.progress import make_progress
+        from harness.signals import as_interrupt
+
+        plan = grid.make_scale_plan(
+            widths=widths,
+            batches=batches,
+            threads=threads,
+            backends=tuple(backend or ()),
+            variants=_pairs("--variant", variant),
+            all_variants=all_variants,
+            rounds=rounds if rounds is not None else grid.ROUNDS,
+            sessions=sessions if sessions is not None else 1,
+            dataset=dataset,
+            data_dir=str(data_dir) if data_dir is not None else None,
+        )
+        with as_interrupt(), contextlib.closing(make_progress()) as progress:
+            found, folder = grid.run(plan, results_dir, progress)
+    pages.write(found, folder, page)
+    cells = figures(found)
+    if as_json:
+        document = pages.to_json(found, cells, str(folder.resolve()))
+        _out(json.dumps(document, allow_nan=False) + "\n")
+    else:
+        from rich.console import Console
+
+        console = Console()
+        with console.capture() as captured:
+            pages.show(found, cells, str(folder), console)
+        _out(captured.get())
+    return 0 if record is not None else exit_status(found, cells)
 
 
 @app.command("data")
@@ -285,6 +490,26 @@ def _plan(words: dict[str, Any]) -> Plan:
     )
 
 
+def _timing_plan(words: dict[str, Any]) -> Plan:
+    """A plan that is for its times: as little of the numbers as a verdict needs."""
+    from harness.plan import make_plan
+
+    return make_plan(
+        profile="smoke",
+        backends=tuple(words["backend"] or ()),
+        variants=_pairs("--variant", words["variant"]),
+        device=words["device"],
+        threads=words["threads"],
+        dataset=words["dataset"],
+        data_dir=str(words["data_dir"]) if words["data_dir"] is not None else None,
+        all_variants=words["all_variants"],
+        sessions=words["sessions"],
+        rounds=words["rounds"],
+        plants=_pairs("--plant", words["plant"]),
+        timeout_s=words["timeout"],
+    )
+
+
 def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
     """NAME=VALUE words as a dictionary."""
     pairs: dict[str, str] = {}
@@ -319,14 +544,18 @@ def _check(
     report: bool,
     quiet: bool = False,
     limits: tuple[tuple[Limit, ...], str] | None = None,
+    baseline: Path | None = None,
 ) -> int:
     """Judge, store and print each record; the worst exit status (0 with `quiet`)."""
     from harness import record as store
     from harness import verdict
+    from harness.limits import LIMITS
 
     documents, statuses = [], []
     for record, folder in records:
-        judged = verdict.judge(record) if limits is None else verdict.judge(record, *limits)
+        parts = _baseline_parts(baseline, record) if baseline is not None else None
+        table, other = limits or (LIMITS, None)
+        judged = verdict.judge(record, table, other, parts)
         document = verdict.to_json(record, judged, str(folder.resolve()))
         documents.append(document)
         statuses.append(verdict.exit_status(record, judged, strict=strict))
@@ -342,15 +571,32 @@ def _check(
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
         store.write_atomic(folder / "verdict.json", text.encode())
         if report:
-            from harness.report import markdown, operators
+            from harness.report import markdown, operators, roofline
 
             store.write_atomic(folder / "report.md", markdown.render(record, judged).encode())
             if any(results.operators for results in record.results.values()):
                 store.write_atomic(folder / "operators.svg", operators.draw(record).encode())
+            if drawn := roofline.draw(record, judged):
+                store.write_atomic(folder / "roofline.svg", drawn.encode())
     if as_json:
         whole = documents[0] if len(documents) == 1 else documents
         _out(json.dumps(whole, allow_nan=False) + "\n")
     return 0 if quiet else max(statuses, default=0)
+
+
+def _baseline(path: Path) -> Baseline:
+    from harness import baseline
+
+    return baseline.read(path)
+
+
+def _baseline_parts(path: Path, record: Record) -> dict[str, Part]:
+    """What the baseline says of each label of a record, as the fifth part of its timing."""
+    from harness import baseline
+
+    compared = baseline.compare(_baseline(path), [record])
+    parts = {label: baseline.as_part(found) for label, found in compared.items()}
+    return {label: part for label, part in parts.items() if part is not None}
 
 
 def _print_document(document: Any, as_json: bool, text: str) -> None:

@@ -28,7 +28,7 @@ LEAST = 0.03  # below it a difference may be the 2 % between two processes of th
 FACTOR = 1.10  # a regression is larger than what the machine itself changes from day to day
 LOG_LIMIT = 700.0  # exp overflows at 709.8; the ends of an interval stop here
 
-# Steadiness. Levels of significance: a flat series gets another label in one of 33.
+# Steadiness: two rank tests, with at most 3 % false labels together, and two sizes.
 MIN_ROUNDS = 5  # the shortest series whose order can be significant: p = 2 / 5! = 0.017
 TREND_ALPHA = 0.02  # the smallest round level that so short a series can reach
 SHIFT_ALPHA = 0.01
@@ -202,8 +202,10 @@ def steadiness(series_ns: Sequence[int]) -> Steadiness:
     Both tests are of ranks: their rate of false labels, at most 3 % together, does not depend on
     the distribution of the noise. What leaves every part's median alone (one outlier, a first round
     of thirty that is slow) is flat: it does not move the session's median either. A short series
-    says little: of five rounds, only perfect order is a trend; of fifteen with 2 % of noise, a step
-    of 15 % is named in two of three, of twenty-nine always.
+    says little: of five rounds, only perfect order is a trend. With 2 % of noise, a step of 15 % is
+    named by its direction in 7 of 10 series of fifteen rounds (mostly "not steady" else) and in 99
+    of 100 of twenty-nine. Simulated flat series (5 to 100 rounds, noise of 1 to 5 %, one round in
+    twenty an outlier) get another label in 1.1 %; of five or six rounds with 5 % of noise, in 5 %.
 
     Sources: Mann 1945, Econometrica 13, 245-259; Bartels 1982, J. Am. Stat. Assoc. 77, 40-46. The
     labels, and that a step down is a warm-up: Barrett et al. 2017, Virtual Machine Warmup Blows Hot
@@ -218,16 +220,16 @@ def steadiness(series_ns: Sequence[int]) -> Steadiness:
     if len(series_ns) < MIN_ROUNDS:
         raise ValueError(f"{len(series_ns)} rounds: at least {MIN_ROUNDS} are needed")
     logs = _positive_logs(series_ns)
-    if min(logs) == max(logs):
-        return "flat"
-    n = len(logs)
-    third = max(2, n // 3)
+    third = max(2, len(logs) // 3)
     begin, middle, end = (
         statistics.median(part) for part in (logs[:third], logs[third:-third], logs[-third:])
     )
     lower, upper = min(begin, end), max(begin, end)
-    ordered = float(kendalltau(range(n), logs).pvalue) < TREND_ALPHA
-    if ordered and upper - lower > MOVED and lower - MOVED <= middle <= upper + MOVED:
+    if (
+        upper - lower > MOVED
+        and lower - MOVED <= middle <= upper + MOVED
+        and kendalltau(range(len(logs)), logs).pvalue < TREND_ALPHA
+    ):
         return "warming" if end < begin else "slowing"
     moved = max(upper, middle) - min(lower, middle) > MOVED
     if moved and _bartels(logs) < SHIFT_ALPHA:

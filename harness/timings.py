@@ -16,7 +16,7 @@ import msgspec
 
 from harness.plan import CONTROL
 from harness.record import Process, Record, Results, Round, Training
-from harness.timing_stats import MIN_SESSIONS, Ratio, ratio, steadiness
+from harness.timing_stats import MIN_ROUNDS, MIN_SESSIONS, Ratio, ratio, steadiness
 
 Place = tuple[int, int]  # session, round
 
@@ -32,7 +32,7 @@ class StepTime(msgspec.Struct, kw_only=True):
     trainings; `loop_overhead`: epoch over the sum of its gathers, puts and steps (a ratio).
     `gemm_floor_ns`: NumPy's matrix products in the same rounds, `own_floor_ns`: the label's own;
     `floor_ratio` and its interval: multiples of the former. `cores`: processor time over wall time
-    of the steps. `steadiness`: one word a session. `at_once`: steps that one call makes.
+    of the steps. `steadiness`: a label a session. `at_once`: steps that one call makes.
     """
 
     median_ns: int
@@ -217,7 +217,7 @@ def _throughputs(rounds: list[Round]) -> list[float]:
     return [
         r.burst_ns[1] / (2 * r.burst_steps)
         for r in rounds
-        if len(r.burst_ns) == 2 and r.burst_steps
+        if len(r.burst_ns) == 2 and r.burst_steps > 0
     ]
 
 
@@ -232,7 +232,10 @@ def _steadiness(rounds: list[Round]) -> list[str]:
     series: dict[int, list[int]] = defaultdict(list)
     for r in rounds:
         series[r.session].append(max(1, round(statistics.median(r.step_ns))))
-    return [steadiness(values) for _, values in sorted(series.items())]
+    return [
+        steadiness(values) if len(values) >= MIN_ROUNDS else "too short"
+        for _, values in sorted(series.items())
+    ]
 
 
 def loop_overhead(record: Record, label: str) -> float | None:
@@ -257,7 +260,7 @@ def _overheads(training: Training) -> list[float]:
     for epoch, wall in enumerate(training.epoch_ns):
         span = slice(epoch * steps, (epoch + 1) * steps)
         total = sum(sum(series[span]) for series in parts)
-        if total:
+        if total > 0:
             found.append(wall / total)
     return found
 

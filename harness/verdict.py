@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from harness.checks.finding import Finding
+from harness.checks.finding import Finding, Part
 from harness.checks.hints import find_hint
 from harness.checks.numbers import check_numbers
 from harness.checks.outcome import (
@@ -82,10 +82,16 @@ class Verdict(msgspec.Struct, kw_only=True):
     other_limits: str | None = None
 
 
-def judge(record: Record, limits: tuple[Limit, ...] = LIMITS, other: str | None = None) -> Verdict:
+def judge(
+    record: Record,
+    limits: tuple[Limit, ...] = LIMITS,
+    other: str | None = None,
+    baseline: dict[str, Part] | None = None,
+) -> Verdict:
     """The verdict of a record under a table of limits.
 
-    `other`: where that is not the built-in table, what the reader is told of it.
+    `other`: where that is not the built-in table, what the reader is told of it. `baseline`: what a
+    comparison with a baseline says of each label.
     """
     labels: dict[str, LabelVerdict] = {}
     for label in record.plan.labels:
@@ -105,7 +111,7 @@ def judge(record: Record, limits: tuple[Limit, ...] = LIMITS, other: str | None 
         judged.equivalence = equivalences(label, record, results, limits)
         if status != "skipped":
             judged.findings = _findings(label, record, results, judged.equivalence, limits)
-    _rank(record, labels)
+    _rank(record, labels, baseline or {})
     divergence = _first_divergence(labels)
     verdict, summary = _overall(record, labels, divergence)
     if other is not None:
@@ -168,7 +174,7 @@ def _status(record: Record, processes: list[Process], dtype: str) -> tuple[Statu
     return "skipped", "the run ended before it was started"
 
 
-def _rank(record: Record, labels: dict[str, LabelVerdict]) -> None:
+def _rank(record: Record, labels: dict[str, LabelVerdict], baseline: dict[str, Part]) -> None:
     """Timing findings: only labels that agree are compared with one another."""
     ranked = {
         name: v.step_time
@@ -178,7 +184,7 @@ def _rank(record: Record, labels: dict[str, LabelVerdict]) -> None:
     for name, label in labels.items():
         if not label.findings:
             continue
-        finding = check_timing(name, record, ranked)
+        finding = check_timing(name, record, ranked, baseline.get(name))
         if label.step_time is not None and not label.agrees:
             finding.sentence = "not ranked: its numbers do not agree"
         label.findings["timing"] = finding

@@ -377,6 +377,10 @@ def test_a_slower_session_is_a_larger_change(
         (1.20, 0.01, "slower"),
         (1 / 1.20, 0.01, "faster"),
         (1.00, 0.01, "same"),
+        (1.105, 0.001, "slower"),
+        (1 / 1.105, 0.001, "faster"),  # the factor is one of the ratio: 0.905 < 1 / 1.1
+        (1.09, 0.02, "inconclusive"),
+        (1 / 1.09, 0.02, "inconclusive"),
         (1.05, 0.001, "same"),  # surely slower, by less than the factor
         (1 / 1.05, 0.001, "same"),
         (1.10, 0.02, "inconclusive"),
@@ -770,7 +774,7 @@ def test_points_that_make_no_line_are_refused(
         (0, 10, 10, None),  # free, and still never faster
         (5, 10, 10, None),
         (5, 9, 10, None),
-        (0.3, 0.3, 0.2, 4),  # 0.3 - 0.2 in floats is less than 0.1: three steps do not do
+        (2.2, 0.2, 0.1, 23),  # the float 2.2 is more than 22 times the float 0.1
     ],
 )
 def test_the_step_at_which_compiling_has_paid(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.limits import LIMITS, RUNGS
 from harness.record import Record
-from harness.report import operators, words
+from harness.report import operators, roofline, words
 from harness.report.terminal import clean
 from harness.verdict import Verdict
 
@@ -63,6 +63,10 @@ def render(record: Record, verdict: Verdict) -> str:
         lines += table(["label", "agreement", *words.STEP_TIME_HEADER], times)
         lines += table(list(words.RATIO_HEADER), words.ratio_rows(record, verdict))
         lines += table(list(words.PART_HEADER), words.part_rows(verdict))
+        if told := roofline.sentence(record):
+            lines += ["## Roofline (GFLOP/s)", "", escape(told), ""]
+            lines += table(list(roofline.HEADER), roofline.rows(record, verdict))
+            lines += ["![Roofline: where a training step lies](roofline.svg)", ""]
     trained = words.training_rows(record)
     if trained:
         lines += ["## Free training", "", *table(list(words.TRAINING_HEADER), trained)]

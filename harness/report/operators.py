@@ -5,16 +5,14 @@ Takes a stored record only. The drawing is an SVG that needs no script and no ne
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from typing import Any
 
 from harness import operators
 from harness.operators import CATALOGUE, CONVENTIONS, ELEMENTWISE, FORMS
 from harness.record import Number, Operator, Record, Special
 from harness.report import markdown, words
-from harness.report.terminal import clean
+from harness.report.drawing import as_svg, drawing, name
 
 # Two results are the same to a reader where they differ by less, relative to the larger one.
 SAME = 1e-4
@@ -201,18 +199,13 @@ def draw(record: Record) -> str:
     Markers: the book's expression where it gives something else. The same record gives the same
     text, whatever matplotlib's own settings are. Empty where nothing was measured.
     """
-    from matplotlib import style
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     found = {k: of for k, of in measured(record).items() if any(o.curve for o in of.values())}
     if not found:
         return ""
-    fixed: dict[str, Any] = {"svg.hashsalt": "operators", "svg.fonttype": "none"}
-    buffer = io.StringIO()
-    with style.context(["default", fixed]), warnings.catch_warnings():
-        # A label may hold a character that the font lacks; it is text in the SVG all the same.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+    with drawing("operators"):
         figure = Figure(figsize=(11, 6.2), facecolor="white", layout="constrained")
         axes = figure.subplots(len(WHAT), len(ELEMENTWISE), sharex=True)
         for row, what in enumerate(WHAT):
@@ -229,13 +222,8 @@ def draw(record: Record) -> str:
             key, [str(i) for i in range(len(found))], loc="outside upper center", ncols=4
         )
         named.set_title("lines: the framework's own; markers: the book's, where it differs")
-        for text, label in zip(named.get_texts(), found, strict=True):
-            text.set_parse_math(False)
-            text.set_text(clean(label)[:60])
-        told = {"Date": None, "Creator": None, "Title": "Single operators and their derivatives"}
-        figure.savefig(buffer, format="svg", metadata=told)
-    drawn = buffer.getvalue()
-    return drawn[drawn.index("<svg") :]
+        name(named, [*found])
+        return as_svg(figure, "Single operators and their derivatives")
 
 
 def _draw(axis: Any, of: dict[str, Operator], operator: str, what: str, style: Any) -> None:
