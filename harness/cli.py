@@ -365,7 +365,7 @@ def doctor(
     quick: Quick = False,
     as_json: Json = False,
 ) -> int:
-    """What would disturb a measurement on this machine, and what to do about it."""
+    """What would disturb a measurement here, and what to do about it."""
     from harness import doctor as examination
     from harness.plan import make_plan
     from harness.progress import make_progress

@@ -328,7 +328,11 @@ def make_plan(
             # Of all variants, only the default of a backend that was named is sure to be wanted.
             named = bool(backends) or name in (variants or {})
             by_name = named and variant == chosen_variant
-            reason = missing(name, device) or entry.lacks(device, precision)
+            reason = (
+                missing(name, device)
+                or entry.lacks(device, precision)
+                or entry.lacks_variant(variant, device)
+            )
             if reason and by_name:
                 raise InputError(f"--backend {name}: {reason}")
             label = f"{name}:{variant}" if all_variants and variant != chosen_variant else name

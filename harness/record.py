@@ -1,7 +1,8 @@
 """The stored record of one run: measurements, not tensors. Schema, atomic write, strict read.
 
-A record is `record.json` in a folder of its own under `results/runs/`. Reading is strict: an
-unknown field, a wrong type, a newer schema or a cut-off file is an InputError. A number that is
+A record is `record.json` in a folder of its own under `results/runs/`, and beside it its samples,
+steps.parquet (see `harness/samples.py`), whose SHA-256 it names. Reading is strict: an unknown
+field, a wrong type, a newer schema, a cut-off or a foreign file is an InputError. A number that is
 not finite is stored as the string "nan", "inf" or "-inf", never dropped. Imports no framework.
 """
 
@@ -15,6 +16,8 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from io import BufferedRandom
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,9 +26,12 @@ import msgspec
 from harness.errors import HarnessError, InputError
 from harness.plan import Plan
 
-SCHEMA = 1
+# 2: the series of trainings and rounds in steps.parquet; in 1 they are lists in record.json.
+SCHEMA = 2
 # A disk, quota or file-size limit that is reached: the user's to mend.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Where the samples lie, beside record.json.
+STEPS: Literal["steps.parquet"] = "steps.parquet"
 # How a run may end; anything else is one line on what stopped it.
 FINISHED = "finished"
 INTERRUPTED = "interrupted"
@@ -318,13 +324,25 @@ class DatasetFacts(Stored, kw_only=True):
     source: str
 
 
+class Samples(Stored, kw_only=True):
+    """The file beside the record that holds its series, one row a sample; see harness/samples.py.
+
+    `rows`: how many; `sha256`: of the file's bytes, in hexadecimal.
+    """
+
+    file: Literal["steps.parquet"] = STEPS
+    rows: Count
+    sha256: str
+
+
 class Record(Stored, kw_only=True):
     """One run, whole. `ended`: "finished", "interrupted", or one line on what stopped it.
 
     `cases` and `lockstep_steps` (steps after which lockstep is compared) say what every label owes.
     `reference`: the float64 reference's own trainings; `envelope`: replicas of it in float32.
     `again`: the second process of a label that enters timing twice (A against A). `roofs`: what
-    processes reach in a large product and in a copy.
+    processes reach in a large product and in a copy. `samples`: where the series of trainings and
+    rounds are while it is stored; None in memory, where they are filled in.
     """
 
     schema: int = SCHEMA
@@ -345,6 +363,7 @@ class Record(Stored, kw_only=True):
     results: dict[str, Results]
     again: dict[str, Results] = {}
     roofs: list[Roof] = []
+    samples: Samples | None = None
 
 
 def check_folder(results_dir: Path) -> None:
@@ -384,16 +403,18 @@ def why(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, and still there after a crash.
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[BufferedRandom]:
+    """An open file that is there as `path`, whole, once the block ends, and still after a crash.
 
-    Raises InputError where the disk is full or the folder cannot be written.
+    If the block raises, nothing is left of it. Raises InputError where the disk is full or the
+    folder cannot be written.
     """
     temporary: str | None = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        with os.fdopen(handle, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -415,10 +436,30 @@ def write_atomic(path: Path, data: bytes) -> None:
                 os.unlink(temporary)
 
 
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all; InputError where it cannot be."""
+    with atomic(path) as file:
+        file.write(data)
+
+
 def write(record: Record, folder: Path) -> Path:
-    """Store a record as folder/record.json, atomically."""
+    """Store a record as folder/record.json and folder/steps.parquet; the one given is not changed.
+
+    record.json is written last, and it alone makes a record of what is there.
+    """
+    from harness import samples
+
     path = folder / "record.json"
-    write_atomic(path, encode(record))
+    stored = msgspec.structs.replace(samples.strip(record), schema=SCHEMA)
+    encode(stored)  # what cannot be stored is refused before anything is written
+    table = folder / STEPS
+    stored.samples = samples.store(record, table)
+    try:
+        write_atomic(path, encode(stored))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(table)
+        raise
     return path
 
 
@@ -429,7 +470,15 @@ def read(path: Path) -> Record:
         data = file.read_bytes()
     except OSError as error:
         raise InputError(f"record {file}: {why(error)}") from None
-    return decode(data, str(file))
+    record = decode(data, str(file))
+    if record.samples is not None:
+        from harness import samples
+
+        samples.load(record, file.parent / record.samples.file)
+    elif record.schema > 1:
+        raise InputError(f"record {file}: it does not name its samples")
+    record.schema = SCHEMA
+    return record
 
 
 class _Head(msgspec.Struct):
@@ -455,7 +504,8 @@ def decode(data: bytes, name: str) -> Record:
         raise InputError(f"record {name}: not a valid record ({error})") from None
     if not record.plan.seeds:
         raise InputError(f"record {name}: its plan has no seed")
-    strangers = [label for label in record.results if label not in record.plan.labels]
+    held = (*record.results, *record.again)
+    strangers = [label for label in held if label not in record.plan.labels]
     if strangers:
         raise InputError(
             f"record {name}: results of {strangers[0]!r}, which its plan does not have"

@@ -178,7 +178,8 @@ class Server:
 
         After each step in `snapshots` the parameters go to out/params-<step>, after each in
         `evaluations` the test set's logits to out/logits-<step>; the series to out/series.
-        `step_ns`: step and wait; `epoch_ns`: the loop between evaluations, gather and put included.
+        `step_ns`: step and wait; `epoch_ns`: the loop between evaluations, gather and put included,
+        saving and telling left out.
         A trainer with `run` makes `at_once` full steps at once wherever none of them is looked at.
         """
         trainer, size = self._trainer, self._workload.batch_size
@@ -211,6 +212,7 @@ class Server:
             number = group[-1]
             if number in evaluate_after:
                 epoch_ns.append(after - epoch_started)
+                epoch_started = after
                 save_tensors(f"{out}/logits-{number}", {"logits": self._evaluate()})
                 eval_ns.append(clock() - after)
             if number in save_after:
@@ -218,8 +220,7 @@ class Server:
             if after - last_report > PROGRESS_INTERVAL_NS:
                 self._progress(number + 1, len(slots))
                 last_report = clock()
-            if number in evaluate_after:
-                epoch_started = clock()
+            epoch_started += clock() - after  # what is looked at between steps is no training
         series = {
             "losses": np.array(losses, dtype=np.float64),
             "step_ns": np.array(step_ns, dtype=np.int64),

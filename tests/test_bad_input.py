@@ -186,7 +186,7 @@ def stored(small_data, tmp_path_factory):
     [
         (lambda text: text[: len(text) // 2], "whole"),
         (lambda text: "", "whole"),
-        (lambda text: text.replace('"schema":1', '"schema":99', 1), "newer"),
+        (lambda text: text.replace('"schema":2', '"schema":99', 1), "newer"),
         (lambda text: text.replace('"run":', '"colour":"red","run":', 1), "colour"),
         (lambda text: "[]", "record"),
     ],

@@ -83,8 +83,8 @@ def test_a_record_is_written_and_read_from_its_folder_and_from_its_file(tmp_path
     path = store.write(made, tmp_path)
     assert path == tmp_path / "record.json"
     assert store.read(tmp_path) == made == store.read(path)
-    assert os.listdir(tmp_path) == ["record.json"]
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert sorted(os.listdir(tmp_path)) == ["record.json", "steps.parquet"]
+    assert {p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == {0o644}
 
 
 @given(st.floats())
@@ -143,7 +143,7 @@ def test_bytes_after_the_end_of_a_record_are_refused() -> None:
 def objects(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path to every object with fixed fields inside plain data."""
     free = {"labels", "sizes", "skipped", "machine", "results", "facts", "first_step_ns"}
-    free |= {"final_norms", "beside"}
+    free |= {"final_norms", "beside", "again"}
     found: list[tuple[Any, ...]] = []
     if isinstance(value, dict):
         if not path or path[-1] not in free:
@@ -159,6 +159,9 @@ def objects(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def plain() -> Any:
     made = msgspec.to_builtins(small())
     made["results"]["numpy"]["rounds"] = msgspec.to_builtins(make.rounds(number=1))
+    made["again"] = {"numpy": {"rounds": msgspec.to_builtins(make.rounds(number=1))}}
+    made["roofs"] = [{"label": "numpy", "dtype": "float32", "size": 64, "flop_per_s": 1e11}]
+    made["samples"] = {"rows": 0, "sha256": "00"}
     return made
 
 
@@ -174,6 +177,8 @@ LEVELS = objects(plain())
 def test_the_levels_of_a_record_are_all_tried() -> None:
     names = {str(path[-1]) for path in LEVELS if path and isinstance(path[-1], str)}
     assert names >= {"plan", "workload", "timing", "timeouts", "dataset", "numpy", "worst"}
+    assert ("again", "numpy", "rounds", 0) in LEVELS
+    assert {("again", "numpy"), ("roofs", 0), ("samples",)} <= {*LEVELS}
     assert any("rounds" in path for path in LEVELS)
     assert any("training" in path for path in LEVELS)
     assert any("processes" in path for path in LEVELS)
@@ -219,7 +224,7 @@ def test_an_object_where_fields_are_missing_is_refused_or_has_only_defaults(
 ) -> None:
     made = plain()
     emptied = at(made, path)
-    if set(path) & {"timeouts"} or path == ("results", "numpy"):
+    if set(path) & {"timeouts"} or path in {("results", "numpy"), ("again", "numpy")}:
         emptied.clear()
         assert store.decode(json.dumps(made).encode(), "a.json")
         return
@@ -229,7 +234,7 @@ def test_an_object_where_fields_are_missing_is_refused_or_has_only_defaults(
 
 @pytest.mark.parametrize(
     ("schema", "says"),
-    [(2, "newer"), (10**6, "newer"), (0, "does not exist"), (-1, "does not exist"),
+    [(3, "newer"), (10**6, "newer"), (0, "does not exist"), (-1, "does not exist"),
      ("1", "not a whole record"), (1.5, "not a whole record"), (None, "not a whole record"),
      (10**40, "newer")],
 )  # fmt: skip
@@ -268,9 +273,10 @@ def test_a_missing_record_is_refused(tmp_path: Path) -> None:
     refusal(lambda: store.read(tmp_path / "nowhere"), str(tmp_path / "nowhere"))
 
 
-def test_results_of_a_label_that_the_plan_does_not_have_are_refused() -> None:
+@pytest.mark.parametrize("arm", ["results", "again"])
+def test_results_of_a_label_that_the_plan_does_not_have_are_refused(arm: str) -> None:
     made = plain()
-    made["results"]["stranger"] = made["results"]["numpy"]
+    made[arm]["stranger"] = made["results"]["numpy"]
     message = refusal(lambda: store.decode(json.dumps(made).encode(), "a.json"), "a.json")
     assert "stranger" in message
 
