@@ -58,6 +58,31 @@ def agreement(session: nox.Session) -> None:
     session.run("harness", "report", *records, "--largest", page)
 
 
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Every bar for speed, Keras 3 and the book's loop beside; results/reports/performance.md."""
+    install(session, "all")
+    session.install("keras>=3.5")
+    page = "results/reports/performance.md"
+    session.run("python", "benchmarks/bench.py", "--page", page, *session.posargs)
+
+
+@nox.session
+def trials(session: nox.Session) -> None:
+    """The timing verdict on times whose truth is known; results/reports/timing.md."""
+    install(session, "all", "test")
+    page = "results/reports/timing.md"
+    session.run("python", "benchmarks/trials.py", "--page", page, *session.posargs)
+
+
+@nox.session
+def scale(session: nox.Session) -> None:
+    """Step time over widths and batch sizes, in all four; results/reports/scaling.md."""
+    install(session, "all")
+    page = "results/reports/scaling.md"
+    session.run("harness", "scale", "--page", page, *session.posargs)
+
+
 @nox.session(name="tests-numpy")
 def tests_numpy(session: nox.Session) -> None:
     """The NumPy backend against the float64 reference, nothing else installed."""

@@ -1,0 +1,190 @@
+"""The benchmark's peers compute what we compute, and its ratios say what was measured."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+
+import msgspec
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import peers
+from harness import data
+from tests.conftest import needs
+
+WRONG_LR = msgspec.structs.replace(peers.WORKLOAD, lr=0.2)
+BOOK = peers.PEERS[-1]
+LOADED = peers.PEERS[-2]
+KERAS = peers.PEERS[0]
+PLANTED = msgspec.structs.replace(BOOK, label="planted", workload=WRONG_LR)
+ABSENT = peers.Arm("absent", "no_such_peer", "none", against="torch", bar=1.0)
+
+
+@pytest.fixture(scope="module")
+def dataset(small_data):
+    return data.load("fashion-mnist", small_data, warn=pytest.fail)
+
+
+def few(dataset, *chosen):
+    # One thread: two wait for each other where others compute too.
+    return peers.measure_peers(dataset, sessions=1, rounds=1, steps=8, threads=1, peers=chosen)
+
+
+@pytest.fixture(scope="module")
+def measured(dataset):
+    return few(dataset, BOOK, LOADED, PLANTED, ABSENT)
+
+
+def row_of(result, arm):
+    return next(row for row in result.rows if row.peer == arm.label)
+
+
+@needs("torch")
+@pytest.mark.parametrize("arm", [BOOK, LOADED], ids=lambda arm: arm.variant)
+def test_the_books_loop_ends_where_we_end_and_is_compared(measured, arm):
+    row = row_of(measured, arm)
+    assert row.distance < 1e-5
+    assert row.verdict == "no bar"
+    assert row.first_s > 0
+    assert row.our_first_s > 0
+
+
+@needs("torch")
+@pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="keras is not installed")
+def test_keras_fit_ends_where_we_end_and_tells_what_it_chose(dataset):
+    result = few(dataset, KERAS)
+    row = row_of(result, KERAS)
+    assert row.distance < 1e-5, row.reason
+    assert row.verdict in {"met, indicative", "missed, indicative"}
+    call = result.series[0][KERAS.label].calls[1]
+    assert 0 < call.steps_ns < call.call_ns
+    assert "by default jit_compile 0, run_eagerly 0, steps_per_execution 1" in peers.markdown(
+        result
+    )
+
+
+@needs("torch")
+def test_a_peer_that_trains_otherwise_is_not_compared(measured):
+    row = row_of(measured, PLANTED)
+    assert row.verdict == "NOT COMPARED"
+    assert row.distance > peers.LIMIT
+    assert row.step is None
+    assert row.loop is None
+    assert "| planted | torch (eager) | – |  | **NOT COMPARED**" in peers.markdown(measured)
+
+
+@needs("torch")
+def test_a_peer_that_cannot_start_is_named_and_the_others_go_on(measured):
+    row = row_of(measured, ABSENT)
+    assert row.verdict == "not run"
+    assert "ModuleNotFoundError" in row.reason
+    assert row_of(measured, BOOK).step is not None
+
+
+@needs("torch")
+def test_the_file_holds_every_call(measured, tmp_path):
+    peers.write_json(measured, tmp_path / "peers.json")
+    read = msgspec.json.decode((tmp_path / "peers.json").read_bytes(), type=peers.Result)
+    assert read == measured
+    assert [len(series.calls) for series in read.series[0].values()] == [2] * 4
+
+
+@needs("torch")
+def test_an_interrupted_measurement_leaves_no_process(dataset, monkeypatch):
+    started = []
+
+    def interrupted(session, arm):
+        started.extend(psutil.Process(os.getpid()).children())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(peers.Session, "_call", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        few(dataset, BOOK)
+    assert len(started) == 2
+    assert not any(process.is_running() for process in started)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 10**9), st.integers(1, 10**9)), min_size=1, max_size=9),
+    st.integers(2, 1000),
+)
+def test_a_peer_k_times_slower_has_a_ratio_k_times_smaller(pairs, k):
+    mine, theirs = zip(*pairs, strict=True)
+    slower = peers.session_log_ratio(mine, [k * ns for ns in theirs])
+    assert slower == pytest.approx(peers.session_log_ratio(mine, theirs) - math.log(k))
+
+
+def made(ratios, strays=None):
+    """Sessions in which our step takes so many times the peer's, with one disturbed round each."""
+    ours_ns = [[round(1e9 * r) for r in (r, r, 50 * r)] for r in ratios]
+    sessions = []
+    for number, each in enumerate(ours_ns):
+        mine = [peers.Call(7 * 10**9, 1)] + [peers.Call(2 * ns, ns) for ns in each]
+        theirs = [peers.Call(3 * 10**9, 1, 1e-7)]
+        theirs += [peers.Call(2 * 10**9, 10**9, 1e-7) for _ in each]
+        if number == 0 and strays is not None:
+            theirs[-1].distance = strays
+        found = {KERAS.against: peers.Series({}, mine), KERAS.label: peers.Series({}, theirs)}
+        sessions.append(found)
+    return sessions
+
+
+def test_the_ratio_is_the_sessions_mean_and_one_disturbed_round_does_not_move_it():
+    row = peers.row(KERAS, made([0.2, 0.8, 0.4, 0.4, 0.4]), {})
+    # By hand: logs of 0.4 are -0.916 and twice -+ 0.693 beside it; t(4) at 97.5 % is 2.776.
+    half = 2.776445 * math.log(2) * math.sqrt(2 / 4) / math.sqrt(5)
+    assert row.step.value == pytest.approx(0.4)
+    assert row.step.low == pytest.approx(0.4 * math.exp(-half), rel=1e-6)
+    assert row.step.high == pytest.approx(0.4 * math.exp(half), rel=1e-6)
+    assert row.loop.value == pytest.approx(0.8)
+    assert (row.first_s, row.our_first_s) == (3.0, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [
+        ([0.40, 0.41, 0.42, 0.41, 0.40], "met"),
+        ([0.60, 0.61, 0.62, 0.61, 0.60], "missed"),
+        ([0.30, 0.55, 0.49, 0.51, 0.50], "met, but the interval holds the bar"),
+        ([0.40, 0.65, 0.52, 0.51, 0.50], "missed, but the interval holds the bar"),
+        ([0.40, 0.41, 0.42, 0.41], "met, indicative"),
+        ([0.60], "missed, indicative"),
+    ],
+)
+def test_a_bar_is_met_surely_only_with_the_whole_interval_of_five_sessions(ratios, verdict):
+    assert peers.row(KERAS, made(ratios), {}).verdict == verdict
+
+
+@pytest.mark.parametrize("strays", [2 * peers.LIMIT, math.inf])
+def test_one_call_that_strays_takes_all_figures_away(strays):
+    row = peers.row(KERAS, made([0.4] * 5, strays), {})
+    assert row.verdict == "NOT COMPARED"
+    assert row.step is None
+
+
+def test_a_peer_whose_counterpart_failed_has_no_figures_and_the_reason():
+    row = peers.row(KERAS, made([0.4]), {"torch": "SIGSEGV"})
+    assert (row.verdict, row.reason, row.step) == ("not run", "torch: SIGSEGV", None)
+
+
+@pytest.mark.parametrize("odd", [np.full((2, 2), np.nan), np.ones((2, 3)), np.full((2, 2), np.inf)])
+def test_parameters_that_are_not_comparable_are_infinitely_far(odd):
+    assert peers.distance({"W1": odd}, {"W1": np.ones((2, 2), np.float32)}) == math.inf
+
+
+@pytest.mark.parametrize("word", ["--sessions", "--rounds", "--steps", "--threads"])
+def test_nothing_can_be_measured_zero_times(word, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        peers.main([word, "0", "--out", str(tmp_path / "x.json")])
+    assert stopped.value.code == 2
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_measuring(tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        peers.main(["--out", str(tmp_path / "nowhere" / "x.json")])
+    assert stopped.value.code == 2
