@@ -22,7 +22,8 @@ class Entry:
     extra: the extra of this project that installs it ("" where it is always there).
     package: top-level packages it imports; it is missing where one of them is not found.
     distributions: the names under which their versions are listed, where installed.
-    variants: ways of executing the same mathematics, the default (the fastest measured) first.
+    variants: ways of executing the same mathematics, the default first.
+    variant_devices: by variant, where it exists; one not named here exists on all of `devices`.
     devices: where it can run.
     precisions: by device, the reduced profiles its library may have there, beside "strict". That a
         mode is in force is proven by a probe in its process, not told here.
@@ -36,6 +37,7 @@ class Entry:
     distributions: tuple[str, ...]
     variants: tuple[str, ...]
     devices: tuple[str, ...] = ("cpu", "cuda")
+    variant_devices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     precisions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -46,6 +48,13 @@ class Entry:
             return None
         return f"{self.name} has no {precision} products on {device}, only {', '.join(found)}"
 
+    def lacks_variant(self, variant: str, device: str) -> str | None:
+        """Why this backend's variant does not exist on a device; None where it does."""
+        found = self.variant_devices.get(variant, self.devices)
+        if device in found:
+            return None
+        return f"{self.name} has no {variant} on {device}, only on {', '.join(found)}"
+
 
 _ENTRIES = (
     Entry(
@@ -54,7 +63,7 @@ _ENTRIES = (
         extra="",
         package=("numpy",),
         distributions=("numpy",),
-        variants=("buffered",),
+        variants=("buffered", "plain"),
         devices=("cpu",),
         # OpenBLAS' helper threads spin for some 30 ms after a product and slow the next backend
         # down by up to 1.8 times; 2**4 cycles of spinning cure it at no cost (TIMING.md).
@@ -66,10 +75,15 @@ _ENTRIES = (
         extra="torch",
         package=("torch",),
         distributions=("torch",),
-        variants=("eager",),
+        variants=("eager", "compile", "cuda-graph"),
+        variant_devices={"cuda-graph": ("cuda",)},
         # On a CPU: oneDNN's implicit conversions, which need AMX. On CUDA there is no setting that
         # rounds float32 operands to bfloat16.
         precisions={"cpu": ("tf32", "bfloat16"), "cuda": ("tf32",)},
+        # torch.compile compiles in its own process: no pool of helpers lives on beside the timing.
+        # Its cache is a folder of the run's scratch folder, where workers live: a first step never
+        # depends on what an earlier run left behind, and nothing is left behind.
+        environment={"TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": "inductor"},
     ),
     Entry(
         name="jax",
@@ -77,7 +91,7 @@ _ENTRIES = (
         extra="jax",
         package=("jax", "flax", "optax"),
         distributions=("jax", "jaxlib", "flax", "optax"),
-        variants=("jit",),
+        variants=("jit", "scan"),
         # XLA computes in float32 on a CPU, whatever algorithm is asked for.
         precisions={"cuda": ("tf32", "bfloat16")},
         # On a GPU, JAX would otherwise take three quarters of the memory at its first use.
@@ -89,7 +103,7 @@ _ENTRIES = (
         extra="tensorflow",
         package=("tensorflow",),
         distributions=("tensorflow", "tensorflow-cpu"),
-        variants=("xla", "graph"),
+        variants=("xla", "graph", "eager"),
         precisions={"cuda": ("tf32",)},
         # Without it a dozen lines of advice about CPU flags and absent GPUs bury a real error.
         environment={"TF_CPP_MIN_LOG_LEVEL": "2"},

@@ -12,7 +12,7 @@ from harness.interface import Array, Params, Unavailable, Workload
 def check_backend(
     name: str, device: str, dtype: str, threads: int, variant: str, precision: str
 ) -> None:
-    """The arguments of `Backend`, against the table; Unavailable for a profile it never has."""
+    """The arguments of `Backend`, against the table; Unavailable for what a device never has."""
     entry = BACKENDS[name]
     for what, value, known in (
         ("device", device, entry.devices),
@@ -26,7 +26,7 @@ def check_backend(
         raise ValueError(f"{name}: threads must be at least 1, got {threads}")
     if precision != "strict" and dtype != "float32":
         raise ValueError(f"{name}: {precision} is for float32 products, not for {dtype}")
-    lacking = entry.lacks(device, precision)
+    lacking = entry.lacks(device, precision) or entry.lacks_variant(variant, device)
     if lacking is not None:
         raise Unavailable(lacking)
 

@@ -21,6 +21,10 @@ def describe() -> dict[str, Any]:
                 "available": missing(name) is None,
                 "missing": missing(name),
                 "variants": list(entry.variants),
+                "variant_devices": {
+                    variant: list(entry.variant_devices.get(variant, entry.devices))
+                    for variant in entry.variants
+                },
                 "devices": {device: missing(name, device) for device in entry.devices},
                 "precisions": {
                     device: ["strict", *entry.precisions.get(device, ())]
@@ -59,9 +63,11 @@ def as_text(found: dict[str, Any]) -> str:
     lines = ["backends (default variant first)"]
     for name, backend in found["backends"].items():
         versions = ", ".join(f"{k} {v}" for k, v in backend["versions"].items())
-        lines.append(
-            f"  {name:<11} {', '.join(backend['variants'])}  [{versions or 'not installed'}]"
+        variants = ", ".join(
+            variant if where == [*backend["devices"]] else f"{variant} ({', '.join(where)} only)"
+            for variant, where in backend["variant_devices"].items()
         )
+        lines.append(f"  {name:<11} {variants}  [{versions or 'not installed'}]")
         lines += [
             f"  {'':<11} {device}: {reason or 'available'} "
             f"({', '.join(backend['precisions'][device])})"

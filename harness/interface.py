@@ -14,7 +14,7 @@ This module imports only the standard library, NumPy and msgspec.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 import numpy.typing as npt
@@ -112,6 +112,19 @@ class Trainer(Protocol):
 
     def close(self) -> None:
         """Give back what the trainer holds."""
+
+
+@runtime_checkable
+class RunsMany(Trainer, Protocol):
+    """A trainer that gains by taking many steps as one call; one that does not has no `run`."""
+
+    def run(self, batches: Sequence[Any]) -> list[float]:
+        """As many updates as `batches`, finished on return; the mean loss before each, in nats.
+
+        `batches` are what `put` returned, full and all of one size, taken in order. The updates
+        are those of `step`: what so many single steps give, to the rounding of the dtype.
+        Something may be compiled for each new number of batches.
+        """
 
 
 class Backend(Protocol):

@@ -29,6 +29,7 @@ from harness.interface import (
     Backend,
     NoFloat64,
     Params,
+    RunsMany,
     Trainer,
     Unavailable,
     Workload,
@@ -189,7 +190,7 @@ class Server:
         gather_ns, put_ns = [], []
         save_after, evaluate_after = set(snapshots), set(evaluations)
         full = (slots[:, 2] - slots[:, 1] == size).tolist()
-        groups = _groups(full, save_after | evaluate_after, at_once if self._runs() else 1)
+        groups = _groups(full, save_after | evaluate_after, at_once if isinstance(trainer, RunsMany) else 1)
         places = slots.tolist()
         last_report = epoch_started = clock()
         for group in groups:
@@ -233,14 +234,11 @@ class Server:
         save_tensors(f"{out}/series", series | final)
         return {}
 
-    def _runs(self) -> bool:
-        """Whether this trainer makes many steps as one."""
-        return hasattr(self._trainer, "run")
-
     def _run(self, batches: list[Any]) -> list[float]:
         """Many full steps as one call, finished; the first call is kept, as a first step is."""
+        assert isinstance(self._trainer, RunsMany)
         before = clock()
-        losses: list[float] = self._trainer.run(batches)  # type: ignore[attr-defined]
+        losses = self._trainer.run(batches)
         size = f"{self._workload.batch_size} x {len(batches)}"
         self._first_step_ns.setdefault(size, clock() - before)
         return losses
@@ -298,7 +296,7 @@ class Server:
         rows = self._schedule(schedule)[0][0]
         floor = self._floor()
         gather_ns, put_ns, products_ns, burst_ns, batches = [], [], [], [], []
-        at_once = steps if self._runs() else 1
+        at_once = steps if isinstance(trainer, RunsMany) else 1
         warmup_steps += -warmup_steps % at_once
         gc.collect()
         gc.disable()

@@ -12,6 +12,7 @@ from backends import BACKENDS
 ROOT = Path(__file__).parent.parent
 FRAMEWORKS = {"torch", "jax", "jaxlib", "flax", "optax", "tensorflow", "keras", "mxnet"}
 NAMES = list(BACKENDS)
+MODELS = ("mlp_plain.py", "mlp_scratch.py")  # of the NumPy backend
 
 
 def imports(path: Path) -> set[str]:
@@ -83,6 +84,11 @@ def test_the_backends_have_the_same_public_names_in_the_same_order(file):
     assert all(each == names["numpy"] for each in names.values()), names
 
 
+def test_the_plain_model_has_the_names_of_the_buffered_one():
+    plain, buffered = (public_names(ROOT / "backends" / "numpy" / file) for file in MODELS)
+    assert plain == buffered
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_model_has_the_books_names(name):
     source = (ROOT / "backends" / name / "mlp_scratch.py").read_text()
@@ -94,10 +100,18 @@ def test_the_model_has_the_books_names(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_backend_has_the_same_files(name):
     files = {path.name for path in (ROOT / "backends" / name).glob("*.py")}
-    assert files == {"__init__.py", "mlp_scratch.py", "operators.py"}
+    assert files >= {"__init__.py", "mlp_scratch.py", "operators.py"}
 
 
-def test_the_judge_shares_no_line_with_the_numpy_backend():
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_that_not_every_backend_has_is_named_after_its_variant(name):
+    stems = {path.stem for path in (ROOT / "backends" / name).glob("*.py")}
+    own = {stem.removeprefix("mlp_") for stem in stems - {"__init__", "mlp_scratch", "operators"}}
+    assert own <= {variant.replace("-", "_") for variant in BACKENDS[name].variants[1:]}
+
+
+@pytest.mark.parametrize("file", MODELS)
+def test_the_judge_shares_no_line_with_the_numpy_backend(file):
     def lines(path: Path) -> set[str]:
         tree = ast.parse(path.read_text())
         return {
@@ -107,7 +121,7 @@ def test_the_judge_shares_no_line_with_the_numpy_backend():
         }
 
     judge = lines(ROOT / "harness" / "reference.py")
-    assert judge & lines(ROOT / "backends" / "numpy" / "mlp_scratch.py") == set()
+    assert judge & lines(ROOT / "backends" / "numpy" / file) == set()
     assert len(judge) > 10
 
 

@@ -50,6 +50,7 @@ class Backend:
         except RuntimeError as error:
             raise Unavailable(f"jax {jax.__version__} finds no {device} device") from error
         self.dtype = np.dtype(dtype)
+        self.variant = variant
 
     def facts(self) -> dict[str, str]:
         """Versions, device name, threads, precision modes in force."""
@@ -67,6 +68,10 @@ class Backend:
     def trainer(self, workload: Workload) -> Trainer:
         """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
         check_workload(self.name, workload)
+        if self.variant == "scan":
+            from backends.jax.scan import ScanTrainer  # it extends Trainer, below
+
+            return ScanTrainer(self, workload)
         return Trainer(self, workload)
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from backends.arguments import check_backend, check_batch, check_params, check_workload
-from backends.numpy import mlp_scratch, operators
+from backends.numpy import mlp_plain, mlp_scratch, operators
 from harness.interface import Array, Params, Workload
 
 Batch = tuple[Array, Array]
@@ -30,6 +30,7 @@ class Backend:
         check_backend(self.name, device, dtype, threads, variant, precision)
         self.device = device
         self.dtype = dtype
+        self.variant = variant
         threadpool_limits(limits=threads)  # stays in force: it is undone only as a context
         # As the other three: what is not finite shows in the numbers, not on stderr.
         np.seterr(invalid="ignore", over="ignore", divide="ignore")
@@ -70,12 +71,13 @@ class Backend:
 
 
 class Trainer:
-    """MLPScratch in NumPy with SGD; holds the model and its buffers."""
+    """MLPScratch in NumPy with SGD; holds the model (and its buffers, in the default variant)."""
 
     def __init__(self, backend: Backend, workload: Workload) -> None:
         self.workload = workload
         self.dtype = backend.dtype
-        self.model = mlp_scratch.MLPScratch(
+        self._mlp = mlp_plain if backend.variant == "plain" else mlp_scratch
+        self.model = self._mlp.MLPScratch(
             **workload.sizes, sigma=workload.sigma, dtype=backend.dtype
         )
 
@@ -101,7 +103,7 @@ class Trainer:
 
     def step(self, batch: Batch) -> float:
         """One SGD update, done on return; the mean loss before it."""
-        value, updates = mlp_scratch.loss_and_grads(self.model, *batch, scale=self.workload.lr)
+        value, updates = self._mlp.loss_and_grads(self.model, *batch, scale=self.workload.lr)
         for name, update in updates.items():
             parameter = getattr(self.model, name)
             parameter -= update
@@ -117,7 +119,7 @@ class Trainer:
 
     def loss_and_grads(self, batch: Batch) -> tuple[float, Params]:
         """Mean loss in nats and fresh gradients; nothing is updated."""
-        value, grads = mlp_scratch.loss_and_grads(self.model, *batch)
+        value, grads = self._mlp.loss_and_grads(self.model, *batch)
         return value, {name: grad.copy() for name, grad in grads.items()}
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The TensorFlow backend: tf.Module and tf.function, compiled by XLA, strict float32.
+"""The TensorFlow backend: tf.Module and tf.function, compiled by XLA by default.
 
 May import tensorflow, NumPy and, from the harness, `interface` only.
 """
@@ -36,7 +36,7 @@ class Backend:
             raise Unavailable(f"tensorflow {tf.__version__} finds no CUDA device")
         self.device = "/GPU:0" if device == "cuda" else "/CPU:0"
         self.dtype = tf.as_dtype(dtype)
-        self.xla = variant == "xla"
+        self.variant = variant
         tf.config.set_visible_devices(gpus[:1] if device == "cuda" else [], "GPU")
         for gpu in gpus[:1]:
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -83,7 +83,7 @@ class Backend:
 
 
 class Trainer:
-    """MLPScratch in TensorFlow with SGD; holds the model and its compiled functions."""
+    """MLPScratch in TensorFlow with SGD; holds the model and its functions."""
 
     def __init__(self, backend: Backend, workload: Workload) -> None:
         self.workload = workload
@@ -108,9 +108,12 @@ class Trainer:
             return mlp_scratch.loss_and_grads(model, X, y)
 
         def traced(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:
+            if backend.variant == "eager":
+                return function
             # Traced here, once for all batch sizes; XLA then compiles each size at its first call.
             # A concrete function also saves a tenth of a step: no signature is matched at the call.
-            compiled = tf.function(function, input_signature=signature, jit_compile=backend.xla)
+            xla = backend.variant == "xla"
+            compiled = tf.function(function, input_signature=signature, jit_compile=xla)
             return compiled.get_concrete_function()
 
         X = tf.TensorSpec((None, model.num_inputs), backend.dtype)

@@ -1,4 +1,4 @@
-"""The PyTorch backend: eager, autograd, torch.optim.SGD, precision pinned.
+"""The PyTorch backend: eager by default, autograd, torch.optim.SGD, precision pinned.
 
 May import torch, NumPy and, from the harness, `interface` only.
 """
@@ -32,6 +32,7 @@ class Backend:
             raise Unavailable(f"torch {torch.__version__} finds no CUDA device")
         self.device = torch.device(device)
         self.dtype: torch.dtype = getattr(torch, dtype)
+        self.variant = variant
         torch.set_num_threads(threads)
         if torch.get_num_interop_threads() != 1:  # may be set only once in a process
             torch.set_num_interop_threads(1)
@@ -50,7 +51,11 @@ class Backend:
     def trainer(self, workload: Workload) -> Trainer:
         """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
         check_workload(self.name, workload)
-        return Trainer(self, workload)
+        from backends.torch.compile import CompiledTrainer  # these extend Trainer, below
+        from backends.torch.cuda_graph import CudaGraphTrainer
+
+        kinds = {"eager": Trainer, "compile": CompiledTrainer, "cuda-graph": CudaGraphTrainer}
+        return kinds[self.variant](self, workload)
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
