@@ -105,37 +105,44 @@ def start_twice(state: State) -> None:
 def teacher_force(state: State) -> None:
     """Every checkpoint, small batch and probe, in every process, at the judge's parameters.
 
-    One process computes at a time; meanwhile the parent measures what the one before made.
+    One process computes at a time; meanwhile the parent measures what the one before made. Small
+    batches go to all at once: there is little to compute, but much to compile.
     """
     state.progress.phase("teacher-forced", len(state.course.checkpoints))
     given = batches(state) if state.batches is None else state.batches
-    done, before = 0, None
+    done = 0
+    before: list[tuple[Batch, Key, Path]] = []
     for turn, batch in enumerate(given):
         state.record.cases.append(batch.case)
         file = state.course.file(f"batch-{turn % 2}")
         save_tensors(file, batch.given)
         params: dict[str, str] = {}
-        for place, key in enumerate(state.crew.live()):
-            if key[1] not in params:
-                if key[1] not in batch.wanted:
-                    batch.wanted[key[1]] = _wanted(state, batch, key[1])
-                params[key[1]] = state.course.file(f"params-{key[1]}-{turn % 2}")
-                save_tensors(params[key[1]], batch.wanted[key[1]].params)
-            out = state.scratch / f"case-{turn % 2}-{place}"
-            out.unlink(missing_ok=True)  # what another left there is no answer
-            with state.crew.containing(key):
-                state.crew.ask(key, "case", params=params[key[1]], batch=file, out=str(out))
-            if before is not None:
-                _measure(state, *before)
-            before = None
-            if key in state.crew.workers:
+        keys = state.crew.live()
+        for dtype in dict.fromkeys(key.dtype for key in keys):
+            if dtype not in batch.wanted:
+                batch.wanted[dtype] = _wanted(state, batch, dtype)
+            params[dtype] = state.course.file(f"params-{dtype}-{turn % 2}")
+            save_tensors(params[dtype], batch.wanted[dtype].params)
+        outs = {key: state.scratch / f"case-{turn % 2}-{place}" for place, key in enumerate(keys)}
+        small = batch.case.rows in state.plan.small_sizes
+        for group in [keys] if small else [[key] for key in keys]:
+            for key in group:
+                outs[key].unlink(missing_ok=True)  # what another left there is no answer
                 with state.crew.containing(key):
-                    state.crew.workers[key].answer()
-                before = batch, key, out
+                    words = {"params": params[key.dtype], "batch": file, "out": str(outs[key])}
+                    state.crew.ask(key, "case", **words)
+            for earlier in before:
+                _measure(state, *earlier)
+            before = []
+            for key in group:
+                if key in state.crew.workers:
+                    with state.crew.containing(key):
+                        state.crew.workers[key].answer()
+                    before.append((batch, key, outs[key]))
         done += batch.case.case == f"step {batch.case.step}"
         state.progress.advance(done)
-    if before is not None:
-        _measure(state, *before)
+    for earlier in before:
+        _measure(state, *earlier)
 
 
 def batches(state: State) -> Iterator[Batch]:
