@@ -405,8 +405,10 @@ def scale(
     from harness.checks.scale import exit_status, figures
     from harness.report import scale as pages
 
-    if page is not None and not os.access(page.absolute().parent, os.W_OK | os.X_OK):
-        raise InputError(f"--page {page}: its folder is missing or cannot be written")
+    if page is not None and (
+        page.is_dir() or not os.access(page.absolute().parent, os.W_OK | os.X_OK)
+    ):
+        raise InputError(f"--page {page}: no file can be written there")
     if record is not None:
         if any((widths, batches, threads, backend, variant, all_variants, rounds, sessions)):
             raise InputError("scale RECORD shows a stored run: leave out what chooses a new one")

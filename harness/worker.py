@@ -324,6 +324,9 @@ class Server:
                 products_ns.append(clock() - t0)
             if burst_steps:
                 burst_steps = max(burst_steps, at_once)
+                # The first step after the products takes up to a step longer: their operands are
+                # in the caches. It would make K steps look dearer than half of 2K.
+                self._timed(batches[:at_once], at_once)
                 burst_ns = [
                     self._burst([*_cycled(batches, count)], at_once)
                     for count in (burst_steps, 2 * burst_steps)

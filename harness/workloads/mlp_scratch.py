@@ -9,32 +9,42 @@ import numpy as np
 from harness.interface import Array, Parameter, Params, Product, Workload
 from harness.workloads.probes import Probe
 
-WORKLOAD = Workload(
-    name="mlp-scratch",
-    model="MLPScratch",
-    sizes={"num_inputs": 784, "num_outputs": 10, "num_hiddens": 256},
-    sigma=0.01,
-    parameters=(
-        Parameter("W1", (784, 256), "normal", ("inputs", "hiddens")),
-        Parameter("b1", (256,), "zeros", ("hiddens",)),
-        Parameter("W2", (256, 10), "normal", ("hiddens", "outputs")),
-        Parameter("b2", (10,), "zeros", ("outputs",)),
-    ),
-    loss="softmax-cross-entropy",
-    optimiser="sgd",
-    lr=0.1,
-    batch_size=256,
-    epochs=10,
-    dataset="fashion-mnist",
-    products=(
-        Product((256, 784), (784, 256)),  # X W1
-        Product((256, 256), (256, 10)),  # H W2
-        Product((256, 256), (256, 10), transposed="a"),  # H' dO
-        Product((256, 10), (256, 10), transposed="b"),  # dO W2'
-        Product((256, 784), (256, 256), transposed="a"),  # X' dH
-    ),
-    symmetries=("inputs", "hiddens"),
-)
+INPUTS, OUTPUTS = 784, 10
+
+
+def resized(num_hiddens: int, batch_size: int) -> Workload:
+    """The workload with so many hidden units and samples a batch: shapes and products follow."""
+    w1, w2 = (INPUTS, num_hiddens), (num_hiddens, OUTPUTS)
+    x, hidden, logits = ((batch_size, width) for width in (INPUTS, num_hiddens, OUTPUTS))
+    return Workload(
+        name="mlp-scratch",
+        model="MLPScratch",
+        sizes={"num_inputs": INPUTS, "num_outputs": OUTPUTS, "num_hiddens": num_hiddens},
+        sigma=0.01,
+        parameters=(
+            Parameter("W1", w1, "normal", ("inputs", "hiddens")),
+            Parameter("b1", (num_hiddens,), "zeros", ("hiddens",)),
+            Parameter("W2", w2, "normal", ("hiddens", "outputs")),
+            Parameter("b2", (OUTPUTS,), "zeros", ("outputs",)),
+        ),
+        loss="softmax-cross-entropy",
+        optimiser="sgd",
+        lr=0.1,
+        batch_size=batch_size,
+        epochs=10,
+        dataset="fashion-mnist",
+        products=(
+            Product(x, w1),  # X W1
+            Product(hidden, w2),  # H W2
+            Product(hidden, logits, transposed="a"),  # H' dO
+            Product(logits, w2, transposed="b"),  # dO W2'
+            Product(x, hidden, transposed="a"),  # X' dH
+        ),
+        symmetries=("inputs", "hiddens"),
+    )
+
+
+WORKLOAD = resized(num_hiddens=256, batch_size=256)
 
 # *confident*: logit gaps for a true class of probability 1 - 1e-12 (27.6 = 12 ln 10) and 1e-30
 # (69.1 = 30 ln 10) in the dimmest sample of the batch; brighter ones go further.
