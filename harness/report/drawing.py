@@ -17,11 +17,11 @@ LONGEST_NAME = 60
 
 
 @contextmanager
-def drawing(name: str) -> Iterator[None]:
+def drawing(name: str, settings: dict[str, Any] | None = None) -> Iterator[None]:
     """Draw in here: matplotlib's own settings do not matter, and its ids depend on `name` only."""
     from matplotlib import style
 
-    fixed: dict[str, Any] = {"svg.hashsalt": name, "svg.fonttype": "none"}
+    fixed = {"svg.hashsalt": name, "svg.fonttype": "none"} | (settings or {})
     with style.context(["default", fixed]), warnings.catch_warnings():
         # A label may hold a character that the font lacks; it is text in the SVG all the same.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
@@ -36,7 +36,7 @@ def as_svg(figure: Any, title: str) -> str:
     return drawn[drawn.index("<svg") :]
 
 
-def name(legend: Any, names: list[str]) -> None:
+def name_entries(legend: Any, names: list[str]) -> None:
     """Give a legend's entries their names, whatever characters they have.
 
     Numbers stand there first: matplotlib leaves out a name that begins with an underscore, and sets

@@ -12,7 +12,7 @@ from harness import operators
 from harness.operators import CATALOGUE, CONVENTIONS, ELEMENTWISE, FORMS
 from harness.record import Number, Operator, Record, Special
 from harness.report import markdown, words
-from harness.report.drawing import as_svg, drawing, name
+from harness.report.drawing import as_svg, drawing, name_entries
 
 # Two results are the same to a reader where they differ by less, relative to the larger one.
 SAME = 1e-4
@@ -222,7 +222,7 @@ def draw(record: Record) -> str:
             key, [str(i) for i in range(len(found))], loc="outside upper center", ncols=4
         )
         named.set_title("lines: the framework's own; markers: the book's, where it differs")
-        name(named, [*found])
+        name_entries(named, [*found])
         return as_svg(figure, "Single operators and their derivatives")
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from harness.interface import Workload
 from harness.record import Record, Roof
-from harness.report.drawing import as_svg, drawing, name
+from harness.report.drawing import as_svg, drawing, name_entries
 from harness.timings import control
 from harness.verdict import Verdict
 
@@ -153,5 +153,5 @@ def draw(record: Record, verdict: Verdict) -> str:
             fontsize="small",
         )
         legend = axis.legend(handles, [str(i) for i in range(len(found))], loc="lower right")
-        name(legend, [point.label for point in found])
+        name_entries(legend, [point.label for point in found])
         return as_svg(figure, "Roofline: where a training step lies")

@@ -6,10 +6,8 @@ and the map has its numbers in it, so that nothing depends on colour.
 
 from __future__ import annotations
 
-import io
 import math
 import statistics
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +27,7 @@ from harness.checks.scale import (
 )
 from harness.record import FINISHED, write_atomic
 from harness.report import words
+from harness.report.drawing import as_svg, drawing, name_entries
 from harness.report.markdown import escape, table
 from harness.report.terminal import clean
 from harness.scale import RUNGS, ScaleRecord
@@ -391,7 +390,7 @@ def show(record: ScaleRecord, found: list[Figure], folder: str, console: Console
     """The tables on a terminal."""
     from rich.text import Text
 
-    from harness.report.terminal import _table
+    from harness.report.terminal import print_table
 
     def say(text: str, style: str = "") -> None:
         console.print(Text(clean(text), style=style), soft_wrap=True)
@@ -402,11 +401,11 @@ def show(record: ScaleRecord, found: list[Figure], folder: str, console: Console
     for threads in record.plan.threads:
         header = ["size", "floor", *_labels(record), "limits"]
         title = f"threads: {threads}; width×batch: time per step, × floor; most of a limit"
-        _table(console, header, short_rows(record, found, threads), title)
-    _table(console, list(PAYS_HEADER), pays_rows(record, found), "when a compile pays")
-    _table(console, list(FIT_HEADER), fit_rows(found), "time grows as work to the power of")
+        print_table(console, header, short_rows(record, found, threads), title)
+    print_table(console, list(PAYS_HEADER), pays_rows(record, found), "when a compile pays")
+    print_table(console, list(FIT_HEADER), fit_rows(found), "time grows as work to the power of")
     title = f"bars above width {BAR_WIDTH}: step over GEMM floor, in every cell"
-    _table(console, list(BAR_HEADER), bar_rows(record, found), title)
+    print_table(console, list(BAR_HEADER), bar_rows(record, found), title)
     for line in reasons(record, found):
         say(line)
     say(f"record: {folder}")
@@ -435,24 +434,12 @@ def draw(record: ScaleRecord, found: list[Figure]) -> dict[str, str]:
 
     The same record gives the same text, whatever matplotlib's own settings are.
     """
-    from matplotlib import style
-
-    # A label with a name that matplotlib would hide or set as mathematics is text all the same.
     styles = {label: STYLES[i % len(STYLES)] for i, label in enumerate(_labels(record))}
-    fixed: dict[str, Any] = {"svg.hashsalt": "scale", "svg.fonttype": "none", "font.size": 9}
     drawn = {}
-    with style.context(["default", fixed]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        for name, make in (("time", draw_time), ("floor", draw_floor), ("map", draw_map)):
-            made = make(record, ranked(found) if name != "map" else found, styles)
-            if made is None:
-                drawn[name] = ""
-                continue
-            buffer = io.StringIO()
-            told = {"Date": None, "Creator": None, "Title": PICTURES[name]}
-            made.savefig(buffer, format="svg", metadata=told)
-            text = buffer.getvalue()
-            drawn[name] = text[text.index("<svg") :]
+    for which, make in (("time", draw_time), ("floor", draw_floor), ("map", draw_map)):
+        with drawing("scale", {"font.size": 9}):
+            made = make(record, ranked(found) if which != "map" else found, styles)
+            drawn[which] = "" if made is None else as_svg(made, PICTURES[which])
     return drawn
 
 
@@ -468,16 +455,13 @@ def _name(canvas: Any, styles: dict[str, Any], floor: str | None) -> None:
     from matplotlib.lines import Line2D
 
     keys = [Line2D([], [], markersize=5, linewidth=1.6, **style) for style in styles.values()]
-    names = [clean(label)[:60] for label in styles]
+    names = [*styles]
     if floor is not None:
         keys.append(Line2D([], [], **FLOOR_STYLE))
         names.append(floor)
-    # Numbers first: a name that begins with an underscore would be left out.
     places = [str(i) for i in range(len(keys))]
     made = canvas.legend(keys, places, loc="outside upper center", ncols=5, frameon=False)
-    for text, name in zip(made.get_texts(), names, strict=True):
-        text.set_parse_math(False)
-        text.set_text(name)
+    name_entries(made, names)
 
 
 def draw_time(record: ScaleRecord, found: list[Figure], styles: dict[str, Any]) -> Any:

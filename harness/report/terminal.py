@@ -27,16 +27,16 @@ def print_verdict(record: Record, verdict: Verdict, folder: str, console: Consol
     first, *rest = (
         [name, *cells] for name, cells in zip(["", "status", *RUNGS], ladder, strict=True)
     )
-    _table(console, first, rest, "value nearest its limit")
+    print_table(console, first, rest, "value nearest its limit")
     times = words.time_rows(record, verdict)
     if times:
         title = words.time_title(record)
         _across(console, ["", "numbers", *words.STEP_TIME_HEADER], times, title)
         ratios = words.ratio_rows(record, verdict)
-        _table(console, list(words.RATIO_HEADER), ratios, "steps against the control arm's")
-    _table(console, list(words.TRAINING_HEADER), words.training_rows(record), "free training")
+        print_table(console, list(words.RATIO_HEADER), ratios, "steps against the control arm's")
+    print_table(console, list(words.TRAINING_HEADER), words.training_rows(record), "free training")
     tests = words.equivalence_rows(verdict) if len(record.plan.seeds) > 1 else []
-    _table(console, list(words.EQUIVALENCE_HEADER), tests, "equivalence over seeds, paired")
+    print_table(console, list(words.EQUIVALENCE_HEADER), tests, "equivalence over seeds, paired")
     if record.cases:
         say(words.screening(record))
     for line in words.explanations(verdict):
@@ -52,10 +52,11 @@ def print_verdict(record: Record, verdict: Verdict, folder: str, console: Consol
 def _across(console: Console, names: list[str], rows: list[list[str]], title: str) -> None:
     """A row a label, drawn as a column a label: four then fit into 80 columns."""
     first, *rest = ([name, *cells] for name, *cells in zip(names, *rows, strict=True))
-    _table(console, first, rest, title)
+    print_table(console, first, rest, title)
 
 
-def _table(console: Console, header: list[str], rows: list[list[str]], title: str) -> None:
+def print_table(console: Console, header: list[str], rows: list[list[str]], title: str) -> None:
+    """A table of texts; nothing where there is no row. Verdicts have their colours."""
     if not rows:
         return
     table = Table(
