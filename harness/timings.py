@@ -144,12 +144,11 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     ordered = sorted(values)
     n = len(ordered)
     below = 0  # largest k with P(Binomial(n, 1/2) <= k - 1) <= 2.5 %
-    tail = 0.0
-    for k in range(n // 2):
-        tail += math.comb(n, k) / 2**n
-        if tail > 0.025:
-            break
-        below = k + 1
+    ways = tail = 1  # of n tosses with k heads, and with k or fewer: whole numbers, so exact
+    while below < n // 2 and 40 * tail <= 2**n:
+        below += 1
+        ways = ways * (n - below + 1) // below
+        tail += ways
     low = max(below - 1, 0)
     return ordered[low], ordered[n - 1 - low]
 

@@ -190,7 +190,8 @@ class Server:
         gather_ns, put_ns = [], []
         save_after, evaluate_after = set(snapshots), set(evaluations)
         full = (slots[:, 2] - slots[:, 1] == size).tolist()
-        groups = _groups(full, save_after | evaluate_after, at_once if isinstance(trainer, RunsMany) else 1)
+        at_once = at_once if isinstance(trainer, RunsMany) else 1
+        groups = _groups(full, save_after | evaluate_after, at_once)
         places = slots.tolist()
         last_report = epoch_started = clock()
         for group in groups:

@@ -89,10 +89,8 @@ FAULTS = (
     Fault("wrong_shape", ("numpy", "tensorflow"), "forward", file="process.py"),
 )
 # Every number is right; only the clock tells. They need rounds of timing: sessions of their own.
-TIMING = (
-    Fault("returns_early", ("numpy", "torch"), "timing", file="steps.py"),
-    Fault("cached", ("numpy", "torch"), "timing", file="steps.py"),
-)
+# By function of steps.py: the part of the rung timing that must disagree in every framework.
+TIMING = {"returns_early": "physics", "waits_for_half": "clocks", "cached": "itself"}
 # Only a square W1 can be transposed unnoticed, so this one has sessions of its own.
 TRANSPOSED = Fault("w1_transposed", ("numpy", "torch"), "inputs")
 
@@ -257,7 +255,7 @@ def assert_clean(live, names, report, when):
 
 
 def test_every_fault_has_two_frameworks_and_every_framework_its_faults():
-    assert all(len(set(fault.names)) >= 2 for fault in (*FAULTS, *TIMING, TRANSPOSED))
+    assert all(len(set(fault.names)) >= 2 for fault in (*FAULTS, TRANSPOSED))
     for rung in ("inputs", "forward", "loss", "gradients", "update", "lockstep"):
         assert {name for fault in FAULTS if fault.rung == rung for name in fault.names} == {
             *BACKENDS
@@ -328,30 +326,59 @@ def test_parameters_that_are_transposed_on_import_are_caught(run_plan, report, f
     assert (found.first.tensor, found.first.where) == ("W1", "step 0")
 
 
-@pytest.mark.parametrize("fault", TIMING, ids=[fault.function for fault in TIMING])
-def test_a_step_that_is_not_what_was_checked_fails_at_timing_alone(run_plan, report, fault):
-    for name in fault.names:
-        skip_where_missing(name)
-    plants = {name: plant(fault.file, fault.function) for name in fault.names}
-    outcome = run_plan(backends=fault.names, plants=plants)
-    for name in fault.names:
-        found = outcome.verdict.labels[name].findings["timing"]
-        rung = first_failing(outcome.verdict, name)
+# Timing is asked here: one step is trained, and one process a label does.
+TIMED = {"steps": 1, "checkpoints": (0,), "trajectory": None, "small_sizes": ()}
+
+
+def timed_once(names, **words):
+    """What to change in a smoke plan so that labels are little but timed."""
+    words = {"threads": 1, "timeout_s": 240.0} | words
+    plan = make_plan(profile="smoke", backends=names, **words)
+    labels = {
+        name: msgspec.structs.replace(label, twin=False) for name, label in plan.labels.items()
+    }
+    return TIMED | {"labels": labels}
+
+
+@pytest.mark.parametrize(("function", "part"), TIMING.items(), ids=[*TIMING])
+def test_a_step_that_is_not_what_was_checked_fails_at_timing_alone(
+    run_plan, report, function, part
+):
+    names = tuple(name for name in BACKENDS if not missing(name))
+    plants = {name: plant("steps.py", function) for name in names}
+    outcome = run_plan(backends=names, plants=plants, change=timed_once(names, plants=plants))
+    missed = {}
+    for name in names:
+        parts = {p.name: p for p in outcome.verdict.labels[name].findings["timing"].parts}
+        found, rung = parts[part], first_failing(outcome.verdict, name)
+        caught = rung == "timing" and found.verdict == "disagree"
         report.rows.append(
             Row(
-                fault=fault.function,
-                does=docstrings(FOLDER / fault.file)[fault.function],
+                fault=function,
+                does=docstrings(FOLDER / "steps.py")[function],
                 framework=name,
                 expected="timing",
                 rung=rung or "none",
-                value=found.value if found.verdict == "disagree" else None,
-                limit=found.limit if found.verdict == "disagree" else None,
+                case=part,
+                value=found.value if caught else None,
+                limit=found.limit if caught else None,
                 problem=None if found.value is not None else "a replay ends elsewhere",
-                verdict=CAUGHT if rung == "timing" else "missed",
+                verdict=CAUGHT if caught else "missed",
             )
         )
-        assert rung == "timing"
-        assert "not waiting" in found.sentence or "without a clock" in found.sentence
+        if not caught:
+            missed[name] = rung, {name: p.sentence for name, p in parts.items()}
+    assert not missed
+    assert outcome.exit_status == 1
+
+
+def test_the_clean_twins_of_steps_that_are_timed_are_silent(run_plan):
+    names = tuple(name for name in BACKENDS if not missing(name))
+    outcome = run_plan(backends=names, change=timed_once(names))
+    for name in names:
+        assert first_failing(outcome.verdict, name) is None
+        parts = outcome.verdict.labels[name].findings["timing"].parts
+        assert "disagree" not in {p.verdict for p in parts}
 
 
 def test_the_clean_twin_of_the_square_workload_is_silent(run_plan):

@@ -208,3 +208,22 @@ def _fill_the_disk():
 
 
 fills_the_disk = _in_step(_fill_the_disk)
+
+
+def dies_when_only_timed(backend):
+    """A process that is there for timing alone is killed in its second block."""
+
+    class Mortal(Wrapped):
+        asked, count = False, 0
+
+        def logits(self, batch):
+            self.asked = True
+            return self.trainer.logits(batch)
+
+        def step(self, batch):
+            self.count += 1
+            if self.count == TRAINING and not self.asked:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return self.trainer.step(batch)
+
+    return wrap(backend, Mortal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -46,31 +47,44 @@ class Remembering(Wrapped):
         return loss
 
 
+class Queueing(Remembering):
+    """Works in a thread: a batch seen before is waited for `share` of the time it takes."""
+
+    def __init__(self, trainer, share):
+        super().__init__(trainer)
+        self.share = share
+        self.took_s = 0.0
+        self.queue = ThreadPoolExecutor(1)
+
+    def step(self, batch):
+        if id(batch) in self.seen:
+            self.queue.submit(self.work, batch)
+            time.sleep(self.share * self.took_s)
+        else:
+            self.seen[id(batch)] = (batch, self.queue.submit(self.work, batch).result())
+        return self.seen[id(batch)][1]
+
+    def work(self, batch):
+        before = time.perf_counter()
+        loss = self.trainer.wait(self.trainer.step(batch))
+        self.took_s = time.perf_counter() - before
+        return loss
+
+    def get_params(self):
+        return self.queue.submit(self.trainer.get_params).result()
+
+    def set_params(self, params):
+        self.queue.submit(super().set_params, params).result()
+
+
 def returns_early(backend):
     """A step returns before its work is done, on every batch it has seen before."""
+    return wrap(backend, lambda trainer: Queueing(trainer, 0.0))
 
-    class Early(Remembering):
-        def __init__(self, trainer):
-            super().__init__(trainer)
-            self.queue = ThreadPoolExecutor(1)
 
-        def step(self, batch):
-            if id(batch) in self.seen:
-                self.queue.submit(self.work, batch)
-            else:
-                self.seen[id(batch)] = (batch, self.queue.submit(self.work, batch).result())
-            return self.seen[id(batch)][1]
-
-        def work(self, batch):
-            return self.trainer.wait(self.trainer.step(batch))
-
-        def get_params(self):
-            return self.queue.submit(self.trainer.get_params).result()
-
-        def set_params(self, params):
-            self.queue.submit(super().set_params, params).result()
-
-    return wrap(backend, Early)
+def waits_for_half(backend):
+    """A step waits for half of its work only, on every batch it has seen before."""
+    return wrap(backend, lambda trainer: Queueing(trainer, 0.5))
 
 
 def cached(backend):
@@ -83,3 +97,25 @@ def cached(backend):
             return self.seen[id(batch)][1]
 
     return wrap(backend, Cached)
+
+
+class Running(Wrapped):
+    """Makes many steps as one, by making them one after the other."""
+
+    def run(self, batches):
+        return [self.trainer.wait(self.trainer.step(batch)) for batch in batches]
+
+
+def runs_many(backend):
+    """No fault: a trainer that can make many steps as one."""
+    return wrap(backend, Running)
+
+
+def runs_one_fewer(backend):
+    """Of many steps made as one, the last has its loss and no update."""
+
+    class Fewer(Running):
+        def run(self, batches):
+            return [*super().run(batches[:-1]), self.trainer.loss_and_grads(batches[-1])[0]]
+
+    return wrap(backend, Fewer)
