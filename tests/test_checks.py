@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from harness.timings import median_interval
 from harness.limits import DECIDING, LIMITS, RUNGS, limit_for
 from harness.record import Number, Record, Worst
+from harness.timings import median_interval
 from harness.verdict import Verdict, exit_status, judge, to_json
 from tests import make
 
