@@ -16,6 +16,7 @@ import argparse
 import itertools
 import multiprocessing
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,9 @@ MOST_BYTES = 500e6
 TRAINING_SHARE = 0.3
 SESSIONS = 5
 BURST_STEPS = 6
+# What the training loop keeps of a step (step and loss, gather, put), and how often it looks.
+SAMPLES_A_STEP = 3
+CLOCKS_A_STEP = 8
 
 
 def build(run: str, samples: int, folder: str) -> None:
@@ -134,9 +138,21 @@ def build(run: str, samples: int, folder: str) -> None:
     print(f"{rows} samples in {trainings} trainings and {rounds * SESSIONS * len(timed)} rounds")
     print(f"{sizes}; read back {'the same' if same else 'ANOTHER RECORD'}, {read_s:.2f} s")
     print(f"split {split_s / rows * 1e6:.2f} us a sample, write {write_s / rows * 1e6:.2f} us")
+    step_ns = min(statistics.median(ns for r in m for ns in r.step_ns) for m in models.values())
+    cost_ns = SAMPLES_A_STEP * write_s / rows * 1e9 + CLOCKS_A_STEP * clock_ns()
+    print(f"recording a step costs {cost_ns / 1e3:.2f} us, {cost_ns / step_ns:.2%} of the fastest")
     sys.stdout.flush()
     if not same:
         sys.exit(1)
+
+
+def clock_ns() -> float:
+    """What one look at the clock costs, nanoseconds: the mean of many."""
+    times = 200_000
+    before = time.perf_counter_ns()
+    for _ in range(times):
+        time.perf_counter_ns()
+    return (time.perf_counter_ns() - before) / times
 
 
 def measured(verb: str, folder: str) -> tuple[float, float, int, int]:

@@ -191,7 +191,9 @@ class Crew:
         try:
             yield
         except WorkerUnavailable as error:
-            if self.own(key) or error.no_float64 or self._own_status(key) != "ok":
+            if self.session or key.arm:
+                self.fail(key, f"its first process ran here: {error}")
+            elif self.own(key) or error.no_float64 or self._own_status(key) != "ok":
                 self.set_aside(key, str(error))
             else:
                 # Its float32 process runs here: without this one lockstep would go unnoticed.

@@ -396,12 +396,13 @@ def _timing(
         if value is not None and not 1 <= value <= most:
             raise InputError(f"{option} {value}: choose from 1 to {most}")
     sessions = timing.sessions if sessions is None else sessions
-    again = CONTROL if CONTROL in labels and CONTROL not in skipped else next(iter(labels), None)
+    entering = [label for label in labels if label not in skipped]
+    again = CONTROL if CONTROL in entering else next(iter(entering), None)
     return msgspec.structs.replace(
         timing,
         sessions=sessions,
         rounds=timing.rounds if rounds is None else rounds,
-        again=again if sessions > 1 and again not in skipped else None,
+        again=again if sessions > 1 else None,
     )
 
 

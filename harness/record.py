@@ -42,6 +42,9 @@ NEEDED_BYTES = 50_000_000
 NotFinite = Literal["nan", "inf", "-inf"]
 Number = float | NotFinite
 Count = Annotated[int, msgspec.Meta(ge=0)]
+# A century and more; beyond it lies no time, but an overflow.
+Nanoseconds = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+Few = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 
 
 def number(value: float) -> Number:
@@ -130,11 +133,11 @@ class Training(Stored, kw_only=True):
     losses: list[Number]
     epoch_losses: list[Number]
     test_accuracy: list[Number]
-    step_ns: list[int]
-    gather_ns: list[int] = []
-    put_ns: list[int] = []
-    epoch_ns: list[int]
-    eval_ns: list[int]
+    step_ns: list[Nanoseconds]
+    gather_ns: list[Nanoseconds] = []
+    put_ns: list[Nanoseconds] = []
+    epoch_ns: list[Nanoseconds]
+    eval_ns: list[Nanoseconds]
     final_norms: dict[str, Number]
 
 
@@ -207,16 +210,16 @@ class Round(Stored, kw_only=True):
     session: Count = 0
     round: int
     place: int
-    at_once: int = 1
-    step_ns: list[int]
-    gather_ns: list[int]
-    put_ns: list[int]
-    warmup_ns: list[int]
-    products_ns: list[int]
-    burst_steps: int = 0
-    burst_ns: list[int] = []
-    drain_ns: list[int] = []
-    cpu_ns: int | None = None
+    at_once: Few = 1
+    step_ns: list[Nanoseconds]
+    gather_ns: list[Nanoseconds]
+    put_ns: list[Nanoseconds]
+    warmup_ns: list[Nanoseconds]
+    products_ns: list[Nanoseconds]
+    burst_steps: Few = 0
+    burst_ns: list[Nanoseconds] = []
+    drain_ns: list[Nanoseconds] = []
+    cpu_ns: Nanoseconds | None = None
     digest: str | None = None
     replayed: str | None = None
 
@@ -270,9 +273,9 @@ class Process(Stored, kw_only=True):
     status: Literal["ok", "failed", "skipped"]
     reason: str | None = None
     facts: dict[str, str] = {}
-    import_ns: int | None = None
-    build_ns: int | None = None
-    first_step_ns: dict[str, int] = {}
+    import_ns: Nanoseconds | None = None
+    build_ns: Nanoseconds | None = None
+    first_step_ns: dict[str, Nanoseconds] = {}
     peak_rss_bytes: int | None = None
     stdout_bytes: int = 0
     stderr_bytes: int = 0

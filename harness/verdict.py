@@ -96,7 +96,7 @@ def judge(
     labels: dict[str, LabelVerdict] = {}
     for label in record.plan.labels:
         results = record.results.get(label)
-        processes = results.processes if results else []
+        processes = processes_of(record, label)
         dtype = record.plan.labels[label].dtype
         status, reason = _status(record, processes, dtype)
         main = next((p for p in processes if p.dtype == dtype), None)
@@ -159,6 +159,12 @@ def _apply_expectation(finding: Finding, label: str, reason: str) -> None:
         )
 
 
+def processes_of(record: Record, label: str) -> list[Process]:
+    """Every process of a label, of all sessions; the second ones of A against A at the end."""
+    found = [arm[label] for arm in (record.results, record.again) if label in arm]
+    return [process for results in found for process in results.processes]
+
+
 def _status(record: Record, processes: list[Process], dtype: str) -> tuple[Status, str | None]:
     """A label's status: failed if any process failed, skipped if its own dtype's was."""
     for process in processes:
@@ -185,7 +191,8 @@ def _rank(record: Record, labels: dict[str, LabelVerdict], baseline: dict[str, P
         if not label.findings:
             continue
         finding = check_timing(name, record, ranked, baseline.get(name))
-        if label.step_time is not None and not label.agrees:
+        if label.step_time is not None and not label.agrees and finding.verdict != "disagree":
+            finding.verdict = "inconclusive"
             finding.sentence = "not ranked: its numbers do not agree"
         label.findings["timing"] = finding
 
@@ -326,7 +333,8 @@ def _notes(record: Record, labels: dict[str, LabelVerdict]) -> str:
 
 def run_status(record: Record) -> int:
     """The exit status of a run that is not judged: 0, 3 failed, 130 interrupted."""
-    failed = any(p.status == "failed" for r in record.results.values() for p in r.processes)
+    processes = [p for label in record.results for p in processes_of(record, label)]
+    failed = any(process.status == "failed" for process in processes)
     if failed or record.ended not in (FINISHED, INTERRUPTED):
         return 3
     return 130 if record.ended == INTERRUPTED else 0

@@ -164,12 +164,14 @@ def _unlike_its_replay(label: str, record: Record) -> Round | None:
     results = record.results[label]
     if not all(repeat.identical for repeat in results.repeats):
         return None
+    # On a GPU each process may choose kernels of its own: only its own replay binds it.
+    on_cpu = record.plan.labels[label].device == "cpu"
     first: dict[int, str] = {}
     again = record.again[label].rounds if label in record.again else []
     for r in [*results.rounds, *again]:
         if r.digest != r.replayed:
             return r
-        if r.digest is not None and first.setdefault(r.round, r.digest) != r.digest:
+        if on_cpu and r.digest is not None and first.setdefault(r.round, r.digest) != r.digest:
             return r
     return None
 
@@ -201,7 +203,8 @@ def clocks(label: str, record: Record) -> Part:
         )
     step = statistics.median([ns for r in rounds for ns in r.step_ns] or [0])
     drains = [r.drain_ns[0] - r.drain_ns[1] for r in rounds if len(r.drain_ns) == 2]
-    if drains and step > 0:
+    # From a GPU, copying the parameters once takes as long as a step.
+    if drains and step > 0 and record.plan.labels[label].device == "cpu":
         found.append(_drain(statistics.median(drains) / step))
     worst = _worst([part.verdict for part in found])
     return max((p for p in found if p.verdict == worst), key=_share)
