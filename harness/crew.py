@@ -228,6 +228,7 @@ class Crew:
             usage = self.call(key, "usage")
             process = self.processes[key]
             process.peak_rss_bytes = usage["peak_rss_bytes"]
+            process.peak_device_bytes = usage["peak_device_bytes"]
             process.first_step_ns = usage["first_step_ns"]
             self.call(key, "close")
             self.end_worker(key, grace_s=2.0)

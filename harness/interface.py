@@ -159,6 +159,9 @@ class Backend(Protocol):
         lacks, ValueError for a name that is none and for weights of another shape.
         """
 
+    def peak_device_bytes(self) -> int | None:
+        """Most bytes held on a device with memory of its own; None where it is the host's."""
+
     def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
         """A function that computes every a @ b of `pairs` on the device and waits for them.
 

@@ -265,6 +265,7 @@ class Process(Stored, kw_only=True):
     """One worker process: what it said of itself and how it ended.
 
     `session`: 0 for those that numbers were measured in, from 1 on those for timing only.
+    `peak_device_bytes`: None where the device's memory is the host's.
     """
 
     label: str
@@ -277,6 +278,7 @@ class Process(Stored, kw_only=True):
     build_ns: Nanoseconds | None = None
     first_step_ns: dict[str, Nanoseconds] = {}
     peak_rss_bytes: int | None = None
+    peak_device_bytes: int | None = None
     stdout_bytes: int = 0
     stderr_bytes: int = 0
     stderr_tail: str = ""

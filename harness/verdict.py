@@ -424,4 +424,5 @@ def _label_json(record: Record, name: str, label: LabelVerdict) -> dict[str, Any
         "test_accuracy": by_seed("test_accuracy"),
         "step_time": msgspec.to_builtins(label.step_time) if label.step_time else None,
         "peak_rss_bytes": label.process.peak_rss_bytes if label.process else None,
+        "peak_device_bytes": label.process.peak_device_bytes if label.process else None,
     }

@@ -453,8 +453,12 @@ class Server:
         return {"absent": None}
 
     def usage(self) -> dict[str, Any]:
-        """Peak resident memory in bytes, and the first step's time for each batch size."""
-        return {"peak_rss_bytes": _peak_memory(), "first_step_ns": self._first_step_ns}
+        """Peak memory in bytes, the host's and the device's; each batch size's first step."""
+        return {
+            "peak_rss_bytes": _peak_memory(),
+            "peak_device_bytes": self._built.peak_device_bytes(),
+            "first_step_ns": self._first_step_ns,
+        }
 
     def close(self) -> dict[str, Any]:
         """Give back what the trainer holds."""

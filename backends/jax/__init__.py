@@ -83,6 +83,11 @@ class Backend:
         found = operators.value_and_derivatives(name, *put, weights=given)
         return tuple(np.array(array) for array in found)
 
+    def peak_device_bytes(self) -> int | None:
+        """Most bytes that JAX held on the GPU; None on the CPU."""
+        told = (self.device.memory_stats() or {}) if self.device.platform != "cpu" else {}
+        return told.get("peak_bytes_in_use")
+
     def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
         """A function that computes every a @ b in one call, and waits."""
         put = [tuple(_put(m, m.dtype, self.device) for m in pair) for pair in pairs]

@@ -57,6 +57,10 @@ class Backend:
         given = None if weights is None else np.array(weights, self.dtype)
         return operators.value_and_derivatives(name, *put, weights=given)
 
+    def peak_device_bytes(self) -> None:
+        """The device's memory is the host's."""
+        return
+
     def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
         """A function that computes every a @ b into outputs made here."""
         # np.array keeps the order in memory, so a transposed view stays one, as in the model.

@@ -68,6 +68,12 @@ class Backend:
             found = operators.value_and_derivatives(name, *tensors, weights=given)
             return tuple(_fresh(tensor) for tensor in found)
 
+    def peak_device_bytes(self) -> int | None:
+        """Most bytes that TensorFlow held on the GPU; None on the CPU."""
+        if self.device == "/CPU:0":
+            return None
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+
     def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
         """A function that computes every a @ b in one call, and waits."""
         with tf.device(self.device):

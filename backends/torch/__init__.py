@@ -67,6 +67,10 @@ class Backend:
         found = operators.value_and_derivatives(name, *tensors, weights=given)
         return tuple(_fresh(tensor) for tensor in found)
 
+    def peak_device_bytes(self) -> int | None:
+        """Most bytes that torch held on the GPU; None on the CPU."""
+        return torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None
+
     def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
         """A function that computes every a @ b into outputs made here, and waits."""
         # np.array keeps the order in memory, so a transposed view stays one, as in the model.

@@ -29,6 +29,7 @@ STEP_TIME_HEADER = (
     "evaluation",
     "loop overhead",
     "peak memory",
+    "on the device",
     "cores at work",
     "steadiness",
     "steps",
@@ -102,7 +103,6 @@ def time_rows(record: Record, verdict: Verdict) -> list[list[str]]:
             continue
         shapes = time.first_steps_ns
         short = next((ns for rows_, ns in shapes.items() if _short(rows_, full)), None)
-        peak = label.process.peak_rss_bytes if label.process else None
         rows.append(
             [
                 name,
@@ -119,7 +119,8 @@ def time_rows(record: Record, verdict: Verdict) -> list[list[str]]:
                 duration(time.epoch_ns),
                 duration(time.eval_ns),
                 "–" if time.loop_overhead is None else f"{time.loop_overhead:.3f}",
-                "–" if peak is None else f"{peak / 1e6:.0f} MB",
+                megabytes(label.process.peak_rss_bytes if label.process else None),
+                megabytes(label.process.peak_device_bytes if label.process else None),
                 "–" if time.cores is None else f"{time.cores:.2f}",
                 ", ".join(counted(time.steadiness)),
                 str(time.steps),
@@ -127,6 +128,11 @@ def time_rows(record: Record, verdict: Verdict) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def megabytes(size: int | None) -> str:
+    """Bytes in MB (10^6)."""
+    return "–" if size is None else f"{size / 1e6:.0f} MB"
 
 
 def _short(rows: str, full: str) -> bool:
