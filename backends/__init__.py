@@ -13,6 +13,12 @@ from dataclasses import dataclass, field
 PRECISIONS = ("strict", "tf32", "bfloat16")
 
 
+# glibc gives blocks of 32 MB and more back to the system when they are freed, and takes them anew,
+# page by page, for the next step: with 4096 hidden units and batches of 1024 a JAX step took 90 ms
+# and takes 76 ms when they are kept.
+KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+
+
 @dataclass(frozen=True)
 class Entry:
     """A built-in backend, as far as it can be told without importing its framework.
@@ -95,7 +101,7 @@ _ENTRIES = (
         # XLA computes in float32 on a CPU, whatever algorithm is asked for.
         precisions={"cuda": ("tf32", "bfloat16")},
         # On a GPU, JAX would otherwise take three quarters of the memory at its first use.
-        environment={"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+        environment={"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | KEPT_MEMORY,
     ),
     Entry(
         name="tensorflow",
