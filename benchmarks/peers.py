@@ -114,8 +114,9 @@ class Series(msgspec.Struct):
 class Row(msgspec.Struct, kw_only=True):
     """A peer's line of the table.
 
-    `step`: our step and wait / a step of its epoch; `loop`: our loop with gathering and putting /
-    the same. `distance`: the largest of all its calls. `first_s`, `our_first_s`: the first call,
+    `step`: our step and wait / its whole call, a step; `loop`: our loop with gathering and putting
+    / the same; `epoch`: our step and wait / a step of its epoch, without what its call prepares
+    before. `distance`: the largest of all its calls. `first_s`, `our_first_s`: the first call,
     all its steps included, median over sessions. `reason`: why there are no figures.
     """
 
@@ -125,6 +126,7 @@ class Row(msgspec.Struct, kw_only=True):
     verdict: str
     step: Ratio | None = None
     loop: Ratio | None = None
+    epoch: Ratio | None = None
     distance: float | None = None
     first_s: float | None = None
     our_first_s: float | None = None
@@ -380,12 +382,14 @@ def row(peer: Arm, series: Sequence[dict[str, Series]], failed: dict[str, str]) 
         return found
     found.first_s = statistics.median(theirs.calls[0].call_ns for _, theirs in both) / 1e9
     found.our_first_s = statistics.median(mine.calls[0].call_ns for mine, _ in both) / 1e9
-    steps, loops = [], []
+    steps, loops, epochs = [], [], []
     for mine, theirs in both:
-        peer_ns = [call.steps_ns for call in theirs.calls[1:]]
-        steps.append(session_log_ratio([call.steps_ns for call in mine.calls[1:]], peer_ns))
-        loops.append(session_log_ratio([call.call_ns for call in mine.calls[1:]], peer_ns))
-    found.step, found.loop = ratio(steps), ratio(loops)
+        our_steps = [call.steps_ns for call in mine.calls[1:]]
+        whole = [call.call_ns for call in theirs.calls[1:]]
+        steps.append(session_log_ratio(our_steps, whole))
+        loops.append(session_log_ratio([call.call_ns for call in mine.calls[1:]], whole))
+        epochs.append(session_log_ratio(our_steps, [call.steps_ns for call in theirs.calls[1:]]))
+    found.step, found.loop, found.epoch = ratio(steps), ratio(loops), ratio(epochs)
     found.verdict = verdict(found.step, peer.bar)
     return found
 
@@ -420,32 +424,33 @@ def markdown(result: Result) -> str:
         ),
         "",
         (
-            "| peer | ours | our step / its step | bar | | our whole loop / its step "
-            "| distance | first call, its (ours) |"
+            "| peer | ours | our step / its call | bar | | our step / its epoch "
+            "| our whole loop / its call | distance | first call, its (ours) |"
         ),
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for each in result.rows:
         bar = "" if each.bar is None else f"≤ {each.bar:g}"
         mine = f"{each.against} ({result.facts.get(each.against, {}).get('variant', '–')})"
-        if each.step is None or each.loop is None:
+        if each.step is None or each.loop is None or each.epoch is None:
             lines.append(
-                f"| {each.peer} | {mine} | – | {bar} | **{each.verdict}**: {each.reason} | – "
+                f"| {each.peer} | {mine} | – | {bar} | **{each.verdict}**: {each.reason} | – | – "
                 f"| {'–' if each.distance is None else f'{each.distance:.1e}'} | – |"
             )
             continue
         lines.append(
             f"| {each.peer} | {mine} | {_show(each.step)} | {bar} | {each.verdict} "
-            f"| {_show(each.loop)} | {each.distance:.1e} "
+            f"| {_show(each.epoch)} | {_show(each.loop)} | {each.distance:.1e} "
             f"| {each.first_s:.2f} s ({each.our_first_s:.2f} s) |"
         )
     lines += [
         "",
         (
             "*Our step*: step and wait. *Our whole loop*: with gathering the rows by the epoch's "
-            "order and putting them on the device. *Its step*: its epoch / steps, making batches "
-            "included, since `fit` and the book's loop do not part them; what `fit` prepares "
-            "before its first epoch is left out. Keras is given its rows in order, as float32, and "
+            "order and putting them on the device. *Its call*: a whole call of `fit` for one epoch "
+            "/ steps, making batches included, since `fit` and the book's loop do not part them. "
+            "*Its epoch*: the same without what the call prepares before its first epoch, as in a "
+            "`fit` of very many epochs. Keras is given its rows in order, as float32, and "
             "has no progress bar and no metric but the loss. *Distance*: the largest relative "
             f"distance of all its parameters from ours after {result.steps} steps; beyond "
             f"{result.limit:g} a peer is not compared. *First call*: all steps and, where there is "
