@@ -116,6 +116,7 @@ def draw(record: Record, verdict: Verdict) -> str:
     if not found or top is None or top.copy_bytes_per_s is None or control(record) is None:
         return ""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     flop, traffic = work_and_traffic(record.plan.workload, 4)
     here = flop / traffic
@@ -148,10 +149,16 @@ def draw(record: Record, verdict: Verdict) -> str:
         axis.set_xlabel("arithmetic intensity of a step's products (FLOP / byte)")
         axis.set_ylabel("GFLOP/s")
         axis.grid(visible=True, which="both", color="#e4e4e4", linewidth=0.6)
+        for each in (axis.xaxis, axis.yaxis):
+            each.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            each.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            each.set_minor_formatter(NullFormatter())
         axis.set_title(
-            "filled: whole step; hollow: its matrix products alone; line: what NumPy reaches",
+            "filled: whole step; hollow: its matrix products alone; line: what NumPy reaches\n"
+            "(all at the dotted intensity, side by side to be seen)",
             fontsize="small",
         )
-        legend = axis.legend(handles, [str(i) for i in range(len(found))], loc="lower right")
+        places = [str(i) for i in range(len(found))]
+        legend = figure.legend(handles, places, loc="outside right upper", frameon=False)
         name_entries(legend, [point.label for point in found])
         return as_svg(figure, "Roofline: where a training step lies")
