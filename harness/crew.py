@@ -115,6 +115,8 @@ class Crew:
     def await_started(self, given: dict[str, str]) -> None:
         """Collect what the workers say of themselves; `given`: the data's files for each."""
         asked = [(key, worker) for key, worker in self.workers.items() if key not in self._started]
+        if not asked:
+            return
         self._progress.phase("start workers", len(asked))
         for done, (key, worker) in enumerate(asked, 1):
             self._started.add(key)
