@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import time
-import traceback
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from harness.canonical import Slot
 from harness.checks.numbers import share
 from harness.course import Course
 from harness.crew import Crew, Key
+from harness.ending import stored
 from harness.envelope import clear_batches
 from harness.errors import HarnessError, InputError
 from harness.exchange import load_tensors, save_tensors
@@ -35,8 +33,6 @@ from harness.plan import CONTROL, Plan, make_plan
 from harness.progress import Progress
 from harness.record import (
     FINISHED,
-    INTERRUPTED,
-    NO_SPACE,
     Count,
     DatasetFacts,
     Measurement,
@@ -250,30 +246,14 @@ def run(plan: ScalePlan, results_dir: Path, progress: Progress) -> tuple[ScaleRe
             machine=describe_machine(),
             dataset=describe_dataset(dataset),
         )
-        before = time.monotonic()
-        full: InputError | None = None
-        try:
+        with stored(
+            record,
+            folder,
+            scratch,
+            end_all=lambda: None,  # each session ends its own
+            write=lambda: write_atomic(folder / FILE, msgspec.json.encode(record)),
+        ):
             _measure_all(record, dataset, scratch, folder, progress)
-        except KeyboardInterrupt:
-            record.ended = INTERRUPTED
-        except InputError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        except HarnessError as error:
-            record.ended = str(error)
-        except OSError as error:
-            record.ended = f"{type(error).__name__}: {error}"
-            if error.errno in NO_SPACE:
-                full = InputError(f"{error.filename or scratch}: {why(error)}; free some space")
-        except Exception as error:
-            record.ended = f"{type(error).__name__}: {error} (a mistake in the harness itself)"
-            with suppress(OSError):
-                (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        with undisturbed():
-            record.seconds = time.monotonic() - before
-            write_atomic(folder / FILE, msgspec.json.encode(record))
-    if full is not None:
-        raise full
     return record, folder
 
 

@@ -8,17 +8,15 @@ interleaved rounds. A worker that fails leaves what it measured; the others go o
 
 from __future__ import annotations
 
-import shutil
-import time
-import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from harness import __version__, data, known_answers
 from harness.course import Course
+from harness.ending import stored
 from harness.errors import HarnessError, InputError
 from harness.facts import describe_dataset, describe_machine, now
 from harness.phases.agreement import (
@@ -37,13 +35,10 @@ from harness.plan import REFERENCE, Plan
 from harness.progress import Progress
 from harness.record import (
     FINISHED,
-    INTERRUPTED,
-    NO_SPACE,
     Record,
     Results,
     check_folder,
     new_run_folder,
-    why,
     write,
 )
 from harness.scratch import scratch_bytes, scratch_folder
@@ -193,31 +188,13 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
     with scratch_folder(scratch_bytes(plan)) as scratch:
         folder = new_run_folder(results_dir)
         record = _empty_record(plan, folder.name)
-        before = time.monotonic()
         state = State(plan, record, folder, scratch, progress)
-        full: InputError | None = None
-        try:
+        with stored(
+            record,
+            folder,
+            scratch,
+            end_all=state.end_all,
+            write=lambda: write(record, folder),
+        ):
             measure_all(state, dataset)
-        except KeyboardInterrupt:
-            record.ended = INTERRUPTED
-        except InputError:
-            state.crew.end_all()
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        except HarnessError as error:
-            record.ended = str(error)
-        except OSError as error:
-            record.ended = f"{type(error).__name__}: {error}"
-            if error.errno in NO_SPACE:
-                full = InputError(f"{error.filename or scratch}: {why(error)}; free some space")
-        except Exception as error:
-            record.ended = f"{type(error).__name__}: {error} (a mistake in the harness itself)"
-            with suppress(OSError):
-                (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        with undisturbed():
-            state.crew.end_all()
-            record.seconds = time.monotonic() - before
-            write(record, folder)
-    if full is not None:
-        raise full
     return record, folder

@@ -68,6 +68,10 @@ class State:
         logs = self.folder / "logs"
         return Crew(self.plan, self.record.run, logs, self.scratch, self.progress, session)
 
+    def end_all(self) -> None:
+        """End whatever still lives, of whichever session."""
+        self.crew.end_all()
+
     @property
     def seed(self) -> int:
         """The seed of every rung but accuracy: the plan's first."""
