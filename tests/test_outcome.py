@@ -352,7 +352,7 @@ def test_a_label_whose_times_are_void_is_no_baseline_for_the_others() -> None:
     made.results["numpy"].rounds = make.rounds(100)
     judged = judge(made)
     assert judged.labels["torch"].findings["timing"].value == 1.0
-    rows = {row[0]: row for row in words.time_rows(judged)}
+    rows = {row[0]: row for row in words.time_rows(made, judged)}
     assert rows["numpy"][1] == "NOT RANKED: the times are void"
     assert words.cell(judged.labels["numpy"].findings["timing"]) == "✗ void"
 

@@ -54,8 +54,8 @@ rounds = st.builds(
     session=naturals,
     round=naturals,
     place=naturals,
-    at_once=naturals,
-    burst_steps=st.integers(0, 2**61),
+    at_once=st.integers(0, 2**31),
+    burst_steps=st.integers(0, 2**31),
     **dict.fromkeys(samples.ROUND_LISTS, times),
 )
 results = st.builds(
@@ -124,7 +124,7 @@ def test_any_series_is_the_same_after_it_was_split_and_joined(made: Record) -> N
     assert bare == made == before
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(records())
 def test_any_record_is_the_same_after_it_was_written_and_read(made: Record) -> None:
     before = copy.deepcopy(made)
