@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 from backends import BACKENDS
@@ -22,6 +23,10 @@ from harness import session, verdict
 from harness.data import synthetic
 from harness.plan import Plan, make_plan, missing
 from harness.record import Record
+
+# Half of hypothesis' own number: the whole suite is to stay under twenty minutes on two cores.
+settings.register_profile("harness", max_examples=50)
+settings.load_profile("harness")
 
 FAULTS = Path(__file__).parent / "faults"
 # Six thousand samples: 23 full batches and a short one of 112, and a pool for the probe batches.
@@ -99,9 +104,9 @@ def run_plan(small_data: Path, tmp_path: Path) -> Callable[..., Outcome]:
     """Run a smoke plan on small data: keyword arguments of `make_plan`, `change` for the rest."""
 
     def run(change: dict | None = None, **words: object) -> Outcome:
-        settings = {"profile": "smoke", "data_dir": str(small_data), "timeout_s": 240.0}
-        settings |= {"threads": 1} | words
-        plan = msgspec.structs.replace(make_plan(**settings), **(change or {}))
+        given = {"profile": "smoke", "data_dir": str(small_data), "timeout_s": 240.0}
+        given |= {"threads": 1} | words
+        plan = msgspec.structs.replace(make_plan(**given), **(change or {}))
         return carry_out(plan, tmp_path / "results")
 
     return run
