@@ -182,7 +182,8 @@ def main() -> int:
         "# Performance",
         "",
         (
-            "One run of benchmarks/bench.py (`nox -s bench`) on a shared machine: ratios count, absolute times do not. "
+            "One run of benchmarks/bench.py (`nox -s bench`) on a shared machine: ratios count, "
+            "absolute times do not. "
             f"{escape(found.machine['processor'])}, {found.plan.threads} threads; "
             f"{'SYNTHETIC data' if source is None or source.synthetic else source.name}."
         ),
