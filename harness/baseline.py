@@ -8,7 +8,6 @@ exceeds the plan's factor, and a second measurement confirms both. Starts no wor
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ import msgspec
 
 from harness.checks.finding import Part, RungVerdict
 from harness.errors import InputError
+from harness.facts import machine_key, machine_name
 from harness.record import FINISHED, Record, why, write_atomic
 from harness.timing_stats import MIN_SESSIONS, Change, change
 from harness.timings import floor_logs, session_medians
@@ -71,31 +71,9 @@ class Comparison(msgspec.Struct, kw_only=True):
     environment: dict[str, list[str | None]] = {}
 
 
-def machine_key(record: Record) -> dict[str, str]:
-    """The stable facts of a machine: no kernel, no version, no load."""
-    devices = {
-        process.facts["device"]
-        for results in record.results.values()
-        for process in results.processes
-        if process.facts.get("device", "cpu") != "cpu"
-    }
-    facts = {name: record.machine.get(name, "") for name in ("architecture", "processor")}
-    facts["processors"] = record.machine.get("processors", "")
-    facts["system"] = record.machine.get("system", "").partition(" ")[0]
-    return facts | ({"device": ", ".join(sorted(devices))} if devices else {})
-
-
-def file_name(machine: dict[str, str]) -> str:
-    """The file of a machine's baseline: a few words to read, and a digest of all facts."""
-    told = f"{machine.get('processor', '')}-{machine.get('processors', '')}-processors"
-    words = "".join(c if c.isascii() and c.isalnum() else " " for c in told.lower()).split()
-    digest = hashlib.sha256(msgspec.json.encode(sorted(machine.items()))).hexdigest()
-    return f"{'-'.join(words)[:60]}-{digest[:8]}.json"
-
-
 def default_path(record: Record, results_dir: Path) -> Path:
     """results_dir/baselines/<machine>.json."""
-    return results_dir / "baselines" / file_name(machine_key(record))
+    return results_dir / "baselines" / f"{machine_name(machine_key(record))}.json"
 
 
 def make(record: Record, verdict: Verdict) -> Baseline:

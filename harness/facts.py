@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import time
 
+import msgspec
 import numpy as np
 
 from harness.data import Dataset
-from harness.record import DatasetFacts
+from harness.record import DatasetFacts, Record
 
 
 def describe_dataset(dataset: Dataset) -> DatasetFacts:
@@ -44,6 +46,28 @@ def processor() -> str:
     except OSError:
         lines = []
     return lines[0].partition(":")[2].strip() if lines else platform.processor() or "unknown"
+
+
+def machine_key(record: Record) -> dict[str, str]:
+    """The stable facts of a machine: no kernel, no version, no load."""
+    devices = {
+        process.facts["device"]
+        for results in record.results.values()
+        for process in results.processes
+        if process.facts.get("device", "cpu") != "cpu"
+    }
+    facts = {name: record.machine.get(name, "") for name in ("architecture", "processor")}
+    facts["processors"] = record.machine.get("processors", "")
+    facts["system"] = record.machine.get("system", "").partition(" ")[0]
+    return facts | ({"device": ", ".join(sorted(devices))} if devices else {})
+
+
+def machine_name(machine: dict[str, str]) -> str:
+    """A machine's name, fit for a file: a few words to read, and a digest of its stable facts."""
+    told = f"{machine.get('processor', '')}-{machine.get('processors', '')}-processors"
+    words = "".join(c if c.isascii() and c.isalnum() else " " for c in told.lower()).split()
+    digest = hashlib.sha256(msgspec.json.encode(sorted(machine.items()))).hexdigest()
+    return f"{'-'.join(words)[:60]}-{digest[:8]}"
 
 
 def now() -> str:

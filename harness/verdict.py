@@ -22,6 +22,7 @@ from harness.checks.outcome import (
 )
 from harness.checks.timing import check_timing, is_void
 from harness.checks.trajectory import check_trajectory
+from harness.facts import machine_key, machine_name
 from harness.limits import DECIDING, LIMITS, RUNGS, Limit
 from harness.record import (
     FINISHED,
@@ -360,6 +361,14 @@ def to_json(record: Record, verdict: Verdict, record_path: str) -> dict[str, Any
         "schema": SCHEMA,
         "verdict": verdict.verdict,
         "summary": verdict.summary,
+        "run": record.run,
+        "started": record.started,
+        "seconds": record.seconds,
+        "ended": record.ended,
+        "harness_version": record.harness_version,
+        "machine": machine_name(machine_key(record)),
+        "processor": record.machine.get("processor", ""),
+        "threads": record.plan.threads,
         "profile": record.plan.profile,
         "workload": record.plan.workload.name,
         "dataset": {

@@ -1,0 +1,72 @@
+"""The command line: the table of verbs. They hold no logic, and import inside what is heavy."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator
+
+import typer
+
+from harness.cli import about, measuring, stored
+from harness.cli.output import warn
+from harness.errors import HarnessError, InputError
+
+INTERRUPTED_STATUS = 130
+
+app = typer.Typer(
+    name="harness",
+    help="Does the same model compute the same, learn the same and run as fast in four frameworks?",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+baseline_app = typer.Typer(
+    help="What steps take on this machine, stored and compared with later.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+app.add_typer(baseline_app, name="baseline")
+
+
+app.command()(measuring.compare)
+app.command()(measuring.run)
+app.command()(stored.check)
+app.command()(stored.report)
+app.command()(stored.bundle)
+app.command()(measuring.scale)
+app.command("list")(about.list_)
+app.command()(about.doctor)
+app.command("data")(about.data_)
+baseline_app.command("save")(measuring.baseline_save)
+baseline_app.command("check")(measuring.baseline_check)
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Every error a user can cause ends in one line on stderr and its exit status."""
+    try:
+        yield
+    except HarnessError as error:
+        warn(str(error))
+        sys.exit(error.exit_status)
+    except typer.TyperException as error:
+        warn(" ".join(error.format_message().split()))
+        sys.exit(InputError.exit_status)
+    except (KeyboardInterrupt, typer.Abort):
+        warn("interrupted")
+        sys.exit(INTERRUPTED_STATUS)
+    except Exception as error:
+        # A mistake in the harness must not end with 1, which means that backends disagree.
+        traceback.print_exc()
+        warn(f"a mistake in the harness itself: {type(error).__name__}: {error}")
+        sys.exit(HarnessError.exit_status)
+
+
+def main() -> None:
+    """Entry point of the command `harness`."""
+    with _one_line_errors():
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)

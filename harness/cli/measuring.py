@@ -1,0 +1,337 @@
+"""Verbs that start workers and store what they measured: compare, run, baseline, scale."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.cli.options import (
+    AllVariants,
+    Backends,
+    BaselineFile,
+    Batches,
+    DataDir,
+    DatasetName,
+    Device,
+    Dtype,
+    Expect,
+    GivenBaseline,
+    Json,
+    MaybeRecord,
+    MaybeRecords,
+    Memory,
+    Operators,
+    Page,
+    Plants,
+    Precision,
+    Profile,
+    ReferenceLabel,
+    ResultsDir,
+    Rounds,
+    Seeds,
+    Sessions,
+    StoredScale,
+    Strict,
+    ThreadCounts,
+    Threads,
+    Timeout,
+    Variants,
+    Widths,
+)
+from harness.cli.output import out, print_document, read, warn
+from harness.cli.stored import judge_and_store, read_baseline
+from harness.errors import InputError
+
+if TYPE_CHECKING:
+    from harness import baseline as baselines
+    from harness.plan import Plan
+
+
+def compare(
+    profile: Profile = "default",
+    backend: Backends = None,
+    variant: Variants = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    precision: Precision = "strict",
+    seeds: Seeds = None,
+    threads: Threads = None,
+    dataset: DatasetName = "auto",
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = Path("results"),
+    reference: ReferenceLabel = None,
+    baseline: GivenBaseline = None,
+    strict: Strict = False,
+    expect: Expect = None,
+    operators: Operators = False,
+    all_variants: AllVariants = False,
+    sessions: Sessions = None,
+    rounds: Rounds = None,
+    plant: Plants = None,
+    timeout: Timeout = None,
+    memory_limit: Memory = None,
+    as_json: Json = False,
+) -> int:
+    """Run the backends, store the record, check it, and print the verdict: the main job."""
+    plan = _plan(locals())
+    if baseline is not None:
+        read_baseline(baseline)  # refused now, not after the run
+    found = read([_carry_out(plan, results_dir)])
+    return judge_and_store(found, strict, as_json, report=True, baseline=baseline)
+
+
+def run(
+    profile: Profile = "default",
+    backend: Backends = None,
+    variant: Variants = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    precision: Precision = "strict",
+    seeds: Seeds = None,
+    threads: Threads = None,
+    dataset: DatasetName = "auto",
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = Path("results"),
+    reference: ReferenceLabel = None,
+    expect: Expect = None,
+    operators: Operators = False,
+    all_variants: AllVariants = False,
+    sessions: Sessions = None,
+    rounds: Rounds = None,
+    plant: Plants = None,
+    timeout: Timeout = None,
+    memory_limit: Memory = None,
+    as_json: Json = False,
+) -> int:
+    """Measure and store a record; judge nothing."""
+    from harness.verdict import run_status
+
+    plan = _plan(locals())
+    ((record, folder),) = read([_carry_out(plan, results_dir)])
+    print_document({"record": str(folder), "ended": record.ended}, as_json, str(folder))
+    return run_status(record)
+
+
+def baseline_save(
+    record: MaybeRecord = None,
+    backend: Backends = None,
+    variant: Variants = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    dataset: DatasetName = "auto",
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = Path("results"),
+    all_variants: AllVariants = False,
+    sessions: Sessions = 5,
+    rounds: Rounds = 20,
+    plant: Plants = None,
+    timeout: Timeout = None,
+    file: BaselineFile = None,
+    as_json: Json = False,
+) -> int:
+    """Store what steps take on this machine: from a stored run, or measured now."""
+    from harness import baseline as baselines
+    from harness import verdict
+
+    plan = _timing_plan(locals())
+    folder = record if record is not None else _carry_out(plan, results_dir)
+    ((found, folder),) = read([folder])
+    judged = verdict.judge(found)
+    if status := verdict.exit_status(found, judged):
+        warn(judged.summary)
+        return status
+    path = file if file is not None else baselines.default_path(found, results_dir)
+    made = baselines.make(found, judged)
+    baselines.write(made, path)
+    told = {"baseline": str(path), "record": str(folder.resolve()), "labels": [*made.labels]}
+    print_document(told, as_json, f"{path}: {', '.join(made.labels)}")
+    return 0
+
+
+def baseline_check(
+    records: MaybeRecords = None,
+    backend: Backends = None,
+    variant: Variants = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    dataset: DatasetName = "auto",
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = Path("results"),
+    all_variants: AllVariants = False,
+    sessions: Sessions = 5,
+    rounds: Rounds = 20,
+    plant: Plants = None,
+    timeout: Timeout = None,
+    file: BaselineFile = None,
+    strict: Strict = False,
+    as_json: Json = False,
+) -> int:
+    """Are steps slower than the baseline? Measures once, and again to confirm a suspicion.
+
+    With stored runs (one, or two of the same plan) nothing is measured.
+    """
+    from harness import baseline as baselines
+    from harness import verdict
+
+    plan = _timing_plan(locals())
+    if records is not None and len(records) > 2:
+        raise InputError("baseline check: one stored run, or two: the second confirms the first")
+    found = read(records or [_carry_out(plan, results_dir)])
+    path = file if file is not None else baselines.default_path(found[0][0], results_dir)
+    stored = baselines.read(path)
+
+    def compared() -> dict[str, baselines.Comparison]:
+        return baselines.compare(stored, [record for record, _ in found])
+
+    if not records and any(c.outcome == "slower" for c in compared().values()):
+        warn("slower than the baseline: measuring again to confirm it")
+        found += read([_carry_out(plan, results_dir)])
+    result = compared()
+    statuses = [verdict.exit_status(record, verdict.judge(record)) for record, _ in found]
+    outcomes = {comparison.outcome for comparison in result.values()}
+    if "regression" in outcomes or (strict and outcomes & {"slower", "inconclusive"}):
+        statuses.append(1)
+    document = {
+        "baseline": str(path),
+        "records": [str(folder.resolve()) for _, folder in found],
+        "labels": baselines.as_document(result),
+    }
+    print_document(document, as_json, baselines.as_text(result, stored, path))
+    return max(statuses)
+
+
+def scale(
+    record: StoredScale = None,
+    widths: Widths = None,
+    batches: Batches = None,
+    threads: ThreadCounts = None,
+    backend: Backends = None,
+    variant: Variants = None,
+    all_variants: AllVariants = False,
+    rounds: Rounds = None,
+    sessions: Sessions = None,
+    dataset: DatasetName = "auto",
+    data_dir: DataDir = None,
+    results_dir: ResultsDir = Path("results"),
+    page: Page = None,
+    as_json: Json = False,
+) -> int:
+    """How time per step grows with width and batch size, as multiples of the GEMM floor."""
+    from harness import scale as grid
+    from harness.checks.scale import exit_status, figures
+    from harness.report import scale as pages
+
+    if page is not None and (
+        page.is_dir() or not os.access(page.absolute().parent, os.W_OK | os.X_OK)
+    ):
+        raise InputError(f"--page {page}: no file can be written there")
+    if record is not None:
+        if any((widths, batches, threads, backend, variant, all_variants, rounds, sessions)):
+            raise InputError("scale RECORD shows a stored run: leave out what chooses a new one")
+        found, folder = grid.read(record), record if record.is_dir() else record.parent
+    else:
+        from harness.progress import make_progress
+        from harness.signals import as_interrupt
+
+        plan = grid.make_scale_plan(
+            widths=widths,
+            batches=batches,
+            threads=threads,
+            backends=tuple(backend or ()),
+            variants=_pairs("--variant", variant),
+            all_variants=all_variants,
+            rounds=rounds if rounds is not None else grid.ROUNDS,
+            sessions=sessions if sessions is not None else 1,
+            dataset=dataset,
+            data_dir=str(data_dir) if data_dir is not None else None,
+        )
+        with as_interrupt(), contextlib.closing(make_progress()) as progress:
+            found, folder = grid.run(plan, results_dir, progress)
+    pages.write(found, folder, page)
+    cells = figures(found)
+    if as_json:
+        document = pages.to_json(found, cells, str(folder.resolve()))
+        out(json.dumps(document, allow_nan=False) + "\n")
+    else:
+        from rich.console import Console
+
+        console = Console()
+        with console.capture() as captured:
+            pages.show(found, cells, str(folder), console)
+        out(captured.get())
+    return 0 if record is not None else exit_status(found, cells)
+
+
+def _plan(words: dict[str, Any]) -> Plan:
+    """The plan for the words of `compare` and `run`."""
+    from harness.plan import make_plan, parse_expectation
+
+    memory = words["memory_limit"]
+    if memory is not None and memory < 1:
+        raise InputError(f"--memory-limit {memory}: at least 1 MB")
+    if words["timeout"] is not None and not 0 < words["timeout"] < float("inf"):
+        raise InputError(f"--timeout {words['timeout']}: more than 0 seconds, and finite")
+    return make_plan(
+        profile=words["profile"],
+        backends=tuple(words["backend"] or ()),
+        variants=_pairs("--variant", words["variant"]),
+        device=words["device"],
+        dtype=words["dtype"],
+        precision=words["precision"],
+        seeds=words["seeds"],
+        threads=words["threads"],
+        dataset=words["dataset"],
+        data_dir=str(words["data_dir"]) if words["data_dir"] is not None else None,
+        **({"reference": words["reference"]} if words["reference"] is not None else {}),
+        expect=tuple(parse_expectation(text) for text in words["expect"] or ()),
+        operators=words["operators"],
+        all_variants=words["all_variants"],
+        sessions=words["sessions"],
+        rounds=words["rounds"],
+        plants=_pairs("--plant", words["plant"]),
+        timeout_s=words["timeout"],
+        memory_headroom=memory * 10**6 if memory is not None else None,
+    )
+
+
+def _timing_plan(words: dict[str, Any]) -> Plan:
+    """A plan that is for its times: as little of the numbers as a verdict needs."""
+    from harness.plan import make_plan
+
+    return make_plan(
+        profile="smoke",
+        backends=tuple(words["backend"] or ()),
+        variants=_pairs("--variant", words["variant"]),
+        device=words["device"],
+        threads=words["threads"],
+        dataset=words["dataset"],
+        data_dir=str(words["data_dir"]) if words["data_dir"] is not None else None,
+        all_variants=words["all_variants"],
+        sessions=words["sessions"],
+        rounds=words["rounds"],
+        plants=_pairs("--plant", words["plant"]),
+        timeout_s=words["timeout"],
+    )
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    """NAME=VALUE words as a dictionary."""
+    pairs: dict[str, str] = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value or name in pairs:
+            raise InputError(f"{option} {text!r}: expected NAME=VALUE, every name once")
+        pairs[name] = value
+    return pairs
+
+
+def _carry_out(plan: Plan, results_dir: Path) -> Path:
+    from harness import session
+    from harness.progress import make_progress
+    from harness.signals import as_interrupt
+
+    with as_interrupt(), contextlib.closing(make_progress()) as progress:
+        return session.run(plan, results_dir, progress)[1]

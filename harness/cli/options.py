@@ -1,0 +1,118 @@
+"""The options and arguments that verbs share, each with its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Profile = Annotated[str, typer.Option(help="smoke, default or full: how much is measured.")]
+Backends = Annotated[
+    list[str] | None, typer.Option("--backend", metavar="NAME", help="Only this one (repeatable).")
+]
+Variants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variant", metavar="NAME=VARIANT", help="Another way of executing (repeatable)."
+    ),
+]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
+Precision = Annotated[
+    str, typer.Option(help="strict; tf32 or bfloat16 where products may round their operands.")
+]
+Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="Seeds; default: the profile's.")]
+Threads = Annotated[int | None, typer.Option(help="The same number for every backend.")]
+DatasetName = Annotated[str, typer.Option("--dataset", help="auto, fashion-mnist or synthetic.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the four idx files.")]
+ResultsDir = Annotated[Path, typer.Option(help="Where runs are stored.")]
+ReferenceLabel = Annotated[
+    str | None, typer.Option("--reference", help="What everything is judged against.")
+]
+Expect = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LABEL:RUNG=REASON",
+        help="A known difference: shown, not counted; a failure once it is gone (repeatable).",
+    ),
+]
+Operators = Annotated[
+    bool, typer.Option("--operators", help="Also tabulate single operators (as profile full).")
+]
+AllVariants = Annotated[
+    bool, typer.Option("--all-variants", help="Every variant of every backend, each a label.")
+]
+Sessions = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Timing sessions, in fresh processes each; a claim needs 5."),
+]
+Rounds = Annotated[int | None, typer.Option(metavar="N", help="Timing rounds of a session.")]
+LimitsFile = Annotated[
+    Path | None, typer.Option("--limits", help="A TOML file of limits that go before the table's.")
+]
+Largest = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="One page over all records instead: the largest value of each rung against its limit.",
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Inconclusive counts as disagreement.")]
+Plants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plant",
+        metavar="NAME=FILE:FUNCTION",
+        help="Plant a fault in a backend, to see it caught (repeatable).",
+    ),
+]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Most time a worker has for one command.")
+]
+Memory = Annotated[
+    int | None, typer.Option(metavar="MB", help="Most memory a worker may add after its imports.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Only what needs no worker.")]
+MaybeRecord = Annotated[
+    Path | None, typer.Argument(help="Folder of a stored run; default: measure.", metavar="RECORD")
+]
+MaybeRecords = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Folders of stored runs; default: measure.", metavar="RECORD..."),
+]
+BaselineFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--baseline", metavar="FILE", help="Default: baselines/<machine>.json in --results-dir."
+    ),
+]
+GivenBaseline = Annotated[
+    Path | None,
+    typer.Option("--baseline", metavar="FILE", help="Also compare step times with this baseline."),
+]
+OneRecord = Annotated[Path, typer.Argument(help="Folder of a stored run.", metavar="RECORD")]
+BundleFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where to; default: bundle, in the run's folder.")
+]
+Widths = Annotated[
+    str | None,
+    typer.Option("--widths", metavar="64,256", help="Hidden units; default: 64 to 4096."),
+]
+Batches = Annotated[
+    str | None,
+    typer.Option("--batches", metavar="32,256", help="Batch sizes; default: 32 to 1024."),
+]
+ThreadCounts = Annotated[
+    str | None,
+    typer.Option("--threads", metavar="1,2", help="Numbers of threads, each in fresh processes."),
+]
+Page = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Also write the page here, pictures beside it.")
+]
+StoredScale = Annotated[
+    Path | None,
+    typer.Argument(help="A stored run of scale: show that, and run nothing.", metavar="RECORD"),
+]
+Records = Annotated[list[Path], typer.Argument(help="Folders of stored runs.", metavar="RECORD...")]

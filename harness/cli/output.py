@@ -1,0 +1,42 @@
+"""What every verb shares: reading records, and writing to stdout and stderr. Imports lazily."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.record import Record
+
+
+def read(paths: list[Path]) -> list[tuple[Record, Path]]:
+    """Stored records, and the folder of each; InputError for the first that is not whole."""
+    from harness import record
+
+    return [(record.read(path), path if path.is_dir() else path.parent) for path in paths]
+
+
+def print_document(document: Any, as_json: bool, text: str) -> None:
+    """A document as JSON, or what it says for people."""
+    out((json.dumps(document) if as_json else text) + "\n")
+
+
+def out(text: str) -> None:
+    """Text to stdout; a reader that went away changes no exit status, a full disk is told."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise HarnessError(f"cannot write to standard output: {error.strerror}") from None
+
+
+def warn(text: str) -> None:
+    """One line on stderr."""
+    print(f"harness: {text}", file=sys.stderr)

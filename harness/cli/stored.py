@@ -1,0 +1,126 @@
+"""Verbs that read stored runs and start nothing: check, report, bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.cli.options import (
+    BundleFolder,
+    GivenBaseline,
+    Json,
+    Largest,
+    LimitsFile,
+    OneRecord,
+    Records,
+    Strict,
+)
+from harness.cli.output import out, print_document, read
+
+if TYPE_CHECKING:
+    from harness.baseline import Baseline
+    from harness.checks.finding import Part
+    from harness.limits import Limit
+    from harness.record import Record
+
+
+def check(
+    records: Records,
+    limits: LimitsFile = None,
+    baseline: GivenBaseline = None,
+    strict: Strict = False,
+    as_json: Json = False,
+) -> int:
+    """Judge stored records again, and write their verdict.json; starts no worker."""
+    from harness.limits import read_limits
+
+    table = (read_limits(limits), limits.name) if limits is not None else None
+    found = read(records)
+    return judge_and_store(found, strict, as_json, report=False, limits=table, baseline=baseline)
+
+
+def report(records: Records, largest: Largest = None, as_json: Json = False) -> int:
+    """Print stored records' verdicts, and write their verdict.json and report.md."""
+    if largest is not None:
+        from harness.record import write_atomic
+        from harness.report import largest as page
+
+        text = page.render([record for record, _ in read(records)])
+        write_atomic(largest, text.encode())
+        return 0
+    return judge_and_store(read(records), False, as_json, report=True, quiet=True)
+
+
+def bundle(record: OneRecord, out: BundleFolder = None, as_json: Json = False) -> int:
+    """Write a reproduction of a record's first divergence: tensors, and a script per framework."""
+    from harness import bundle as reproduction
+
+    ((found, folder),) = read([record])
+    made = reproduction.make_bundle(found, folder, out if out is not None else folder / "bundle")
+    print_document(reproduction.describe(made), as_json, reproduction.as_text(made))
+    return 0
+
+
+def judge_and_store(
+    records: list[tuple[Record, Path]],
+    strict: bool,
+    as_json: bool,
+    *,
+    report: bool,
+    quiet: bool = False,
+    limits: tuple[tuple[Limit, ...], str] | None = None,
+    baseline: Path | None = None,
+) -> int:
+    """Judge, store and print each record; the worst exit status (0 with `quiet`)."""
+    from harness import record as store
+    from harness import verdict
+    from harness.limits import LIMITS
+
+    documents, statuses = [], []
+    for record, folder in records:
+        parts = _baseline_parts(baseline, record) if baseline is not None else None
+        table, other = limits or (LIMITS, None)
+        judged = verdict.judge(record, table, other, parts)
+        document = verdict.to_json(record, judged, str(folder.resolve()))
+        documents.append(document)
+        statuses.append(verdict.exit_status(record, judged, strict=strict))
+        if not as_json:
+            from rich.console import Console
+
+            from harness.report.terminal import print_verdict
+
+            console = Console()
+            with console.capture() as captured:
+                print_verdict(record, judged, str(folder), console)
+            out(captured.get())
+        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        store.write_atomic(folder / "verdict.json", text.encode())
+        if report:
+            from harness.report import markdown, operators, roofline
+
+            store.write_atomic(folder / "report.md", markdown.render(record, judged).encode())
+            if any(results.operators for results in record.results.values()):
+                store.write_atomic(folder / "operators.svg", operators.draw(record).encode())
+            if drawn := roofline.draw(record, judged):
+                store.write_atomic(folder / "roofline.svg", drawn.encode())
+    if as_json:
+        whole = documents[0] if len(documents) == 1 else documents
+        out(json.dumps(whole, allow_nan=False) + "\n")
+    return 0 if quiet else max(statuses, default=0)
+
+
+def read_baseline(path: Path) -> Baseline:
+    """A stored baseline; InputError unless it is one."""
+    from harness import baseline
+
+    return baseline.read(path)
+
+
+def _baseline_parts(path: Path, record: Record) -> dict[str, Part]:
+    """What the baseline says of each label of a record, as the fifth part of its timing."""
+    from harness import baseline
+
+    compared = baseline.compare(read_baseline(path), [record])
+    parts = {label: baseline.as_part(found) for label, found in compared.items()}
+    return {label: part for label, part in parts.items() if part is not None}
