@@ -24,10 +24,10 @@ from harness.screening import UNIT_ROUNDOFF, screen
 class Course:
     """Data and schedules of a plan.
 
-    x, test_x: float32 pixels (n, inputs), mapped; y, test_y: int64 labels. `slots`: every step of
-    the schedule; `ends`: the last step of each epoch. `order`: int64 (epochs, n), of the first
-    seed. `lockstep_steps`: how many steps lockstep takes; `snapshots`: numbers of steps done after
-    which it compares.
+    x, test_x: float32 pixels (n, inputs), mapped; y, test_y: int64 labels. `image_shape`: rows and
+    columns of an image. `slots`: every step of the schedule; `ends`: the last step of each epoch.
+    `order`: int64 (epochs, n), of the first seed. `lockstep_steps`: how many steps lockstep takes;
+    `snapshots`: numbers of steps done after which it compares.
     """
 
     def __init__(self, plan: Plan, dataset: data.Dataset, scratch: Path) -> None:
@@ -37,6 +37,7 @@ class Course:
             reserve(scratch / f"{name}.npy", (len(images), images[0].size))
             for name, images in (("x", dataset.train_images), ("test_x", dataset.test_images))
         )
+        self.image_shape = dataset.test_images.shape[1:]
         self.x, self.y = canonical.training_set(dataset, train)
         self.test_x, self.test_y = canonical.evaluation_set(dataset, test)
         np.save(self.file("y.npy"), self.y)

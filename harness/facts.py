@@ -23,6 +23,7 @@ def describe_dataset(dataset: Dataset) -> DatasetFacts:
         train=len(dataset.train_labels),
         test=len(dataset.test_labels),
         source=dataset.source.encode("utf-8", "replace").decode(),
+        class_names=list(dataset.class_names),
     )
 
 

@@ -425,15 +425,39 @@ def repeat(
     )
 
 
+def predictions(logits: Array) -> Array:
+    """The class of each row of logits (n, classes), int64 (n,): -1 for one with NaN."""
+    return np.where(np.isnan(logits).any(axis=1), -1, np.argmax(logits, axis=1))
+
+
+def confusion(predicted: Array, labels: Array, classes: int) -> list[list[int]]:
+    """How often each class (a row) was taken for each (a column); -1 is counted nowhere."""
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    known = predicted >= 0
+    np.add.at(counts, (labels[known], predicted[known]), 1)
+    found: list[list[int]] = counts.tolist()
+    return found
+
+
+def differing(predicted: dict[str, Array], reference: Array, labels: Array, most: int) -> list[int]:
+    """Up to `most` samples that some label does not give the reference's class.
+
+    Those that most labels differ on come first, then the first of the test set. Classes are int
+    (n,), -1 where there is none: that differs from everything.
+    """
+    count = np.zeros(len(labels), dtype=np.int64)
+    for found in predicted.values():
+        count += (found != reference) | (found < 0)
+    order = np.lexsort((np.arange(len(labels)), -count))[:most]
+    return [int(index) for index in order if count[index]]
+
+
 def churn(logits: Array, reference: Array, labels: Array, seed: int) -> Churn:
     """Predictions against the reference's: logits (n, classes) each, labels int (n,).
 
     A row with NaN predicts nothing: it is right nowhere and differs from everything.
     """
-    here, there = (
-        np.where(np.isnan(rows).any(axis=1), -1, np.argmax(rows, axis=1))
-        for rows in (logits, reference)
-    )
+    here, there = predictions(logits), predictions(reference)
     right, wanted = here == labels, there == labels
     return Churn(
         seed=seed,
@@ -455,6 +479,8 @@ def training(
     last step of each epoch.
     """
     losses = series["losses"]
+    last = logits[-1] if logits else np.zeros(0)
+    whole = last.ndim == 2 and len(last) == len(test_y) and last.shape[1] > max(test_y, default=0)
     starts = [0, *(end + 1 for end in ends[:-1])]
     spans = [slice(start, end + 1) for start, end in zip(starts, ends, strict=True)]
     return Training(
@@ -480,6 +506,7 @@ def training(
             for name, value in series.items()
             if name.startswith("final.")
         },
+        confusion=confusion(predictions(last), test_y, last.shape[1]) if whole else [],
     )
 
 

@@ -27,7 +27,8 @@ from harness.errors import HarnessError, InputError
 from harness.plan import Plan
 
 # 2: the series of trainings and rounds in steps.parquet; in 1 they are lists in record.json.
-SCHEMA = 2
+# 3: confusion matrices, images that are classified differently, names of the classes.
+SCHEMA = 3
 # A disk, quota or file-size limit that is reached: the user's to mend.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Where the samples lie, beside record.json.
@@ -124,6 +125,8 @@ class Training(Stored, kw_only=True):
     `whole`: the plan's full schedule, not only the part that lockstep needs. `epoch_ns`: wall time
     of each epoch's loop, gather, put and step; `test_accuracy`: after each. `gather_ns`: picking a
     step's rows; `put_ns`: host to device. Steps that one call of `run` made share its time evenly.
+    `confusion`: test images after the last epoch, a row a true class, a column a predicted one
+    (logits with NaN are counted nowhere); empty where the test set was not looked at.
     """
 
     dtype: str
@@ -139,6 +142,7 @@ class Training(Stored, kw_only=True):
     epoch_ns: list[Nanoseconds]
     eval_ns: list[Nanoseconds]
     final_norms: dict[str, Number]
+    confusion: list[list[Few]] = []
 
 
 class Repeat(Stored, kw_only=True):
@@ -170,6 +174,21 @@ class Churn(Stored, kw_only=True):
     differ: Count
     only_here: Count
     only_reference: Count
+
+
+class Differing(Stored, kw_only=True):
+    """A test image whose class the labels do not agree on after training, the first seed's.
+
+    `true`, `reference` and `predicted` (by label) are classes, -1 for logits with NaN. `pixels`:
+    the image, 8-bit grey, row by row, in base64; `shape`: its rows and columns.
+    """
+
+    index: Count
+    true: int
+    reference: int
+    predicted: dict[str, int]
+    shape: list[Few]
+    pixels: str
 
 
 class Replica(Stored, kw_only=True):
@@ -319,7 +338,7 @@ class KnownAnswer(Stored, kw_only=True):
 
 
 class DatasetFacts(Stored, kw_only=True):
-    """The data of the run; `source` says where it was found."""
+    """The data of the run; `source` says where it was found, `class_names` what the labels mean."""
 
     name: str
     synthetic: bool
@@ -327,6 +346,7 @@ class DatasetFacts(Stored, kw_only=True):
     train: int
     test: int
     source: str
+    class_names: list[str] = []
 
 
 class Samples(Stored, kw_only=True):
@@ -346,8 +366,9 @@ class Record(Stored, kw_only=True):
     `cases` and `lockstep_steps` (steps after which lockstep is compared) say what every label owes.
     `reference`: the float64 reference's own trainings; `envelope`: replicas of it in float32.
     `again`: the second process of a label that enters timing twice (A against A). `roofs`: what
-    processes reach in a large product and in a copy. `samples`: where the series of trainings and
-    rounds are while it is stored; None in memory, where they are filled in.
+    processes reach in a large product and in a copy. `differing`: some test images that are
+    classified differently, those that most labels differ on first. `samples`: where the series of
+    trainings and rounds are while it is stored; None in memory, where they are filled in.
     """
 
     schema: int = SCHEMA
@@ -368,6 +389,7 @@ class Record(Stored, kw_only=True):
     results: dict[str, Results]
     again: dict[str, Results] = {}
     roofs: list[Roof] = []
+    differing: list[Differing] = []
     samples: Samples | None = None
 
 

@@ -28,7 +28,7 @@ from harness.phases.agreement import (
 )
 from harness.phases.beside import single_operators
 from harness.phases.judging import train_judge, train_reference
-from harness.phases.learning import find_envelope, train
+from harness.phases.learning import find_envelope, show_differing, train
 from harness.phases.state import State
 from harness.phases.timing import end_twins, time_steps
 from harness.plan import REFERENCE, Plan
@@ -87,6 +87,7 @@ def measure_all(state: State, dataset: data.Dataset) -> None:
     train_reference(state)
     end_twins(state)
     train(state)
+    show_differing(state)
     find_envelope(state)
     single_operators(state)
     time_steps(state)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+
 import msgspec
 import numpy as np
 import pytest
 
-from harness import session
+from harness import data, session
 from harness.checks.numbers import share
 from harness.errors import InputError
 from harness.limits import DECIDING, limit_for
+from harness.phases.learning import MOST_IMAGES
 from harness.plan import Timing, make_plan
 from harness.verdict import judge, to_json
 from tests.conftest import Silent, carry_out, needs, plant
@@ -59,9 +62,27 @@ def test_the_reference_trains_every_seed_and_predictions_are_compared(full):
     assert [c.seed for c in churn] == [0, 1, 2, 3, 4]
     assert all(c.samples == 1000 and c.differ < 100 for c in churn)
     numpy = full.record.results["numpy"].training
+    for trained in (*full.record.reference, *numpy):
+        if trained.whole and trained.test_accuracy:
+            counts = np.array(trained.confusion)
+            assert counts.sum() == 1000
+            assert np.trace(counts) / 1000 == trained.test_accuracy[-1]
     own = {t.seed: t for t in numpy if t.dtype == "float32"}
     for reference in full.record.reference:
         assert own[reference.seed].losses[0] == pytest.approx(reference.losses[0], rel=1e-6)
+
+
+def test_images_that_are_classified_differently_are_kept_with_their_pixels(full, small_data):
+    dataset = data.load("auto", small_data, warn=print)
+    kept = full.record.differing
+    (churn,) = (c for c in full.record.results["numpy"].churn if c.seed == 0)
+    assert len(kept) == min(churn.differ, MOST_IMAGES)
+    for image in kept:
+        pixels = np.frombuffer(base64.b64decode(image.pixels), dtype=np.uint8)
+        assert np.array_equal(pixels.reshape(image.shape), dataset.test_images[image.index])
+        assert image.true == dataset.test_labels[image.index]
+        assert image.predicted["numpy"] != image.reference
+    assert full.record.dataset.class_names == list(dataset.class_names)
 
 
 def test_every_process_was_repeated_and_is_the_same(full):

@@ -222,6 +222,47 @@ def test_a_row_of_nan_predicts_nothing() -> None:
     assert (found.differ, found.only_here, found.only_reference) == (1, 0, 0)
 
 
+@given(st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 2))))
+def test_a_confusion_matrix_counts_what_a_loop_counts(pairs) -> None:
+    predicted, labels = (np.array([pair[i] for pair in pairs], dtype=np.int64) for i in (0, 1))
+    found = measure.confusion(predicted, labels, 3)
+    for true in range(3):
+        for seen in range(3):
+            assert found[true][seen] == sum(pair == (seen, true) for pair in pairs)
+
+
+def test_a_training_has_the_confusion_matrix_of_its_last_evaluation() -> None:
+    first, last = np.eye(3)[[0, 0, 0, 0]], np.eye(3)[[0, 1, 2, 1]]
+    last[2, 0] = np.nan  # predicts nothing
+    series = {name: np.zeros(2, dtype=np.int64) for name in ("step_ns", "epoch_ns", "eval_ns")}
+    series |= {"losses": np.zeros(2)}
+    labels = np.array([0, 0, 1, 1])
+
+    def trained(logits):
+        return measure.training(series, logits, labels, np.array([4, 4]), [0, 1])
+
+    assert trained([first, last]).confusion == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+    assert trained([first]).confusion == [[2, 0, 0], [2, 0, 0], [0, 0, 0]]
+    assert trained([]).confusion == []
+    assert trained([last[:3]]).confusion == []  # of another number of images
+    assert trained([last[:, :1]]).confusion == []  # of too few classes
+
+
+def test_images_that_most_labels_differ_on_come_first() -> None:
+    reference = np.array([0, 1, 2, 0, 1])
+    predicted = {
+        "a": np.array([0, 2, 2, 1, 1]),
+        "b": np.array([0, 1, 2, 1, -1]),
+        "c": np.array([0, 1, 2, 2, 0]),
+    }
+    assert measure.differing(predicted, reference, reference, 9) == [3, 4, 1]
+    assert measure.differing(predicted, reference, reference, 2) == [3, 4]
+    assert measure.differing({"a": reference}, reference, reference, 9) == []
+    assert measure.differing({}, reference, reference, 9) == []
+    nowhere = np.full(5, -1)  # NaN on both sides is no agreement
+    assert measure.differing({"a": nowhere}, nowhere, reference, 9) == [0, 1, 2, 3, 4]
+
+
 def test_the_trajectory_measures_all_parameters_together_and_names_the_furthest_tensor() -> None:
     want = {"W": np.ones((2, 2)), "b": np.ones(1)}
     got = {"W": np.ones((2, 2), np.float32), "b": np.full(1, 1.5, np.float32)}

@@ -27,6 +27,8 @@ from harness import record as store
 from harness import samples
 from harness.errors import HarnessError, InputError
 from harness.record import Number, Record, Results, Round, Training
+from harness.report import markdown
+from harness.verdict import judge
 from tests import make
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -253,7 +255,7 @@ def test_a_query_finds_the_sums_of_all_lists(tmp_path: Path) -> None:
 
 def test_every_list_of_a_training_and_a_round_has_one_place() -> None:
     # A list that is added to the record must be put into the table, or into this list.
-    inline = {"epoch_losses", "test_accuracy", "epoch_ns", "eval_ns"}
+    inline = {"epoch_losses", "test_accuracy", "epoch_ns", "eval_ns", "confusion"}
     for owner, stored in ((Training, samples.TRAINING_LISTS), (Round, samples.ROUND_LISTS)):
         found = {f.name for f in msgspec.structs.fields(owner) if "list[" in str(f.type)}
         assert found - inline == set(stored)
@@ -564,18 +566,37 @@ def test_numbers_are_kept_in_the_smallest_type_that_holds_them() -> None:
         assert kept.dtype.itemsize * 8 == (fits[0] if values else 64)
 
 
-# -- records of the first schema -------------------------------------------------------------
+# -- records of earlier schemas --------------------------------------------------------------
+
+ENDS = ("finished", "failed", "skipped")
 
 
-@pytest.mark.parametrize("name", ["finished", "failed", "skipped"])
+def assert_read_and_stored_anew(path: Path, name: str, schema: int, folder: Path) -> Record:
+    """What holds of a golden record of any schema; the record."""
+    file = path / "record.json" if path.is_dir() else path
+    document = json.loads(file.read_text())
+    assert document["schema"] == schema < store.SCHEMA
+    old = store.read(path)
+    assert old.schema == store.SCHEMA
+    assert old.differing == []
+    assert all(t.confusion == [] for r in old.results.values() for t in r.training)
+    statuses = {p["status"] for r in document["results"].values() for p in r["processes"]}
+    assert statuses == {"ok"} | ({name} - {"finished"})
+    judged = judge(old)
+    assert markdown.render(old, judged)
+    store.write(old, folder)
+    assert json.loads((folder / "record.json").read_text())["schema"] == store.SCHEMA
+    assert store.read(folder) == old
+    return old
+
+
+@pytest.mark.parametrize("name", ENDS)
 def test_a_record_of_the_first_schema_is_read_and_may_be_stored_anew(
     name: str, tmp_path: Path
 ) -> None:
     path = GOLDEN / f"schema-1-{name}.json"
+    old = assert_read_and_stored_anew(path, name, 1, tmp_path)
     document = json.loads(path.read_text())
-    assert document["schema"] == 1
-    old = store.read(path)
-    assert old.schema == store.SCHEMA
     assert old.again == {}
     for label, results in document["results"].items():
         assert [r["step_ns"] for r in results["rounds"]] == [
@@ -585,8 +606,21 @@ def test_a_record_of_the_first_schema_is_read_and_may_be_stored_anew(
             t.losses for t in old.results[label].training
         ]
     assert [t["losses"] for t in document["reference"]] == [t.losses for t in old.reference]
-    statuses = {p["status"] for r in document["results"].values() for p in r["processes"]}
-    assert statuses == {"ok"} | ({name} - {"finished"})
-    store.write(old, tmp_path)
-    assert json.loads((tmp_path / "record.json").read_text())["schema"] == store.SCHEMA
-    assert store.read(tmp_path) == old
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_record_of_the_second_schema_is_read_and_may_be_stored_anew(
+    name: str, tmp_path: Path
+) -> None:
+    path = GOLDEN / f"schema-2-{name}"
+    old = assert_read_and_stored_anew(path, name, 2, tmp_path)
+    assert [*old.again] == ["numpy"]
+    # The series as plain SQL sees them.
+    with duckdb.connect() as connection:
+        stored = connection.execute(
+            "SELECT ns FROM read_parquet($1) WHERE label = 'numpy' AND arm = 0 "
+            "AND phase = 'round' AND kind = 'step' ORDER BY series, number",
+            [str(path / "steps.parquet")],
+        ).fetchall()
+    assert [ns for (ns,) in stored] == [ns for r in old.results["numpy"].rounds for ns in r.step_ns]
+    assert stored

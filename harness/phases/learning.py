@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from harness import measure
 from harness.crew import Key
@@ -11,8 +14,11 @@ from harness.envelope import Replica, train_replica
 from harness.exchange import load_tensors
 from harness.interface import Array
 from harness.phases.state import State
+from harness.record import Differing, Training, number
 from harness.record import Replica as StoredReplica
-from harness.record import Training, number
+
+# Enough to see what kind of image is at the edge; 1 kB each in the record.
+MOST_IMAGES = 24
 
 
 def train(state: State) -> None:
@@ -40,6 +46,28 @@ def train(state: State) -> None:
                             after=end + 1,
                         )
                     )
+
+
+def show_differing(state: State) -> None:
+    """Keep some test images that the labels do not agree on."""
+    folder = state.judge_folder("schedule", state.seed)
+    judged = folder / f"logits-{state.course.ends[-1]}"
+    if not state.predicted:
+        return
+    reference = measure.predictions(load_tensors(str(judged))["logits"])
+    truth = state.course.test_y
+    for index in measure.differing(state.predicted, reference, truth, MOST_IMAGES):
+        pixels = np.rint(state.course.test_x[index] * np.float32(255)).astype(np.uint8)
+        state.record.differing.append(
+            Differing(
+                index=index,
+                true=int(truth[index]),
+                reference=int(reference[index]),
+                predicted={label: int(of[index]) for label, of in state.predicted.items()},
+                shape=list(state.course.image_shape),
+                pixels=base64.b64encode(pixels.tobytes()).decode(),
+            )
+        )
 
 
 def _trained(state: State, key: Key, seed: int) -> bool:
@@ -75,6 +103,8 @@ def train_worker(
         judged = load_tensors(f"{state.judge_folder('schedule', seed)}/{last}")["logits"]
         if logits.shape == judged.shape:
             results.churn.append(measure.churn(logits, judged, state.course.test_y, seed))
+            if seed == state.seed:
+                state.predicted[key.label] = measure.predictions(logits)
     return out
 
 

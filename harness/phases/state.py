@@ -42,8 +42,9 @@ class State:
     """Plan, data, live workers, judge, and the record being filled.
 
     `course` is there once the data are, `judge` once it has begun to train; `start_steps`: steps of
-    the trajectory's start. `batches`: the teacher-forced ones, where they are used more than once.
-    `trials`: how many records were made in these workers so far.
+    the trajectory's start. `predicted`: the classes, int64 (test images,), that each label gives
+    after its training with the first seed. `batches`: the teacher-forced ones, where they are used
+    more than once. `trials`: how many records were made in these workers so far.
     """
 
     plan: Plan
@@ -56,6 +57,7 @@ class State:
     course: Course = field(init=False)
     judge: Judge = field(init=False)
     start_steps: int = 0
+    predicted: dict[str, Array] = field(default_factory=dict)
     batches: list[Batch] | None = None
     trials: int = 0
 
