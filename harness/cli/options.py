@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+# How a stored run may be named.
+STORED = "a folder, a run's name, latest, or latest~N: the Nth before it"
+
 Profile = Annotated[str, typer.Option(help="smoke, default or full: how much is measured.")]
 Backends = Annotated[
     list[str] | None, typer.Option("--backend", metavar="NAME", help="Only this one (repeatable).")
@@ -58,6 +61,13 @@ Largest = Annotated[
         help="One page over all records instead: the largest value of each rung against its limit.",
     ),
 ]
+Into = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Only replace the tables between the markers of this Markdown file.",
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Inconclusive counts as disagreement.")]
 Plants = Annotated[
     list[str] | None,
@@ -92,7 +102,7 @@ GivenBaseline = Annotated[
     Path | None,
     typer.Option("--baseline", metavar="FILE", help="Also compare step times with this baseline."),
 ]
-OneRecord = Annotated[Path, typer.Argument(help="Folder of a stored run.", metavar="RECORD")]
+OneRecord = Annotated[Path, typer.Argument(help=f"A stored run: {STORED}.", metavar="RECORD")]
 BundleFolder = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Where to; default: bundle, in the run's folder.")
 ]
@@ -115,4 +125,4 @@ StoredScale = Annotated[
     Path | None,
     typer.Argument(help="A stored run of scale: show that, and run nothing.", metavar="RECORD"),
 ]
-Records = Annotated[list[Path], typer.Argument(help="Folders of stored runs.", metavar="RECORD...")]
+Records = Annotated[list[Path], typer.Argument(help=f"Stored runs: {STORED}.", metavar="RECORD...")]

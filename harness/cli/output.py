@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, InputError
 
 if TYPE_CHECKING:
     from harness.record import Record
@@ -18,7 +19,28 @@ def read(paths: list[Path]) -> list[tuple[Record, Path]]:
     """Stored records, and the folder of each; InputError for the first that is not whole."""
     from harness import record
 
-    return [(record.read(path), path if path.is_dir() else path.parent) for path in paths]
+    places = [locate(path) for path in paths]
+    return [(record.read(path), path if path.is_dir() else path.parent) for path in places]
+
+
+def locate(path: Path) -> Path:
+    """A path as it stands, where there is one; else a run under results/runs by its name.
+
+    "latest" is the newest stored run there, "latest~1" the one before. InputError for one of those
+    where there are not so many runs.
+    """
+    if os.path.lexists(path):
+        return path
+    runs = Path("results", "runs")
+    if re.fullmatch(r"latest(~[0-9]{1,6})?", str(path)):
+        back = int(str(path).partition("~")[2] or 0)
+        stored = sorted(file.parent for file in runs.glob("*/record.json"))
+        if len(stored) <= back:
+            raise InputError(f"{path}: there are {len(stored)} stored runs in {runs}")
+        return stored[-1 - back]
+    if path.name == str(path) and (runs / path).is_dir():
+        return runs / path
+    return path
 
 
 def print_document(document: Any, as_json: bool, text: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.options import (
     BundleFolder,
     GivenBaseline,
+    Into,
     Json,
     Largest,
     LimitsFile,
@@ -16,7 +18,8 @@ from harness.cli.options import (
     Records,
     Strict,
 )
-from harness.cli.output import out, print_document, read
+from harness.cli.output import out, print_document, read, warn
+from harness.errors import InputError
 
 if TYPE_CHECKING:
     from harness.baseline import Baseline
@@ -40,8 +43,10 @@ def check(
     return judge_and_store(found, strict, as_json, report=False, limits=table, baseline=baseline)
 
 
-def report(records: Records, largest: Largest = None, as_json: Json = False) -> int:
-    """Print stored records' verdicts, and write their verdict.json and report.md."""
+def report(
+    records: Records, largest: Largest = None, into: Into = None, as_json: Json = False
+) -> int:
+    """Print stored records' verdicts, and write their verdict.json, report.md and report.html."""
     if largest is not None:
         from harness.record import write_atomic
         from harness.report import largest as page
@@ -49,7 +54,29 @@ def report(records: Records, largest: Largest = None, as_json: Json = False) -> 
         text = page.render([record for record, _ in read(records)])
         write_atomic(largest, text.encode())
         return 0
+    if into is not None:
+        return _put_into(into, records)
     return judge_and_store(read(records), False, as_json, report=True, quiet=True)
+
+
+def _put_into(file: Path, records: list[Path]) -> int:
+    """Replace what stands between the markers of a Markdown file."""
+    from harness.record import why, write_atomic
+    from harness.report import excerpt
+    from harness.verdict import judge
+
+    if len(records) != 1:
+        raise InputError("report --into: one stored run")
+    ((record, _),) = read(records)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{file}: {why(error)}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: not a text in UTF-8") from None
+    made = excerpt.put(text, excerpt.excerpt(record, judge(record)), str(file))
+    write_atomic(file, made.encode())
+    return 0
 
 
 def bundle(record: OneRecord, out: BundleFolder = None, as_json: Json = False) -> int:
@@ -97,13 +124,14 @@ def judge_and_store(
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
         store.write_atomic(folder / "verdict.json", text.encode())
         if report:
-            from harness.report import markdown, operators, roofline
+            from harness.report import files
 
-            store.write_atomic(folder / "report.md", markdown.render(record, judged).encode())
-            if any(results.operators for results in record.results.values()):
-                store.write_atomic(folder / "operators.svg", operators.draw(record).encode())
-            if drawn := roofline.draw(record, judged):
-                store.write_atomic(folder / "roofline.svg", drawn.encode())
+            files.write(record, judged, folder)
+            if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+                try:
+                    files.append_summary(record, judged, summary)
+                except OSError as error:
+                    warn(f"GITHUB_STEP_SUMMARY {summary}: {error.strerror}")
     if as_json:
         whole = documents[0] if len(documents) == 1 else documents
         out(json.dumps(whole, allow_nan=False) + "\n")

@@ -24,6 +24,21 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines] + [""]
 
 
+def fitted(text: str, most: int) -> str:
+    """A report in at most `most` bytes: sections are left out from the end, and named.
+
+    Where not even its beginning fits, nothing is left of it.
+    """
+    first, *sections = text.split("\n## ")
+    for kept in range(len(sections), -1, -1):
+        left = [section.partition("\n")[0] for section in sections[kept:]]
+        told = f"\nLeft out for want of room: {'; '.join(left)}.\n" if left else ""
+        cut = "\n## ".join([first, *sections[:kept]]) + told
+        if len(cut.encode()) <= most:
+            return cut
+    return ""
+
+
 def render(record: Record, verdict: Verdict) -> str:
     """The whole report."""
     lines = [f"# {words.MARKS[verdict.verdict]} {verdict.verdict}: {escape(verdict.summary)}", ""]

@@ -1,0 +1,162 @@
+"""Reports land where they are asked for: in a step summary, between markers, from a named run."""
+
+from __future__ import annotations
+
+import re
+import resource
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import cli
+from harness import record as store
+from harness.errors import InputError
+from harness.report import excerpt, files, markdown
+from harness.report.excerpt import BEGIN, END
+from harness.verdict import judge
+from tests import make
+from tests.test_report import HOSTILE, hostile
+
+ONE = f"# Mine\n\nbefore\n{BEGIN}\nold\n{END}\nafter\n"
+
+
+def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr("sys.argv", ["harness", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    status = ended.value.code
+    assert isinstance(status, int)
+    return status
+
+
+def stored(name: str, results: Path, **changes: object) -> Path:
+    folder = results / "runs" / name
+    folder.mkdir(parents=True)
+    store.write(make.record(run=name, **changes), folder)
+    return folder
+
+
+def test_only_what_stands_between_the_markers_is_replaced() -> None:
+    made = excerpt.put(ONE, "new", "README.md")
+    assert made == f"# Mine\n\nbefore\n{BEGIN}\n\nnew\n{END}\nafter\n"
+    assert excerpt.put(made, "new", "README.md") == made
+
+
+@pytest.mark.parametrize(
+    "text", ["", BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}", f"{BEGIN}{END}{END}"]
+)
+def test_a_file_without_both_markers_once_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"x\.md: needs one line"):
+        excerpt.put(text, "new", "x.md")
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_no_record_can_break_out_of_the_markers(what: str) -> None:
+    made = hostile(f"{HOSTILE[what]} {END} {BEGIN}")
+    text = excerpt.put(ONE, excerpt.excerpt(made, judge(made)), "x.md")
+    assert text.count(BEGIN) == text.count(END) == 1
+    assert text.endswith(f"\n{END}\nafter\n")
+    assert "<script" not in text
+
+
+def test_the_excerpt_has_every_label_and_rung_and_what_was_run() -> None:
+    made = make.record()
+    told = excerpt.excerpt(made, judge(made))
+    rows = [line.split("|")[1].strip() for line in told.splitlines() if line.startswith("|")]
+    for rung in ("inputs", "lockstep", "timing", "step", "sessions"):
+        assert rung in rows
+    assert "| numpy | torch |" in told
+    assert made.run in told
+    assert "numpy 2.4.6" in told
+
+
+@given(st.lists(st.text(alphabet="ab#é\n ", max_size=30), max_size=6), st.integers(0, 400))
+def test_a_report_is_cut_at_a_section_and_says_what_is_missing(
+    bodies: list[str], most: int
+) -> None:
+    bodies = [body.replace("\n## ", "") for body in bodies]
+    text = "# head\n" + "".join(f"\n## s{i}\n{body}" for i, body in enumerate(bodies))
+    cut = markdown.fitted(text, most)
+    assert len(cut.encode()) <= most
+    kept = re.findall(r"^## (s\d)$", cut, flags=re.MULTILINE)
+    missing = [f"s{i}" for i in range(len(bodies))][len(kept) :]
+    assert kept == [f"s{i}" for i in range(len(kept))]
+    if len(text.encode()) <= most:
+        assert cut == text
+    elif cut:
+        assert f"Left out for want of room: {'; '.join(missing)}." in cut
+
+
+def test_the_step_summary_is_the_markdown_report_and_stays_in_its_bounds(tmp_path: Path) -> None:
+    made = make.record()
+    file = tmp_path / "summary.md"
+    for times in (1, 2):
+        files.append_summary(made, judge(made), str(file))
+        assert file.read_text() == markdown.render(made, judge(made)) * times
+    file.write_text("x" * (files.SUMMARY_BYTES - 10))
+    files.append_summary(made, judge(made), str(file))
+    assert file.stat().st_size == files.SUMMARY_BYTES - 10
+    long = make.record(machine={f"fact {i}": "y" * 2000 for i in range(1000)})
+    file.unlink()
+    files.append_summary(long, judge(long), str(file))
+    assert 1000 < file.stat().st_size <= files.SUMMARY_BYTES
+    assert "Left out for want of room: Environment." in file.read_text()
+
+
+def test_report_writes_the_step_summary_where_one_is_named(tmp_path, monkeypatch, capsys) -> None:
+    folder = stored("20260101T000000-aaaaaa", tmp_path)
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    assert run(["report", str(folder)], monkeypatch) == 0
+    assert summary.read_text() == (folder / "report.md").read_text()
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "folder"))
+    assert run(["report", str(folder)], monkeypatch) == 0
+    assert "GITHUB_STEP_SUMMARY" in capsys.readouterr().err
+
+
+def test_the_command_puts_the_tables_into_a_file(tmp_path, monkeypatch, capsys) -> None:
+    folder = stored("20260101T000000-aaaaaa", tmp_path)
+    page = tmp_path / "README.md"
+    page.write_text(ONE)
+    assert run(["report", str(folder), "--into", str(page)], monkeypatch) == 0
+    assert "20260101T000000-aaaaaa" in page.read_text()
+    assert "before" in page.read_text()
+    for bad in (tmp_path / "nowhere.md", tmp_path, folder / "steps.parquet"):
+        assert run(["report", str(folder), "--into", str(bad)], monkeypatch) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert run(["report", str(folder), str(folder), "--into", str(page)], monkeypatch) == 2
+
+
+def test_a_run_may_be_named_as_latest_or_by_its_name(tmp_path, monkeypatch, capsys) -> None:
+    for name in ("20260101T000000-aaaaaa", "20260103T000000-cccccc", "20260102T000000-bbbbbb"):
+        stored(name, tmp_path / "results")
+    (tmp_path / "results" / "runs" / "20260104T000000-dddddd").mkdir()  # never finished
+    monkeypatch.chdir(tmp_path)
+    for word, name in (
+        ("latest", "20260103T000000-cccccc"),
+        ("latest~1", "20260102T000000-bbbbbb"),
+        ("latest~2", "20260101T000000-aaaaaa"),
+        ("20260102T000000-bbbbbb", "20260102T000000-bbbbbb"),
+    ):
+        assert run(["check", word], monkeypatch) == 0
+        assert f"record: results/runs/{name}\n" in capsys.readouterr().out
+    for word in ("latest~3", "latest~", "latest~x", "20260104T000000-dddddd", "nobody"):
+        assert run(["check", word], monkeypatch) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    (tmp_path / "latest").mkdir()  # a folder of that name goes first
+    assert run(["check", "latest"], monkeypatch) == 2
+
+
+def test_a_report_that_finds_the_disk_full_ends_in_one_line(tmp_path, monkeypatch, capsys) -> None:
+    folder = stored("20260101T000000-aaaaaa", tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        status = run(["report", str(folder)], monkeypatch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert status == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert sorted(p.name for p in folder.iterdir()) == ["record.json", "steps.parquet"]
