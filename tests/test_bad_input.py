@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.record import SCHEMA
 from tests.conftest import harness, write_gz
 
 IMAGES = "train-images-idx3-ubyte.gz"
@@ -186,7 +187,7 @@ def stored(small_data, tmp_path_factory):
     [
         (lambda text: text[: len(text) // 2], "whole"),
         (lambda text: "", "whole"),
-        (lambda text: text.replace('"schema":2', '"schema":99', 1), "newer"),
+        (lambda text: text.replace(f'"schema":{SCHEMA}', '"schema":99', 1), "newer"),
         (lambda text: text.replace('"run":', '"colour":"red","run":', 1), "colour"),
         (lambda text: "[]", "record"),
     ],
