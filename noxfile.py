@@ -83,6 +83,15 @@ def scale(session: nox.Session) -> None:
     session.run("harness", "scale", "--page", page, *session.posargs)
 
 
+@nox.session
+def exports(session: nox.Session) -> None:
+    """Exports against the tools that read them, a real MLflow server among them."""
+    install(session, "test", "mlflow")
+    session.install("mlflow>=2.20")
+    tests_of_exports = ("tests/test_export.py", "tests/test_export_clients.py")
+    session.run("pytest", *tests_of_exports, *session.posargs)
+
+
 @nox.session(name="tests-numpy")
 def tests_numpy(session: nox.Session) -> None:
     """The NumPy backend against the float64 reference, nothing else installed."""

@@ -108,18 +108,36 @@ def _refuse_weak(record: Record) -> None:
 
 
 def _stored(label: str, record: Record, verdict: Verdict) -> Stored | None:
-    """What a baseline keeps of a label; None for one that cannot be ranked."""
+    """What a baseline keeps of a label; None for one that cannot be ranked, or was timed little."""
+    if why_unranked(label, record, verdict) is not None:
+        return None
+    found = times(label, record, verdict)
+    return found if len(found.logs) >= MIN_SESSIONS else None
+
+
+def why_unranked(label: str, record: Record, verdict: Verdict) -> str | None:
+    """Why nothing is compared with a label's times; None where `times` gives them."""
     judged = verdict.labels[label]
     timing = judged.findings.get("timing")
-    if judged.status != "ok" or not judged.agrees or judged.step_time is None or timing is None:
-        return None
+    if judged.status != "ok":
+        return judged.status
+    if judged.step_time is None or timing is None:
+        return "not timed"
+    if not judged.agrees:
+        return "its numbers do not agree"
     if not any(part.name == "across" for part in timing.parts):
-        return None  # its times are void: nothing is compared with them
+        return "its times are void"
+    if min(session_medians(record, record.results[label])) <= 0:
+        return "a session's median step is no time"
+    return None
+
+
+def times(label: str, record: Record, verdict: Verdict) -> Stored:
+    """A label's times, one log a session; only where `why_unranked` gives None."""
+    judged = verdict.labels[label]
     configured = record.plan.labels[label]
     medians = session_medians(record, record.results[label])
     logs = floor_logs(record, label)
-    if len(medians) < MIN_SESSIONS or min(medians) <= 0:
-        return None
     unit: Unit = "floor" if logs is not None and len(logs) == len(medians) else "ns"
     return Stored(
         backend=configured.backend,
@@ -155,7 +173,7 @@ def compare(baseline: Baseline, records: list[Record]) -> dict[str, Comparison]:
         if machine_key(record) != baseline.machine:
             raise InputError(
                 f"run {record.run} is of another machine than the baseline (run {baseline.run}): "
-                f"{_differences(baseline.machine, machine_key(record))}"
+                f"{differences(baseline.machine, machine_key(record))}"
             )
     verdicts = [judge(record) for record in records]
     found = {}
@@ -174,12 +192,9 @@ def _compare_label(
     today = [stored for stored in after if stored is not None]
     if len(today) < len(after):
         return Comparison(outcome="not compared", reason="its numbers or times do not hold today")
-    fields = ("backend", "variant", "device", "dtype", "precision", "unit")
     for stored in today:
-        for field in fields:
-            if getattr(stored, field) != getattr(before, field):
-                reason = f"{field} was {getattr(before, field)}, is {getattr(stored, field)}"
-                return Comparison(outcome="not compared", reason=reason)
+        if (reason := why_unlike(before, stored)) is not None:
+            return Comparison(outcome="not compared", reason=reason)
     changes = [change(before.logs, t.logs, record.plan.timing.factor) for t in today]
     outcome, reason = _decide(changes)
     then = baseline.environment | before.environment
@@ -189,7 +204,7 @@ def _compare_label(
         reason=reason,
         changes=changes,
         unit=before.unit,
-        steps_ns=[_geometric_mean(before.step_ns), _geometric_mean(today[0].step_ns)],
+        steps_ns=[geometric_mean(before.step_ns), geometric_mean(today[0].step_ns)],
         environment={
             name: [then.get(name), now.get(name)]
             for name in sorted({*then, *now})
@@ -210,11 +225,22 @@ def _decide(changes: list[Change]) -> tuple[Outcome, str]:
     return "inconclusive", f"the second measurement says {changes[1].verdict}"
 
 
-def _geometric_mean(values: list[float]) -> float:
+def why_unlike(before: Stored, after: Stored) -> str | None:
+    """What makes two labels' times incomparable, in a few words; None where nothing does."""
+    for field in ("backend", "variant", "device", "dtype", "precision", "unit"):
+        then, now = getattr(before, field), getattr(after, field)
+        if then != now:
+            return f"{field} was {then}, is {now}"
+    return None
+
+
+def geometric_mean(values: list[float]) -> float:
+    """Of positive values."""
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
-def _differences(then: dict[str, str], now: dict[str, str]) -> str:
+def differences(then: dict[str, str], now: dict[str, str]) -> str:
+    """The facts that differ, each with both values; "" where none does."""
     names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
     return "; ".join(f"{n} was {then.get(n)!r}, is {now.get(n)!r}" for n in names)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import typer
 
-from harness.cli import about, measuring, stored
+from harness.cli import about, measuring, store, stored
 from harness.cli.output import warn
 from harness.errors import HarnessError, InputError
 
@@ -36,6 +36,11 @@ app.command()(measuring.run)
 app.command()(stored.check)
 app.command()(stored.report)
 app.command()(stored.bundle)
+app.command()(stored.export)
+app.command()(stored.diff)
+app.command()(store.history)
+app.command()(store.query)
+app.command()(store.prune)
 app.command()(measuring.scale)
 app.command("list")(about.list_)
 app.command()(about.doctor)

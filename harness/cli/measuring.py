@@ -40,6 +40,7 @@ from harness.cli.options import (
     Timeout,
     Variants,
     Widths,
+    pairs,
 )
 from harness.cli.output import out, print_document, read, warn
 from harness.cli.stored import judge_and_store, read_baseline
@@ -241,7 +242,7 @@ def scale(
             batches=batches,
             threads=threads,
             backends=tuple(backend or ()),
-            variants=_pairs("--variant", variant),
+            variants=pairs("--variant", variant),
             all_variants=all_variants,
             rounds=rounds if rounds is not None else grid.ROUNDS,
             sessions=sessions if sessions is not None else 1,
@@ -277,7 +278,7 @@ def _plan(words: dict[str, Any]) -> Plan:
     return make_plan(
         profile=words["profile"],
         backends=tuple(words["backend"] or ()),
-        variants=_pairs("--variant", words["variant"]),
+        variants=pairs("--variant", words["variant"]),
         device=words["device"],
         dtype=words["dtype"],
         precision=words["precision"],
@@ -291,7 +292,7 @@ def _plan(words: dict[str, Any]) -> Plan:
         all_variants=words["all_variants"],
         sessions=words["sessions"],
         rounds=words["rounds"],
-        plants=_pairs("--plant", words["plant"]),
+        plants=pairs("--plant", words["plant"]),
         timeout_s=words["timeout"],
         memory_headroom=memory * 10**6 if memory is not None else None,
     )
@@ -304,7 +305,7 @@ def _timing_plan(words: dict[str, Any]) -> Plan:
     return make_plan(
         profile="smoke",
         backends=tuple(words["backend"] or ()),
-        variants=_pairs("--variant", words["variant"]),
+        variants=pairs("--variant", words["variant"]),
         device=words["device"],
         threads=words["threads"],
         dataset=words["dataset"],
@@ -312,20 +313,9 @@ def _timing_plan(words: dict[str, Any]) -> Plan:
         all_variants=words["all_variants"],
         sessions=words["sessions"],
         rounds=words["rounds"],
-        plants=_pairs("--plant", words["plant"]),
+        plants=pairs("--plant", words["plant"]),
         timeout_s=words["timeout"],
     )
-
-
-def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
-    """NAME=VALUE words as a dictionary."""
-    pairs: dict[str, str] = {}
-    for text in given or []:
-        name, equals, value = text.partition("=")
-        if not equals or not name or not value or name in pairs:
-            raise InputError(f"{option} {text!r}: expected NAME=VALUE, every name once")
-        pairs[name] = value
-    return pairs
 
 
 def _carry_out(plan: Plan, results_dir: Path) -> Path:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.errors import InputError
+
 # How a stored run may be named.
 STORED = "a folder, a run's name, latest, or latest~N: the Nth before it"
 
@@ -68,6 +70,10 @@ Into = Annotated[
         help="Only replace the tables between the markers of this Markdown file.",
     ),
 ]
+WithoutImages = Annotated[
+    bool,
+    typer.Option("--without-images", help="Leave the test set's images out of report.html."),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Inconclusive counts as disagreement.")]
 Plants = Annotated[
     list[str] | None,
@@ -126,3 +132,47 @@ StoredScale = Annotated[
     typer.Argument(help="A stored run of scale: show that, and run nothing.", metavar="RECORD"),
 ]
 Records = Annotated[list[Path], typer.Argument(help=f"Stored runs: {STORED}.", metavar="RECORD...")]
+FormatName = Annotated[
+    str,
+    typer.Argument(
+        help="pyperf, junit, github-action-benchmark, csv, tensorboard or mlflow.",
+        metavar="FORMAT",
+    ),
+]
+ExportTo = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="PATH", help="A file, else stdout; for tensorboard a folder, needed."
+    ),
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(metavar="URI", help="MLflow's server; default: MLFLOW_TRACKING_URI."),
+]
+FirstRun = Annotated[Path, typer.Argument(help="Folder of the stored run before.", metavar="A")]
+SecondRun = Annotated[Path, typer.Argument(help="Folder of the stored run after.", metavar="B")]
+LabelNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="NAME_IN_A=NAME_IN_B",
+        help="A label that has another name in B (repeatable); others are matched by name.",
+    ),
+]
+MarkdownFile = Annotated[
+    Path | None, typer.Option("--markdown", metavar="FILE", help="Also write it as Markdown here.")
+]
+PageFile = Annotated[
+    Path | None, typer.Option("--page", metavar="FILE", help="Also write it as an HTML page here.")
+]
+
+
+def pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    """NAME=VALUE words as a dictionary; InputError for any other."""
+    found: dict[str, str] = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value or name in found:
+            raise InputError(f"{option} {text!r}: expected NAME=VALUE, every name once")
+        found[name] = value
+    return found

@@ -1,4 +1,4 @@
-"""Verbs that read stored runs and start nothing: check, report, bundle."""
+"""Verbs that read stored runs and start nothing: check, report, bundle, diff, export."""
 
 from __future__ import annotations
 
@@ -9,14 +9,24 @@ from typing import TYPE_CHECKING
 
 from harness.cli.options import (
     BundleFolder,
+    ExportTo,
+    FirstRun,
+    FormatName,
     GivenBaseline,
     Into,
     Json,
+    LabelNames,
     Largest,
     LimitsFile,
+    MarkdownFile,
     OneRecord,
+    PageFile,
     Records,
+    SecondRun,
     Strict,
+    TrackingUri,
+    WithoutImages,
+    pairs,
 )
 from harness.cli.output import out, print_document, read, warn
 from harness.errors import InputError
@@ -44,7 +54,11 @@ def check(
 
 
 def report(
-    records: Records, largest: Largest = None, into: Into = None, as_json: Json = False
+    records: Records,
+    largest: Largest = None,
+    into: Into = None,
+    without_images: WithoutImages = False,
+    as_json: Json = False,
 ) -> int:
     """Print stored records' verdicts, and write their verdict.json, report.md and report.html."""
     if largest is not None:
@@ -56,7 +70,9 @@ def report(
         return 0
     if into is not None:
         return _put_into(into, records)
-    return judge_and_store(read(records), False, as_json, report=True, quiet=True)
+    return judge_and_store(
+        read(records), False, as_json, report=True, quiet=True, with_images=not without_images
+    )
 
 
 def _put_into(file: Path, records: list[Path]) -> int:
@@ -89,6 +105,65 @@ def bundle(record: OneRecord, out: BundleFolder = None, as_json: Json = False) -
     return 0
 
 
+def diff(
+    before: FirstRun,
+    after: SecondRun,
+    label: LabelNames = None,
+    markdown: MarkdownFile = None,
+    page: PageFile = None,
+    as_json: Json = False,
+) -> int:
+    """What moved from stored run A to stored run B: numbers, speed, environment."""
+    from harness import diff as differences
+    from harness.record import write_atomic
+    from harness.report import diff as pages
+
+    names = pairs("--label", label)
+    (then, here), (now, there) = read([before, after])
+    folders = (str(here.resolve()), str(there.resolve()))
+    found = differences.compare(then, now, names, folders)
+    if markdown is not None:
+        write_atomic(markdown, pages.render(found).encode())
+    if page is not None:
+        write_atomic(page, pages.page(found).encode())
+    if as_json:
+        out(differences.encode(found).decode() + "\n")
+    else:
+        from rich.console import Console
+
+        console = Console()
+        with console.capture() as captured:
+            pages.print_diff(found, console)
+        out(captured.get())
+    return differences.exit_status(found)
+
+
+def export(
+    name: FormatName,
+    records: Records,
+    to: ExportTo = None,
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> int:
+    """Write stored runs in a format that other tools read."""
+    from harness import export as formats
+    from harness import verdict
+    from harness.export.shown import Run, line
+
+    target = formats.check(name, len(records), to, tracking_uri).target
+    if as_json and target == "file" and to is None:
+        raise InputError(f"export {name} --json: say with --out where the export itself goes")
+    runs = [Run(record, verdict.judge(record), folder) for record, folder in read(records)]
+    made = formats.export(name, runs, to, tracking_uri)
+    for left in made.left_out:
+        warn(line(f"run {left.run}, left out: {left.what} ({left.reason})"))
+    if made.text is not None:
+        out(made.text)
+    else:
+        print_document(formats.describe(made), as_json, "\n".join(made.written))
+    return 0
+
+
 def judge_and_store(
     records: list[tuple[Record, Path]],
     strict: bool,
@@ -96,6 +171,7 @@ def judge_and_store(
     *,
     report: bool,
     quiet: bool = False,
+    with_images: bool = True,
     limits: tuple[tuple[Limit, ...], str] | None = None,
     baseline: Path | None = None,
 ) -> int:
@@ -126,7 +202,7 @@ def judge_and_store(
         if report:
             from harness.report import files
 
-            files.write(record, judged, folder)
+            files.write(record, judged, folder, with_images=with_images)
             if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
                 try:
                     files.append_summary(record, judged, summary)

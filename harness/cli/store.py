@@ -1,0 +1,259 @@
+"""Verbs over all stored runs, which they read only: history, query; and prune, which removes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.options import Json, ResultsDir
+from harness.cli.output import out, print_document, warn
+from harness.errors import InputError
+
+if TYPE_CHECKING:
+    from harness.query import Answer
+
+# Rows that a table on a terminal shows, unless --limit says otherwise.
+SHOWN = 100
+# A text in a table on a terminal is folded at this width, and cut at this length.
+WIDEST, LONGEST = 60, 1000
+
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--backend", metavar="NAME", help="Only this backend or label (repeatable)."),
+]
+Machine = Annotated[
+    str, typer.Option("--machine", metavar="TEXT", help="Only machines with this in their name.")
+]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Only runs since this date (2026-11-21) or age (30d)."),
+]
+Last = Annotated[
+    int | None,
+    typer.Option(
+        "--last", metavar="N", min=1, help="Only the newest runs of each trend; a table shows 10."
+    ),
+]
+HistoryPage = Annotated[
+    Path | None, typer.Option("--page", metavar="FILE", help="Also write a page with pictures.")
+]
+Sql = Annotated[str | None, typer.Argument(metavar="SQL", help="One SELECT.")]
+Schema = Annotated[bool, typer.Option("--schema", help="What can be asked: tables and columns.")]
+Csv = Annotated[bool, typer.Option("--csv", help="CSV on stdout.")]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, help="Most rows; a table shows 100."),
+]
+
+Keep = Annotated[
+    int | None,
+    typer.Option(
+        "--keep", metavar="N", min=1, help="All but the newest N of each machine and profile."
+    ),
+]
+OlderThan = Annotated[
+    str | None,
+    typer.Option(metavar="AGE", help="Runs older than 36h, 90d or 12w; with --keep of those only."),
+]
+Debris = Annotated[bool, typer.Option("--debris", help="What killed runs left, after a day.")]
+Force = Annotated[bool, typer.Option("--force", help="Also what a baseline rests on.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Remove it; without this nothing is removed.")]
+
+
+def history(
+    backend: Labels = None,
+    machine: Machine = "",
+    since: Since = None,
+    last: Last = None,
+    page: HistoryPage = None,
+    results_dir: ResultsDir = Path("results"),
+    as_json: Json = False,
+) -> int:
+    """How each backend's speed, agreement and accuracy went over the stored runs, by machine."""
+    from harness import history as trends
+    from harness import store
+    from harness.record import write_atomic
+    from harness.report import history as report
+
+    start = _since(since) if since is not None else None
+    stored = store.find(results_dir)
+    for note in stored.notes():
+        warn(note)
+    found = trends.trace(stored, labels=tuple(backend or ()), machine=machine, since=start)
+    if page is not None:
+        write_atomic(page, report.render(found, stored.notes()).encode())
+    if as_json:
+        out(json.dumps(trends.as_document(found, last), allow_nan=False) + "\n")
+        return 0
+    from rich.console import Console
+
+    console = Console()
+    with console.capture() as captured:
+        report.print_history(found, console, last or report.LAST_PRINTED)
+    out(captured.get())
+    return 0
+
+
+def _since(text: str) -> datetime:
+    """A date, a time, or an age before now."""
+    from harness import store
+
+    if (found := store.moment(text)) is not None:
+        return found
+    return datetime.now(UTC) - store.age("--since", text)
+
+
+def query(
+    sql: Sql = None,
+    schema: Schema = False,
+    as_csv: Csv = False,
+    limit: Limit = None,
+    results_dir: ResultsDir = Path("results"),
+    as_json: Json = False,
+) -> int:
+    """Ask the stored runs in SQL (DuckDB): tables runs, labels, rungs, versions, training, steps.
+
+    Reads only. In JSON and CSV every row is given, unless --limit says otherwise; in JSON NaN and
+    infinities are the texts "nan", "inf" and "-inf", and bytes are in hexadecimal.
+    """
+    from harness import query as asking
+    from harness import store
+
+    if schema:
+        print_document(asking.schema(), as_json, asking.schema_text())
+        return 0
+    if sql is None:
+        raise InputError('query: give one SELECT, as in: harness query "SELECT * FROM runs"')
+    if as_csv and as_json:
+        raise InputError("query: --csv and --json: choose one")
+    answer = asking.ask(store.find(results_dir), sql)
+    for note in answer.notes:
+        warn(note)
+    if as_json:
+        _refuse_equal_names(answer.columns)
+        rows = [
+            dict(zip(answer.columns, map(_plain, row), strict=True))
+            for row in _first(answer, limit)
+        ]
+        out(json.dumps(rows, allow_nan=False) + "\n")
+    elif as_csv:
+        _print_csv(answer, limit)
+    else:
+        _print_table(answer, limit or SHOWN)
+    return 0
+
+
+def _first(answer: Answer, limit: int | None) -> Iterator[tuple[Any, ...]]:
+    """The rows, at most so many."""
+    given = 0
+    for chunk in answer.chunks:
+        for row in chunk:
+            if given == limit:
+                return
+            given += 1
+            yield row
+
+
+def _refuse_equal_names(columns: list[str]) -> None:
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise InputError(f"query --json: two columns are called {twice[0]!r}: name them with AS")
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return str(value)
+
+
+def _told(value: Any) -> str:
+    """A value as text: NULL is nothing."""
+    plain = _plain(value)
+    if plain is None:
+        return ""
+    if isinstance(plain, bool | dict | list):
+        return json.dumps(plain, ensure_ascii=False)
+    return str(plain)
+
+
+def _print_csv(answer: Answer, limit: int | None) -> None:
+    from harness.report.terminal import clean
+
+    # On a terminal a record's texts cannot steer it; in a file they stay as they are.
+    shown = clean if sys.stdout.isatty() else str
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(shown, answer.columns))
+    for row in _first(answer, limit):
+        writer.writerow(shown(_told(value)) for value in row)
+        if text.tell() > 1_000_000:
+            out(text.getvalue())
+            text.seek(0)
+            text.truncate()
+    out(text.getvalue())
+
+
+def _print_table(answer: Answer, limit: int) -> None:
+    from rich.console import Console
+
+    from harness.report.terminal import clean, print_table
+
+    def shown(text: str) -> str:
+        return clean(text[:LONGEST] + (" …" if len(text) > LONGEST else ""))
+
+    header = [shown(name) for name in answer.columns]
+    rows = [[shown(_told(value)) for value in row] for row in _first(answer, limit + 1)]
+    more = len(rows) > limit
+    columns = zip(header, *rows[:limit], strict=True)
+    needed = sum(1 + min(WIDEST, max(map(len, column))) for column in columns)
+    console = Console()
+    # Wider than the terminal rather than a letter to the line.
+    console.width = max(console.width, needed)
+    with console.capture() as captured:
+        print_table(console, header, rows[:limit], "")
+    out(captured.get() or "no rows\n")
+    if more:
+        warn(f"the first {limit} rows; more with --limit, all with --csv or --json")
+
+
+def prune(
+    keep: Keep = None,
+    older_than: OlderThan = None,
+    debris: Debris = False,
+    force: Force = False,
+    yes: Yes = False,
+    results_dir: ResultsDir = Path("results"),
+    as_json: Json = False,
+) -> int:
+    """Remove stored runs, or what killed runs left; without --yes only say what would go."""
+    from harness import prune as pruning
+    from harness import store
+
+    age = store.age("--older-than", older_than) if older_than is not None else None
+    chosen = pruning.choose(results_dir, keep=keep, older_than=age, debris=debris, force=force)
+    failed = pruning.carry_out(chosen) if yes else []
+    document = pruning.as_document(chosen, removed=yes)
+    print_document(document, as_json, pruning.as_text(chosen, removed=yes))
+    if failed:
+        raise InputError(f"prune: not removed: {'; '.join(failed)}")
+    return 0

@@ -1,0 +1,926 @@
+"""What moved between two runs: found, named with its figure, mirrored, and never made up."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import re
+import statistics
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from scipy import stats
+
+from harness import cli, diff
+from harness import record as store
+from harness.errors import InputError
+from harness.plan import TABLE, Expected
+from harness.report import diff as report
+from tests import make
+from tests.test_report import HOSTILE, hostile
+
+MACHINE = {
+    "system": "Linux 6.1",
+    "architecture": "x86_64",
+    "processor": "Some Processor @ 3 GHz",
+    "processors": "2",
+    "python": "3.11.7",
+    "numpy": "2.4.6",
+}
+
+
+def clean(names=("numpy", "torch"), **words):
+    """Five sessions of every label, on a machine with a name; a reference that was trained."""
+    made = make.timed(names, **words)
+    made.machine = dict(MACHINE)
+    made.reference = [make.training(dtype="float64", step_ns=[])]
+    return made
+
+
+def copied(made):
+    return msgspec.convert(msgspec.to_builtins(made), store.Record)
+
+
+CLEAN = clean()
+GOLDEN = sorted((Path(__file__).parent / "golden").iterdir())
+
+
+def planted(change, of=CLEAN):
+    """A copy of a record with one change made to it."""
+    made = copied(of)
+    change(made)
+    return made
+
+
+def moved_texts(found):
+    return [move.text for move in found.moves]
+
+
+def rung_of(found, label, rung):
+    (of,) = [each for each in found.labels if each.labels[1] == label]
+    return next(each for each in of.rungs if each.rung == rung)
+
+
+# Changes to a record, each of one kind; a change of a record that holds nothing of it is none.
+
+
+def other_digest(made, label="torch"):
+    make.find(made, label, "gradients", step=10).digest = "fedcba9876543210"
+
+
+def other_inputs(made, label="torch"):
+    make.find(made, label, "inputs", step=10, tensor="W1").digest = "fedcba9876543210"
+
+
+def disagrees(made, label="torch"):
+    make.find(made, label, "gradients", step=10).distance = 0.125
+
+
+def slower(made, label="torch", factor=1.3):
+    for r in made.results[label].rounds:
+        r.step_ns = [round(ns * factor) for ns in r.step_ns]
+        r.burst_ns = [round(ns * factor) for ns in r.burst_ns]
+
+
+def faster(made, label="torch"):
+    slower(made, label, 1 / 1.3)
+
+
+def fails(made, label="torch"):
+    make.fail(made, label)
+
+
+def skipped(made, label="torch"):
+    if label in made.plan.labels:
+        make.skip(made, label)
+
+
+def upgraded(made, label="torch", version="2.13.0"):
+    for process in made.results[label].processes:
+        process.facts = process.facts | {"version:torch": version}
+
+
+def another_machine(made):
+    made.machine = made.machine | {"processor": "Another Processor"}
+
+
+def other_kernel(made):
+    made.machine = made.machine | {"system": "Linux 7.1"}
+
+
+def other_data(made):
+    made.dataset = make.dataset(sha256="0" * 64, synthetic=True, name="synthetic")
+
+
+def no_data(made):
+    made.dataset = None
+
+
+def other_threads(made):
+    made.plan = msgspec.structs.replace(made.plan, threads=1)
+
+
+def other_seed(made):
+    made.plan = msgspec.structs.replace(made.plan, seeds=(7,))
+    for results in made.results.values():
+        for training in results.training:
+            training.seed = 7
+
+
+def learns_otherwise(made, label="torch"):
+    for training in made.results[label].training:
+        training.losses = [training.losses[0], 0.75]
+        training.test_accuracy = [*training.test_accuracy[:-1], 0.83]
+
+
+def diverges(made, label="torch"):
+    for training in made.results[label].training:
+        training.losses = [training.losses[0], "nan"]
+
+
+def interrupted(made):
+    made.ended = "interrupted"
+
+
+def stopped(made):
+    made.ended = "out of disk"
+
+
+def wrong_answer(made):
+    made.known_answers[0].got = "2"
+
+
+def nothing_measured(made, label="torch"):
+    made.results[label].measurements = []
+    made.results[label].training = []
+    made.results[label].rounds = []
+
+
+def not_finite(made, label="torch"):
+    found = make.find(made, label, "forward")
+    found.distance, found.problem, found.digest = None, "NaN only in what was got", "0" * 16
+
+
+def fewer_sessions(made):
+    for results in [*made.results.values(), *made.again.values()]:
+        results.rounds = [r for r in results.rounds if r.session < 2]
+
+
+def gone(made, label="torch"):
+    del made.results[label]
+    labels = {name: each for name, each in made.plan.labels.items() if name != label}
+    made.plan = msgspec.structs.replace(made.plan, labels=labels)
+
+
+def twice_the_same_place(made, label="torch"):
+    made.results[label].measurements.append(make.measurement(digest="1" * 16))
+
+
+CHANGES = (
+    other_digest, other_inputs, disagrees, slower, faster, fails, skipped, upgraded,
+    another_machine, other_kernel, other_data, no_data, other_threads, other_seed,
+    learns_otherwise, diverges, interrupted, stopped, wrong_answer, nothing_measured, not_finite,
+    fewer_sessions, gone, twice_the_same_place,
+)  # fmt: skip
+
+
+SEVERAL = st.lists(st.sampled_from(CHANGES), max_size=3, unique=True)
+
+
+def changed(changes):
+    """A made record with these changes."""
+    made = copied(CLEAN)
+    for change in changes:
+        # Another change may have taken away what this one is about.
+        with contextlib.suppress(StopIteration, KeyError):
+            change(made)
+    return made
+
+
+SOME = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@SOME
+@given(SEVERAL)
+def test_a_run_is_the_same_as_itself(changes):
+    made = changed(changes)
+    found = diff.compare(made, copied(made))
+    assert found.moves == []
+    assert found.environment == []
+    assert found.only_then == found.only_now == []
+    # Where nothing at all was measured of a label, nothing is claimed of it.
+    measured = any(r.measurements or r.training or r.rounds for r in made.results.values())
+    assert found.verdict == ("same" if measured else "not comparable")
+    for label in found.labels:
+        assert label.speed.outcome in ("same", "inconclusive", "not comparable")
+        assert all(training.identical for training in label.trainings)
+        for rung in label.rungs:
+            assert (rung.moved, rung.only_then, rung.only_now, rung.judge_moved) == (0, 0, 0, 0)
+            assert rung.largest is None
+            assert rung.then == rung.now
+
+
+OPPOSITE = {"worse": "better", "better": "worse", "moved": "moved"}
+SPEED = {"slower": "faster", "faster": "slower"}
+
+
+@SOME
+@given(SEVERAL, SEVERAL)
+def test_the_other_way_round_everything_is_mirrored(then, now):
+    one, other = changed(then), changed(now)
+    there, back = diff.compare(one, other), diff.compare(other, one)
+    directions = [sorted(move.direction for move in each.moves) for each in (there, back)]
+    assert sorted(map(OPPOSITE.__getitem__, directions[0])) == directions[1]
+    if there.verdict in ("same", "not comparable"):
+        assert back.verdict == there.verdict
+    elif not {"worse", "better"} <= set(directions[0]):  # with both, worse either way
+        assert back.verdict == OPPOSITE[there.verdict]
+    else:
+        assert there.verdict == back.verdict == "worse"
+    assert (there.only_then, there.only_now) == (back.only_now, back.only_then)
+    mirrored = sorted((c.where, c.what, c.now or "", c.then or "") for c in there.environment)
+    assert mirrored == sorted(
+        (c.where, c.what, c.then or "", c.now or "") for c in back.environment
+    )
+    pairs = zip(
+        sorted(there.labels, key=lambda label: label.name),
+        sorted(back.labels, key=lambda label: label.name),
+        strict=True,
+    )
+    for one, other in pairs:
+        assert one.status == other.status[::-1]
+        assert SPEED.get(one.speed.outcome, one.speed.outcome) == other.speed.outcome
+        if one.speed.change and other.speed.change:
+            assert one.speed.change.value * other.speed.change.value == pytest.approx(1)
+        for here, there_ in zip(one.rungs, other.rungs, strict=True):
+            assert (here.then, here.now) == (there_.now, there_.then)
+            assert (here.identical, here.moved) == (there_.identical, there_.moved)
+            assert (here.only_then, here.only_now) == (there_.only_now, there_.only_then)
+            assert here.given_other == there_.given_other
+
+
+@SOME
+@given(SEVERAL, SEVERAL)
+def test_every_form_of_it_is_written_and_says_the_word(then, now):
+    found = diff.compare(changed(then), changed(now))
+    assert found.verdict.upper() in on_terminal(found)
+    assert report.render(found).startswith(f"# {report.MARKS[found.verdict]} {found.verdict}: ")
+    assert json.loads(diff.encode(found))["verdict"] == found.verdict
+
+
+def on_terminal(found, width=200):
+    out = io.StringIO()
+    report.print_diff(found, Console(file=out, width=width))
+    return out.getvalue()
+
+
+def test_only_a_new_version_is_named_and_blamed_for_nothing():
+    found = diff.compare(planted(lambda made: upgraded(made, version="2.12.1")), planted(upgraded))
+    assert found.verdict == "same"
+    assert [(c.where, c.what, c.then, c.now) for c in found.environment] == [
+        ("torch", "torch", "2.12.1", "2.13.0")
+    ]
+    assert "between the runs only torch 2.12.1 → 2.13.0 changed" in found.summary
+    assert "because" not in found.summary
+
+
+def test_nothing_changed_is_said():
+    found = diff.compare(CLEAN, copied(CLEAN))
+    assert "nothing around the runs changed" in found.summary
+    assert "Nothing around the runs changed" in report.render(found)
+    # The check can fail: another kernel is a change.
+    assert "only system Linux 6.1 → Linux 7.1" in diff.compare(CLEAN, planted(other_kernel)).summary
+
+
+def test_where_things_lie_is_no_change():
+    def moved_house(made):
+        made.dataset = make.dataset(source="elsewhere", class_names=["coat"])
+        label = make.label("torch", python="/elsewhere/python", asked_for=False)
+        made.plan.labels["torch"] = label
+        made.plan = msgspec.structs.replace(made.plan, data_dir="/elsewhere")
+
+    assert diff.compare(CLEAN, planted(moved_house)).environment == []
+
+
+def test_a_fact_that_is_not_the_same_in_both_processes_stands_with_its_dtype():
+    def reset(made):
+        made.results["torch"].processes[1].facts = {"python": "3.12.0", "version:numpy": "2.4.6"}
+        # Of sessions that were only timed, nothing is told.
+        made.results["torch"].processes[-1].facts = {"python": "3.13.0"}
+
+    found = diff.compare(CLEAN, planted(reset))
+    assert [(c.where, c.what, c.then, c.now) for c in found.environment] == [
+        ("torch", "python (float64)", None, "3.12.0")
+    ]
+
+
+def test_many_changes_are_counted_and_the_first_named():
+    now = planted(upgraded)
+    for change in (other_kernel, other_threads, other_seed, other_data):
+        change(now)
+    assert re.search(
+        r"between the runs \d+ things changed \(torch, ", diff.compare(CLEAN, now).summary
+    )
+
+
+def test_other_bits_of_the_same_numbers_have_moved():
+    found = diff.compare(CLEAN, planted(other_digest))
+    assert found.verdict == "moved"
+    rung = rung_of(found, "torch", "gradients")
+    total = len([m for m in CLEAN.results["torch"].measurements if m.rung == "gradients"])
+    assert (rung.moved, rung.identical) == (1, total - 1)
+    assert (rung.first.case, rung.first.tensor, rung.first.dtype) == ("step 10", "W1", "float32")
+    (told,) = moved_texts(found)
+    assert told == (
+        f"torch, gradients: 1 of {total} results not the same bits though given the same numbers; "
+        "first W1 of step 10 in float32, distance 0, now 0"
+    )
+    assert rung_of(found, "numpy", "gradients").moved == 0
+
+
+def test_other_bits_of_other_numbers_are_not_compared():
+    def both(made):
+        other_inputs(made)
+        other_digest(made)
+
+    found = diff.compare(CLEAN, planted(both))
+    rung = rung_of(found, "torch", "gradients")
+    assert (rung.moved, rung.given_other) == (0, 1)
+    assert rung_of(found, "torch", "inputs").given_other == 1
+    assert found.verdict == "same"
+    assert any("not given the same numbers" in caution for caution in found.cautions)
+
+
+def test_inputs_that_did_not_come_back_have_moved():
+    def change(made):
+        other_inputs(made)
+        make.find(made, "torch", "inputs", step=10, tensor="W1").distance = 3.0
+
+    found = diff.compare(CLEAN, planted(change))
+    assert rung_of(found, "torch", "inputs").moved == 1
+
+
+def test_the_shape_is_part_of_a_result():
+    def change(made):
+        make.find(made, "torch", "gradients", step=10).shape = [256, 784]
+
+    assert rung_of(diff.compare(CLEAN, planted(change)), "torch", "gradients").moved == 1
+
+
+@pytest.mark.parametrize("rung", ["lockstep", "trajectory"])
+def test_free_running_results_are_compared_from_the_same_start_only(rung):
+    def with_digest(digest):
+        def change(made):
+            plan = msgspec.structs.replace(made.plan, trajectory=TABLE["default"].trajectory)
+            made.plan = plan
+            made.results["torch"].measurements.append(
+                make.measurement("trajectory", case="start, after 20 steps", tensor="all", step=19)
+            )
+            make.find(made, "torch", rung).digest = digest
+
+        return planted(change)
+
+    def shorter(made):
+        trajectory = TABLE["smoke"].trajectory
+        made.plan = msgspec.structs.replace(made.plan, trajectory=trajectory)
+
+    then = with_digest("1" * 16)
+    assert rung_of(diff.compare(then, with_digest("0" * 16)), "torch", rung).moved == 1
+    for change in (other_data, other_seed, shorter):
+        now = with_digest("0" * 16)
+        change(now)
+        found = rung_of(diff.compare(then, now), "torch", rung)
+        # The start's length is nothing to lockstep.
+        assert found.given_other == (0 if (rung, change) == ("lockstep", shorter) else 1)
+
+
+def test_a_place_that_a_record_holds_twice_is_two_results():
+    found = rung_of(diff.compare(CLEAN, planted(twice_the_same_place)), "torch", "gradients")
+    total = len([m for m in CLEAN.results["torch"].measurements if m.rung == "gradients"])
+    assert (found.identical, found.only_now) == (total, 1)
+
+
+def test_the_largest_movement_of_a_distance_is_named():
+    def change(made):
+        for step, distance in ((0, 1e-7), (10, 3e-7)):
+            found = make.find(made, "torch", "forward", step=step)
+            found.digest, found.distance = "0" * 16, distance
+
+    rung = rung_of(diff.compare(CLEAN, planted(change)), "torch", "forward")
+    assert (rung.largest.case, rung.largest.distances) == ("step 10", [0.0, 3e-7])
+    assert rung.first.case == "step 0"
+
+
+def test_a_distance_that_is_no_number_any_more_is_the_largest_movement():
+    def change(made):
+        not_finite(made)
+        found = make.find(made, "torch", "forward", step=10)
+        found.digest, found.distance = "0" * 16, 1.0
+
+    found = diff.compare(CLEAN, planted(change))
+    assert rung_of(found, "torch", "forward").largest.distances == [0.0, None]
+    assert "distance 0, now none" in " ".join(moved_texts(found))
+
+
+def test_the_same_bits_at_another_distance_are_a_judge_that_moved():
+    def change(made):
+        make.find(made, "torch", "gradients", step=10).distance = 1e-9
+
+    found = diff.compare(CLEAN, planted(change))
+    assert rung_of(found, "torch", "gradients").judge_moved == 1
+    assert [move.kind for move in found.moves] == ["judge"]
+
+    def wobble(made):
+        make.find(made, "torch", "gradients", step=10).distance = 1e-13
+
+    assert diff.compare(CLEAN, planted(wobble)).moves == []
+
+
+def test_a_rung_that_agreed_and_does_not_is_worse_and_comes_first():
+    def change(made):
+        disagrees(made)
+        other_digest(made, "numpy")
+
+    found = diff.compare(CLEAN, planted(change))
+    assert found.verdict == "worse"
+    assert diff.exit_status(found) == 1
+    assert found.summary.startswith(
+        "torch, gradients: agreed (0), now disagrees (0.125, limit 1e-05): step 10, float32: W1"
+    ) or found.summary.startswith("torch, gradients: agreed (0, limit 1e-05), now disagrees (0.125")
+    assert [move.direction for move in found.moves][:2] == ["worse", "moved"]
+    back = diff.compare(planted(change), CLEAN)
+    assert (back.verdict, diff.exit_status(back)) == ("better", 0)
+
+
+def test_a_declared_difference_is_not_worse():
+    def declared(made):
+        disagrees(made)
+        expect = (Expected("torch", "gradients", "known"),)
+        made.plan = msgspec.structs.replace(made.plan, expect=expect)
+
+    found = diff.compare(CLEAN, planted(declared))
+    assert "worse" not in {move.direction for move in found.moves}
+    assert rung_of(found, "torch", "gradients").now.declared
+
+
+def test_a_label_that_failed_and_ran_is_worse_with_its_reason():
+    found = diff.compare(CLEAN, planted(fails))
+    assert found.verdict == "worse"
+    assert found.summary.startswith("torch: was ok, is failed (died of SIGSEGV)")
+
+    def early(made):
+        fails(made)
+        nothing_measured(made)
+
+    # What it did not come to measure is told once, not rung by rung.
+    found = diff.compare(CLEAN, planted(early))
+    assert [move.kind for move in found.moves] == ["label"]
+
+
+def test_a_skipped_label_is_no_worse():
+    found = diff.compare(CLEAN, planted(skipped))
+    assert found.verdict == "moved"
+    assert found.summary.startswith("torch: was ok, is skipped (torch not installed)")
+    speed = found.labels[1].speed
+    assert (speed.outcome, speed.reason) == ("not comparable", "now: skipped")
+    # It says nothing of its versions, so none of them is gone.
+    assert found.environment == []
+
+
+def test_a_void_run_is_worse():
+    for change, said in ((stopped, "out of disk"), (wrong_answer, "an answer")):
+        found = diff.compare(CLEAN, planted(change))
+        assert found.verdict == "worse"
+        assert found.moves[0].kind == "run"
+        assert said in found.summary
+        assert diff.compare(planted(change), CLEAN).verdict == "better"
+
+
+def test_a_training_that_moved_says_from_which_step_and_where_it_ended():
+    found = diff.compare(CLEAN, planted(learns_otherwise))
+    (training,) = found.labels[1].trainings
+    assert (training.first_step, training.identical, training.furthest) == (1, False, 0.5)
+    (told,) = moved_texts(found)
+    assert told == (
+        "torch, training in float32, seed 0: losses differ from step 1 on, by 0.5 at most "
+        "(relative, 2 steps); last epoch's loss 0.380000, now 0.380000; "
+        "test accuracy 83.50%, now 83.00%"
+    )
+
+
+def test_the_same_losses_with_other_figures_have_moved():
+    def accuracy(made):
+        made.results["torch"].training[0].test_accuracy[0] = 0.71
+
+    def churn(differ):
+        def change(made):
+            made.results["torch"].churn = [
+                store.Churn(seed=0, samples=100, differ=differ, only_here=0, only_reference=0)
+            ]
+
+        return planted(change)
+
+    for then, now in ((CLEAN, planted(accuracy)), (churn(3), churn(4))):
+        found = diff.compare(then, now)
+        (told,) = moved_texts(found)
+        assert told.startswith("torch, training in float32, seed 0: the same losses, other figures")
+    assert "churn 3, now 4" in told
+    assert diff.compare(churn(3), churn(3)).verdict == "same"
+
+
+def test_a_loss_that_is_no_number_any_more_has_moved():
+    (training,) = diff.compare(CLEAN, planted(diverges)).labels[1].trainings
+    assert (training.first_step, training.furthest) == (1, "inf")
+
+
+def test_trainings_of_another_length_are_compared_as_far_as_both_go():
+    def longer(made):
+        (training,) = made.results["torch"].training
+        training.rows, training.losses = [256, 256, 96], [1.0, 0.25, 0.125]
+
+    (training,) = diff.compare(CLEAN, planted(longer)).labels[1].trainings
+    # The second batch has 256 samples in one and 96 in the other.
+    assert (training.steps, training.first_step, training.alike) == (1, None, False)
+    assert training.identical
+
+    def other_start(made):
+        longer(made)
+        made.results["torch"].training[0].losses[0] = 2.0
+
+    (told,) = moved_texts(diff.compare(CLEAN, planted(other_start)))
+    # What they came to after so many other steps is not set side by side.
+    assert told.endswith("losses differ from step 0 on, by 1 at most (relative, 1 steps)")
+
+
+def test_a_training_cut_short_is_compared_with_a_whole_one_where_there_is_no_other():
+    def cut(made):
+        made.results["torch"].training[0].whole = False
+
+    def both(made):
+        short = make.training(whole=False, losses=[3.0, 2.0])
+        made.results["torch"].training.insert(0, short)
+
+    assert len(diff.compare(CLEAN, planted(cut)).labels[1].trainings) == 1
+    (training,) = diff.compare(CLEAN, planted(both)).labels[1].trainings
+    assert training.identical
+
+
+def test_trainings_on_other_data_are_not_compared():
+    found = diff.compare(CLEAN, planted(other_data))
+    assert found.labels[0].trainings == []
+    assert found.cautions[0].startswith("other data (fashion-mnist ")
+    assert "SYNTHETIC data in the second run" in found.cautions
+
+
+def test_a_seed_of_one_run_only_is_not_compared():
+    found = diff.compare(CLEAN, planted(other_seed))
+    assert found.labels[0].trainings == []
+    assert "seeds 0, now 7: compared is what both have" in found.cautions
+
+
+def test_a_reference_that_moved_is_said_and_its_wobble_is_not():
+    def change(by):
+        def moved(made):
+            made.reference[0].losses = [1.0, 0.5 + by]
+
+        return planted(moved)
+
+    assert diff.compare(CLEAN, change(1e-15)).verdict == "same"
+    found = diff.compare(CLEAN, change(1e-6))
+    assert found.verdict == "moved"
+    assert found.summary.startswith("harness/float64, training in float64, seed 0: losses differ")
+
+
+def test_slower_is_worse_with_the_interval_that_scipy_gives():
+    now = planted(slower)
+    found = diff.compare(CLEAN, now)
+    assert (found.verdict, found.labels[1].speed.outcome) == ("worse", "slower")
+    assert found.labels[0].speed.outcome == "same"
+
+    def floors(made):
+        """Log of step over the control arm's products: the medians, round by round."""
+        logs = []
+        for session in range(5):
+            steps, products = (
+                {r.round: statistics.median(getattr(r, field)) for r in made.results[label].rounds
+                 if r.session == session and r.round >= 1}
+                for label, field in (("torch", "step_ns"), ("numpy", "products_ns"))
+            )  # fmt: skip
+            logs.append(statistics.median(math.log(steps[i] / products[i]) for i in steps))
+        return logs
+
+    before, after = floors(CLEAN), floors(now)
+    low, high = stats.ttest_ind(after, before, equal_var=False).confidence_interval(0.95)
+    change = found.labels[1].speed.change
+    assert (change.low, change.high) == pytest.approx((math.exp(low), math.exp(high)))
+    assert f"× {change.value:.3f} [{math.exp(low):.3f}, {math.exp(high):.3f}]" in found.summary
+    assert diff.compare(CLEAN, planted(faster)).verdict == "better"
+
+
+def test_below_the_factor_nothing_is_claimed():
+    found = diff.compare(CLEAN, planted(lambda made: slower(made, factor=1.05)))
+    assert found.labels[1].speed.outcome in ("same", "inconclusive")
+    assert found.verdict == "same"
+
+
+def test_too_few_sessions_are_indicative_and_claim_nothing():
+    now = planted(slower)
+    fewer_sessions(now)
+    found = diff.compare(CLEAN, now)
+    speed = found.labels[1].speed
+    assert (speed.outcome, speed.claim) == ("inconclusive", False)
+    assert speed.reason == "indicative, no claim: 5 and 2 sessions, and a claim needs 5 in each run"
+    assert speed.change.value == pytest.approx(1.3, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (another_machine, "another machine: processor was 'Some Processor @ 3 GHz', is 'Another"),
+        (other_threads, "threads were 2, are 1"),
+        (disagrees, "now: its numbers do not agree"),
+        (fails, "now: failed"),
+    ],
+)
+def test_times_that_cannot_be_compared_are_not_ranked(change, why):
+    now = planted(slower)
+    change(now)
+    speed = diff.compare(CLEAN, now).labels[1].speed
+    assert speed.outcome == "not comparable"
+    assert speed.reason.startswith(why)
+    assert speed.change is None
+
+
+def test_a_plan_whose_factor_is_none_is_told_and_not_divided_by():
+    def change(made):
+        timing = msgspec.structs.replace(made.plan.timing, factor=0.5)
+        made.plan = msgspec.structs.replace(made.plan, timing=timing)
+
+    bad = planted(change)
+    assert diff.compare(bad, bad).labels[0].speed.reason.startswith("the plan's factor 0.5")
+
+
+def test_the_larger_of_two_factors_counts_whichever_run_is_first():
+    def strict(made):
+        timing = msgspec.structs.replace(made.plan.timing, factor=1.5)
+        made.plan = msgspec.structs.replace(made.plan, timing=timing)
+
+    now, then = planted(slower), planted(strict)
+    for pair in ((then, now), (now, then)):
+        assert diff.compare(*pair).labels[1].speed.outcome == "same"
+    assert diff.compare(CLEAN, now).labels[1].speed.outcome == "slower"
+
+
+def test_another_variant_is_not_the_same_speed():
+    def change(made):
+        labels = made.plan.labels | {"torch": make.label("torch", variant="compile")}
+        made.plan = msgspec.structs.replace(made.plan, labels=labels)
+
+    found = diff.compare(CLEAN, planted(change))
+    assert found.labels[1].speed.reason == "variant was eager, is compile"
+    assert [(c.where, c.what, c.then, c.now) for c in found.environment] == [
+        ("torch", "variant", "eager", "compile")
+    ]
+
+
+def test_labels_of_one_run_only_are_named():
+    now = clean(("numpy", "jax"))
+    found = diff.compare(CLEAN, now)
+    assert (found.only_then, found.only_now) == (["torch"], ["jax"])
+    assert {"torch: in the first run only", "jax: in the second run only"} <= {*moved_texts(found)}
+    assert found.verdict == "moved"
+
+
+def test_a_label_may_have_another_name():
+    now = clean(("numpy", "torch"))
+    for arm in (now.results, now.again):
+        if "torch" in arm:
+            arm["torch@2"] = arm.pop("torch")
+    for process in now.results["torch@2"].processes:
+        process.label = "torch@2"
+    labels = {"numpy": now.plan.labels["numpy"], "torch@2": now.plan.labels["torch"]}
+    now.plan = msgspec.structs.replace(now.plan, labels=labels)
+    found = diff.compare(CLEAN, now, {"torch": "torch@2"})
+    assert [label.name for label in found.labels] == ["numpy", "torch → torch@2"]
+    assert (found.verdict, found.only_then, found.only_now) == ("same", [], [])
+    # Without the name they are two labels, of one run each.
+    assert diff.compare(CLEAN, now).only_now == ["torch@2"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({"jax": "torch"}, "the first run has no 'jax', but numpy, torch"),
+        ({"torch": "jax"}, "the second run has no 'jax'"),
+        ({"torch": "numpy", "numpy": "numpy"}, "every label of the second run once"),
+    ],
+)
+def test_a_name_that_a_run_does_not_have_is_refused(names, said):
+    with pytest.raises(InputError, match=said):
+        diff.compare(CLEAN, CLEAN, names)
+
+
+def test_a_label_taken_by_name_is_not_compared_twice():
+    found = diff.compare(CLEAN, CLEAN, {"torch": "numpy"})
+    assert [label.labels for label in found.labels] == [["torch", "numpy"]]
+    assert (found.only_then, found.only_now) == (["numpy"], ["torch"])
+
+
+def test_another_workload_is_not_comparable():
+    def change(made):
+        workload = msgspec.structs.replace(made.plan.workload, lr=0.2)
+        made.plan = msgspec.structs.replace(made.plan, workload=workload)
+
+    found = diff.compare(CLEAN, planted(change))
+    assert (found.verdict, diff.exit_status(found)) == ("not comparable", 2)
+    assert found.summary.startswith("the runs train different workloads; between the runs only")
+    assert "workload.lr 0.1 → 0.2" in found.summary
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_runs_of_older_schemas_are_compared(path):
+    old = store.read(path)
+    found = diff.compare(old, store.read(path))
+    assert found.moves == found.environment == []
+    assert found.verdict in ("same", "not comparable")
+    assert diff.compare(old, CLEAN).verdict.upper() in on_terminal(diff.compare(old, CLEAN))
+
+
+def test_twelve_labels_are_shown():
+    names = ("numpy", *(f"torch:{i}" for i in range(11)))
+    then, now = make.record(names), make.record(names)
+    disagrees(now, "torch:7")
+    found = diff.compare(then, now)
+    assert [move.label for move in found.moves if move.direction == "worse"] == ["torch:7"]
+    for text in (on_terminal(found, width=80), report.render(found), report.page(found)):
+        assert "torch:10" in text
+
+
+def test_nothing_in_both_is_not_comparable():
+    found = diff.compare(clean(("numpy",)), clean(("jax",)))
+    assert (found.verdict, diff.exit_status(found)) == ("not comparable", 2)
+    assert found.summary.startswith("no label is in both runs")
+    now = planted(skipped)
+    skipped(now, "numpy")
+    assert diff.compare(now, now).summary.startswith("nothing was measured in both runs")
+
+
+def test_another_reference_compares_bits_and_no_distances():
+    def change(made):
+        made.plan = msgspec.structs.replace(made.plan, reference="torch:float64")
+        make.find(made, "torch", "gradients", step=10).distance = 1e-9
+
+    found = diff.compare(CLEAN, planted(change))
+    assert rung_of(found, "torch", "gradients").judge_moved == 0
+    assert any(c.startswith("judged against harness/float64, now") for c in found.cautions)
+
+
+def test_a_label_that_does_not_repeat_itself_is_said_beside_its_bits():
+    def change(made):
+        other_digest(made)
+        made.results["torch"].repeats = [
+            store.Repeat(dtype="float32", steps=5, first_step=2, distances={"W1": 1e-7})
+        ]
+
+    found = diff.compare(CLEAN, planted(change))
+    assert "(it is not deterministic)" in moved_texts(found)[0]
+    assert any(c.startswith("not deterministic in the second run: torch") for c in found.cautions)
+
+
+def test_cautions_are_said_first_everywhere():
+    now = planted(another_machine)
+    now.plan.labels["torch"] = make.label("torch", plant="lr.py:wrong")
+    found = diff.compare(CLEAN, now)
+    for text in (on_terminal(found), report.render(found), report.page(found)):
+        for said in ("times are not compared: another machine", "FAULT PLANTED in the second run"):
+            assert 0 <= text.find(said) < text.lower().index("lockstep")
+
+
+class Tags(HTMLParser):
+    """Every start tag of a page, with its attributes, and the text outside scripts and styles."""
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.text, self.raw = [], "", False
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.raw = tag in ("script", "style")
+
+    def handle_endtag(self, tag):
+        self.raw = False
+
+    def handle_data(self, data):
+        self.text += "" if self.raw else data
+
+
+def parsed(text):
+    tags = Tags()
+    tags.feed(text)
+    return tags
+
+
+HARMLESS = parsed(report.page(diff.compare(CLEAN, planted(disagrees))))
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_text_is_shown_as_it_stands_and_obeyed_nowhere(what):
+    text = HOSTILE[what]
+    then, now = make.record(("numpy", "torch", text)), hostile(text)
+    for found in (diff.compare(then, now), diff.compare(now, then)):
+        told = on_terminal(found)
+        assert not [c for c in told if not c.isprintable() and c != "\n"]
+        marked = report.render(found)
+        assert "<" not in marked
+        assert not re.search(r"(?<!\\)[`\[]", marked)
+        assert all(row.startswith(("|", "#", ">")) or row in ("", report.UNCHANGED)
+                   for row in marked.split("\n"))  # fmt: skip
+        page = parsed(report.page(found))
+        known = {tag for tag, _ in HARMLESS.tags}
+        assert {tag for tag, _ in page.tags} <= known
+        assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+        scripts = [attrs for tag, attrs in page.tags if tag == "script"]
+        assert len(scripts) == 3 + sum("data-height" in attrs for attrs in scripts)
+        json.loads(diff.encode(found))
+
+
+def test_the_page_shows_every_figure_of_its_plots_and_tables():
+    found = diff.compare(CLEAN, planted(slower))
+    shares, speeds = report.shares_plot(found), report.speeds_plot(found)
+    assert [len(trace["x"]) for trace in shares.traces] == [len(shares.rows)] * 2
+    assert speeds.traces[0]["x"] == [label.speed.change.value for label in found.labels]
+    page = report.page(found)
+    text = parsed(page).text
+    assert page.count('class="plot"') == 2
+    for header, rows in (
+        (report.RUNG_HEADER, report.rung_rows(found)),
+        (report.SPEED_HEADER, report.speed_rows(found)),
+        (report.ENVIRONMENT_HEADER, report.environment_rows(found)),
+    ):
+        assert all(len(row) == len(header) for row in rows)
+        assert all(cell in text for row in rows for cell in row)
+
+
+def test_the_same_runs_give_the_same_files():
+    found, again = (diff.compare(CLEAN, planted(slower)) for _ in range(2))
+    assert report.page(found) == report.page(again)
+    assert report.render(found) == report.render(again)
+
+
+def stored(made, folder):
+    folder.mkdir()
+    store.write(made, folder)
+    return str(folder)
+
+
+def run(words, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["harness", "diff", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr()
+    return ended.value.code, said.out, said.err
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "word"),
+    [(upgraded, 0, "same"), (other_digest, 0, "moved"), (disagrees, 1, "worse")],
+)
+def test_the_command_says_it_and_ends_with_its_status(
+    change, status, word, tmp_path, capsys, monkeypatch
+):
+    pair = [stored(CLEAN, tmp_path / "a"), stored(planted(change), tmp_path / "b")]
+    ended, out, _ = run(pair, capsys, monkeypatch)
+    assert (ended, word.upper() in out) == (status, True)
+    page, text = tmp_path / "diff.html", tmp_path / "diff.md"
+    words = [*pair, "--json", "--page", str(page), "--markdown", str(text)]
+    ended, out, _ = run(words, capsys, monkeypatch)
+    document = json.loads(out)
+    assert (ended, document["verdict"], document["schema"]) == (status, word, 1)
+    assert document["then"]["record"] == pair[0]
+    assert text.read_text().startswith(f"# {report.MARKS[word]} {word}: ")
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_the_command_refuses_what_is_no_pair_of_runs(tmp_path, capsys, monkeypatch):
+    one = stored(CLEAN, tmp_path / "a")
+    other = stored(clean(("jax",)), tmp_path / "b")
+    for words, said in (
+        ([one, str(tmp_path / "none")], "No such file"),
+        ([one, one, "--label", "torch"], "expected NAME=VALUE"),
+        ([one, one, "--label", "torch=x"], "the second run has no 'x'"),
+        ([one, one, "--page", str(tmp_path)], "cannot write"),
+        ([one, one, "--markdown", str(tmp_path / "none" / "x.md")], "cannot write"),
+    ):
+        ended, out, err = run(words, capsys, monkeypatch)
+        assert (ended, out, err.count("\n")) == (2, "", 1)
+        assert said in err
+    ended, out, _ = run([one, other], capsys, monkeypatch)
+    assert ended == 2
+    assert "NOT COMPARABLE: no label is in both runs" in out
