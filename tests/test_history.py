@@ -1,0 +1,457 @@
+"""Trends hold what the stored verdicts hold, and compare only runs that can be compared."""
+
+from __future__ import annotations
+
+import copy
+import html.parser
+import io
+import json
+import re
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from harness import cli, history, store
+from harness.errors import InputError
+from harness.report import history as report
+from tests import make
+from tests.test_report import HOSTILE
+from tests.test_store import NAME, put, told
+
+
+@pytest.fixture(scope="module")
+def document() -> dict:
+    """verdict.json of a run in five sessions: numpy, torch."""
+    return told(make.timed())
+
+
+def changed(document: dict, **fields: Any) -> dict:
+    return copy.deepcopy(document) | fields
+
+
+def entry(document: dict, **fields: Any) -> dict:
+    """The document with other fields of torch."""
+    made = copy.deepcopy(document)
+    made["backends"]["torch"] |= fields
+    return made
+
+
+def trace(results: Path, **words: Any) -> history.History:
+    return history.trace(store.find(results), **words)
+
+
+def of(found: history.History, label: str) -> history.Trend:
+    (trend,) = [t for t in found.trends if t.name == label]
+    return trend
+
+
+def terminal(found: history.History, width: int = 100) -> str:
+    out = io.StringIO()
+    report.print_history(found, Console(file=out, width=width))
+    return out.getvalue()
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr("sys.argv", ["harness", "history", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
+
+
+# ---- the figures
+
+
+def test_a_point_holds_what_the_verdict_holds(tmp_path: Path, document: dict) -> None:
+    for number in range(3):
+        put(tmp_path, document, number)
+    found = trace(tmp_path)
+    assert found.runs == 3
+    assert [t.name for t in found.trends] == ["numpy", "torch"]
+    trend = of(found, "torch")
+    stored = document["backends"]["torch"]
+    assert trend.unit == "floor"
+    assert trend.setting.machine == document["machine"]
+    assert [p.run for p in trend.points] == [NAME.format(n) for n in range(3)]
+    assert trend.points[1].started == "2026-01-02T03:04:01+00:00"
+    for point in trend.points:
+        assert point.time == stored["step_time"]["floor_ratio"]
+        assert point.interval == stored["step_time"]["floor_ci95"]
+        assert point.step_ns == stored["step_time"]["median_ns"]
+        assert point.test_accuracy == stored["test_accuracy"]["0"][-1]
+        assert point.verdict == "agree"
+        assert point.changed == {}
+        assert point.shares == {
+            name: 0.0 if rung["limit"] == 0 else rung["value"] / rung["limit"]
+            for name, rung in stored["rungs"].items()
+            if rung["value"] is not None and rung["limit"] is not None
+        }
+
+
+def test_the_worst_share_is_that_of_the_rung_nearest_its_limit(
+    tmp_path: Path, document: dict
+) -> None:
+    made = copy.deepcopy(document)
+    made["backends"]["torch"]["rungs"]["loss"] |= {"value": 4e-6, "limit": 5e-6}
+    made["backends"]["torch"]["rungs"]["timing"] |= {"value": 3.9, "limit": 4.0}
+    put(tmp_path, made)
+    (point,) = of(trace(tmp_path), "torch").points
+    assert (point.worst, point.share) == ("loss", 4e-6 / 5e-6)
+    made["backends"]["torch"]["rungs"]["update"] |= {"value": "nan", "limit": 1e-5}
+    put(tmp_path, made, 1)
+    assert of(trace(tmp_path), "torch").points[1].worst == "update"
+
+
+@pytest.mark.parametrize("why", ["disagrees", "failed", "void", "inconclusive"])
+def test_a_label_that_may_not_be_ranked_has_no_time(
+    tmp_path: Path, document: dict, why: str
+) -> None:
+    put(tmp_path, document, 0)
+    made = copy.deepcopy(document)
+    torch = made["backends"]["torch"]
+    if why == "disagrees":
+        torch["rungs"]["update"] |= {"verdict": "disagree", "value": 1.0, "reason": "W1 is off"}
+    elif why == "failed":
+        torch |= {"status": "failed", "reason": "died of SIGSEGV"}
+    elif why == "void":
+        torch["rungs"]["timing"]["parts"][0] |= {"name": "clocks", "verdict": "disagree"}
+    else:
+        torch["rungs"]["lockstep"] |= {"verdict": "inconclusive"}
+    put(tmp_path, made, 1)
+    found = trace(tmp_path)
+    clean, bad = of(found, "torch").points
+    assert clean.time is not None
+    assert (bad.time, bad.interval) == (None, None)
+    assert [p.time is not None for p in of(found, "numpy").points] == [True, True]
+    word = {"disagrees": "disagree", "failed": "failed", "void": "agree"}.get(why, "inconclusive")
+    assert bad.verdict == word
+    if why in ("disagrees", "failed"):
+        assert bad.reason == {"disagrees": "W1 is off", "failed": "died of SIGSEGV"}[why]
+    floors = report.floors("s", found.trends)
+    assert floors is not None
+    drawn = next(t for t in floors.traces if t["name"] == "torch")
+    assert [bool(v == v) for v in drawn["y"]] == [True, False]
+
+
+def test_a_declared_difference_is_no_disagreement(tmp_path: Path, document: dict) -> None:
+    made = copy.deepcopy(document)
+    declared = {"verdict": "disagree", "value": 1.0, "expected": "its own relu"}
+    made["backends"]["torch"]["rungs"]["forward"] |= declared
+    put(tmp_path, made)
+    (point,) = of(trace(tmp_path), "torch").points
+    assert (point.verdict, point.time is not None) == ("agree", True)
+
+
+def test_off_the_cpu_times_are_nanoseconds(tmp_path: Path, document: dict) -> None:
+    times = document["backends"]["torch"]["step_time"] | {"floor_ratio": None, "floor_ci95": None}
+    put(tmp_path, entry(document, device="cuda", step_time=times))
+    found = trace(tmp_path)
+    trend = of(found, "torch")
+    assert trend.unit == "ns"
+    assert trend.points[0].time == times["median_ns"]
+    assert trend.points[0].interval == times["ci95_ns"]
+    plots = [draw("s", found.trends) for draw in (report.floors, report.steps)]
+    assert [[t["name"] for t in p.traces] for p in plots if p] == [["numpy"], ["torch"]]
+
+
+# ---- what is comparable
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"machine": "other-8-processors-01234567"},
+        {"threads": 7},
+        {"profile": "smoke"},
+        {"workload": "another"},
+        {"dataset": {"name": "fashion-mnist", "synthetic": True}},
+        {"dataset": {"name": "mine", "synthetic": False}},
+    ],
+    ids=str,
+)
+def test_runs_that_cannot_be_compared_stand_apart(
+    tmp_path: Path, document: dict, fields: dict
+) -> None:
+    put(tmp_path, document, 0)
+    put(tmp_path, changed(document, **fields), 1)
+    found = trace(tmp_path)
+    assert sorted(len(t.points) for t in found.trends) == [1, 1, 1, 1]
+    assert len(report.by_setting(found)) == 2
+
+
+@pytest.mark.parametrize("field", ["backend", "variant", "device", "dtype", "precision"])
+def test_a_label_of_another_configuration_is_another_trend(
+    tmp_path: Path, document: dict, field: str
+) -> None:
+    put(tmp_path, document, 0)
+    put(tmp_path, entry(document, **{field: "other"}), 1)
+    found = trace(tmp_path)
+    assert sorted(len(t.points) for t in found.trends) == [1, 1, 2]
+    assert len({*report.names(found.trends)}) == 3
+
+
+def test_the_same_configuration_under_another_label_is_the_same_trend(
+    tmp_path: Path, document: dict
+) -> None:
+    made = copy.deepcopy(document)
+    made["backends"]["torch:eager"] = made["backends"].pop("torch")
+    put(tmp_path, document, 0)
+    put(tmp_path, made, 1)
+    assert [p.label for p in of(trace(tmp_path), "torch:eager").points] == ["torch", "torch:eager"]
+
+
+def test_two_interpreters_are_two_trends(tmp_path: Path, document: dict) -> None:
+    made = copy.deepcopy(document)
+    made["backends"]["torch@2.6"] = copy.deepcopy(made["backends"]["torch"])
+    for number in range(2):
+        put(tmp_path, made, number)
+    assert [len(t.points) for t in trace(tmp_path).trends] == [2, 2, 2]
+
+
+def test_planted_runs_are_left_out_and_counted(tmp_path: Path, document: dict) -> None:
+    made = make.timed()
+    made.plan.labels["torch"] = make.label("torch", plant="faults.py:lr_off")
+    put(tmp_path, document, 0)
+    put(tmp_path, told(made), 1)
+    found = trace(tmp_path)
+    assert found.planted == [NAME.format(1)]
+    assert [len(t.points) for t in found.trends] == [1, 1]
+    assert "1 run with a planted fault left out" in terminal(found)
+
+
+def test_synthetic_data_are_said_loudly(tmp_path: Path) -> None:
+    made = make.timed()
+    made.dataset = make.dataset(name="synthetic", synthetic=True, sha256="other")
+    put(tmp_path, told(made))
+    found = trace(tmp_path)
+    assert "SYNTHETIC" in terminal(found)
+    assert "SYNTHETIC" in report.render(found)
+
+
+def test_a_run_that_was_skipped_there_is_no_point(tmp_path: Path) -> None:
+    made = make.timed()
+    make.skip(made, "torch")
+    put(tmp_path, told(made))
+    assert [t.name for t in trace(tmp_path).trends] == ["numpy"]
+
+
+def test_what_changed_between_neighbours_is_marked(tmp_path: Path, document: dict) -> None:
+    put(tmp_path, entry(document, versions={"torch": "2.12", "old": "1"}), 0)
+    put(tmp_path, entry(document, versions={"torch": "2.13", "new": "1"}), 1)
+    put(tmp_path, entry(document, versions={"torch": "2.13", "new": "1"}), 2)
+    later = entry(document, versions={"torch": "2.13", "new": "1"}, python="3.14.0")
+    put(tmp_path, changed(later, harness_version="9", other_limits="mine.toml"), 3)
+    found = trace(tmp_path)
+    points = of(found, "torch").points
+    python = document["backends"]["torch"]["python"]
+    harness = document["harness_version"]
+    assert [p.changed for p in points] == [
+        {},
+        {"torch": ["2.12", "2.13"], "old": ["1", None], "new": [None, "1"]},
+        {},
+        {
+            "python": [python, "3.14.0"],
+            "harness": [harness, "9"],
+            "limits": [None, "mine.toml"],
+        },
+    ]
+    assert "torch 2.12 → 2.13" in terminal(found)
+    plot = report.floors("s", found.trends)
+    assert plot is not None
+    marks = plot.traces[-1]
+    assert marks["name"] == "versions changed"
+    # Two points of torch, and the last of NumPy, whose harness changed.
+    assert sorted(marks["text"]) == sorted(
+        report.text(report.changed(p)) for p in (points[1], points[3], of(found, "numpy").points[3])
+    )
+
+
+# ---- what is asked for
+
+
+def test_labels_machines_and_times_can_be_chosen(tmp_path: Path, document: dict) -> None:
+    put(tmp_path, document, 10)
+    put(tmp_path, changed(document, machine="other-machine"), 20)
+    made = copy.deepcopy(document)
+    made["backends"]["torch:compiled"] = made["backends"]["torch"] | {"variant": "compiled"}
+    put(tmp_path, made, 30)
+    assert {t.name for t in trace(tmp_path, labels=("torch",)).trends} == {
+        "torch",
+        "torch:compiled",
+    }
+    assert {t.name for t in trace(tmp_path, labels=("torch:compiled",)).trends} == {
+        "torch:compiled"
+    }
+    assert trace(tmp_path, machine="other").runs == 1
+    since = datetime(2026, 1, 2, 3, 4, 15, tzinfo=UTC)
+    assert trace(tmp_path, since=since).runs == 2
+    assert trace(tmp_path, since=since + timedelta(days=1)).trends == []
+    assert trace(tmp_path, labels=("nothing",)).trends == []
+
+
+def test_json_holds_every_point_or_the_last(
+    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    for number in range(12):
+        put(tmp_path, document, number)
+    where = ("--results-dir", str(tmp_path))
+    assert run(monkeypatch, "--json", *where) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [len(t["points"]) for t in found["trends"]] == [12, 12]
+    assert found["runs"] == 12
+    assert found["trends"][0]["backend"] == "numpy"
+    assert run(monkeypatch, "--json", "--last", "2", *where) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [p["run"] for p in found["trends"][0]["points"]] == [NAME.format(10), NAME.format(11)]
+    assert run(monkeypatch, *where) == 0
+    text = capsys.readouterr().out
+    assert NAME.format(2) in text
+    assert NAME.format(1) not in text
+    assert "(2 older; --last shows more)" in text
+    assert run(monkeypatch, "--since", "2026-01-02T03:04:11Z", "--json", *where) == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == 1
+    assert run(monkeypatch, "--since", "1h", "--json", *where) == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == 0
+    assert run(monkeypatch, "--since", "yesterday", *where) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_numbers_that_are_not_finite_are_texts_in_json(
+    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    made = copy.deepcopy(document)
+    made["backends"]["torch"]["rungs"]["loss"] |= {"value": "inf", "verdict": "disagree"}
+    made["backends"]["torch"]["test_accuracy"]["0"][-1] = "nan"
+    put(tmp_path, made)
+    assert run(monkeypatch, "--json", "--results-dir", str(tmp_path)) == 0
+    text = capsys.readouterr().out
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    point = json.loads(text)["trends"][1]["points"][0]
+    assert (point["shares"]["loss"], point["test_accuracy"]) == ("inf", "nan")
+
+
+# ---- the page
+
+
+class Tags(html.parser.HTMLParser):
+    """The tags of a page, and the texts of its data blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.blocks: list[str] = []
+        self.inside = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.inside = tag == "script" and ("type", "application/json") in attrs
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.blocks.append(data)
+            self.inside = False
+
+
+def page(found: history.History) -> Tags:
+    parsed = Tags()
+    parsed.feed(report.render(found))
+    return parsed
+
+
+def decoded(values: Any) -> int:
+    """How many values a series of plotly's holds."""
+    if isinstance(values, dict):
+        size = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4}[values["dtype"]]
+        return len(values["bdata"].rstrip("=")) * 3 // 4 // size
+    return len(values)
+
+
+def test_every_point_of_a_trend_is_in_the_page(tmp_path: Path, document: dict) -> None:
+    for number in range(7):
+        put(tmp_path, document, number)
+    plots = [json.loads(block) for block in page(trace(tmp_path)).blocks]
+    assert len(plots) == 3  # times, shares, accuracy
+    for plot in plots:
+        assert [t["name"] for t in plot["traces"]] == ["numpy", "torch"]
+        for drawn in plot["traces"]:
+            assert decoded(drawn["x"]) == decoded(drawn["y"]) == len(drawn["text"]) == 7
+    assert "error_y" in plots[0]["traces"][0]
+
+
+def test_a_page_is_the_same_for_the_same_runs(tmp_path: Path, document: dict) -> None:
+    put(tmp_path, document)
+    assert report.render(trace(tmp_path)) == report.render(trace(tmp_path))
+
+
+def test_a_page_of_nothing_says_so(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    assert "No stored run" in report.render(trace(tmp_path))
+    assert "no run" in terminal(trace(tmp_path))
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_no_text_of_a_run_steers_a_terminal_or_a_page(
+    tmp_path: Path, document: dict, what: str
+) -> None:
+    text = HOSTILE[what]
+    put(tmp_path / "clean", document, 0)
+    put(tmp_path / "clean", entry(document, versions={"a": "1"}), 1)
+    clean = page(trace(tmp_path / "clean"))
+    for number in range(2):
+        made = changed(document, machine=text, processor=text, profile=text, workload=text)
+        made["harness_version"] = f"{text}{number}"
+        made["dataset"] = {"name": text, "synthetic": False}
+        made["backends"][text] = made["backends"].pop("torch") | {
+            "variant": text,
+            "versions": {text: f"{text}{number}"},
+        }
+        rungs = made["backends"][text]["rungs"]
+        rungs[text] = rungs["loss"] | {"reason": text}
+        put(tmp_path / "bad", made, number)
+    found = trace(tmp_path / "bad")
+    bad = page(found)
+    # The same tags, whatever the texts are: none of them is one.
+    assert {*bad.tags} <= {*clean.tags} | {"p", "ul", "li", "strong"}
+    assert bad.tags.count("script") == clean.tags.count("script")
+    for block in bad.blocks:
+        for plot in json.loads(block)["traces"]:
+            assert not re.search(r"[<>]", plot["name"] + "".join(plot["text"]))
+    rendered = report.render(found)
+    assert "<img" not in rendered.split("</style>")[1].split("<script")[1].split("</script>")[1]
+    for shown in (terminal(found),):
+        assert not [c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Zl")]
+
+
+def test_a_page_goes_to_the_file_that_is_named_and_nowhere_else(
+    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    put(tmp_path / "results", document)
+    words = ("--page", str(tmp_path / "h.html"), "--results-dir", str(tmp_path / "results"))
+    assert run(monkeypatch, *words) == 0
+    assert (tmp_path / "h.html").read_text().startswith("<!doctype html>")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["h.html", "results"]
+    assert run(monkeypatch, "--page", str(tmp_path / "no" / "h.html"), *words[2:]) == 2
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_long_trends_are_drawn_as_far_as_there_is_room_and_that_is_said(
+    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "MOST_DRAWN", 4)
+    for number in range(6):
+        put(tmp_path, document, number)
+    found = trace(tmp_path)
+    rendered = page(found)
+    for block in rendered.blocks:
+        for drawn in json.loads(block)["traces"]:
+            assert drawn["text"] == [NAME.format(n) for n in range(2, 6)]
+    assert "Pictures show the newest 4 runs of a trend." in report.render(found)
+
+
+def test_hours_that_are_no_number_are_an_input_error() -> None:
+    with pytest.raises(InputError, match="--since 'x': expected"):
+        store.age("--since", "x")

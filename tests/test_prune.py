@@ -1,0 +1,412 @@
+"""What may go is what was asked for and nothing else; nothing goes unless it is said twice."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import cli, prune, record, store
+from harness.errors import InputError
+from tests import make
+from tests.test_store import put, told, tree
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def document() -> dict:
+    """verdict.json of a clean run."""
+    return told(make.timed())
+
+
+def age(folder: Path, old: timedelta = timedelta(days=3), now: datetime = NOW) -> Path:
+    """Nothing in a folder was written for so long."""
+    at = (now - old).timestamp()
+    for path in [*folder.rglob("*"), folder]:
+        os.utime(path, (at, at), follow_symlinks=False)
+    return folder
+
+
+def stored(results: Path, document: dict, days: int, number: int = 0, **fields: Any) -> Path:
+    """A run that started so many days ago, and was not touched since yesterday."""
+    at = NOW - timedelta(days=days)
+    folder = put(results, document, name=f"{at:%Y%m%dT%H%M%S}-{number:06x}")
+    held = json.loads((folder / "verdict.json").read_text())
+    held |= {"started": f"{at:%Y-%m-%dT%H:%M:%SZ}"} | fields
+    (folder / "verdict.json").write_text(json.dumps(held))
+    return age(folder)
+
+
+def chosen(results: Path, **words: Any) -> set[str]:
+    return {r.path for r in prune.choose(results, now=NOW, **words).removals}
+
+
+def names(*folders: Path) -> set[str]:
+    return {folder.name for folder in folders}
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr("sys.argv", ["harness", "prune", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
+
+
+# ---- which runs
+
+
+def test_the_newest_of_each_machine_and_profile_are_kept(tmp_path: Path, document: dict) -> None:
+    here = [stored(tmp_path, document, days) for days in (1, 2, 3, 4)]
+    smoke = [stored(tmp_path, document, days, 1, profile="smoke") for days in (5, 6)]
+    there = [stored(tmp_path, document, days, 2, machine="other") for days in (7, 8, 9)]
+    assert chosen(tmp_path, keep=2) == names(*here[2:], there[2])
+    assert chosen(tmp_path, keep=1) == names(*here[1:], smoke[1], *there[1:])
+    assert chosen(tmp_path, keep=9) == set()
+
+
+def test_old_runs_go_and_with_keep_only_those_beyond_it(tmp_path: Path, document: dict) -> None:
+    folders = [stored(tmp_path, document, days) for days in (1, 10, 20, 30)]
+    assert chosen(tmp_path, older_than=timedelta(days=15)) == names(*folders[2:])
+    assert chosen(tmp_path, older_than=timedelta(days=15), keep=3) == names(folders[3])
+    assert chosen(tmp_path, older_than=timedelta(days=15), keep=1) == names(*folders[2:])
+    assert chosen(tmp_path, older_than=timedelta(days=99), keep=1) == set()
+
+
+def test_a_run_that_is_not_judged_goes_by_age_alone(tmp_path: Path, document: dict) -> None:
+    stored(tmp_path, document, 1)
+    folder = stored(tmp_path, document, 20)
+    (folder / "verdict.json").unlink()
+    age(folder)
+    assert chosen(tmp_path, keep=1) == set()
+    assert chosen(tmp_path, older_than=timedelta(days=15)) == names(folder)
+
+
+def test_the_newest_run_is_never_removed(tmp_path: Path, document: dict) -> None:
+    stored(tmp_path, document, 400, 1)
+    newest = stored(tmp_path, document, 300)
+    for force in (False, True):
+        plan = prune.choose(tmp_path, older_than=timedelta(days=1), force=force, now=NOW)
+        assert newest.name not in {r.path for r in plan.removals}
+        assert plan.kept == [f"{newest.name}: the newest run"]
+
+
+@pytest.mark.parametrize("by", ["folder", "run"])
+def test_what_a_baseline_rests_on_stays_unless_forced(
+    tmp_path: Path, document: dict, by: str
+) -> None:
+    stored(tmp_path, document, 1)
+    old = stored(tmp_path, document, 30, 1)
+    other = stored(tmp_path, document, 40, 2)
+    held = json.loads((old / "verdict.json").read_text())
+    if by == "run":  # the folder was renamed since
+        old = old.rename(old.with_name("20260101T000000-abcdef"))
+    (tmp_path / "baselines").mkdir()
+    (tmp_path / "baselines" / "here.json").write_text(json.dumps({"run": held["run"]}))
+    assert chosen(tmp_path, keep=1) == names(other)
+    assert chosen(tmp_path, keep=1, force=True) == names(old, other)
+
+
+def test_a_baseline_that_cannot_be_read_stops_it(tmp_path: Path, document: dict) -> None:
+    stored(tmp_path, document, 1)
+    old = stored(tmp_path, document, 30)
+    (tmp_path / "baselines").mkdir()
+    (tmp_path / "baselines" / "here.json").write_text('{"run": ')
+    with pytest.raises(InputError, match=r"baseline .*here\.json: not a valid one"):
+        prune.choose(tmp_path, keep=1, now=NOW)
+    assert chosen(tmp_path, keep=1, force=True) == names(old)
+
+
+def test_a_run_that_is_being_written_stays(tmp_path: Path, document: dict) -> None:
+    stored(tmp_path, document, 1)
+    old = stored(tmp_path, document, 30)
+    (old / "logs").mkdir()
+    (old / "logs" / "log").write_text("")
+    age(old)
+    at = (NOW - timedelta(minutes=2)).timestamp()
+    os.utime(old / "logs" / "log", (at, at))
+    plan = prune.choose(tmp_path, keep=1, now=NOW)
+    assert plan.removals == []
+    assert "written to within the last minutes" in plan.kept[0]
+
+
+def test_runs_of_scale_copies_links_and_foreign_folders_stay(
+    tmp_path: Path, document: dict
+) -> None:
+    runs = tmp_path / "runs"
+    newest = stored(tmp_path, document, 1)
+    old = stored(tmp_path, document, 30)
+    shutil.copytree(old, runs / "a copy")
+    age(runs / "a copy")
+    grid = stored(tmp_path, document, 40)
+    (grid / "record.json").rename(grid / "scale.json")
+    age(grid)
+    (runs / "notes").mkdir()
+    (runs / "notes" / "mine.txt").write_text("kept")
+    age(runs / "notes")
+    (tmp_path / "outside").mkdir()
+    (runs / "20250101T000000-abcdef").symlink_to(tmp_path / "outside")
+    assert chosen(tmp_path, keep=1, older_than=timedelta(1), debris=True, force=True) == names(old)
+    assert newest.is_dir()
+
+
+def test_nothing_asked_for_is_an_error(tmp_path: Path, document: dict) -> None:
+    stored(tmp_path, document, 1)
+    with pytest.raises(InputError, match="say what may go"):
+        prune.choose(tmp_path)
+
+
+# ---- what killed runs left
+
+
+@pytest.mark.parametrize(("hours", "gone"), [(0, False), (23, False), (25, True)])
+def test_a_folder_without_a_record_is_debris_after_a_day(
+    tmp_path: Path, document: dict, hours: int, gone: bool
+) -> None:
+    """A run in progress has no record either: only its newest file says how long ago it lived."""
+    stored(tmp_path, document, 1)
+    folder = tmp_path / "runs" / "20260101T000000-abcdef"
+    (folder / "logs").mkdir(parents=True)
+    for name in ("numpy.stderr.txt", "torch.stderr.txt"):
+        (folder / "logs" / name).write_text("x" * 1000)
+    age(folder, timedelta(days=9))
+    at = (NOW - timedelta(hours=hours)).timestamp()
+    os.utime(folder / "logs" / "torch.stderr.txt", (at, at))
+    assert chosen(tmp_path, debris=True) == (names(folder) if gone else set())
+    assert chosen(tmp_path, keep=1) == set()
+
+
+def test_a_live_run_is_never_debris(tmp_path: Path) -> None:
+    """As the session makes it: a folder, then logs, then the record."""
+    folder = record.new_run_folder(tmp_path)
+    assert prune.choose(tmp_path, debris=True).removals == []
+    (folder / "logs").mkdir()
+    (folder / "logs" / "torch-float32.stderr.txt").touch()
+    assert prune.choose(tmp_path, debris=True).removals == []
+
+
+def test_files_that_were_never_whole_go_after_a_day_and_the_run_stays(
+    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = stored(tmp_path, document, 1)
+    left = []
+    real = os.replace
+
+    def killed(source: str, target: Path) -> None:
+        left.append(Path(source))
+        raise KeyboardInterrupt
+
+    # What a kill leaves: the temporary file of `write_atomic`, whatever it is called today.
+    monkeypatch.setattr(os, "replace", killed)
+    monkeypatch.setattr(os, "unlink", lambda *_, **__: None)
+    for name in ("record.json", "verdict.json", "steps.parquet"):
+        with pytest.raises(KeyboardInterrupt):
+            record.write_atomic(folder / name, b"half")
+    monkeypatch.undo()
+    assert os.replace is real
+    assert [path.parent for path in left] == [folder] * 3
+    (folder / ".hidden").write_text("mine")
+    assert chosen(tmp_path, debris=True) == set()  # they may be whole in a moment
+    age(folder)
+    plan = prune.choose(tmp_path, debris=True, now=NOW)
+    assert {r.path for r in plan.removals} == {f"{folder.name}/{path.name}" for path in left}
+    assert prune.carry_out(plan) == []
+    assert {p.name for p in folder.iterdir()} == {"record.json", "verdict.json", ".hidden"}
+
+
+def test_what_a_killed_prune_left_is_no_run_and_is_debris(
+    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(tmp_path, document, 1)
+    old = stored(tmp_path, document, 30)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prune.carry_out(prune.choose(tmp_path, keep=1, now=NOW))
+    monkeypatch.undo()
+    assert not old.exists()
+    found = store.find(tmp_path)
+    assert (len(found.runs), found.rest, found.copies) == (1, [], [])
+    (aside,) = [p for p in (tmp_path / "runs").iterdir() if p.name.startswith(".")]
+    age(aside)
+    assert chosen(tmp_path, debris=True) == {aside.name}
+    assert prune.carry_out(prune.choose(tmp_path, debris=True, now=NOW)) == []
+    assert not aside.exists()
+
+
+# ---- removing
+
+
+def test_only_what_was_chosen_is_removed_and_no_link_is_followed(
+    tmp_path: Path, document: dict
+) -> None:
+    results = tmp_path / "results"
+    newest = stored(results, document, 1)
+    old = stored(results, document, 30)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("kept")
+    (old / "link").symlink_to(outside)
+    (old / "tensors").mkdir()
+    (old / "tensors" / "link").symlink_to(outside / "precious")
+    age(old)
+    (results / "reports").mkdir()
+    (results / "reports" / "faults.md").write_text("committed")
+    plan = prune.choose(results, keep=1, now=NOW)
+    before = tree(tmp_path)
+    assert prune.carry_out(plan) == []
+    after = tree(tmp_path)
+    inside = f"results/runs/{old.name}/"
+    assert after == {p: data for p, data in before.items() if not p.startswith(inside)}
+    assert (outside / "precious").read_text() == "kept"
+    assert [p.name for p in (results / "runs").iterdir()] == [newest.name]
+
+
+def test_a_folder_that_became_a_link_meanwhile_is_left(tmp_path: Path, document: dict) -> None:
+    results = tmp_path / "results"
+    stored(results, document, 1)
+    old = stored(results, document, 30)
+    plan = prune.choose(results, keep=1, now=NOW)
+    moved = old.rename(tmp_path / "moved")
+    old.symlink_to(moved)
+    prune.carry_out(plan)
+    assert (moved / "record.json").is_file()
+
+
+def test_the_sizes_are_those_of_the_files(tmp_path: Path, document: dict) -> None:
+    stored(tmp_path, document, 1)
+    old = stored(tmp_path, document, 30)
+    (old / "steps.parquet").write_bytes(b"x" * 123_456)
+    age(old)
+    (removal,) = prune.choose(tmp_path, keep=1, now=NOW).removals
+    assert removal.bytes == sum(p.stat().st_size for p in old.rglob("*"))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    held=st.lists(
+        st.tuples(st.integers(1, 60), st.sampled_from(["smoke", "default"]), st.booleans()),
+        min_size=1,
+        max_size=9,
+        unique_by=lambda run: run[0],
+    ),
+    keep=st.none() | st.integers(1, 4),
+    days=st.none() | st.integers(0, 60),
+)
+def test_what_goes_is_what_the_words_say(
+    document: dict,
+    held: list[tuple[int, str, bool]],
+    keep: int | None,
+    days: int | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Against a plain count: of each group sorted by age, what is beyond `keep` and older."""
+    if keep is None and days is None:
+        return
+    results = tmp_path_factory.mktemp("prune")
+    folders = {}
+    for old, profile, judged in held:
+        folders[old] = stored(results, document, old, old, profile=profile)
+        if not judged:
+            (folders[old] / "verdict.json").unlink()
+            age(folders[old])
+    expected = set()
+    for old, profile, judged in held:
+        newer = sum(o < old and p == profile and j for o, p, j in held)
+        beyond = keep is None or newer >= keep if judged else days is not None
+        if beyond and (days is None or old > days) and old != min(folders):
+            expected.add(folders[old].name)
+    older = timedelta(days=days) if days is not None else None
+    assert chosen(results, keep=keep, older_than=older) == expected
+
+
+# ---- the verb
+
+
+def test_without_yes_nothing_is_removed(
+    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    for days in (1, 30):
+        stored(tmp_path, document, days)
+    for folder in (tmp_path / "runs").iterdir():  # the verb asks the clock
+        age(folder, now=datetime.now(UTC))
+    before = tree(tmp_path)
+    where = ("--keep", "1", "--results-dir", str(tmp_path))
+    assert run(monkeypatch, *where) == 0
+    assert "nothing was removed" in capsys.readouterr().out
+    assert run(monkeypatch, *where, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["removed"], len(found["removals"])) == (False, 1)
+    assert tree(tmp_path) == before
+    assert run(monkeypatch, *where, "--yes", "--json") == 0
+    told_ = json.loads(capsys.readouterr().out)
+    assert (told_["removed"], told_["removals"]) == (True, found["removals"])
+    assert len([*(tmp_path / "runs").iterdir()]) == 1
+    assert run(monkeypatch, *where, "--yes") == 0
+    assert capsys.readouterr().out == "nothing may go\n"
+
+
+@pytest.mark.parametrize("words", [[], ["--keep", "0"], ["--older-than", "soon"], ["--yes"]])
+def test_what_cannot_be_meant_is_refused_in_one_line(
+    tmp_path: Path, document: dict, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    stored(tmp_path, document, 1)
+    assert run(monkeypatch, *words, "--results-dir", str(tmp_path)) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+
+
+def test_what_cannot_be_removed_is_named_and_the_rest_goes(
+    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    for days in (1, 20, 30):
+        stored(tmp_path, document, days)
+    for folder in (tmp_path / "runs").iterdir():
+        age(folder, now=datetime.now(UTC))
+    stuck, real = sorted(p.name for p in (tmp_path / "runs").iterdir())[0], os.rename
+
+    def rename(source: str, target: str, **words: int) -> None:
+        if source == stuck:
+            raise PermissionError(13, "Permission denied")
+        real(source, target, **words)
+
+    monkeypatch.setattr(os, "rename", rename)
+    assert run(monkeypatch, "--keep", "1", "--yes", "--results-dir", str(tmp_path)) == 2
+    assert f"not removed: {stuck}: Permission denied" in capsys.readouterr().err
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {
+        stuck,
+        max(p.name for p in (tmp_path / "runs").iterdir()),
+    }
+
+
+def test_a_folder_touched_in_the_future_is_left(tmp_path: Path, document: dict) -> None:
+    stored(tmp_path, document, 1)
+    folder = tmp_path / "runs" / "20260101T000000-abcdef"
+    folder.mkdir()
+    at = time.time() + 10 * 365 * 86400
+    os.utime(folder, (at, at))
+    assert chosen(tmp_path, debris=True) == set()
+
+
+def test_a_run_of_another_run_folder_is_never_chosen_by_its_verdict(
+    tmp_path: Path, document: dict
+) -> None:
+    """A verdict.json that claims to be another run, or names a path, moves nothing elsewhere."""
+    stored(tmp_path, document, 1)
+    old = stored(tmp_path, document, 30)
+    held = copy.deepcopy(document) | {"run": "../../outside", "record": "/", "started": None}
+    (old / "verdict.json").write_text(json.dumps(held))
+    age(old)
+    assert chosen(tmp_path, keep=1) == names(old)

@@ -1,0 +1,689 @@
+"""Stored runs are found by what lies on the disk, and SQL over them reads and does nothing else."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import json
+import math
+import os
+import shutil
+import threading
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import cli, query, record, store, verdict
+from harness.errors import InputError
+from tests import make
+
+NAME = "20260102T030405-0000{:02x}"
+
+
+def told(made: record.Record) -> dict:
+    """verdict.json of a record, as plain data."""
+    return json.loads(json.dumps(verdict.to_json(made, verdict.judge(made), "somewhere")))
+
+
+@pytest.fixture(scope="module")
+def document() -> dict:
+    """verdict.json of a run in five sessions: numpy, torch."""
+    return told(make.timed())
+
+
+def put(results: Path, document: dict, number: int = 0, *, name: str | None = None) -> Path:
+    """A stored run, without its steps; only that its record is there matters here."""
+    name = name or NAME.format(number)
+    folder = results / "runs" / name
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text("{}")
+    changed = document | {"run": name, "started": f"2026-01-02T03:04:{number % 60:02d}Z"}
+    (folder / "verdict.json").write_text(json.dumps(changed))
+    return folder
+
+
+def naive(*parts: int) -> datetime:
+    """A time as DuckDB gives it: UTC, without a zone."""
+    return datetime(*parts, tzinfo=UTC).replace(tzinfo=None)
+
+
+def rows(results: Path, sql: str) -> list[dict[str, Any]]:
+    answer = query.ask(store.find(results), sql)
+    return [dict(zip(answer.columns, row, strict=True)) for chunk in answer.chunks for row in chunk]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """The command line, in this process."""
+    monkeypatch.setattr("sys.argv", ["harness", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
+
+
+# ---- the tables
+
+
+def test_every_table_holds_what_verdict_json_holds(tmp_path: Path, document: dict) -> None:
+    put(tmp_path, document)
+    (found,) = rows(tmp_path, "SELECT * FROM runs")
+    for name in ("verdict", "summary", "profile", "workload", "machine", "processor", "threads",
+                 "harness_version", "ended", "seconds", "reference"):  # fmt: skip
+        assert found[name] == document[name], name
+    assert found["id"] == NAME.format(0)
+    assert found["folder"] == str(tmp_path / "runs" / NAME.format(0))
+    assert found["started"] == naive(2026, 1, 2, 3, 4, 0)
+    assert (found["dataset"], found["synthetic"], found["planted"]) == (
+        "fashion-mnist",
+        False,
+        False,
+    )
+
+    for found in rows(tmp_path, "SELECT * FROM labels"):
+        entry = document["backends"][found["label"]]
+        times = entry["step_time"]
+        for name in ("status", "backend", "device", "dtype", "variant", "precision", "python",
+                     "reproducible", "peak_rss_bytes"):  # fmt: skip
+            assert found[name] == entry[name], name
+        for name in ("throughput_ns", "first_step_ns", "compile_ns", "epoch_ns", "floor_ratio",
+                     "cores", "sessions", "indicative"):  # fmt: skip
+            assert found[name] == times[name], name
+        assert found["step_ns"] == times["median_ns"]
+        assert [found["step_low_ns"], found["step_high_ns"]] == times["ci95_ns"]
+        assert [found["floor_low"], found["floor_high"]] == times["floor_ci95"]
+        assert found["agrees"] is True
+        assert found["void"] is False
+        assert found["test_accuracy"] == 0.835
+        assert found["train_loss"] == 0.38
+
+    for found in rows(tmp_path, "SELECT * FROM rungs"):
+        rung = document["backends"][found["label"]]["rungs"][found["rung"]]
+        assert found["limit_value"] == rung["limit"]
+        for name in ("verdict", "value", "measured", "reason", "hint", "expected"):
+            assert found[name] == rung[name], name
+        if rung["value"] is not None and rung["limit"]:
+            assert found["share"] == rung["value"] / rung["limit"]
+    counted = "SELECT label, count(*) AS n FROM rungs GROUP BY 1"
+    assert {r["label"]: r["n"] for r in rows(tmp_path, counted)} == {
+        label: len(entry["rungs"]) for label, entry in document["backends"].items()
+    }
+
+    versions = rows(tmp_path, "SELECT label, package, version FROM versions")
+    assert {tuple(r.values()) for r in versions} == {
+        (label, *pair)
+        for label, entry in document["backends"].items()
+        for pair in entry["versions"].items()
+    }
+    training = rows(tmp_path, "SELECT * FROM training WHERE label = 'torch' ORDER BY epoch")
+    assert [r["test_accuracy"] for r in training] == [0.7, 0.83, 0.84, 0.835]
+    assert [r["train_loss"] for r in training] == [1.0, 0.5, 0.39, 0.38]
+    assert [r["epoch"] for r in training] == [1, 2, 3, 4]
+    assert {r["seed"] for r in training} == {0}
+
+
+def test_the_schema_that_is_printed_is_the_one_there_is(tmp_path: Path, document: dict) -> None:
+    (tmp_path / "runs").mkdir()
+    schema = query.schema()
+    assert {r["name"] for r in rows(tmp_path, "SHOW TABLES")} == set(schema)
+    for table, columns in schema.items():
+        found = rows(tmp_path, f"DESCRIBE {table}")
+        expected = {name: of["type"] for name, of in columns.items()}
+        assert {r["column_name"]: r["column_type"] for r in found} == expected
+        assert all(of["what"] for of in columns.values())
+        for name in columns:
+            assert f"  {name} " in query.schema_text()
+
+
+def test_no_column_needs_quotes(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    for table, columns in query.schema().items():
+        assert rows(tmp_path, f"SELECT {', '.join(columns)} FROM {table}") == []
+
+
+@pytest.mark.parametrize("stored", ["nan", "inf", "-inf"])
+def test_a_number_that_is_not_finite_is_itself_and_not_null(
+    tmp_path: Path, document: dict, stored: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    changed = copy.deepcopy(document)
+    changed["backends"]["torch"]["rungs"]["forward"] |= {"value": stored, "verdict": "disagree"}
+    changed["backends"]["torch"]["train_loss"]["0"][-1] = stored
+    put(tmp_path, changed)
+    sql = "SELECT value, share FROM rungs WHERE label = 'torch' AND rung = 'forward'"
+    (found,) = rows(tmp_path, sql)
+    assert str(found["value"]) == stored
+    assert str(found["share"]) == stored
+    (found,) = rows(tmp_path, "SELECT train_loss FROM labels WHERE label = 'torch'")
+    assert str(found["train_loss"]) == stored
+    assert run(monkeypatch, "query", sql, "--json", "--results-dir", str(tmp_path)) == 0
+    assert json.loads(capsys.readouterr().out) == [{"value": stored, "share": stored}]
+
+
+def test_a_share_of_no_limit_and_of_a_limit_of_zero() -> None:
+    def share(value: Any, limit: Any) -> float | None:
+        return store.Rung(verdict="agree", value=value, limit=limit).share
+
+    assert share(None, 1.0) is None
+    assert share(1.0, None) is None
+    assert share(0.0, 0.0) == 0
+    assert share(1.0, 0.0) == math.inf
+    assert share(3.0, 2.0) == 1.5
+    assert math.isnan(share("nan", 0.0) or 0)
+
+
+# ---- what is a run
+
+
+def test_a_folder_without_a_record_is_no_run(tmp_path: Path, document: dict) -> None:
+    put(tmp_path, document)
+    killed = put(tmp_path, document, 1)
+    (killed / "record.json").unlink()
+    grown = put(tmp_path, document, 2)
+    (grown / "record.json").rename(grown / "scale.json")
+    (tmp_path / "runs" / "a file").write_text("")
+    found = store.find(tmp_path)
+    assert [r.id for r in found.runs] == [NAME.format(0)]
+    assert found.rest == [killed.name]
+    assert found.scale == [grown.name]
+    assert found.notes() == []
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "other", "link", "pipe", "folder"])
+def test_a_run_without_a_whole_verdict_is_named_and_counted_once(
+    tmp_path: Path, document: dict, damage: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    put(tmp_path, document)
+    file = put(tmp_path, document, 1) / "verdict.json"
+    whole = file.read_bytes()
+    file.unlink()
+    if damage == "empty":
+        file.write_bytes(b"")
+    elif damage == "cut":
+        file.write_bytes(whole[: len(whole) // 2])
+    elif damage == "other":
+        file.write_bytes(b'{"schema": 1, "verdict": "perhaps"}')
+    elif damage == "link":
+        file.symlink_to(tmp_path / "runs" / NAME.format(0) / "verdict.json")
+    elif damage == "pipe":
+        os.mkfifo(file)
+    elif damage == "folder":
+        file.mkdir()
+    sql = "SELECT id, verdict FROM runs ORDER BY id"
+    assert run(monkeypatch, "query", sql, "--json", "--results-dir", str(tmp_path)) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == [
+        {"id": NAME.format(0), "verdict": document["verdict"]},
+        {"id": NAME.format(1), "verdict": None},
+    ]
+    assert said.err.count(NAME.format(1)) == 2  # its name, and in the command that mends it
+    assert "1 run not judged" in said.err
+    assert f"harness check {file.parent}" in said.err
+
+
+def test_the_command_that_is_named_mends_a_run_that_was_only_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    folder = record.new_run_folder(tmp_path)
+    record.write(make.timed(), folder)
+    words = store.find(tmp_path).notes()[0].split("harness ")[-1].split()
+    assert run(monkeypatch, *words) in (0, 1)
+    assert store.find(tmp_path).notes() == []
+
+
+def test_files_of_older_versions_lack_fields_and_are_read(tmp_path: Path, document: dict) -> None:
+    kept = ("schema", "verdict", "summary", "profile", "workload", "dataset", "reference",
+            "record", "backends", "first_divergence")  # fmt: skip
+    folder = put(tmp_path, document)
+    old = {name: document[name] for name in kept}
+    for entry in old["backends"].values():
+        entry = {k: v for k, v in entry.items() if k != "reproducible"}
+    (folder / "verdict.json").write_text(json.dumps(old))
+    (found,) = rows(tmp_path, "SELECT started, machine, threads, verdict FROM runs")
+    assert found == {
+        "started": naive(2026, 1, 2, 3, 4, 5),  # from the folder's name
+        "machine": None,
+        "threads": None,
+        "verdict": document["verdict"],
+    }
+
+
+@pytest.mark.parametrize("where", ["folder", "record", "steps"])
+def test_links_are_not_followed(tmp_path: Path, document: dict, where: str) -> None:
+    real = put(tmp_path / "elsewhere", document)
+    (real / "steps.parquet").write_bytes(b"PAR1 and PAR1")
+    runs = tmp_path / "results" / "runs"
+    runs.mkdir(parents=True)
+    if where == "folder":
+        (runs / real.name).symlink_to(real)
+    else:
+        shutil.copytree(real, runs / real.name)
+        name = {"record": "record.json", "steps": "steps.parquet"}[where]
+        (runs / real.name / name).unlink()
+        (runs / real.name / name).symlink_to(real / name)
+    found = store.find(tmp_path / "results")
+    assert [r.id for r in found.runs] == ([real.name] if where == "steps" else [])
+    assert found.links == ([real.name] if where == "folder" else [])
+    assert rows(tmp_path / "results", "SELECT count(*) AS n FROM steps") == [{"n": 0}]
+
+
+def test_trees_merge_by_copying(tmp_path: Path, document: dict) -> None:
+    for number in range(3):
+        put(tmp_path / "here", document, number)
+    for number in range(2, 5):  # one of them is in both
+        put(tmp_path / "there", document, number)
+    shutil.copytree(tmp_path / "there", tmp_path / "here", dirs_exist_ok=True)
+    (found,) = rows(tmp_path / "here", "SELECT count(*) AS n, count(DISTINCT id) AS ids FROM runs")
+    assert found == {"n": 5, "ids": 5}
+
+
+def test_a_copy_under_another_name_is_not_counted_again(tmp_path: Path, document: dict) -> None:
+    folder = put(tmp_path, document)
+    shutil.copytree(folder, folder.with_name("0 a copy"))  # first by name, and yet the copy
+    found = store.find(tmp_path)
+    assert [r.id for r in found.runs] == [folder.name]
+    assert found.copies == ["0 a copy"]
+    assert "0 a copy" in found.notes()[0]
+    shutil.rmtree(folder)
+    assert [r.id for r in store.find(tmp_path).runs] == ["0 a copy"]
+
+
+def test_runs_stand_in_the_order_of_their_time(tmp_path: Path, document: dict) -> None:
+    for number in (7, 3, 5):
+        put(tmp_path, document, number)
+    nameless = put(tmp_path, document, 1, name="renamed")
+    text = json.loads((nameless / "verdict.json").read_text()) | {"started": "some day"}
+    (nameless / "verdict.json").write_text(json.dumps(text))
+    ids = [r.id for r in store.find(tmp_path).runs]
+    assert ids == ["renamed", *(NAME.format(n) for n in (3, 5, 7))]
+
+
+def test_where_there_are_no_runs_a_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    for words in (["history"], ["query", "SELECT 1"], ["prune", "--keep", "1"]):
+        assert run(monkeypatch, *words, "--results-dir", str(tmp_path)) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.count("\n") == 1
+        assert "no stored runs" in said.err
+
+
+def change(value: Any, seed: int) -> Any:
+    """Some JSON value in place of another."""
+    others = [None, True, -1, 2**70, 1e308, "nan", "\u202e", "", [], {}, [[]], {"a": None}]
+    return others[seed % len(others)] if seed else value
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_no_damaged_verdict_stops_the_others_or_is_counted_twice(
+    document: dict, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    results = tmp_path_factory.mktemp("damaged")
+    put(results, document)
+    file = put(results, document, 1) / "verdict.json"
+    whole = file.read_bytes()
+    if data.draw(st.booleans()):
+        plain = json.loads(whole)
+        spots: list[tuple[Any, Any]] = []
+
+        def walk(node: Any) -> None:
+            for key in node if isinstance(node, dict) else range(len(node)):
+                spots.append((node, key))
+                if isinstance(node[key], dict | list):
+                    walk(node[key])
+
+        walk(plain)
+        for place, seed in data.draw(
+            st.lists(st.tuples(st.integers(0, len(spots) - 1), st.integers(0, 50)), min_size=1,
+                     max_size=3)
+        ):  # fmt: skip
+            node, key = spots[place]
+            node[key] = change(node[key], seed)
+        damaged = json.dumps(plain).encode()
+    else:
+        at = data.draw(st.integers(0, len(whole)))
+        damaged = (
+            whole[:at]
+            + data.draw(st.binary(max_size=8))
+            + whole[at + data.draw(st.integers(0, 9)) :]
+        )
+    file.write_bytes(damaged)
+    found = store.find(results)
+    assert [r.id for r in found.runs if r.judged is None] in ([], [NAME.format(1)])
+    assert 1 <= len(found.runs) <= 2
+    counted = ", ".join(f"(SELECT count(*) FROM {table}) AS {table}" for table in query.TABLES)
+    (answer,) = rows(results, f"SELECT {counted}")
+    assert answer["runs"] == len(found.runs)
+    entries = [e for r in found.runs if r.judged is not None for e in r.judged.backends.values()]
+    assert answer["labels"] == len(entries)
+    assert answer["rungs"] == sum(len(entry.rungs) for entry in entries)
+
+
+def test_runs_that_come_and_go_while_they_are_read_are_there_or_not(
+    tmp_path: Path, document: dict
+) -> None:
+    settled = put(tmp_path, document, 0)
+    text = json.dumps(document | {"run": None}).encode()
+    stop, errors = threading.Event(), []
+
+    def write() -> None:
+        try:
+            for _ in range(10_000):
+                if stop.is_set():
+                    return
+                folder = record.new_run_folder(tmp_path)
+                record.write_atomic(folder / "record.json", b"{}")
+                record.write_atomic(folder / "verdict.json", text)
+                shutil.rmtree(folder)
+        except BaseException as error:
+            errors.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        seen = [store.find(tmp_path) for _ in range(150)]
+        asked = [rows(tmp_path, "SELECT count(*) AS n FROM runs")[0]["n"] for _ in range(5)]
+    finally:
+        stop.set()
+        writer.join()
+    assert not errors
+    assert all(n in (1, 2) for n in asked)
+    for found in seen:
+        assert [r.id for r in found.runs].count(settled.name) == 1
+        assert next(r for r in found.runs if r.id == settled.name).judged is not None
+
+
+# ---- hostile names
+
+
+HOSTILE = (
+    "'); DROP TABLE runs; --",
+    "\"quoted\" 'twice'",
+    "../../x",
+    "a\nline\x1b[2J\u202e",
+    "*[?",
+    "100%s {} \\",
+    "x" * 100_000,
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_name_is_data(
+    tmp_path: Path, document: dict, text: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    changed = copy.deepcopy(document)
+    changed["backends"][text] = changed["backends"].pop("torch")
+    changed["summary"] = changed["machine"] = text
+    changed["backends"][text]["versions"] = {text: text}
+    put(tmp_path, changed)
+    (found,) = rows(tmp_path, "SELECT summary, machine FROM runs")
+    assert found == {"summary": text, "machine": text}
+    assert text in {r["label"] for r in rows(tmp_path, "SELECT label FROM labels")}
+    assert {"package": text, "version": text} in rows(
+        tmp_path, "SELECT package, version FROM versions"
+    )
+    sql = "SELECT * FROM runs JOIN labels ON id = run"
+    assert run(monkeypatch, "query", sql, "--results-dir", str(tmp_path)) == 0
+    shown = capsys.readouterr().out
+    assert not [c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Zl")]
+    words = (
+        "query",
+        "SELECT label FROM labels ORDER BY 1",
+        "--csv",
+        "--results-dir",
+        str(tmp_path),
+    )
+    assert run(monkeypatch, *words) == 0
+    read = [row[0] for row in csv.reader(io.StringIO(capsys.readouterr().out, newline=""))]
+    assert read == ["label", *sorted(["numpy", text])]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["runs"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a'b; --", "*", "b[1]*", "b1x", "sp ace", 'q"', "line\nfeed", "ü"]
+)
+def test_a_folder_is_found_and_its_steps_are_its_own_whatever_it_is_called(
+    tmp_path: Path, document: dict, text: str
+) -> None:
+    results = tmp_path / "r[e]s*"
+    for name in (text, "b1", "plain"):
+        put(results, document, name=name)
+    made = make.timed()
+    made.run = text
+    record.write(made, results / "runs" / text)
+    (found,) = rows(results, "SELECT run, count(*) AS n FROM steps GROUP BY 1")
+    stored = json.loads((results / "runs" / text / "record.json").read_text())
+    assert found == {"run": text, "n": stored["samples"]["rows"]}
+    escaped = text.replace("'", "''")
+    assert rows(results, f"SELECT count(*) AS n FROM steps WHERE run = '{escaped}'") == [
+        {"n": stored["samples"]["rows"]}
+    ]
+    assert rows(results, "SELECT count(*) AS n FROM steps WHERE run = 'plain'") == [{"n": 0}]
+
+
+def test_a_folder_whose_name_is_no_text_is_counted_and_stops_nothing(
+    tmp_path: Path, document: dict
+) -> None:
+    put(tmp_path, document)
+    folder = os.fsencode(tmp_path / "runs") + b"/caf\xe9"
+    os.mkdir(folder)
+    shutil.copy(tmp_path / "runs" / NAME.format(0) / "record.json", folder + b"/record.json")
+    assert {r["id"] for r in rows(tmp_path, "SELECT id FROM runs")} == {NAME.format(0), "caf�"}
+    assert rows(tmp_path, "SELECT count(*) AS n FROM steps") == [{"n": 0}]
+
+
+# ---- steps
+
+
+def test_steps_are_those_of_the_records_and_a_damaged_file_stops_no_query(
+    tmp_path: Path, document: dict
+) -> None:
+    folders = [put(tmp_path, document, number) for number in range(4)]
+    made = make.timed()
+    for folder in folders[:2]:
+        record.write(make.timed(), folder)
+    (folders[2] / "steps.parquet").write_bytes(b"PAR1 and then it was cut")
+    of = "arm = 0 AND phase = 'round' AND kind = 'step'"
+    sql = f"SELECT label, kind, sum(ns) AS ns FROM steps WHERE {of} GROUP BY ALL"
+    answer = query.ask(store.find(tmp_path), sql)
+    found = {row[0]: int(row[2]) for chunk in answer.chunks for row in chunk}
+    assert found == {
+        label: 2 * sum(sum(r.step_ns) for r in results.rounds)
+        for label, results in made.results.items()
+    }
+    assert answer.notes == [f"steps.parquet that cannot be read: {folders[2].name}"]
+
+
+# ---- read-only
+
+REFUSED = {
+    "two statements": "SELECT 1; SELECT 2",
+    "none": "",
+    "a comment": "/* nothing */",
+    "copy": "COPY (SELECT 1) TO '{out}'",
+    "copy a table": "COPY runs TO '{out}'",
+    "attach": "ATTACH '{out}'",
+    "install": "INSTALL httpfs",
+    "load": "LOAD httpfs",
+    "set": "SET threads = 1",
+    "reset": "RESET threads",
+    "pragma": "PRAGMA database_list",
+    "call": "CALL pragma_version()",
+    "create": "CREATE TABLE t AS SELECT 1",
+    "insert": "INSERT INTO runs (id) VALUES ('x')",
+    "update": "UPDATE runs SET verdict = 'agree'",
+    "delete": "DELETE FROM runs",
+    "drop": "DROP TABLE runs",
+    "export": "EXPORT DATABASE '{out}'",
+    "explain": "EXPLAIN ANALYZE COPY (SELECT 1) TO '{out}'",
+    "a file": "SELECT * FROM read_text('/etc/passwd')",
+    "a csv": "SELECT * FROM read_csv('/etc/passwd')",
+    "a file as a table": "SELECT * FROM '/etc/passwd'",
+    "steps as a file": "SELECT * FROM read_parquet('{steps}')",
+    "steps as a text": "SELECT * FROM '{steps}'",
+    "a folder": "SELECT * FROM glob('/etc/*')",
+    "in a subquery": "SELECT (SELECT max(content) FROM read_text('/etc/passwd'))",
+    "in a CTE": "WITH x AS (SELECT * FROM read_blob('/etc/passwd')) SELECT * FROM x",
+    "a CTE that writes": "WITH x AS (COPY (SELECT 1) TO '{out}') SELECT * FROM x",
+    "a CTE that writes over steps": (
+        "WITH x AS (COPY (SELECT 1) TO '{steps}' (FORMAT parquet, USE_TMP_FILE false)) "
+        "SELECT * FROM x, steps"
+    ),
+    "a CTE that inserts": "WITH x AS (INSERT INTO runs (id) VALUES ('x') RETURNING *) FROM x",
+    "SQL as a text": "SELECT * FROM query('SELECT 1')",
+    "SQL as a tree": (
+        "SELECT * FROM json_execute_serialized_sql(json_serialize_sql("
+        "'WITH x AS (COPY (SELECT 1) TO ''{steps}'' (FORMAT parquet, USE_TMP_FILE false)) "
+        "SELECT * FROM x'))"
+    ),
+    "a syntax error": "SELEC * FROM runs",
+    "no such table": "SELECT * FROM nothing",
+    "no such column": "SELECT nothing FROM runs",
+    "a variable of ours": "SELECT * FROM store",
+    "no number": "SELECT id::INTEGER FROM runs",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_no_query_is_refused_in_one_line_and_touches_nothing(
+    tmp_path: Path, document: dict, what: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    folder = put(tmp_path, document)
+    (folder / "steps.parquet").write_bytes(STEPS)
+    before = tree(tmp_path)
+    sql = REFUSED[what].format(out=folder / "out.csv", steps=folder / "steps.parquet")
+    monkeypatch.chdir(tmp_path)
+    # Both together: where the tables name the steps, DuckDB may open that file.
+    assert run(monkeypatch, "query", sql, "--results-dir", str(tmp_path)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert said.err.startswith("harness: query: ")
+    assert "Traceback" not in said.err
+    assert tree(tmp_path) == before
+
+
+@pytest.fixture(scope="module", autouse=True)
+def steps_bytes(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A real steps.parquet, as bytes, for the tests that refuse to touch one."""
+    global STEPS
+    folder = tmp_path_factory.mktemp("steps")
+    record.write(make.timed(), folder)
+    STEPS = (folder / "steps.parquet").read_bytes()
+
+
+STEPS = b""
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+ALLOWED = (
+    "SELECT 1;",
+    "FROM runs",
+    "VALUES (1), (2)",
+    "WITH RECURSIVE r AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM r WHERE i < 4) SELECT * FROM r",
+    "SELECT * FROM range(3) r(i), LATERAL (SELECT i + 1)",
+    "SELECT run, label, unnest([1, 2]) FROM labels ORDER BY ALL",
+    "SUMMARIZE rungs",
+    "PIVOT rungs ON rung IN ('forward', 'loss') USING max(share) GROUP BY run, label",
+    "SELECT * FROM runs WHERE summary LIKE '%COPY%' OR summary = 'INSERT INTO'",
+    "SELECT median(ns) FROM steps WHERE kind = 'step' AND phase = 'round'",
+)
+
+
+@pytest.mark.parametrize("sql", ALLOWED)
+def test_whatever_only_reads_is_answered(tmp_path: Path, document: dict, sql: str) -> None:
+    folder = put(tmp_path, document)
+    (folder / "steps.parquet").write_bytes(STEPS)
+    assert isinstance(rows(tmp_path, sql), list)
+
+
+# ---- the verb
+
+
+def test_json_is_one_document_csv_one_table_and_a_limit_is_kept(
+    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    put(tmp_path, document)
+    where = ("--results-dir", str(tmp_path))
+    sql = "SELECT i, i % 2 = 0 AS even, [i, NULL] AS both FROM range(250) r(i) ORDER BY i"
+    assert run(monkeypatch, "query", sql, "--json", *where) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == [{"i": i, "even": i % 2 == 0, "both": [i, None]} for i in range(250)]
+    assert run(monkeypatch, "query", sql, "--json", "--limit", "3", *where) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+    assert run(monkeypatch, "query", sql, "--csv", *where) == 0
+    table = [*csv.reader(io.StringIO(capsys.readouterr().out))]
+    assert table[0] == ["i", "even", "both"]
+    assert table[3] == ["2", "true", "[2, null]"]
+    assert len(table) == 251
+    assert run(monkeypatch, "query", sql, *where) == 0
+    said = capsys.readouterr()
+    assert " 99 " in said.out
+    assert " 100 " not in said.out
+    assert "the first 100 rows" in said.err
+    assert run(monkeypatch, "query", "SELECT * FROM runs WHERE false", *where) == 0
+    assert "no rows" in capsys.readouterr().out
+
+
+def test_json_with_two_columns_of_one_name_is_refused(
+    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    put(tmp_path, document)
+    words = ("query", "SELECT 1 AS a, 2 AS a", "--json", "--results-dir", str(tmp_path))
+    assert run(monkeypatch, *words) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+
+
+def test_the_schema_is_printed_without_any_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "query", "--schema") == 0
+    assert "limit_value" in capsys.readouterr().out
+    assert run(monkeypatch, "query", "--schema", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["runs"]["started"]["type"] == "TIMESTAMP"
+    assert run(monkeypatch, "query") == 2
+
+
+# ---- times
+
+
+@given(st.integers(0, 9999), st.sampled_from("hdw"))
+def test_an_age_is_a_number_and_a_unit(number: int, unit: str) -> None:
+    hours = {"h": 1, "d": 24, "w": 168}[unit] * number
+    assert store.age("--x", f"{number}{unit}") == timedelta(hours=hours)
+    assert isinstance(datetime.now(UTC) - store.age("--x", f"{number}{unit}"), datetime)
+
+
+@given(st.text(max_size=8) | st.from_regex(r"-?[0-9٣]{0,6}\.?[0-9]?[hdwmys ]?\n?", fullmatch=True))
+def test_no_other_text_is_an_age(text: str) -> None:
+    good = 2 <= len(text) <= 5 and text[-1] in "hdw" and all(c in "0123456789" for c in text[:-1])
+    if good:
+        store.age("--x", text)
+    else:
+        with pytest.raises(InputError, match="expected hours, days or weeks"):
+            store.age("--x", text)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_moment_or_none(text: str) -> None:
+    found = store.moment(text)
+    assert found is None or found.tzinfo is UTC
+
+
+@given(st.datetimes(min_value=naive(1, 1, 3), max_value=naive(9999, 12, 29)))
+def test_a_moment_reads_back_in_any_zone(at: datetime) -> None:
+    utc = at.replace(tzinfo=UTC)
+    assert store.moment(utc.isoformat()) == utc
+    assert store.moment(at.isoformat()) == utc
+    assert store.moment(f"{(at + timedelta(hours=2)).isoformat()}+02:00") == utc
