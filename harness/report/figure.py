@@ -49,14 +49,23 @@ class Plot:
 
 
 def text(told: str) -> str:
-    """A text of a record as plotly shows it as it stands: plotly reads tags and entities."""
-    return html.escape(clean(told)[:LONGEST_NAME], quote=True)
+    """A text of a record as plotly shows it as it stands: plotly reads tags and entities.
+
+    It knows no entity for quotation marks, which end nothing there. No text is empty: plotly would
+    make up a name.
+    """
+    return html.escape(clean(told[:LONGEST_NAME]).strip(), quote=False) or "–"
 
 
 def style(place: int) -> dict[str, Any]:
-    """Colour, dash and marker of the label in this place."""
-    colour, dash, symbol = STYLES[place % len(STYLES)]
+    """Colour, dash and marker of the label in this place; no two of the first 64 share all three.
+
+    After the last colour they come again, with hollow markers and the dash of the next one.
+    """
+    again, first = divmod(place, len(STYLES))
+    colour, _, symbol = STYLES[first]
+    dash = STYLES[(first + again) % len(STYLES)][1]
     return {
         "line": {"color": colour, "dash": dash, "width": 2},
-        "marker": {"color": colour, "symbol": symbol, "size": 7},
+        "marker": {"color": colour, "symbol": symbol + ("-open" if again else ""), "size": 7},
     }

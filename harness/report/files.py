@@ -6,20 +6,29 @@ import os
 from pathlib import Path
 
 from harness.record import Record, write_atomic
-from harness.report import markdown, operators, roofline
+from harness.report import markdown, operators, roofline, run_page
 from harness.verdict import Verdict
 
 # GitHub takes at most 1 MiB from one step; what is longer it drops whole.
 SUMMARY_BYTES = 1024 * 1024
 
 
-def write(record: Record, verdict: Verdict, folder: Path) -> None:
-    """Write report.md and its pictures into a run's folder; InputError where that cannot be."""
+def write(record: Record, verdict: Verdict, folder: Path, *, with_images: bool = True) -> None:
+    """Write report.md, its pictures and report.html into a run's folder.
+
+    with_images: also the test images on which backends differ. InputError where nothing can be
+    written.
+    """
     write_atomic(folder / "report.md", markdown.render(record, verdict).encode())
+    pictures = {}
     if any(results.operators for results in record.results.values()):
-        write_atomic(folder / "operators.svg", operators.draw(record).encode())
+        pictures["operators"] = operators.draw(record)
     if drawn := roofline.draw(record, verdict):
-        write_atomic(folder / "roofline.svg", drawn.encode())
+        pictures["roofline"] = drawn
+    for name, drawn in pictures.items():
+        write_atomic(folder / f"{name}.svg", drawn.encode())
+    page = run_page.render(record, verdict, folder, pictures=pictures, with_images=with_images)
+    write_atomic(folder / run_page.NAME, page.encode())
 
 
 def append_summary(record: Record, verdict: Verdict, file: str) -> None:

@@ -1,0 +1,236 @@
+"""What all pictures share: axes, names, units, and what a logarithmic axis cannot show.
+
+Imports NumPy only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.interface import Array
+from harness.record import Number
+from harness.report.figure import LONGEST_NAME, text
+from harness.report.terminal import clean
+
+# Lines that belong to no label (limits, floors, the reference): 4:1 on white and on near-black.
+GREY = "#7d7d7d"
+PALE = "rgba(125,125,125,0.16)"
+# What stands below or above a decade that is drawn cannot be told from it on a screen.
+DECADES = 300
+# Up to here a float64 counts; nothing that is drawn is larger.
+LARGEST = 2**53
+# A name beside an axis is cut here ("tensorflow:graph"): of 390 px two thirds are left.
+TICK = 16
+# Of a page 390 px wide, what a legend has; a letter of it, and a line's sample with its gap.
+LEGEND_PX, LETTER_PX, SAMPLE_PX, LEGEND_ROW_PX = 330, 7, 45, 20
+
+Trace = dict[str, Any]
+
+
+def plain(told: str) -> str:
+    """A name of a record for a sentence or a table, which the page escapes."""
+    return clean(told[:LONGEST_NAME]).strip() or "–"
+
+
+def tick(told: str, longest: int = TICK) -> str:
+    """A name beside an axis, cut in its middle; the whole of it stands in the table."""
+    name = plain(told)
+    half = longest // 2
+    short = name if len(name) <= longest else name[:half] + "…" + name[half + 1 - longest :]
+    return text(short)
+
+
+def numeric(values: Iterable[Number | None]) -> Array:
+    """Numbers as a record stores them, float64 (n,); None is NaN, what would overflow is cut."""
+    found = np.array([math.nan if v is None else float(v) for v in values], dtype=np.float64)
+    return np.where(np.isfinite(found), np.clip(found, -1e300, 1e300), found)
+
+
+def whole(values: Iterable[int]) -> Array:
+    """Counts of a record, which may be of any size, float64 (n,)."""
+    return np.array([max(-LARGEST, min(LARGEST, value)) for value in values], dtype=np.float64)
+
+
+def drawn(values: Array) -> Array:
+    """As float32, which is finer than any screen, unless that has no room for one of them."""
+    shown = np.clip(np.where(np.isfinite(values), values, np.nan), -1e300, 1e300)
+    sizes = np.abs(shown[np.isfinite(shown) & (shown != 0)])
+    if len(sizes) and not 1e-37 < sizes.min() <= sizes.max() < 1e37:
+        return shown
+    return shown.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a logarithmic axis shows, and where it puts what it cannot.
+
+    `floor`: where zeros (and what is negative) are drawn, a decade below the smallest value;
+    `edge`: where what is infinite or cannot be told is drawn, a decade above the largest.
+    """
+
+    floor: float
+    edge: float
+
+    def place(self, values: Array, *, edge: bool = False) -> Array:
+        """Values as they are drawn; not finite ones are NaN, or at the edge."""
+        with np.errstate(invalid="ignore"):
+            shown = np.where(values <= self.floor, self.floor, values)
+        missing = self.edge if edge else math.nan
+        return drawn(np.where(np.isfinite(shown), np.minimum(shown, self.edge), missing))
+
+    def shown(self, *series: Array) -> tuple[float, float]:
+        """The smallest and the largest value of what `place` makes of these."""
+        values = np.concatenate([self.place(of) for of in series])
+        values = values[np.isfinite(values)]
+        return (
+            (float(values.min()), float(values.max())) if len(values) else (self.floor, self.edge)
+        )
+
+
+def scale(*series: Array, known: Sequence[float] = ()) -> Scale:
+    """The scale for all that is drawn in one picture; `known`: values that lie inside it too."""
+    values = np.concatenate([*(np.ravel(of) for of in series), np.array(known, dtype=np.float64)])
+    values = values[np.isfinite(values) & (values > 0)]
+    low, high = (float(values.min()), float(values.max())) if len(values) else (1.0, 1.0)
+    return Scale(_decade(math.floor(math.log10(low)) - 1), _decade(math.ceil(math.log10(high)) + 1))
+
+
+def _decade(exponent: int) -> float:
+    return float(10.0 ** max(-DECADES, min(DECADES, exponent)))
+
+
+def zeros(values: Array) -> int:
+    """How many are drawn at the floor."""
+    with np.errstate(invalid="ignore"):
+        return int(np.count_nonzero(values <= 0))
+
+
+def missing(values: Array) -> int:
+    """How many are not finite."""
+    return int(np.count_nonzero(~np.isfinite(values)))
+
+
+def said(floor: float, at_floor: int, left_out: int, of: str) -> str:
+    """What a logarithmic axis does not show as it is: a sentence, or nothing."""
+    told = ""
+    if at_floor:
+        verb = "is" if at_floor == 1 else "are"
+        told += f" {at_floor} {of} {verb} exactly 0, drawn at {floor:g}."
+    if left_out:
+        verb = "is" if left_out == 1 else "are"
+        told += f" {left_out} {of} {verb} not finite and {verb} left out."
+    return told
+
+
+def unit(ns: Iterable[float]) -> tuple[float, str]:
+    """The unit in which these times read best: its size in nanoseconds, and its name."""
+    values = np.array([v for v in ns if v > 0] or [1.0], dtype=np.float64)
+    middle = float(np.median(values))
+    for size, name in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
+        if middle >= size:
+            return size, name
+    return 1.0, "ns"
+
+
+def linear(title: str, **more: Any) -> dict[str, Any]:
+    """A linear axis."""
+    return {"title": {"text": title}, "automargin": True, "zeroline": False} | more
+
+
+def logarithmic(title: str, low: float, high: float, **more: Any) -> dict[str, Any]:
+    """A logarithmic axis for values from `low` to `high`, with as many figures as have room."""
+    decades = math.log10(high) - math.log10(low)
+    ticks: dict[str, Any] = {
+        "exponentformat": "none" if low >= 1e-4 and high < 1e6 else "power",
+        "minorloglabels": "none" if decades > 2.5 else "complete",
+    }
+    if 0.8 < decades <= 2.5:
+        ticks["dtick"] = "D2"  # 1, 2 and 5
+    return linear(title, type="log", **ticks, **more)
+
+
+def steps_axis(title: str) -> dict[str, Any]:
+    """Steps from 1 on, logarithmic: the first ones tell as much as all that follow."""
+    return linear(title, type="log", exponentformat="none", minorloglabels="none")
+
+
+def span(low: float, high: float) -> list[float]:
+    """The `range` of a logarithmic axis."""
+    return [math.log10(low), math.log10(high)]
+
+
+def rows_axis(names: Sequence[str], **more: Any) -> dict[str, Any]:
+    """An axis of places 0, 1, ... from top to bottom, each with its name (already escaped)."""
+    return {
+        "tickmode": "array",
+        "tickvals": list(range(len(names))),
+        "ticktext": list(names),
+        "range": [len(names) - 0.5, -0.5],
+        "automargin": True,
+        "zeroline": False,
+        "showgrid": False,
+    } | more
+
+
+def band(row: int, count: int) -> list[float]:
+    """The `domain` of one of several rows of a picture, the first one on top."""
+    return [max(0.0, 1 - (row + 0.98) / count), 1 - (row + 0.12) / count]
+
+
+def filled(colour: str, shape: str) -> dict[str, Any]:
+    """A bar's looks: its colour, and a pattern for who cannot tell colours."""
+    pattern = {"shape": shape, "fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.7)", "size": 6}
+    return {"color": colour, "pattern": pattern}
+
+
+def line(*, x: float | None = None, y: float | None = None, **more: Any) -> dict[str, Any]:
+    """A grey line across the picture at one x or one y.
+
+    Above all else: below the grid it is lost where that has a line too.
+    """
+    at = (
+        {"x0": x, "x1": x, "y0": 0, "y1": 1, "xref": "x", "yref": "paper"}
+        if x is not None
+        else {"x0": 0, "x1": 1, "y0": y, "y1": y, "xref": "paper", "yref": "y"}
+    )
+    style = {"color": GREY, "width": 2, "dash": "dash"} | more.pop("line", {})
+    return {"type": "line", "layer": "above", "line": style} | at | more
+
+
+def note(told: str, **where: Any) -> dict[str, Any]:
+    """A few words in the picture; on a logarithmic axis x and y are logarithms."""
+    return {"text": told, "showarrow": False, "font": {"size": 11}} | where
+
+
+def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Two axes, and a legend above the picture."""
+    legend = {
+        "orientation": "h",
+        "traceorder": "normal",
+        "x": 0,
+        "xanchor": "left",
+        "y": 1.02,
+        "yanchor": "bottom",
+    }
+    made = {"xaxis": x, "yaxis": y, "legend": legend, "hovermode": "closest"}
+    return made | {key: value for key, value in more.items() if value}
+
+
+def merged(trace: Trace, look: Trace) -> Trace:
+    """A trace with other looks: what is a dict in both is merged, so that a colour stays."""
+    return trace | {
+        key: trace[key] | value if isinstance(value, dict) and key in trace else value
+        for key, value in look.items()
+    }
+
+
+def tall(traces: Iterable[Trace], height: int) -> int:
+    """A height in pixels with room for the legend of a narrow page."""
+    names = [of["name"] for of in traces if of.get("showlegend", True) and "name" in of]
+    wide = sum(min(LEGEND_PX, SAMPLE_PX + LETTER_PX * len(name)) for name in names)
+    return height + LEGEND_ROW_PX * math.ceil(wide / LEGEND_PX)

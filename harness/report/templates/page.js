@@ -1,0 +1,145 @@
+"use strict";
+// Draws the page's plots and keeps them in the page's colours; cells open their evidence. Without
+// this script the cells are links, the evidence a list, and every plot has its figures in a table.
+(() => {
+  const root = document.documentElement;
+
+  // ---- colours: from the style sheet, read through an element, since light-dark() is resolved there
+
+  function colours() {
+    const probe = document.createElement("i");
+    probe.style.color = "var(--rule)";
+    document.body.append(probe);
+    const rule = getComputedStyle(probe).color;
+    probe.remove();
+    const body = getComputedStyle(document.body);
+    return { ink: body.color, paper: body.backgroundColor, rule, font: body.fontFamily };
+  }
+
+  function coloured(layout, colour) {
+    const clear = "rgba(0,0,0,0)";
+    const font = { family: colour.font, size: 12, ...layout.font, color: colour.ink };
+    const made = {
+      ...layout,
+      font,
+      paper_bgcolor: clear,
+      plot_bgcolor: clear,
+      hoverlabel: { ...layout.hoverlabel, bgcolor: colour.paper, bordercolor: colour.rule, font },
+      legend: { ...layout.legend, bgcolor: clear },
+      modebar: { bgcolor: clear, color: colour.ink },
+    };
+    const axes = Object.keys(layout).filter((key) => /^[xy]axis[0-9]*$/.test(key));
+    for (const name of new Set(["xaxis", "yaxis", ...axes])) {
+      const lines = { gridcolor: colour.rule, linecolor: colour.rule, zerolinecolor: colour.rule };
+      made[name] = { automargin: true, ...layout[name], ...lines };
+    }
+    return made;
+  }
+
+  // ---- plots
+
+  const drawn = [];
+
+  async function draw() {
+    const touched = matchMedia("(pointer: coarse)").matches;
+    for (const place of document.querySelectorAll("[data-plot]")) {
+      const held = document.getElementById(`data-${place.dataset.plot}`);
+      const { traces, layout } = JSON.parse(held.textContent);
+      layout.height = Number(held.dataset.height);
+      layout.margin = { l: 60, r: 16, t: 16, b: 48, ...layout.margin };
+      if (touched) layout.dragmode = false; // a finger scrolls the page
+      drawn.push([place, layout]);
+      const settings = { responsive: true, displayModeBar: false, showTips: false };
+      await Plotly.newPlot(place, traces, coloured(layout, colours()), settings);
+      place.style.minHeight = "";
+    }
+    root.dataset.drawn = String(drawn.length);
+  }
+
+  function recolour() {
+    for (const [place, layout] of drawn) {
+      if (!place.layout) continue; // not drawn yet: it will be in the new colours
+      const made = coloured(layout, colours());
+      const { font, hoverlabel } = made;
+      const change = { font, hoverlabel };
+      for (const name of Object.keys(made).filter((key) => /^[xy]axis/.test(key))) {
+        // Only the colours: ranges are the reader's by now.
+        for (const part of ["gridcolor", "linecolor", "zerolinecolor"]) {
+          change[`${name}.${part}`] = made[name][part];
+        }
+      }
+      Plotly.relayout(place, change);
+    }
+  }
+
+  // ---- light or dark: the system's, until the button is pressed
+
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const button = document.getElementById("theme");
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+  function show() {
+    button.setAttribute("aria-pressed", String(isDark()));
+    recolour();
+  }
+  button.hidden = false;
+  button.setAttribute("aria-pressed", String(isDark()));
+  button.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    show();
+  });
+  system.addEventListener("change", show);
+
+  // ---- cells and their evidence
+
+  const cells = new Map();
+  for (const cell of document.querySelectorAll("[data-opens]")) {
+    const details = document.getElementById(cell.dataset.opens);
+    cells.set(details, cell);
+    cell.setAttribute("role", "button");
+    cell.setAttribute("aria-controls", details.id);
+    cell.setAttribute("aria-expanded", String(details.open));
+    const turn = (event) => {
+      event.preventDefault();
+      details.open = !details.open;
+      if (!details.open) return;
+      const summary = details.querySelector("summary");
+      summary.focus({ preventScroll: true });
+      details.scrollIntoView({ block: "nearest" });
+    };
+    cell.addEventListener("click", turn);
+    cell.addEventListener("keydown", (event) => {
+      if (event.key === " ") turn(event);
+    });
+    details.addEventListener("toggle", () => {
+      cell.setAttribute("aria-expanded", String(details.open));
+      // Closed evidence is not shown: who closed it goes back to where it was opened.
+      const left = document.activeElement;
+      if (!details.open && (left === document.body || details.contains(left))) cell.focus();
+    });
+  }
+  const all = document.getElementById("all-evidence");
+  if (all && cells.size) {
+    all.parentElement.hidden = false;
+    all.addEventListener("click", () => {
+      const open = all.getAttribute("aria-expanded") !== "true";
+      for (const details of cells.keys()) details.open = open;
+      all.setAttribute("aria-expanded", String(open));
+      all.textContent = open ? "Hide the evidence" : "Show all evidence";
+      all.focus();
+    });
+  }
+
+  // A link to evidence opens it, also from outside the page.
+  function reveal() {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const details = target?.closest("details");
+    if (!details) return;
+    details.open = true;
+    target.scrollIntoView();
+  }
+  addEventListener("hashchange", reveal);
+  reveal();
+
+  if (window.Plotly) draw();
+  else root.dataset.drawn = "0";
+})();

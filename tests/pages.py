@@ -1,0 +1,189 @@
+"""Made records for the tests of pages: one with a figure in every place, and one that diverges."""
+
+from __future__ import annotations
+
+import base64
+import math
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from harness.exchange import save_tensors
+from harness.plan import TABLE
+from harness.record import (
+    Churn,
+    Curve,
+    Differing,
+    Kept,
+    Operator,
+    Record,
+    Repeat,
+    Replica,
+    Roof,
+    Special,
+    Training,
+    Worst,
+)
+from tests import make
+
+NAMES = ("numpy", "torch", "jax")
+SEEDS = (0, 1, 2, 3, 4)
+EPOCHS, EPOCH_STEPS = 10, 3
+CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+           "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]  # fmt: skip
+
+
+def training(seed: int, off: float = 0.0, **changes: object) -> Training:
+    """Ten epochs of three steps; `off` moves every loss by that share."""
+    steps = EPOCHS * EPOCH_STEPS
+    losses = [(1 + off) * (0.38 + 0.7 * math.exp(-i / 9) + 0.01 * seed) for i in range(steps)]
+    ends = [sum(losses[i : i + EPOCH_STEPS]) / EPOCH_STEPS for i in range(0, steps, EPOCH_STEPS)]
+    fields: dict[str, object] = {
+        "seed": seed,
+        "rows": [256, 256, 96] * EPOCHS,
+        "losses": losses,
+        "epoch_losses": [*ends[:-1], (1 + off) * 0.38],
+        "test_accuracy": [0.7 + 0.014 * i + 0.001 * seed + off for i in range(EPOCHS)],
+        "step_ns": [1_000_000] * steps,
+        "gather_ns": [80_000] * steps,
+        "put_ns": [20_000] * steps,
+        "epoch_ns": [3_333_000] * EPOCHS,
+        "eval_ns": [20_000_000] * EPOCHS,
+        "confusion": [[90 if i == j else (i + j + seed) % 3 for j in range(10)] for i in range(10)],
+    }
+    return make.training(**(fields | changes))
+
+
+def rich() -> Record:
+    """Three labels, five seeds, five sessions, and something in every field that a page shows."""
+    made = make.timed(NAMES)
+    made.plan = msgspec.structs.replace(
+        made.plan, seeds=SEEDS, trajectory=TABLE["default"].trajectory, operators=True
+    )
+    made.dataset = make.dataset(class_names=CLASSES)
+    made.reference = [training(seed, dtype="float64") for seed in SEEDS]
+    made.reference += [training(0, dtype="float64", whole=False)]
+    chosen = made.plan.trajectory
+    assert chosen is not None
+    made.envelope = [
+        Replica(
+            regime="start",
+            replica=number,
+            after=after,
+            distance=1e-9 * after * (1 + number / 20),
+            tensors=dict.fromkeys(make.PARAMETERS, 1e-9 * after),
+        )
+        for after in chosen.start_after
+        for number in range(chosen.replicas)
+    ]
+    for place, name in enumerate(NAMES):
+        results = made.results[name]
+        for measured in results.measurements:
+            if measured.rung in ("forward", "loss", "gradients", "update"):
+                size = 1e-7 if measured.dtype == "float32" else 1e-15
+                measured.distance = 0.0 if measured.case == "precision" else size * (1 + place)
+            if measured.rung == "lockstep":
+                measured.distance = 2e-16 * (1 + place)
+        results.measurements += [
+            make.measurement(
+                "trajectory",
+                case=f"start, after {after} steps",
+                step=after,
+                tensor="all parameters",
+                distance=1.02e-9 * after,
+            )
+            for after in chosen.start_after
+        ]
+        results.training = [training(seed, 1e-6 * (place + 1)) for seed in SEEDS]
+        results.training += [training(0, 1e-15, dtype="float64", whole=False)]
+        results.churn = [
+            Churn(seed=seed, samples=10_000, differ=12, only_here=5, only_reference=4 + place)
+            for seed in SEEDS
+        ]
+        results.repeats = [
+            Repeat(dtype=dtype, steps=20, first_step=None, distances={"W1": 0.0})
+            for dtype in ("float32", "float64")
+        ]
+        results.operators = [operator(form, place) for form in ("", "/scratch")]
+        for process in results.processes:
+            process.facts = {
+                "python": "3.11.2",
+                "device": "cpu",
+                "threads": "2",
+                f"version:{name}": "1.2.3",
+                "precision:matmul": "ieee" if name == "numpy" else "highest",
+            }
+            process.import_ns, process.build_ns = 300_000_000 * (place + 1), 5_000_000
+            process.first_step_ns = {"256": 9_000_000, "96": 2_000_000}
+    made.differing = [
+        Differing(
+            index=123,
+            true=7,
+            reference=7,
+            predicted={"numpy": 7, "torch": 5, "jax": -1},
+            shape=[28, 28],
+            pixels=base64.b64encode(bytes(i % 251 for i in range(784))).decode(),
+        ),
+        Differing(
+            index=124,
+            true=1,
+            reference=2,
+            predicted={"numpy": 1, "torch": 99, "jax": 2},
+            shape=[28, 28],
+            pixels="not base64!",
+        ),
+    ]
+    made.roofs = [
+        Roof(label="numpy", dtype="float32", size=2048, flop_per_s=1e11, copy_bytes_per_s=1e10)
+    ]
+    return made
+
+
+def operator(form: str, place: int) -> Operator:
+    """relu, which one label gives another derivative at 0."""
+    return Operator(
+        name=f"relu{form}",
+        dtype="float32",
+        value_error=0.0,
+        derivative_error=1e-8,
+        specials=[Special(point="0", value=[0.0], derivative=[0.5 if place else 0.0])],
+        curve=Curve(
+            start=-2.0,
+            stop=2.0,
+            value=[max(0.0, x / 4 - 2) for x in range(17)],
+            derivative=[float(x > 8) for x in range(17)],
+        ),
+    )
+
+
+def diverging(folder: Path) -> Record:
+    """The same with gradients of torch that are off at step 0, and the tensors kept in `folder`."""
+    made = rich()
+    random = np.random.default_rng(0)
+    shapes = {p.name: p.shape for p in made.plan.workload.parameters}
+    given = {f"given.{n}": random.normal(size=s).astype(np.float32) for n, s in shapes.items()}
+    want = {f"want.grad.{n}": random.normal(size=s) for n, s in shapes.items()}
+    got = {f"got.grad.{n}": want[f"want.grad.{n}"].astype(np.float32) for n in shapes}
+    got["got.grad.W1"][245, 254] += 0.5
+    batch = {"x": np.zeros((4, 784), np.float32), "y": np.zeros(4, np.int32)}
+    (folder / "tensors").mkdir(parents=True)
+    save_tensors(str(folder / "tensors" / "kept.safetensors"), given | want | got | batch)
+    off = make.find(made, "torch", "gradients", dtype="float32", step=0, tensor="W1")
+    off.distance = 0.5 / float(np.linalg.norm(want["want.grad.W1"]))
+    off.worst = Worst(
+        index=[245, 254],
+        got=float(got["got.grad.W1"][245, 254]),
+        want=float(want["want.grad.W1"][245, 254]),
+        in_rms=0.5,
+    )
+    made.kept = [
+        Kept(
+            label="torch",
+            dtype="float32",
+            rung="gradients",
+            case="step 0",
+            file="tensors/kept.safetensors",
+        )
+    ]
+    return made

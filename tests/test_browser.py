@@ -1,0 +1,422 @@
+"""A run's page in a real browser, from a disk and with the network off.
+
+Debian's chromium with its driver, and axe-core: `tests/browser/install.sh` gets both. Skipped
+where one is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.record import Record
+from harness.report import page, run_page
+from harness.verdict import judge
+from tests import pages
+from tests.test_report import HOSTILE, hostile
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+DRIVER = shutil.which("chromedriver")
+AXE = Path(__file__).parent / "browser" / ".cache" / "axe.min.js"
+
+pytestmark = pytest.mark.skipif(
+    BROWSER is None or DRIVER is None,
+    reason="no chromium with chromedriver: tests/browser/install.sh gets them",
+)
+needs_axe = pytest.mark.skipif(
+    not AXE.is_file(), reason="no axe-core: tests/browser/install.sh gets it"
+)
+
+WIDTHS = (390, 1600)
+# What a script of a record would do is written down before it can run.
+CANARY = """
+window.sung = [];
+for (const name of ["alert", "confirm", "prompt", "open"]) window[name] = (t) => sung.push(name);
+"""
+DRAWN = """
+return document.documentElement.dataset.drawn === String(
+  document.querySelectorAll("[data-plot]").length);
+"""
+
+
+class Visitor:
+    """A browser with one page open."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+        self.opened: Path | None = None
+
+    def go(self, path: Path, *, keep: bool = False, drawn: bool = True) -> None:
+        """Open a page, 1600 px wide and light, and wait until its plots are drawn.
+
+        keep: as it is where it is open already, for tests that leave it as they find it.
+        """
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        if keep and self.opened == path:
+            return
+        self.opened = path if keep else None
+        self.driver.get("about:blank")
+        self.look(1600, wait=drawn)
+        self.log("browser")
+        self.log("performance")  # what was before counts no more
+        self.driver.get(path.as_uri())
+        if drawn:
+            WebDriverWait(self.driver, 120, 0.1).until(lambda of: of.execute_script(DRAWN))
+
+    def look(self, width: int = 1600, *, dark: bool = False, wait: bool = True) -> None:
+        """Change the window's width and the system's colours, and let the page answer."""
+        tell = self.driver.execute_cdp_cmd
+        tell("Emulation.setDeviceMetricsOverride",
+             {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})  # fmt: skip
+        features = {
+            "prefers-color-scheme": "dark" if dark else "light",
+            "prefers-reduced-motion": "reduce",
+        }
+        told = [{"name": name, "value": value} for name, value in features.items()]
+        tell("Emulation.setEmulatedMedia", {"features": told})
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Until two frames and what they set off are over."""
+        self.driver.execute_async_script("""
+          const done = arguments[arguments.length - 1];
+          requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 50)));
+        """)
+
+    def log(self, kind: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.driver.get_log(kind)
+        return found
+
+    @property
+    def errors(self) -> list[str]:
+        """Errors on the console, of scripts, of the policy, of loading."""
+        return [entry["message"] for entry in self.log("browser") if entry["level"] == "SEVERE"]
+
+    @property
+    def asked_for(self) -> set[str]:
+        """Every address that was asked for, without what lies in the page itself."""
+        events = [json.loads(entry["message"])["message"] for entry in self.log("performance")]
+        found = {
+            event["params"]["request"]["url"]
+            for event in events
+            if event["method"] == "Network.requestWillBeSent"
+        }
+        return {url for url in found if not url.startswith("data:")}
+
+    def run(self, script: str, *words: Any) -> Any:
+        return self.driver.execute_script(script, *words)
+
+    def find(self, selector: str) -> Any:
+        return self.driver.find_element("css selector", selector)
+
+
+@pytest.fixture(scope="module")
+def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for word in (
+        "headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
+        "disable-background-networking", "disable-component-update", "disable-sync",
+        "disable-dev-shm-usage", "disable-default-apps", "disable-extensions",
+        f"user-data-dir={tmp_path_factory.mktemp('profile')}",
+        "host-resolver-rules=MAP * ~NOTFOUND", "proxy-server=127.0.0.1:9",
+    ):  # fmt: skip
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": CANARY})
+        yield Visitor(driver)
+    finally:
+        driver.quit()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Record, Path]]:
+    """Records and their pages: one with a figure in every place, one that diverges."""
+    found = {}
+    for name in ("rich", "diverging"):
+        folder = tmp_path_factory.mktemp(name)
+        made = pages.rich() if name == "rich" else pages.diverging(folder)
+        path = folder / run_page.NAME
+        path.write_text(run_page.render(made, judge(made), folder), encoding="utf-8")
+        found[name] = made, path
+    return found
+
+
+@pytest.mark.parametrize("name", ["rich", "diverging"])
+def test_a_page_opens_from_a_disk_without_an_error_and_asks_for_nothing(visitor, written, name):
+    _, path = written[name]
+    visitor.go(path, keep=True)
+    assert visitor.errors == []
+    assert visitor.asked_for == {path.as_uri()}
+
+
+def test_every_plot_is_drawn_with_every_trace(visitor, written):
+    _, path = written["rich"]
+    visitor.go(path, keep=True)
+    shown = visitor.run("""
+      return [...document.querySelectorAll("[data-plot]")].map((place) => [
+        place.dataset.plot, place.data.length, place.querySelectorAll("svg.main-svg").length,
+        place.getBoundingClientRect().height,
+      ]);
+    """)
+    source = path.read_text(encoding="utf-8")
+    blocks = re.findall(
+        r'<script type="application/json" id="data-([^"]+)"[^>]*>(.*?)</script>', source
+    )
+    given = {name: len(json.loads(told)["traces"]) for name, told in blocks}
+    assert {name: traces for name, traces, _, _ in shown} == given
+    assert len(given) >= 12
+    for name, _, drawings, height in shown:
+        assert drawings > 0, name
+        assert height > 100, name
+
+
+def points(visitor: Visitor, plot: str) -> list[int]:
+    """How many points plotly drew of each trace, NaN not counted."""
+    found: list[int] = visitor.run(
+        """
+        const place = document.getElementById("plot-" + arguments[0]);
+        const real = (v) => v !== undefined && v !== null && !Number.isNaN(v);
+        return place.calcdata.map((trace) => trace.filter((p) => real(p.y) && real(p.x)).length);
+        """,
+        plot,
+    )
+    return found
+
+
+def test_plots_have_as_many_points_as_the_record(visitor, written):
+    made, path = written["rich"]
+    visitor.go(path, keep=True)
+    # Counted here from the record itself, by nobody's drawing code.
+    trained = [t for r in made.results.values() for t in r.training if t.dtype == "float32"]
+    whole = [t for t in made.reference if t.whole]
+    assert sorted(points(visitor, "epoch-loss")) == sorted(
+        len(t.epoch_losses) for t in [*trained, *whole]
+    )
+    assert len(trained) + len(whole) == 20
+    assert sorted(points(visitor, "epoch-accuracy")) == sorted(
+        len(t.test_accuracy) for t in [*trained, *whole]
+    )
+    arms = [*made.results.values(), *made.again.values()]
+    samples = sum(len(r.step_ns) + len(r.warmup_ns) for arm in arms for r in arm.rounds)
+    assert sum(points(visitor, "step-series")) == samples == 4 * 5 * 6 * 4
+    first = made.plan.seeds[0]
+    steps = [len(t.losses) for t in [*trained, *whole] if t.seed == first]
+    assert sorted(points(visitor, "step-loss")) == sorted(steps)
+
+
+def is_shown(visitor: Visitor, element: Any) -> bool:
+    return bool(visitor.run("return arguments[0].checkVisibility()", element))
+
+
+@pytest.mark.parametrize("how", ["click", "Enter", "Space"])
+def test_a_cell_opens_its_evidence_and_closes_it_again(visitor, written, how):
+    from selenium.webdriver.common.keys import Keys
+
+    visitor.go(written["diverging"][1], keep=True)
+    cell = visitor.find('[href="#evidence-1-gradients"]')
+    body = visitor.find("#evidence-1-gradients")
+
+    def press() -> None:
+        if how == "click":
+            cell.click()
+        else:
+            cell.send_keys(Keys.ENTER if how == "Enter" else Keys.SPACE)
+
+    assert not is_shown(visitor, body)
+    assert cell.get_attribute("aria-expanded") == "false"
+    press()
+    assert is_shown(visitor, body)
+    assert cell.get_attribute("aria-expanded") == "true"
+    assert visitor.find("#" + cell.get_attribute("aria-controls")).get_attribute("open")
+    assert "[245, 254]" in body.text
+    # The evidence has the focus, and its own summary closes it with the keyboard alone.
+    focused = visitor.driver.switch_to.active_element
+    assert focused.tag_name == "summary"
+    focused.send_keys(Keys.ENTER)
+    visitor.wait()
+    assert not is_shown(visitor, body)
+    assert cell.get_attribute("aria-expanded") == "false"
+    assert visitor.driver.switch_to.active_element == cell
+
+
+def test_every_cell_opens(visitor, written):
+    visitor.go(written["rich"][1])
+    opened = visitor.run("""
+      return [...document.querySelectorAll(".cell")].map((cell) => {
+        cell.click();
+        return document.querySelector(cell.getAttribute("href")).checkVisibility();
+      });
+    """)
+    assert opened == [True] * 27
+
+
+def test_evidence_opens_from_its_address_and_all_of_it_by_a_button(visitor, written):
+    _, path = written["diverging"]
+    visitor.go(path)
+    visitor.run("location.hash = 'evidence-0-loss'")
+    visitor.wait()
+    assert is_shown(visitor, visitor.find("#evidence-0-loss"))
+    count = "return document.querySelectorAll('.evidence details[open]').length"
+    assert visitor.run(count) == 1
+    for wanted in (27, 0):
+        visitor.find("#all-evidence").click()
+        assert visitor.run(count) == wanted
+
+
+def test_without_script_the_cells_are_links_to_evidence_that_is_there(visitor, written):
+    tell = visitor.driver.execute_cdp_cmd
+    tell("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        _, path = written["diverging"]
+        visitor.go(path, drawn=False)
+        cell = visitor.find('[href="#evidence-1-gradients"]')
+        assert not visitor.find("#evidence-1-gradients").is_displayed()
+        cell.click()  # the browser itself opens a <details> that a link points into
+        assert visitor.find("#evidence-1-gradients").is_displayed()
+        assert visitor.find("#evidence-0-loss-all summary").is_displayed()
+    finally:
+        tell("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+LOOKS = """
+const plot = document.querySelector("[data-plot]");
+return {
+  paper: getComputedStyle(document.body).backgroundColor,
+  ink: getComputedStyle(document.body).color,
+  plot: plot.layout.font.color,
+  grid: plot.layout.xaxis.gridcolor,
+  pressed: document.getElementById("theme").getAttribute("aria-pressed"),
+};
+"""
+
+
+def brightness(colour: str) -> float:
+    red, green, blue = map(float, re.findall(r"[\d.]+", colour)[:3])
+    return (red + green + blue) / 3
+
+
+def test_dark_and_light_follow_the_system_and_the_button(visitor, written):
+    _, path = written["rich"]
+    visitor.go(path)
+    seen = {}
+    for dark in (False, True):
+        visitor.look(dark=dark)
+        seen[dark] = visitor.run(LOOKS)
+        assert seen[dark]["pressed"] == str(dark).lower()
+        assert seen[dark]["plot"] == seen[dark]["ink"]
+    assert brightness(seen[False]["paper"]) > 200 > 60 > brightness(seen[True]["paper"])
+    assert brightness(seen[False]["ink"]) < 60 < 200 < brightness(seen[True]["ink"])
+    visitor.find("#theme").click()  # from dark to light
+    visitor.wait()
+    assert visitor.run(LOOKS) == seen[False]
+    assert visitor.errors == []
+
+
+def test_a_page_never_scrolls_sideways(visitor, written):
+    visitor.go(written["diverging"][1])
+    visitor.run("for (const d of document.querySelectorAll('details')) d.open = true")
+    wide = "return document.documentElement.scrollWidth"
+    for width in WIDTHS:
+        visitor.look(width)
+        assert visitor.run("return innerWidth") == width
+        assert width - 20 < visitor.run(wide) <= width  # less a scroll bar at most
+        # Plots are as wide as their place, not as they were made.
+        wider = visitor.run("""
+          return [...document.querySelectorAll("[data-plot]")].filter((place) =>
+            place.querySelector("svg").getBoundingClientRect().right > innerWidth).length;
+        """)
+        assert wider == 0
+    visitor.run("document.body.insertAdjacentHTML('beforeend', '<div style=width:2000px>x</div>')")
+    assert visitor.run(wide) > 1600
+
+
+@needs_axe
+def test_axe_finds_nothing_serious_in_light_and_dark(visitor, written):
+    visitor.go(written["diverging"][1])
+    # One of each kind: of tables of figures there are as many as plots, all by one macro.
+    one = ".evidence details:nth-of-type(-n + 9), #agreement .figures:first-of-type"
+    visitor.run("for (const d of document.querySelectorAll(arguments[0])) d.open = true", one)
+    visitor.run(AXE.read_text(encoding="utf-8"))
+    assert serious(visitor) == []
+    visitor.look(dark=True)
+    assert serious(visitor, "color-contrast") == []  # the one rule that sees colours
+    # And it does find what is wrong.
+    wrong = "<img src='data:,'><p style='color:#999;background:#aaa'>faint</p>"
+    visitor.run("document.body.innerHTML = arguments[0]", wrong)
+    assert {rule for rule, *_ in serious(visitor)} >= {"image-alt", "color-contrast"}
+
+
+def serious(visitor: Visitor, *rules: str) -> list[list[str]]:
+    """axe's serious and critical findings by these rules or all: rule, help, first element."""
+    visitor.driver.set_script_timeout(300)
+    found: list[list[str]] = visitor.driver.execute_async_script(
+        """
+        const [rules, done] = arguments;
+        const words = {resultTypes: ["violations"], ...(rules.length && {runOnly: rules})};
+        axe.run(document, words).then((told) => done(told.violations
+          .filter((v) => v.impact === "serious" || v.impact === "critical")
+          .map((v) => [v.id, v.help, v.nodes[0].html.slice(0, 300)])));
+        """,
+        list(rules),
+    )
+    return found
+
+
+# A page opens in a second: the texts stand in every place together, not one after the other.
+OWN = (
+    '"><script>alert(1)</script>',
+    "' onerror=alert(1) x='",
+    "</script><script>alert(1)</script>",
+)
+TOGETHER = "".join([*OWN, *(text for name, text in HOSTILE.items() if name != "long")])
+
+
+@pytest.mark.parametrize("text", [TOGETHER, "../../x<b>"], ids=["together", "path"])
+def test_a_hostile_record_runs_no_script_and_asks_for_nothing(visitor, tmp_path, text):
+    made = hostile(text)
+    path = tmp_path / "report.html"
+    path.write_text(run_page.render(made, judge(made), tmp_path), encoding="utf-8")
+    visitor.go(path)
+    visitor.run("for (const d of document.querySelectorAll('details')) d.open = true")
+    assert visitor.run("return sung") == []
+    assert visitor.errors == []
+    assert visitor.asked_for == {path.as_uri()}
+    assert visitor.run("return document.querySelector('h1').innerText").split() == ["✗", "failed"]
+
+
+def test_the_policy_stops_a_script_that_escaping_let_through(visitor, tmp_path):
+    source = page.render("run.html.j2", title="x", plots=[], **empty_context())
+    attack = HOSTILE["html"] + "<img src='http://example.invalid/x.png'>"
+    path = tmp_path / "report.html"
+    path.write_text(source.replace("<main", f"{attack}<main", 1), encoding="utf-8")
+    visitor.go(path)
+    visitor.wait()
+    assert visitor.run("return sung") == []
+    assert any("Content Security Policy" in error for error in visitor.errors)
+    # Without the policy the same page does sing: the canary is alive.
+    bare = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", path.read_text())
+    path.write_text(bare, encoding="utf-8")
+    visitor.go(path)
+    visitor.wait()
+    assert visitor.run("return sung") == ["alert", "alert"]
+
+
+def empty_context() -> dict[str, object]:
+    from tests import make
+    from tests.test_page import context
+
+    return context(make.record())

@@ -1,0 +1,621 @@
+"""The pictures of a page hold what the record holds, point by point, and whatever it holds."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.checks.scale import figures
+from harness.plan import TABLE
+from harness.record import Churn, Record, Replica
+from harness.report import figure, page
+from harness.report.figure import Plot
+from harness.report.plots import axes, numbers, plots, scaling, timing
+from harness.scale import ScaleRecord
+from harness.verdict import judge
+from tests import make, pages, test_scale
+from tests.test_report import HOSTILE
+
+
+@functools.cache
+def _rich() -> Record:
+    return pages.rich()
+
+
+def rich() -> Record:
+    """A record with something for every picture."""
+    return copy.deepcopy(_rich())
+
+
+def drawn(made: Record | ScaleRecord) -> dict[str, Plot]:
+    """Every picture of a record, checked for what must hold of all of them."""
+    if isinstance(made, ScaleRecord):
+        found = scaling(made, figures(made))
+    else:
+        found = plots(made, judge(made))
+    check(found)
+    return {plot.name: plot for plot in found}
+
+
+def check(found: list[Plot]) -> None:
+    """What must hold of the pictures of any record."""
+    from plotly.graph_objects import Figure
+
+    assert len({plot.name for plot in found}) == len(found)
+    for plot in found:
+        assert re.fullmatch("[a-z0-9-]+", plot.name), plot.name
+        assert plot.title
+        assert plot.told.endswith((".", "”.", ")."))
+        assert plot.traces
+        assert 120 < plot.height < 6000
+        assert plot.rows
+        assert {len(row) for row in plot.rows} == {len(plot.header)}
+        Figure(data=plot.traces, layout=plot.layout)  # refuses what plotly does not know
+        for trace in plot.traces:
+            places = [trace[k] for k in ("x", "y") if k in trace]
+            assert len({len(of) for of in places}) <= 1, plot.name
+        assert page.as_json({"traces": plot.traces, "layout": plot.layout})
+
+
+def points(plot: Plot, **where: Any) -> list[int]:
+    """How many points each trace has, of those whose fields are as given."""
+    return [
+        len(trace["y"] if "y" in trace else trace["x"])
+        for trace in plot.traces
+        if all(trace.get(field) == value for field, value in where.items())
+    ]
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in traces or a layout, but those that are ours: templates and keys of groups."""
+    if isinstance(value, dict):
+        for key, of in value.items():
+            if key not in ("hovertemplate", "texttemplate", "legendgroup"):
+                yield from texts(of)
+    elif isinstance(value, list | tuple):
+        for of in value:
+            yield from texts(of)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_every_picture_is_there_when_the_record_has_everything() -> None:
+    assert list(drawn(rich())) == [
+        "margins", "checkpoints", "lockstep-losses", "lockstep-parameters", "free-losses",
+        "trajectory", "epoch-loss", "epoch-accuracy", "step-loss", "equivalence-test-accuracy",
+        "equivalence-training-loss", "churn", "confusion-reference", "confusion-0", "confusion-1",
+        "confusion-2", "step-series", "step-distribution", "floor", "ratios", "phases",
+        "throughput", "starts", "epoch-time", "memory",
+    ]  # fmt: skip
+
+
+def test_points_and_lines_are_as_many_as_the_record_has() -> None:
+    made = rich()
+    found = drawn(made)
+    labels = list(made.results)
+    warm = made.plan.timing.warmup_rounds
+    own = {n: [t for t in made.results[n].training if t.dtype == "float32"] for n in labels}
+    double = {n: [t for t in made.results[n].training if t.dtype == "float64"] for n in labels}
+    whole = [t for t in made.reference if t.whole]
+    assert points(found["margins"]) == [7] * len(labels)
+    assert sum(points(found["lockstep-losses"])) == sum(
+        len(t.losses) for n in labels for t in double[n]
+    )
+    assert sum(points(found["free-losses"])) == sum(len(t.losses) for n in labels for t in own[n])
+    assert len(found["free-losses"].traces) == sum(len(own[n]) for n in labels)
+    steps = {m.step for m in made.results["numpy"].measurements
+             if m.rung == "lockstep" and m.tensor != "losses"}  # fmt: skip
+    assert points(found["lockstep-parameters"]) == [len(steps)] * len(labels)
+    teacher = {m.step for m in made.results["numpy"].measurements
+               if m.rung == "forward" and m.step is not None}  # fmt: skip
+    assert points(found["checkpoints"]) == [len(teacher)] * len(labels)
+    for name, field in (("epoch-loss", "epoch_losses"), ("epoch-accuracy", "test_accuracy")):
+        assert points(found[name]) == [
+            len(getattr(t, field)) for of in (whole, *own.values()) for t in of
+        ]
+    assert points(found["step-loss"]) == [30] * (1 + len(labels))
+    assert sum(points(found["churn"])) == 3 * sum(len(made.results[n].churn) for n in labels)
+    arms = [made.results[n].rounds for n in labels] + [of.rounds for of in made.again.values()]
+    assert sum(points(found["step-series"])) == sum(
+        len(r.step_ns) + len(r.warmup_ns) for rounds in arms for r in rounds
+    )
+    steady = {n: sum(len(r.step_ns) for r in made.results[n].rounds if r.round >= warm)
+              for n in labels}  # fmt: skip
+    assert points(found["step-distribution"]) == [*steady.values()]
+    for rounds, name in zip(arms, [*labels, "numpy, again"], strict=True):
+        assert sum(points(found["step-series"], name=name)) == sum(
+            len(r.step_ns) for r in rounds if r.round >= warm
+        )
+    assert points(found["floor"]) == [1] * len(labels)
+    assert [t["name"] for t in found["ratios"].traces] == ["torch", "jax", "numpy, A/A"]
+    assert points(found["phases"]) == [len(labels)] * 3
+    assert points(found["throughput"]) == [len(labels)] * 2
+    assert sum(points(found["starts"])) == sum(
+        (p.import_ns is not None) + (p.build_ns is not None) + len(p.first_step_ns)
+        for n in labels
+        for p in made.results[n].processes
+        if p.dtype == "float32"
+    )
+    assert points(found["epoch-time"]) == [len(t.epoch_ns) for n in labels for t in own[n]]
+    assert points(found["memory"]) == [len(labels)]
+
+
+def test_the_same_record_gives_the_same_pictures() -> None:
+    once, again = (
+        page.as_json(
+            [[p.name, p.title, p.told, p.traces, p.layout, p.rows] for p in found.values()]
+        )
+        for found in (drawn(rich()), drawn(rich()))
+    )
+    assert once == again
+
+
+def test_values_are_drawn_where_the_record_has_them() -> None:
+    made = rich()
+    found = drawn(made)
+    trace = next(t for t in found["free-losses"].traces if t["name"] == "torch")
+    here, there = (np.array(of.training[0].losses if of else made.reference[0].losses)
+                   for of in (made.results["torch"], None))  # fmt: skip
+    assert trace["y"] == pytest.approx(np.abs(here - there) / there, rel=1e-6)
+    assert (trace["x0"], trace["dx"]) == (1, 1)
+    series = next(t for t in found["step-series"].traces if t["name"] == "jax")
+    taken = [ns for r in made.results["jax"].rounds if r.round >= 1 for ns in r.step_ns]
+    assert sorted(series["y"]) == pytest.approx(sorted(ns / 1e6 for ns in taken), rel=1e-6)
+    assert list(series["x"]) == sorted(series["x"])
+    phases = {t["name"]: t for t in found["phases"].traces}
+    assert phases["gather"]["x"] == pytest.approx([0.08] * 3)
+    share = next(t for t in found["margins"].traces if t["name"] == "numpy")
+    assert share["x"][1] == pytest.approx(1e-7 / 5e-6)
+
+
+def test_a_run_that_measured_nothing_has_no_picture() -> None:
+    assert drawn(make.record(dataset=None, results={}, cases=[], ended="interrupted")) == {}
+
+
+def test_a_skipped_label_is_no_part_of_any_picture() -> None:
+    made = make.record(("numpy", "torch"))
+    make.skip(made, "torch")
+    found = drawn(made)
+    assert found
+    names = {told for plot in found.values() for told in texts([plot.traces, plot.layout])}
+    assert "numpy" in names
+    assert "torch" not in names
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_text_of_a_record_is_shown_as_it_stands_and_cut(what: str) -> None:
+    told = HOSTILE[what]
+    made = rich()
+    made.plan = msgspec.structs.replace(
+        made.plan, labels={"numpy": made.plan.labels["numpy"], told: made.plan.labels["torch"]}
+    )
+    made.results = {"numpy": made.results["numpy"], told: made.results["torch"]}
+    made.again = {}
+    for measured in made.results[told].measurements:
+        if measured.rung in ("gradients", "lockstep"):
+            measured.tensor = told
+    assert made.dataset is not None
+    made.dataset.class_names = [told, *made.dataset.class_names[1:]]
+    # A label that may not be ranked is named in words beside the pictures.
+    for agrees in (True, False):
+        if not agrees:
+            make.find(made, told, "forward").distance = 1.0
+        found = plots(made, judge(made))
+        for plot in found:
+            for text in texts([plot.traces, plot.layout]):
+                assert "<" not in text.replace("<br>", ""), text
+                assert not re.search(r"&(?!amp;|lt;|gt;)", text)
+                assert all(c.isprintable() for c in text)
+                assert len(text) < 500
+            for text in (plot.title, plot.told, *(c for row in plot.rows for c in row)):
+                assert not [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp")]
+                assert len(text) < 2000
+
+
+def test_losses_that_are_not_finite_are_counted_and_left_out() -> None:
+    made = rich()
+    trained = made.results["torch"].training[0]
+    trained.losses[3:6] = ["nan", "inf", "-inf"]
+    trained.epoch_losses[0] = "nan"
+    trained.test_accuracy[1] = "nan"
+    found = drawn(made)
+    line = next(t for t in found["free-losses"].traces if t["name"] == "torch")
+    assert len(line["y"]) == len(trained.losses)
+    assert np.flatnonzero(np.isnan(line["y"])).tolist() == [3, 4, 5]
+    assert "3 of 450 values are not finite and are left out" in found["free-losses"].told
+    line = next(t for t in found["epoch-loss"].traces if t["name"] == "torch")
+    assert np.isnan(line["y"]).tolist() == [True] + [False] * 9
+    assert "1 values are not finite" in found["epoch-accuracy"].told
+
+
+@pytest.mark.parametrize(
+    ("distance", "problem"), [(None, "shape"), ("nan", None), ("inf", None), (-1.0, None)]
+)
+def test_what_cannot_be_measured_stands_at_the_edge_and_is_said(
+    distance: float | None, problem: str | None
+) -> None:
+    made = rich()
+    off = make.find(made, "torch", "gradients", dtype="float32")
+    off.distance, off.problem = distance, problem
+    found = drawn(made)["margins"]
+    assert "1 could not be measured or exceed a limit of 0" in found.told
+    torch = next(t for t in found.traces if t["name"] == "torch")
+    assert torch["text"].count("off") == 1
+    at = torch["text"].index("off")
+    assert torch["x"][at] == max(x for t in found.traces for x in t["x"])
+    assert math.log10(torch["x"][at]) < found.layout["xaxis"]["range"][1]
+    assert "could not be measured" not in drawn(rich())["margins"].told
+
+
+def test_differences_of_zero_stand_at_a_floor_that_is_said() -> None:
+    made = rich()
+    trained = made.results["jax"].training[-1]
+    trained.losses = list(made.reference[0].losses)
+    plot = drawn(made)["lockstep-losses"]
+    told = re.search(r"(\d+) of \d+ values are exactly 0, drawn at (\S+)\.", plot.told)
+    assert told is not None
+    jax = next(t for t in plot.traces if t["name"] == "jax")
+    assert list(jax["y"]) == pytest.approx([float(told[2])] * len(trained.losses))
+    everything = np.concatenate([t["y"] for t in plot.traces])
+    assert int(told[1]) == np.count_nonzero(
+        np.isclose(everything, float(told[2]), rtol=1e-3, atol=0)
+    )
+    assert min(everything[everything > float(told[2]) * 1.01]) >= 10 * float(told[2]) * 0.999
+
+
+def lines(plot: Plot, side: str) -> set[float]:
+    """Where straight lines lie across a picture."""
+    return {
+        shape[f"{side}0"]
+        for shape in plot.layout.get("shapes", [])
+        if shape["type"] == "line" and shape[f"{side}0"] == shape[f"{side}1"]
+    }
+
+
+def test_limits_floor_and_band_are_drawn() -> None:
+    found = drawn(rich())
+    assert 1.0 in lines(found["margins"], "x")
+    assert lines(found["lockstep-losses"], "y") == {1e-12}
+    assert lines(found["lockstep-parameters"], "y") == {1e-12}
+    assert lines(found["checkpoints"], "y") == {1.0, 1 / 3}
+    assert lines(found["floor"], "x") == {1.0}
+    assert {-0.3, 0.3} < lines(found["equivalence-test-accuracy"], "x")
+    band = next(s for s in found["ratios"].layout["shapes"] if s["type"] == "rect")
+    assert (band["x0"], band["x1"]) == (1 / 1.03, 1.03)
+
+
+def test_replicas_span_the_band_and_the_limit_is_the_furthest_times_its_factor() -> None:
+    made = rich()
+    plot = drawn(made)["trajectory"]
+    chosen = made.plan.trajectory
+    assert chosen is not None
+    assert Counter(t["name"] for t in plot.traces) == Counter(
+        ["replicas", "limit", *made.results, *(f"replica {k}" for k in range(chosen.replicas))]
+    )
+    by = {t["name"]: t for t in plot.traces}
+    at = {n: [float(r.distance) for r in made.envelope if r.after == n] for n in (20, 50, 100)}
+    assert list(by["limit"]["x"]) == [*at]
+    assert by["limit"]["y"] == pytest.approx([1.5 * max(of) for of in at.values()], rel=1e-6)
+    low, high = [min(of) for of in at.values()], [max(of) for of in at.values()]
+    assert by["replicas"]["y"] == pytest.approx([*high, *low[::-1]], rel=1e-6)
+    assert by["numpy"]["y"] == pytest.approx([1.02e-9 * n for n in at], rel=1e-6)
+
+
+def test_both_regimes_of_the_trajectory_are_lines_of_their_own() -> None:
+    made = rich()
+    made.plan = msgspec.structs.replace(made.plan, trajectory=TABLE["full"].trajectory)
+    made.envelope += [
+        Replica(regime="late", replica=k, after=n, distance=1e-3 * (k + 1), tensors={})
+        for n in (705, 940)
+        for k in range(8)
+    ]
+    for results in made.results.values():
+        results.measurements += [
+            make.measurement("trajectory", case=f"late, after {n} steps", step=n, distance=2e-3)
+            for n in (705, 940)
+        ]
+    plot = drawn(made)["trajectory"]
+    assert points(plot, name="torch") == [3, 2]
+    assert points(plot, name="limit") == [3, 2]
+    assert [t["showlegend"] for t in plot.traces if t["name"] == "torch"] == [True, False]
+    made.envelope[0].distance = "nan"  # then nobody knows the limit there
+    assert points(drawn(made)["trajectory"], name="limit") == [2, 2]
+
+
+def test_a_label_that_does_not_agree_has_no_time_and_is_named() -> None:
+    made = rich()
+    make.find(made, "torch", "gradients").distance = 0.5
+    verdict = judge(made)
+    found = timing(made, verdict)
+    assert len(found) == 9
+    for plot in found:
+        assert not [told for told in texts([plot.traces, plot.layout]) if "torch" in told]
+        assert plot.told.endswith("Left out: torch (NOT RANKED: do not agree).")
+        assert all(row[0] != "torch" for row in plot.rows)
+    assert any("torch" in set(texts(plot.traces)) for plot in numbers(made, verdict))
+    assert not any("Left out" in plot.told for plot in timing(rich(), judge(rich())))
+
+
+def test_a_label_whose_clocks_are_void_has_no_time() -> None:
+    made = rich()
+    for r in made.results["jax"].rounds:
+        r.step_ns = [ns // 4 for ns in r.step_ns]  # faster than its own matrix products
+    for plot in timing(made, judge(made)):
+        assert "jax" not in set(texts([plot.traces, plot.layout]))
+        assert "jax (NOT RANKED: the times are void)" in plot.told
+
+
+def test_a_difference_is_claimed_in_words_or_not() -> None:
+    plot = drawn(rich())["ratios"]
+    told = {trace["name"]: trace["text"][0] for trace in plot.traces}
+    assert told["torch"].endswith(", claimed")
+    assert told["numpy, A/A"].endswith(", not claimed")
+    plot = drawn(make.timed(number=2))["ratios"]
+    assert plot.traces[0]["text"][0].endswith(", too few sessions")
+    assert plot.traces[0]["marker"]["symbol"].endswith("-open")
+    assert "Hollow" in plot.told
+
+
+def test_too_many_samples_are_drawn_as_a_median_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setattr(sys.modules["harness.report.plots.timing"], "MOST_SAMPLES", 100)
+    made = rich()
+    plot = drawn(made)["step-series"]
+    assert "the median of each round" in plot.title
+    samples = sum(len(r.step_ns) + len(r.warmup_ns)
+                  for of in (*made.results.values(), *made.again.values())
+                  for r in of.rounds)  # fmt: skip
+    assert f"There are {samples} samples" in plot.told
+    assert points(plot, name="torch") == [
+        sum(r.round >= made.plan.timing.warmup_rounds for r in made.results["torch"].rounds)
+    ]
+
+
+def test_a_confusion_matrix_shows_counts_and_what_differs_from_the_reference() -> None:
+    made = rich()
+    mine = made.results["torch"].training[0].confusion
+    mine[2][2] -= 3
+    mine[2][4] += 3
+    found = drawn(made)
+    heat = found["confusion-1"].traces[0]
+    assert heat["z"].shape == (10, 10)
+    assert heat["z"][2, 4] == 3
+    assert np.count_nonzero(heat["z"]) == 2
+    assert heat["text"][2][4] == f"{mine[2][4]}<br>+3"
+    assert heat["text"][0][0] == "90"
+    assert "2 of 100 cells differ" in found["confusion-1"].told
+    assert found["confusion-1"].rows[2][5] == f"{mine[2][4]} (+3)"
+    assert np.array_equal(found["confusion-reference"].traces[0]["z"],
+                          made.reference[0].confusion)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "matrix", [[], [[]], [[1]], [[1, 2], [3]], [[0] * 30] * 30, [[1, 2, 3], [4, 5, 6]]]
+)
+def test_what_is_no_confusion_matrix_is_not_drawn(matrix: list[list[int]]) -> None:
+    made = rich()
+    made.results["torch"].training[0].confusion = matrix
+    found = drawn(made)
+    assert "confusion-1" not in found
+    assert "confusion-2" in found
+
+
+def test_a_matrix_of_another_size_than_the_references_is_shown_alone() -> None:
+    made = rich()
+    made.results["torch"].training[0].confusion = [[5, 1], [0, 7]]
+    plot = drawn(made)["confusion-1"]
+    assert plot.traces[0]["text"] == [["5", "1"], ["", "7"]]
+    assert "differ" not in plot.told
+
+
+def test_twelve_labels_can_be_told_apart() -> None:
+    names = ("numpy", *(f"torch:variant-{k}" for k in range(11)))
+    found = drawn(make.timed(names))
+    looks = [
+        (t["line"]["color"], t["line"]["dash"], t["marker"]["symbol"])
+        for t in found["epoch-loss"].traces
+    ]
+    assert len(set(looks)) == 12
+    assert len(found["step-series"].layout) > 12  # an axis a label
+    assert len({t["yaxis"] for t in found["step-series"].traces}) == 13
+
+
+def test_styles_and_texts_of_a_picture() -> None:
+    looks = [figure.style(place) for place in range(64)]
+    assert (
+        len({(x["line"]["color"], x["line"]["dash"], x["marker"]["symbol"]) for x in looks}) == 64
+    )
+    assert figure.text("") == figure.text(" \n") == "–"
+    assert figure.text("a<b>&'\"") == "a&lt;b&gt;&amp;'\""
+    assert len(figure.text("x" * 10**6)) == figure.LONGEST_NAME
+    assert axes.tick("tensorflow:graph") == "tensorflow:graph"
+    assert axes.tick("torch:variant-number-3") == "torch:va…umber-3"
+    assert axes.tick("torch:variant-number-3", 10) == "torch…er-3"
+
+
+def test_a_full_run_stays_under_its_share_of_the_page() -> None:
+    made = rich()
+    random = np.random.default_rng(0)
+    steps = 2350
+    made.plan = msgspec.structs.replace(
+        made.plan, labels=make.plan(("numpy", "torch", "jax", "tensorflow")).labels
+    )
+    base = made.results["torch"]
+    made.results = {name: copy.copy(base) for name in made.plan.labels}
+    for seed, trained in enumerate(made.reference[:5]):
+        trained.losses = list(random.uniform(0.3, 2.3, steps))
+        assert trained.seed == seed
+    for results in made.results.values():
+        results.training = [
+            make.training(
+                seed=trained.seed,
+                dtype=dtype,
+                losses=list(np.array(trained.losses) * (1 + random.uniform(0, 1e-6, steps))),
+            )
+            for trained in made.reference[:5]
+            for dtype in ("float32", "float64")
+        ]
+        results.rounds = []
+        for r in make.sessions(number=5, rounds=31):
+            r.step_ns = random.integers(1_500_000, 2_500_000, 12).tolist()
+            r.warmup_ns = random.integers(1_500_000, 2_500_000, 18).tolist()
+            results.rounds.append(r)
+    found = plots(made, judge(made))
+    sizes = {p.name: len(page.as_json({"traces": p.traces, "layout": p.layout})) for p in found}
+    assert sum(points(next(p for p in found if p.name == "lockstep-losses"))) == 4 * 5 * steps
+    assert sum(points(next(p for p in found if p.name == "step-series"))) >= 4 * 5 * 31 * 30
+    assert sum(sizes.values()) < 900_000, sizes
+
+
+ODD = st.one_of(
+    st.sampled_from(["nan", "inf", "-inf", 0.0, -0.0, -1.0, 5e-324, 1e308, -1e308, 1e-45, 1e39]),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(ODD, min_size=1, max_size=12), st.lists(ODD, min_size=1, max_size=12))
+def test_whatever_numbers_are_stored_the_pictures_are_valid(
+    here: list[Any], there: list[Any]
+) -> None:
+    made = make.record(("numpy",))
+    made.plan = msgspec.structs.replace(made.plan, trajectory=TABLE["default"].trajectory)
+    made.reference = [make.training(losses=there, epoch_losses=there, test_accuracy=here)]
+    made.results["numpy"].training = [
+        make.training(losses=here, epoch_losses=here, test_accuracy=there),
+        make.training(losses=here, dtype="float64", whole=False),
+    ]
+    for measured, value in zip(made.results["numpy"].measurements, here * 40, strict=False):
+        measured.distance = value
+    made.envelope = [
+        Replica(regime="start", replica=0, after=k, distance=value, tensors={})
+        for k, value in enumerate(there)
+    ]
+    found = drawn(made)
+    both = min(len(here), len(there))
+    assert points(found["lockstep-losses"]) == points(found["free-losses"]) == [both]
+    assert points(found["step-loss"]) == [len(there), len(here)]
+    for plot in found.values():
+        for axis in (plot.layout["xaxis"], plot.layout["yaxis"]):
+            assert all(math.isfinite(end) for end in axis.get("range", []))
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=6), st.integers(0, 2**31))
+def test_whatever_times_are_stored_the_pictures_are_valid(ns: list[int], large: int) -> None:
+    made = make.timed(number=2)
+    for results in (*made.results.values(), *made.again.values()):
+        for r in results.rounds:
+            r.step_ns = r.warmup_ns = ns
+            r.session, r.round, r.place = r.session * large, r.round + large % 3, large
+        results.training = [make.training(epoch_ns=ns)]
+        results.churn = [
+            Churn(seed=large, samples=large, differ=large, only_here=large, only_reference=0)
+        ]
+        for process in results.processes:
+            process.import_ns, process.build_ns = ns[0], ns[-1]
+            process.first_step_ns = {"256": ns[0], "": ns[-1]}
+            process.peak_rss_bytes, process.peak_device_bytes = 10**400, -large
+    drawn(made)
+
+
+FINITE = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(FINITE, min_size=1), st.lists(st.sampled_from([math.nan, math.inf]), max_size=3))
+def test_a_scale_keeps_every_value_inside_and_in_order(
+    values: list[float], odd: list[float]
+) -> None:
+    of = np.array([*values, *odd])
+    scale = axes.scale(of)
+    placed = scale.place(of)
+    assert len(placed) == len(of)
+    assert np.isnan(placed).sum() == len(odd)
+    kept = placed[: len(values)].astype(np.float64)
+    assert np.all(kept >= scale.floor * 0.999)
+    assert np.all(kept <= scale.edge * 1.001)
+    order = np.argsort(values, kind="stable")
+    assert np.all(np.diff(kept[order]) >= 0)
+    positive = [v for v in values if v > 1e-290]
+    if positive:
+        assert scale.floor <= min(positive) / 9.99
+    edge = scale.place(of, edge=True)[len(values) :]
+    assert edge == pytest.approx([scale.edge] * len(odd))
+
+
+@given(st.lists(st.integers(1, 10**12), min_size=1))
+def test_times_are_drawn_in_a_unit_that_reads(ns: list[int]) -> None:
+    size, called = axes.unit(ns)
+    middle = float(np.median(ns)) / size
+    assert called in ("s", "ms", "µs", "ns")
+    assert middle >= 1
+    assert middle < 1000 or called == "s"
+
+
+# ---- the grid ------------------------------------------------------------------------------------
+
+
+def test_the_grid_draws_every_ranked_cell_and_the_floor() -> None:
+    made = test_scale.record()
+    found = drawn(made)
+    assert list(found) == ["scaling-time-2", "scaling-floor-2"]
+    cells = len(test_scale.GRID["widths"]) * len(test_scale.GRID["batches"])
+    for name in test_scale.SHAPES:
+        assert points(found["scaling-time-2"], name=name) == [cells]
+        assert sum(points(found["scaling-floor-2"], name=name)) == cells
+    assert points(found["scaling-time-2"], name="GEMM floor")[0] <= cells
+    rows = len(test_scale.GRID["batches"])
+    floor = [s for s in found["scaling-floor-2"].layout["shapes"] if s["y0"] == s["y1"] == 1.0]
+    assert {s["yref"] for s in floor} == {"y", *(f"y{k}" for k in range(2, rows + 1))}
+    of = figures(made)
+    torch = next(t for t in found["scaling-time-2"].traces if t["name"] == "torch")
+    assert sorted(torch["y"]) == pytest.approx(
+        sorted(f.step_ns / 1e6 for f in of if f.label == "torch" and f.step_ns), rel=1e-6
+    )
+
+
+def test_a_cell_of_the_grid_that_is_not_ranked_is_left_out_and_said() -> None:
+    made = test_scale.record()
+    off = next(c for c in made.cells if c.label == "jax")
+    off.judged[1].distance = 1.0
+    found = drawn(made)
+    cells = len(test_scale.GRID["widths"]) * len(test_scale.GRID["batches"])
+    assert points(found["scaling-time-2"], name="jax") == [cells - 1]
+    for plot in found.values():
+        assert "Not ranked and left out: jax in 1 cells (disagree)." in plot.told
+
+
+def test_each_number_of_threads_has_pictures_of_its_own() -> None:
+    made = test_scale.record(grid=test_scale.GRID | {"threads": (1, 2)})
+    made.sessions = [msgspec.structs.replace(s, threads=t) for s in made.sessions for t in (1, 2)]
+    made.cells += [msgspec.structs.replace(c, session=1) for c in made.cells]
+    found = drawn(made)
+    assert list(found) == [
+        "scaling-time-1", "scaling-floor-1", "scaling-time-2", "scaling-floor-2"
+    ]  # fmt: skip
+    assert "threads: 1" in found["scaling-time-1"].title
+
+
+def test_a_grid_that_measured_nothing_has_no_picture() -> None:
+    assert drawn(test_scale.record(cells=[])) == {}
+
+
+def test_a_hostile_label_of_the_grid_is_shown_as_it_stands() -> None:
+    made = test_scale.record(("numpy", "torch:" + test_scale.HOSTILE))
+    for plot in drawn(made).values():
+        for text in texts([plot.traces, plot.layout]):
+            assert "<" not in text
+            assert all(c.isprintable() for c in text)
