@@ -31,6 +31,8 @@ from harness.plan import Plan
 SCHEMA = 3
 # A disk, quota or file-size limit that is reached: the user's to mend.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What a file system answers that cannot fsync a folder.
+NOT_KNOWN = (errno.EBADF, errno.EINVAL, errno.ENOTSUP)
 # Where the samples lie, beside record.json.
 STEPS: Literal["steps.parquet"] = "steps.parquet"
 # How a run may end; anything else is one line on what stopped it.
@@ -420,6 +422,7 @@ def new_run_folder(results_dir: Path) -> Path:
             folder = runs / f"{now}-{secrets.token_hex(3)}"
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
+                sync(runs)
                 return folder
     except OSError as error:
         raise InputError(f"results directory {results_dir}: {why(error)}") from None
@@ -447,11 +450,7 @@ def atomic(path: Path) -> Iterator[BufferedRandom]:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         temporary = None
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(path.parent)
     except OSError as error:
         hint = (
             "; free some space or choose another --results-dir" if error.errno in NO_SPACE else ""
@@ -463,6 +462,22 @@ def atomic(path: Path) -> Iterator[BufferedRandom]:
                 os.unlink(temporary)
 
 
+def sync(path: Path) -> None:
+    """What a file holds, or the names in a folder, are on the disk: a power cut takes none of it.
+
+    Raises OSError.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some file systems do not know the call for a folder, and need none.
+        if error.errno not in NOT_KNOWN or not path.is_dir():
+            raise
+    finally:
+        os.close(handle)
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all; InputError where it cannot be."""
     with atomic(path) as file:
@@ -472,7 +487,9 @@ def write_atomic(path: Path, data: bytes) -> None:
 def write(record: Record, folder: Path) -> Path:
     """Store a record as folder/record.json and folder/steps.parquet; the one given is not changed.
 
-    record.json is written last, and it alone makes a record of what is there.
+    record.json is written last, and it alone makes a record of what is there. One that is there
+    already is replaced only by one with the same samples: two files cannot be replaced at once, and
+    a cut in between would leave neither. InputError for another.
     """
     from harness import samples
 
@@ -480,14 +497,24 @@ def write(record: Record, folder: Path) -> Path:
     stored = msgspec.structs.replace(samples.strip(record), schema=SCHEMA)
     encode(stored)  # what cannot be stored is refused before anything is written
     table = folder / STEPS
-    stored.samples = samples.store(record, table)
     try:
+        stored.samples = samples.store(record, table, only=_samples_of(path))
         write_atomic(path, encode(stored))
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(table)
+        if not os.path.lexists(path):
+            with contextlib.suppress(OSError):
+                os.unlink(table)
         raise
     return path
+
+
+def _samples_of(path: Path) -> str | None:
+    """The SHA-256 of the samples that a stored record names; None without such a record."""
+    try:
+        named = decode(path.read_bytes(), str(path)).samples
+    except (OSError, InputError):
+        return None
+    return named.sha256 if named is not None else None
 
 
 def read(path: Path) -> Record:

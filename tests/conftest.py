@@ -34,6 +34,9 @@ SMALL = (6000, 1000)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all-commands", action="store_true", help="run the long commands of the docs too"
+    )
     parser.addoption("--only-backend", choices=list(BACKENDS), help="test this backend alone")
     parser.addoption("--full-run", help="a stored run of the full profile on the real data")
     parser.addoption("--faults-report", help="where to write what the fault suite found (Markdown)")

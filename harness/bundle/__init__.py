@@ -33,7 +33,7 @@ from harness.exchange import load_tensors, save_tensors
 from harness.interface import Array, Params
 from harness.limits import DECIDING, Limit, limit_for
 from harness.plan import DTYPES, Label, process_precision
-from harness.record import Kept, Measurement, Record, why
+from harness.record import Kept, Measurement, Record, sync, why
 from harness.report.terminal import clean
 from harness.verdict import Verdict, judge
 
@@ -426,7 +426,10 @@ def _whole_folder(out: Path) -> Iterator[Path]:
         try:
             yield folder
             folder.chmod(0o755)
+            for path in (*folder.rglob("*"), folder):
+                sync(path)
             folder.rename(out)
+            sync(out.parent)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

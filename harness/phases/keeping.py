@@ -14,7 +14,7 @@ from harness.interface import Array, Params
 from harness.limits import RUNGS, limit_for
 from harness.measure import Wanted
 from harness.phases.state import State
-from harness.record import Kept, Measurement
+from harness.record import Kept, Measurement, sync
 
 # A divergence of lockstep beyond so many steps is not kept: 10 MB of images.
 LONGEST_KEPT = 50
@@ -89,5 +89,8 @@ def _keep(state: State, key: Key, first: Measurement, tensors: dict[str, Array])
     # Labels are no file names; and a trial's tensors must not be taken for another's.
     file = f"tensors/{state.trials}-{place}-{key[1]}.safetensors"
     save_tensors(str(state.folder / file), tensors)
+    # Before the record that names it: a power cut must not leave the one without the other.
+    sync(state.folder / file)
+    sync(folder)
     kept = Kept(label=key[0], dtype=key[1], rung=first.rung, case=first.case, file=file)
     state.record.kept = [*others, kept]

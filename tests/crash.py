@@ -1,0 +1,670 @@
+"""Faults at every call and every byte of a piece of writing, and what a power cut may leave of it.
+
+Knows nothing of records: a `Writing` says what is written and when what is there is whole. Forks
+and kills, so it is for a process with one thread (see `tests/crash_jobs.py`). Linux only.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import errno
+import io
+import itertools
+import os
+import resource
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError
+
+# What changes the disk, of the functions of `os`; each is a point where a fault may strike.
+# fmt: off
+CHANGING = [
+    "chmod", "chown", "close", "copy_file_range", "fchmod", "fdatasync", "fsync", "ftruncate",
+    "link", "lockf", "mkdir", "mkfifo", "open", "posix_fallocate", "pwrite", "pwritev", "remove",
+    "rename", "replace", "rmdir", "sendfile", "setxattr", "splice", "symlink", "truncate",
+    "unlink", "utime", "write", "writev",
+]
+# What reads only; a function of `os` that is in neither list is reported.
+READING = [
+    "_path_normpath", "access", "cpu_count", "fspath", "fstat", "get_terminal_size", "getcwd",
+    "getpid", "getuid", "isatty", "listdir", "lseek", "lstat", "read", "readlink", "scandir",
+    "stat", "statvfs", "strerror", "umask", "uname", "urandom",
+]
+# fmt: on
+# What makes something new; and what needs room on the disk, or may.
+MAKING = {"open", "io.open", "fdopen", "mkdir"}
+GROWING = {"write", "fsync", "mkdir", "replace", "rename"}
+# ENOSPC: from this call on there is no room (of a write, half fits). EIO: this call only. EIO told:
+# the call did what it was asked, and says that it failed. dead: from this call on, every one fails.
+ERRORS = ("ENOSPC", "EIO", "EIO told", "dead")
+# SIGKILL before the call is made: for the process that is the end after the call before it, since
+# nothing that Python code does in between is on the disk. After the last call: at one more point.
+KILLED = "killed"
+
+Tree = dict[str, bytes | None]  # path from the root: content, None for a folder
+
+
+@dataclass
+class State:
+    """What a fault left under `root`, the results directory.
+
+    `old`: what was there before; `new`: what a clean run leaves; `left`: what is there now.
+    `finished`: the writing said that it had succeeded.
+    """
+
+    root: Path
+    old: Tree
+    new: Tree
+    left: Tree
+    finished: bool
+
+
+@dataclass
+class Writing:
+    """What is tested: `write(root)`, with what `begin(root)` left there.
+
+    `wrong(state)`: what is wrong with what is there, a line each.
+    """
+
+    name: str
+    begin: Callable[[Path], None]
+    write: Callable[[Path], object]
+    wrong: Callable[[State], list[str]]
+
+
+def tree(root: Path) -> Tree:
+    """All that lies under a folder; a folder before what is in it."""
+    found: Tree = {}
+    waiting = [("", str(root))]
+    while waiting:
+        before, folder = waiting.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = before + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    found[name] = None
+                    waiting.append((name + "/", entry.path))
+                else:
+                    with open(entry.path, "rb") as file:
+                        found[name] = file.read()
+    return found
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a path lies under a name that no reader looks at."""
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+# -- faults ----------------------------------------------------------------------------------
+
+
+class Calls:
+    """Within, every call of Python code that changes the disk is counted, and one may go wrong.
+
+    `limit`: a file by part of its name, and how many bytes it may have. `watch`: called after each
+    call with its name and paths.
+    """
+
+    def __init__(
+        self,
+        point: int = -1,
+        mode: str = "",
+        *,
+        limit: tuple[str, int] | None = None,
+        watch: Callable[[str, list[str]], None] | None = None,
+    ) -> None:
+        self.names: list[str] = []
+        self.reads = 0
+        self._point, self._mode = point, mode
+        self._limit, self._watch = limit, watch
+        self._full = self._dead = False
+        self._real = {name: getattr(os, name) for name in CHANGING if hasattr(os, name)}
+        self._real_open, self._real_fdopen = io.open, os.fdopen
+
+    def __enter__(self) -> Calls:
+        for name in self._real:
+            setattr(os, name, self._wrapped(name))
+        os.fdopen = self._fdopen
+        io.open = builtins.open = self._io_open  # type: ignore[assignment]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name, real in self._real.items():
+            setattr(os, name, real)
+        os.fdopen = self._real_fdopen
+        io.open = builtins.open = self._real_open
+        self._set_limit(None)
+
+    def _wrapped(self, name: str) -> Callable[..., Any]:
+        real = self._real[name]
+        # Nothing here is about what a disk does when asked: `watch` is what models that.
+        done = (lambda *_: None) if name in ("fsync", "fdatasync") else real
+
+        def call(*args: Any, **named: Any) -> Any:
+            paths = [_path(a) for a in args[: 2 if name in ("rename", "replace", "link") else 1]]
+            grows = name in GROWING or (name == "open" and bool(args[1] & os.O_CREAT))
+            return self.at(name, paths, lambda: done(*args, **named), grows=grows)
+
+        return call
+
+    def _fdopen(self, handle: int, mode: str = "r", *args: Any, **named: Any) -> Any:
+        if not set(mode) & set("wax+"):
+            self.reads += 1
+            return self._real_fdopen(handle, mode, *args, **named)
+        assert mode == "w+b", mode
+        raw = self.at("fdopen", [_path(handle)], lambda: _Raw(self, handle, "r+"))
+        return io.BufferedRandom(raw)
+
+    def _io_open(
+        self, file: Any, mode: str = "r", buffering: int = -1, *args: Any, **named: Any
+    ) -> Any:
+        if not set(mode) & set("wax+"):
+            self.reads += 1
+            return self._real_open(file, mode, buffering, *args, **named)
+        assert buffering == -1
+        plain = mode.replace("b", "")
+        raw = self.at("io.open", [_path(file)], lambda: _Raw(self, file, plain), grows=True)
+        buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, *args, **named)
+
+    def at(
+        self,
+        name: str,
+        paths: list[str],
+        do: Callable[[], Any],
+        partly: Callable[[], Any] | None = None,
+        *,
+        grows: bool = False,
+    ) -> Any:
+        """One call: counted, and done, or not. `grows`: it takes room on the disk."""
+        place = len(self.names)
+        self.names.append(name)
+        if name in ("open", "io.open"):
+            self._set_limit(paths[0])
+        if place == self._point:
+            self._strike(name, do, partly)
+            raise _error("ENOSPC" if self._full else "EIO", paths)
+        if self._dead or (self._full and grows):
+            if name.endswith("close"):
+                do()
+            raise _error("EIO" if self._dead else "ENOSPC", paths)
+        done = do()
+        if self._watch is not None:
+            self._watch(name, paths)
+        return done
+
+    def _strike(self, name: str, do: Callable[[], Any], partly: Callable[[], Any] | None) -> None:
+        """What happens at the chosen call before it fails."""
+        if self._mode == KILLED:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._full, self._dead = self._mode == "ENOSPC", self._mode == "dead"
+        # A close that fails closes all the same; what is not made has no name to be removed by.
+        if name.endswith("close") or (self._mode == "EIO told" and name not in MAKING):
+            do()
+        elif self._mode == "ENOSPC" and partly is not None:
+            partly()
+
+    def _set_limit(self, path: str | None) -> None:
+        """Lift the limit, or set it where the file that is opened is the one it is for."""
+        if self._limit is not None:
+            name, size = self._limit
+            _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            here = path is not None and name in os.path.basename(path)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size if here else hard, hard))
+
+
+class _Raw(io.FileIO):
+    """An open file whose every write and whose close are calls like those of `os`."""
+
+    def __init__(self, calls: Calls, file: Any, mode: str) -> None:
+        super().__init__(file, mode)
+        self._calls = calls
+        self._paths = [_path(file)]
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        write = super().write
+        half = view[: len(view) // 2]
+        done: int = self._calls.at(
+            "file.write", self._paths, lambda: write(view), lambda: write(half), grows=True
+        )
+        return done
+
+    def close(self) -> None:
+        if not self.closed:
+            self._calls.at("file.close", self._paths, super().close)
+
+
+def _path(given: Any) -> str:
+    if isinstance(given, int):
+        return os.readlink(f"/proc/self/fd/{given}")
+    return os.fsdecode(given)
+
+
+def _error(name: str, paths: list[str]) -> OSError:
+    code = getattr(errno, name)
+    return OSError(code, os.strerror(code), paths[0])
+
+
+# -- striking everywhere ---------------------------------------------------------------------
+
+
+@dataclass
+class Trials:
+    """What a writing went through: how many faults, and what was wrong after any of them."""
+
+    points: int = 0
+    wrong: list[str] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+
+
+class Bench:
+    """A place where one writing is done again and again from the same beginning."""
+
+    def __init__(self, writing: Writing, folder: Path) -> None:
+        self.writing = writing
+        self._place = folder
+        self.root = folder / "results"
+        self.root.mkdir(parents=True)
+        writing.begin(self.root)
+        self.old = tree(self.root)
+        for _ in "what is done only once must not be counted", "now":
+            self.fresh()
+            with Calls() as calls:
+                writing.write(self.root)
+        self.calls = calls.names
+        self.reads = calls.reads
+        self.new = tree(self.root)
+
+    def order(self) -> list[tuple[str, list[str]]]:
+        """The calls of a clean run and their paths, from the root."""
+        self.fresh()
+        done: list[tuple[str, list[str]]] = []
+        with Calls(watch=lambda name, paths: done.append((name, paths))):
+            self.writing.write(self.root)
+        return [(name, [os.path.relpath(p, self.root) for p in paths]) for name, paths in done]
+
+    def fresh(self) -> None:
+        """Everything as it was before the writing."""
+        lay_out(self.old, self.root)
+
+    def wrong(self, *, finished: bool, tidy: bool) -> list[str]:
+        """What is wrong with what is there. `tidy`: nothing temporary may be left."""
+        left = tree(self.root)
+        found = self.writing.wrong(State(self.root, self.old, self.new, left, finished))
+        strays = [name for name in left if name not in self.old and name not in self.new]
+        found += [f"stray {name}" for name in strays if tidy or not is_temporary(name)]
+        found += [f"outside: {p.name}" for p in self._place.iterdir() if p != self.root]
+        return found
+
+    def counted_otherwise(self) -> dict[str, Any]:
+        """The calls of a clean run as the interpreter and the system count them.
+
+        `os`: by name, of those in CHANGING; `io.open`: files opened; `unknown`: other functions of
+        `os`; `writes`: write system calls of the whole process.
+        """
+        seen: Counter[str] = Counter()
+
+        def profile(_frame: object, event: str, function: Any) -> None:
+            if event == "c_call":
+                seen[f"{getattr(function, '__module__', None)}.{function.__name__}"] += 1
+
+        self.fresh()
+        before = _write_calls()
+        sys.setprofile(profile)
+        try:
+            self.writing.write(self.root)
+        finally:
+            sys.setprofile(None)
+        of_os = {k.removeprefix("posix."): n for k, n in seen.items() if k.startswith("posix.")}
+        return {
+            "os": {name: n for name, n in sorted(of_os.items()) if name in CHANGING},
+            "io.open": seen["io.open"] + seen["_io.open"],
+            "unknown": sorted(of_os.keys() - {*CHANGING, *READING}),
+            "writes": _write_calls() - before,
+        }
+
+    def fail_calls(self, modes: tuple[str, ...] = ERRORS, most_wrong: int | None = None) -> Trials:
+        """Every error at every call; no more once `most_wrong` things are wrong."""
+        trials = Trials()
+        for point, mode in itertools.product(range(len(self.calls)), modes):
+            if most_wrong is not None and len(trials.wrong) >= most_wrong:
+                break
+            where = f"{self.writing.name}, {mode} at {self.calls[point]} ({point})"
+            # What cannot be removed stays.
+            tidy = mode != "dead" and self.calls[point] != "unlink"
+            self._failed(trials, where, Calls(point, mode), tidy=tidy)
+        return trials
+
+    def kill_calls(self, most_wrong: int | None = None) -> Trials:
+        """The end before every call, and after the last."""
+        trials = Trials()
+        for point, call in enumerate([*self.calls, "the end"]):
+            if most_wrong is not None and len(trials.wrong) >= most_wrong:
+                break
+            where = f"{self.writing.name}, killed at {call} ({point})"
+            self._killed(trials, where, signal.SIGKILL, Calls(point, KILLED))
+        return trials
+
+    def written(self) -> list[str]:
+        """The files that the writing makes or changes."""
+        return [n for n, content in self.new.items() if content not in (None, self.old.get(n))]
+
+    def strike_bytes(self, names: list[str], most: int) -> dict[str, Trials]:
+        """A file may have only so many bytes: its writing fails there, or is killed there."""
+        found = {}
+        for name in names:
+            content = self.new[name]
+            assert content is not None
+            trials = found[name] = Trials()
+            for size in positions(len(content), most):
+                limit = (os.path.basename(name), size)
+                where = f"{self.writing.name}, {name}, {size} of {len(content)} bytes"
+                self._failed(trials, where, Calls(limit=limit), tidy=True)
+                self._killed(trials, where, signal.SIGXFSZ, Calls(limit=limit))
+        return found
+
+    def _failed(
+        self, trials: Trials, where: str, calls: Calls, *, tidy: bool, begun: bool = False
+    ) -> None:
+        if not begun:
+            self.fresh()
+        trials.points += 1
+        descriptors = len(os.listdir("/proc/self/fd"))
+        told: BaseException | None = None
+        try:
+            with calls:
+                self.writing.write(self.root)
+        except InputError as error:
+            told = error
+            if "\n" in str(error) or not any(os.strerror(code) in str(error) for code in FAULTS):
+                trials.wrong.append(f"{where}: told {str(error)!r}")
+            trials.errors[type(error).__name__] += 1
+        except BaseException as error:
+            told = error
+            trials.wrong.append(f"{where}: raised {type(error).__name__}: {error}")
+        else:
+            trials.errors["none"] += 1
+        wrong = self.wrong(finished=told is None, tidy=tidy)
+        told = None
+        if len(os.listdir("/proc/self/fd")) > descriptors and "fdopen" not in where:
+            wrong.append("a file was left open")
+        trials.wrong += [f"{where}: {each}" for each in wrong]
+
+    def _killed(self, trials: Trials, where: str, by: signal.Signals, calls: Calls) -> None:
+        self.fresh()
+        trials.points += 1
+        status = forked(lambda: self._write_in_child(calls, by))
+        if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != by:
+            trials.wrong.append(f"{where}: not killed there (status {status})")
+        wrong = self.wrong(finished=False, tidy=False)
+        trials.wrong += [f"{where}, killed: {each}" for each in wrong]
+
+    def _write_in_child(self, calls: Calls, by: signal.Signals) -> None:
+        if by == signal.SIGXFSZ:
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        with calls:
+            self.writing.write(self.root)
+        if by == signal.SIGKILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def fill_disk(self, filler: Path) -> Trials:
+        """Page by page of free space, until there is enough; the disk is this writing's own."""
+        trials = Trials()
+        for pages in range(1000):
+            self.fresh()
+            found = os.statvfs(self.root)
+            with open(filler, "wb") as file:
+                taken = found.f_bavail * found.f_frsize - pages * found.f_frsize
+                os.posix_fallocate(file.fileno(), 0, taken)
+            where = f"{self.writing.name}, {pages} pages free"
+            self._failed(trials, where, Calls(), tidy=True, begun=True)
+            filler.unlink()
+            if trials.errors["none"]:
+                break
+        return trials
+
+    def cut_power(self) -> Trials:
+        """Every state that a power cut after any call may leave."""
+        self.fresh()
+        disk = Disk(self.root)
+        trials = Trials()
+        seen: set[tuple[bool, frozenset[tuple[str, bytes | None]]]] = set()
+
+        def look(last: str, *, finished: bool) -> None:
+            for state in disk.states():
+                key = (finished, frozenset(state.items()))
+                if key not in seen:
+                    seen.add(key)
+                    trials.points += 1
+                    lay_out(state, self.root)
+                    found = State(self.root, self.old, self.new, state, finished)
+                    wrong = self.writing.wrong(found)
+                    where = f"{self.writing.name}, power cut after {last}"
+                    trials.wrong += [f"{where}: {each}" for each in wrong]
+
+        def watch(name: str, paths: list[str]) -> None:
+            disk.note(name, [os.path.relpath(os.path.join(place, p), self.root) for p in paths])
+            copies.append((name, disk.copy()))
+
+        copies: list[tuple[str, Disk]] = []
+        place = os.getcwd()
+        with Calls(watch=watch):
+            self.writing.write(self.root)
+        for name, copy in copies:
+            disk = copy
+            look(name, finished=False)
+        look("the end", finished=True)
+        return trials
+
+
+# The reasons that a user may be given.
+FAULTS = (errno.ENOSPC, errno.EIO, errno.EFBIG)
+
+
+def positions(size: int, number: int) -> list[int]:
+    """Sizes below `size`, spread over it: the first bytes, the last, and the edges of blocks."""
+    chosen = {0, 1, size - 2, size - 1}
+    edges = range(4096, size, 4096)
+    few = edges[:: max(1, 9 * len(edges) // number)]
+    chosen |= {edge + beside for edge in few for beside in (-1, 0, 1)}
+    rest = number - len(chosen)
+    chosen |= {size * k // (rest + 1) for k in range(1, rest + 1)}
+    return sorted(at for at in chosen if 0 <= at < size)
+
+
+def forked(do: Callable[[], object]) -> int:
+    """Do something in a child and say how that ended (as `os.waitpid` does)."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)  # what waits for a thread that is not there must not wait for ever
+        status = 1
+        try:
+            do()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1]
+
+
+def _write_calls() -> int:
+    with open("/proc/self/io") as file:
+        return int(dict(line.split(": ") for line in file.read().splitlines())["syscw"])
+
+
+# -- power cuts ------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class File:
+    """A file: what a process reads from it, and what is on the disk for certain."""
+
+    current: bytes
+    certain: bytes
+
+    def contents(self) -> set[bytes]:
+        """What may be there after a power cut."""
+        if self.current == self.certain:
+            return {self.certain}
+        zeros = bytes(len(self.current))
+        return {self.certain, self.current, self.current[: len(self.current) // 2], zeros}
+
+
+@dataclass(eq=False)
+class Folder:
+    """A folder: the names that are on the disk for certain, and what was done to them since."""
+
+    certain: dict[str, File | Folder] = field(default_factory=dict)
+    since: list[tuple[str | None, str | None, File | Folder]] = field(default_factory=list)
+
+    def after(self, kept: tuple[bool, ...]) -> dict[str, File | Folder]:
+        """The names if these changes reached the disk: (old name, new name, what it names)."""
+        names = dict(self.certain)
+        for (gone, name, node), reached in zip(self.since, kept, strict=True):
+            if reached:
+                if gone is not None:
+                    names.pop(gone, None)
+                if name is not None:
+                    names[name] = node
+        return names
+
+    def names(self) -> dict[str, File | Folder]:
+        """The names as a process sees them."""
+        return self.after((True,) * len(self.since))
+
+
+class Disk:
+    """A small model of a file system, pessimistic as POSIX allows.
+
+    What was written since a file's last fsync may be there, be missing, be cut or be zeros; what
+    was done to the names in a folder since its last fsync may have happened or not, one by one.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._top = Folder()
+        for name, content in tree(root).items():
+            node = Folder() if content is None else File(content, content)
+            self._folder(os.path.dirname(name)).certain[os.path.basename(name)] = node
+
+    def copy(self) -> Disk:
+        """The same, to be looked at later."""
+        other = object.__new__(Disk)
+        other._root, other._top = self._root, _copied(self._top, {})
+        return other
+
+    def _folder(self, path: str) -> Folder:
+        node: File | Folder = self._top
+        for part in path.split("/") if path not in ("", ".") else ():
+            assert isinstance(node, Folder)
+            node = node.names()[part]
+        assert isinstance(node, Folder)
+        return node
+
+    def _node(self, path: str) -> File | Folder:
+        if path in ("", "."):
+            return self._top
+        return self._folder(os.path.dirname(path)).names()[os.path.basename(path)]
+
+    def note(self, name: str, paths: list[str]) -> None:
+        """A call has been made; paths from the root. Anything written meanwhile is seen too."""
+        if any(path.split("/")[0] == ".." for path in paths):
+            assert name in ("open", "close", "fsync", "mkdir"), (name, paths)
+            return
+        place, base = self._folder(os.path.dirname(paths[0])), os.path.basename(paths[0])
+        if name in ("open", "io.open") and paths[0] != "." and base not in place.names():
+            place.since.append((None, base, File(b"", b"")))
+        elif name == "mkdir" and base not in place.names():
+            place.since.append((None, base, Folder()))
+        elif name in ("unlink", "remove", "rmdir"):
+            place.since.append((base, None, place.names()[base]))
+        elif name in ("replace", "rename"):
+            other, new = self._folder(os.path.dirname(paths[1])), os.path.basename(paths[1])
+            node = place.names()[base]
+            if other is place:
+                place.since.append((base, new, node))
+            else:
+                place.since.append((base, None, node))
+                other.since.append((None, new, node))
+        self._look(self._root, self._top)
+        if name in ("fsync", "fdatasync"):
+            node = self._node(paths[0])
+            if isinstance(node, File):
+                node.certain = node.current
+            else:
+                node.certain, node.since = node.names(), []
+
+    def _look(self, at: Path, folder: Folder) -> None:
+        """Take over the contents of all files."""
+        for name, node in folder.names().items():
+            if isinstance(node, File):
+                node.current = (at / name).read_bytes()
+            else:
+                self._look(at / name, node)
+
+    def states(self) -> Iterator[Tree]:
+        """Every tree that may be found after a power cut; temporary names are left out."""
+        return _states(self._top)
+
+
+def _copied(node: Any, known: dict[int, Any]) -> Any:
+    if id(node) not in known:
+        if isinstance(node, File):
+            known[id(node)] = File(node.current, node.certain)
+        else:
+            made = known[id(node)] = Folder()
+            made.certain = {n: _copied(child, known) for n, child in node.certain.items()}
+            made.since = [(gone, n, _copied(child, known)) for gone, n, child in node.since]
+    return known[id(node)]
+
+
+def _states(folder: Folder) -> Iterator[Tree]:
+    for kept in itertools.product((True, False), repeat=len(folder.since)):
+        visible = {n: v for n, v in folder.after(kept).items() if not is_temporary(n)}
+        choices: list[list[Tree]] = []
+        for name, node in visible.items():
+            if isinstance(node, File):
+                choices.append([{name: content} for content in node.contents()])
+            else:
+                inner = ({f"{name}/{n}": c for n, c in state.items()} for state in _states(node))
+                choices.append([{name: None, **state} for state in inner])
+        for chosen in itertools.product(*choices):
+            state: Tree = {}
+            for part in chosen:
+                state |= part
+            yield state
+
+
+def lay_out(wanted: Tree, root: Path) -> None:
+    """Make a folder hold this tree; what is right already is left as it is."""
+    there = tree(root)
+    for name, content in reversed(list(there.items())):
+        if name not in wanted or (wanted[name] is None) != (content is None):
+            (os.rmdir if content is None else os.unlink)(root / name)
+            del there[name]
+    for name, content in wanted.items():
+        if content is None:
+            (root / name).mkdir(exist_ok=True)
+        elif there.get(name) != content:
+            (root / name).write_bytes(content)
+
+
+@contextlib.contextmanager
+def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+    """Within, attributes of modules are others."""
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    for owner, name, value in changes:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)

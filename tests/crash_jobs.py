@@ -1,0 +1,602 @@
+"""All that a run's folder consists of, written under every fault: `python -m tests.crash_jobs`.
+
+The words: a job (calls, bytes, power, disk; mistakes: all that are planted) and a folder to work
+in. Prints one JSON document; `tests/test_crash.py` says what it must hold. What is written is
+written by the project's own code; what it would compute (verdicts, pages, pictures) is made once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import io
+import itertools
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from harness import baseline, bundle, ending, record, samples, scale, store, verdict
+from harness.cli import stored as verbs
+from harness.crew import Key
+from harness.errors import InputError
+from harness.exchange import load_tensors, save_tensors
+from harness.phases import keeping
+from harness.record import Record
+from harness.report import markdown, operators, roofline, run_page
+from harness.report import scale as scale_pages
+from tests import crash, make
+from tests.crash import State, Writing
+
+RUN = "20260101T000000-abcdef"
+TENSORS = {"x": np.arange(6000, dtype=np.float32).reshape(2, 3000), "y": np.array([1, 2])}
+
+
+def made(**changes: Any) -> Record:
+    """The record of a short run."""
+    fields: dict[str, Any] = {"run": RUN, "seconds": 0.0}
+    found = make.record(**(fields | changes))
+    found.results["numpy"].operators = [record.Operator(name="relu", dtype="float32")]
+    return found
+
+
+def other_samples() -> Record:
+    """The record of another run of the same plan."""
+    found = made(seconds=2.0)
+    found.results["numpy"].rounds = make.rounds(2000)
+    return found
+
+
+# -- what is there, and what it is -----------------------------------------------------------
+
+
+@functools.cache
+def read(document: bytes, table: bytes | None) -> Record | str:
+    """What `record.read` says of a folder with these files: a record, or why not."""
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "record.json").write_bytes(document)
+        if table is not None:
+            (Path(name) / "steps.parquet").write_bytes(table)
+        try:
+            return record.read(Path(name))
+        except InputError as error:
+            return str(error)
+
+
+@functools.cache
+def judged(stored: bytes) -> bytes:
+    """verdict.json of a record, without the path in it."""
+    found = record.decode(stored, "stored")
+    return msgspec.json.encode(verdict.to_json(found, JUDGE(found), ""))
+
+
+JUDGE = verdict.judge
+
+
+def wrong_record(folder: Path, allowed: list[Record], *, needed: bool) -> list[str]:
+    """What is wrong with the record in a folder: it must be one of these, or not be there."""
+    if not os.path.lexists(folder / "record.json"):
+        try:
+            record.read(folder)
+        except InputError:
+            return ["the record is lost"] if needed else []
+        return ["a record is read that is not there"]
+    table = folder / "steps.parquet"
+    found = read(
+        (folder / "record.json").read_bytes(), table.read_bytes() if table.exists() else None
+    )
+    if isinstance(found, str):
+        return [f"half a record: {found}"]
+    if found not in allowed:
+        return ["another record"]
+    if judged(record.encode(found)) not in map(judged, map(record.encode, allowed)):
+        return ["another verdict"]
+    wrong = []
+    for kept in found.kept:
+        try:
+            tensors = load_tensors(str(folder / kept.file))
+            same = tensors.keys() == TENSORS.keys()
+            same = same and all(np.array_equal(tensors[n], v) for n, v in TENSORS.items())
+        except Exception as error:
+            wrong.append(f"kept tensors: {type(error).__name__}: {error}")
+        else:
+            wrong += [] if same else ["kept tensors: others"]
+    return wrong
+
+
+def wrong_store(root: Path) -> list[str]:
+    """What is wrong with what the store makes of it: debris must not count as a run."""
+    there = [path.parent.name for path in root.glob("runs/*/record.json")]
+    runs = store.find(root).runs if (root / "runs").exists() else []
+    wrong = [] if [run.id for run in runs] == there else [f"the store finds {len(runs)} runs"]
+    for run in runs:
+        file = Path(run.folder) / "verdict.json"
+        if file.exists() and run.judged is None:
+            wrong.append("half a verdict")
+    return wrong
+
+
+def wrong_files(state: State) -> list[str]:
+    """What is wrong with files each of which must be the old one or the new one, whole."""
+    wrong = []
+    sides = (state.new,) if state.finished else (state.old, state.new)
+    for name in sorted(state.old.keys() | state.new.keys()):
+        allowed = [side[name] for side in sides if name in side]
+        if name in state.left:
+            if state.left[name] not in allowed:
+                wrong.append(f"{name} is neither the old nor the new one")
+        elif state.finished or name in state.old:
+            wrong.append(f"{name} is lost")
+    return wrong
+
+
+# -- the writings ----------------------------------------------------------------------------
+
+
+def folder_of(root: Path) -> Path:
+    return root / "runs" / RUN
+
+
+def begin_run(root: Path) -> None:
+    (root / "runs").mkdir()
+
+
+class Run:
+    """The end of a run: tensors are kept, then the record is stored."""
+
+    held: Record
+    clean: Record | None = None
+
+    def write(self, root: Path) -> None:
+        self.held = made()
+        folder = record.new_run_folder(root)
+        with ending.stored(
+            self.held,
+            folder,
+            root,
+            end_all=lambda: None,
+            write=lambda: record.write(self.held, folder),
+        ):
+            state = SimpleNamespace(folder=folder, record=self.held, plan=self.held.plan, trials=0)
+            found = self.held.results["numpy"].measurements[0]
+            keeping._keep(state, Key("numpy", "float32"), found, TENSORS)  # type: ignore[arg-type]
+        self.clean = self.clean or self.held
+
+    def wrong(self, state: State) -> list[str]:
+        # Tensors that no record names are debris of a run without one.
+        (folder,) = list((state.root / "runs").iterdir()) or [folder_of(state.root)]
+        # What a child was to write, only a run that nothing happened to can tell.
+        allowed = [self.held] if state.finished else [self.held, self.clean or self.held]
+        return wrong_record(folder, allowed, needed=state.finished) + wrong_store(state.root)
+
+
+def store_again(root: Path) -> None:
+    """The same samples, with other words in the record."""
+    record.write(made(seconds=1.0), folder_of(root))
+
+
+def store_another(root: Path) -> None:
+    """Another run's record: refused, always."""
+    try:
+        record.write(other_samples(), folder_of(root))
+    except InputError as error:
+        if "other samples" not in str(error):
+            raise
+    else:
+        raise AssertionError("another run's record took a record's place")
+
+
+def begin_record(root: Path) -> None:
+    folder_of(root).mkdir(parents=True)
+    record.write(made(), folder_of(root))
+
+
+def replace_with_another(root: Path) -> None:
+    """Another run's record, where none keeps it from taking a record's place."""
+    record.write(other_samples(), folder_of(root))
+
+
+def wrong_again(state: State) -> list[str]:
+    allowed = [made(seconds=1.0)] if state.finished else [made(), made(seconds=1.0)]
+    return wrong_record(folder_of(state.root), allowed, needed=True) + wrong_store(state.root)
+
+
+def wrong_first(state: State) -> list[str]:
+    return wrong_record(folder_of(state.root), [made()], needed=True) + wrong_store(state.root)
+
+
+def wrong_either(state: State) -> list[str]:
+    return wrong_record(folder_of(state.root), [made(), other_samples()], needed=True)
+
+
+def report(root: Path) -> None:
+    """As `harness report` and `harness compare` end."""
+    found = made()
+    with contextlib.redirect_stdout(io.StringIO()):
+        verbs.judge_and_store([(found, folder_of(root))], False, True, report=True)
+
+
+def begin_reported(root: Path) -> None:
+    begin_record(root)
+    with crash.replaced((PAGES, "edition", "before")):
+        report(root)
+    document = json.loads((folder_of(root) / "verdict.json").read_text())
+    (folder_of(root) / "verdict.json").write_text(json.dumps(document | {"older": True}))
+
+
+def wrong_report(state: State) -> list[str]:
+    wrong = wrong_files(state) + wrong_store(state.root)
+    file = folder_of(state.root) / "verdict.json"
+    if file.exists() and not wrong and json.loads(file.read_bytes())["run"] != RUN:
+        wrong.append("verdict.json is of another run")
+    return wrong
+
+
+def baseline_of(run: str) -> baseline.Baseline:
+    numpy = baseline.Stored(
+        backend="numpy",
+        variant="eager",
+        device="cpu",
+        dtype="float32",
+        precision="strict",
+        unit="floor",
+        logs=[0.1] * 5,
+        step_ns=[1e6] * 5,
+        environment={f"version:{n}": "x" * 40 for n in range(80)},
+    )
+    return baseline.Baseline(
+        machine={"a": "b"}, environment={}, run=run, started="", labels={"numpy": numpy}
+    )
+
+
+def save_baseline(root: Path, run: str = "new") -> None:
+    baseline.write(baseline_of(run), root / "baselines" / "machine.json")
+
+
+def begin_baseline(root: Path) -> None:
+    # The first one ever may be lost in a power cut with the folder that is made for it.
+    (root / "baselines").mkdir()
+
+
+def wrong_baseline(state: State) -> list[str]:
+    file, wrong = state.root / "baselines" / "machine.json", wrong_files(state)
+    if file.exists() and not wrong and baseline.read(file).run not in ("old", "new"):
+        wrong.append("another baseline")
+    return wrong
+
+
+def store_scale(root: Path) -> None:
+    """As `harness scale` ends."""
+    found = scale_record()
+    folder = record.new_run_folder(root)
+    file = folder / scale.FILE
+    with ending.stored(
+        found,
+        folder,
+        root,
+        end_all=lambda: None,
+        write=lambda: record.write_atomic(file, msgspec.json.encode(found)),
+    ):
+        pass
+    scale_pages.write(found, folder, None)
+
+
+@functools.cache
+def scale_record() -> scale.ScaleRecord:
+    cell = scale.Cell(
+        label="numpy", width=64, batch=32, session=0, judged=[], rounds=make.rounds(number=200)
+    )
+    return scale.ScaleRecord(
+        run=RUN,
+        started="2026-01-01T00:00:00Z",
+        seconds=0.0,
+        ended=record.FINISHED,
+        harness_version="0.1.0",
+        plan=scale.ScalePlan(plan=make.plan(), widths=(64,), batches=(32,), threads=(2,)),
+        machine={},
+        dataset=make.dataset(),
+        sessions=[scale.Session(threads=2)],
+        cells=[cell],
+    )
+
+
+def wrong_scale(state: State) -> list[str]:
+    wrong = wrong_files(state) + wrong_store(state.root)
+    folder = folder_of(state.root)
+    if (folder / scale.FILE).exists():
+        wrong += [] if scale.read(folder) == scale_record() else ["another record of scale"]
+    elif not wrong:
+        with contextlib.suppress(InputError):
+            scale.read(folder)
+            wrong.append("a record of scale is read that is not there")
+    return wrong
+
+
+def bundle_up(root: Path) -> None:
+    with bundle._whole_folder(folder_of(root) / "bundle") as folder:
+        (folder / "README.md").write_text("words\n" * 100, encoding="utf-8")
+        (folder / "code").mkdir()
+        (folder / "code" / "script.py").write_text("print()\n" * 100, encoding="utf-8")
+        save_tensors(str(folder / "given.safetensors"), TENSORS)
+
+
+def wrong_bundle(state: State) -> list[str]:
+    if not state.finished and not (folder_of(state.root) / "bundle").exists():
+        return wrong_first(state)
+    return wrong_files(State(state.root, state.new, state.new, state.left, True))
+
+
+def again(begin: Callable[[Path], None], write: Callable[[Path], object]) -> Any:
+    def begin_again(root: Path) -> None:
+        begin(root)
+        write(root)
+
+    return begin_again
+
+
+def writings() -> list[Writing]:
+    run = Run()
+    older = functools.partial(save_baseline, run="old")
+    return [
+        Writing("run", begin_run, run.write, run.wrong),
+        Writing("record again", begin_record, store_again, wrong_again),
+        Writing("another record", begin_record, store_another, wrong_first),
+        Writing("report", begin_record, report, wrong_report),
+        Writing("report again", begin_reported, report, wrong_report),
+        Writing("baseline", begin_baseline, save_baseline, wrong_baseline),
+        Writing("baseline again", again(begin_baseline, older), save_baseline, wrong_baseline),
+        Writing("scale", begin_run, store_scale, wrong_scale),
+        Writing("bundle", begin_record, bundle_up, wrong_bundle),
+    ]
+
+
+# -- mistakes that must be seen --------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def atomic_in_place(path: Path) -> Iterator[Any]:
+    """The file itself is opened and filled."""
+    try:
+        with open(path, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        record.sync(path.parent)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {record.why(error)}") from None
+
+
+@contextlib.contextmanager
+def atomic_renamed_first(path: Path) -> Iterator[Any]:
+    """The name is given before what it names is on the disk."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "w+b") as file:
+            yield file
+            file.flush()
+            os.replace(temporary, path)
+            os.fsync(file.fileno())
+        record.sync(path.parent)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {record.why(error)}") from None
+
+
+@contextlib.contextmanager
+def atomic_that_keeps_silent(path: Path) -> Iterator[Any]:
+    """A disk that is full is nobody's business."""
+    with contextlib.suppress(InputError), REAL_ATOMIC(path) as file:
+        yield file
+
+
+def write_record_first(found: Record, folder: Path) -> Path:
+    """record.json is there before the samples that it names."""
+    there = folder / "steps.parquet"
+    stored = msgspec.structs.replace(samples.strip(found), schema=record.SCHEMA)
+    stored.samples = samples.store(found, there)
+    content = there.read_bytes()
+    os.unlink(there)
+    record.write_atomic(folder / "record.json", record.encode(stored))
+    record.write_atomic(there, content)
+    return folder / "record.json"
+
+
+def write_and_always_tidy(found: Record, folder: Path) -> Path:
+    """Whatever goes wrong, the samples go: also from under a record that is there."""
+    try:
+        return REAL_WRITE(found, folder)
+    except BaseException:
+        (folder / "steps.parquet").unlink(missing_ok=True)
+        raise
+
+
+def write_over(found: Record, folder: Path) -> Path:
+    """Another run's record takes the place of one that is there."""
+    with crash.replaced((record, "_samples_of", lambda path: None)):
+        return REAL_WRITE(found, folder)
+
+
+def no_sync(path: Path) -> None:
+    """Names and tensors are on the disk when the system pleases."""
+
+
+REAL_ATOMIC, REAL_WRITE = record.atomic, record.write
+
+
+def everywhere(atomic: Any) -> list[tuple[Any, str, Any]]:
+    return [(record, "atomic", atomic), (samples, "atomic", atomic)]
+
+
+# What is changed, what is then written, and what must show it.
+MISTAKES: dict[str, tuple[list[tuple[Any, str, Any]], str, str]] = {
+    "written in place, killed": (everywhere(atomic_in_place), "report again", "killed"),
+    "written in place, full": (everywhere(atomic_in_place), "baseline again", "bytes"),
+    "renamed before fsync": (everywhere(atomic_renamed_first), "report again", "power"),
+    "errors kept silent": (everywhere(atomic_that_keeps_silent), "run", "fails"),
+    "record first, killed": ([(record, "write", write_record_first)], "run", "killed"),
+    "record first, power": ([(record, "write", write_record_first)], "run", "power"),
+    "samples always removed": ([(record, "write", write_and_always_tidy)], "run", "fails"),
+    "over another run": ([(record, "write", write_over)], "another allowed", "killed"),
+    "folder not synced": ([(record, "sync", no_sync)], "run", "power"),
+    "tensors not synced": ([(keeping, "sync", no_sync)], "run", "power"),
+    "bundle not synced": ([(bundle, "sync", no_sync)], "bundle", "power"),
+}
+
+
+# -- the jobs --------------------------------------------------------------------------------
+
+PAGES = SimpleNamespace(edition="now")
+
+
+def page(length: int) -> Callable[..., str]:
+    """In place of what is drawn and rendered: text of so many bytes."""
+    return lambda *_args, **_named: (PAGES.edition + " " * length)[:length]
+
+
+def write_quickly(columns: samples.Columns, words: dict[str, list[str]], descriptor: int) -> None:
+    """The bytes that DuckDB writes, as another writer that is not Python's would write them.
+
+    Ten times as fast; only where DuckDB itself has been struck already, or cannot be.
+    """
+    key = hash(tuple((name, values.tobytes()) for name, values in columns.items()))
+    if key not in WRITTEN:
+        REAL_WRITE_PARQUET(columns, words, descriptor)
+        WRITTEN[key] = REAL_PREAD(descriptor, 2**30, 0)
+    at = 0
+    while at < len(WRITTEN[key]):
+        at += REAL_PWRITE(descriptor, WRITTEN[key][at:], at)
+
+
+WRITTEN: dict[int, bytes] = {}
+REAL_WRITE_PARQUET, REAL_PREAD, REAL_PWRITE = samples.write_parquet, os.pread, os.pwrite
+QUICK = (samples, "write_parquet", write_quickly)
+
+
+def made_up() -> list[tuple[Any, str, Any]]:
+    """What is computed, not written: made once, so that a trial takes milliseconds."""
+    judged_once = JUDGE(made())
+    return [
+        (verdict, "judge", lambda *_: judged_once),
+        (markdown, "render", page(9000)),
+        (operators, "draw", page(10_000)),
+        (roofline, "draw", page(0)),
+        (run_page, "render", page(30_000)),
+        (scale_pages, "draw", lambda *_: {"time": page(9000)()}),
+        (scale_pages, "render", page(9000)),
+        (scale_pages, "figures", lambda *_: []),
+        (ending, "time", SimpleNamespace(monotonic=lambda: 0.0)),
+        (
+            record,
+            "time",
+            SimpleNamespace(strftime=lambda *_: RUN.split("-")[0], gmtime=time.gmtime),
+        ),
+        (record, "secrets", SimpleNamespace(token_hex=lambda _: RUN.split("-")[1])),
+    ]
+
+
+def calls_job(bench: crash.Bench) -> dict[str, Any]:
+    counted = Counter(bench.calls)
+    otherwise = bench.counted_otherwise()
+    killed = bench.kill_calls()
+    with crash.replaced(QUICK):
+        failed = bench.fail_calls()
+    return {
+        "calls": len(bench.calls),
+        "counted": {
+            "os": {n: counted[n] for n in sorted(counted) if n in crash.CHANGING},
+            "io.open": counted["io.open"] + counted["fdopen"] + bench.reads,
+            "unknown": [],
+            "writes": counted["file.write"] + counted["write"],
+        },
+        "counted otherwise": otherwise,
+        "points": killed.points + failed.points,
+        "wrong": killed.wrong + failed.wrong,
+        "errors": failed.errors,
+    }
+
+
+def bytes_job(bench: crash.Bench, number: int = 62) -> dict[str, Any]:
+    # Pictures go the way of the page.
+    names = [name for name in bench.written() if not name.endswith(".svg")]
+    tables = [name for name in names if name.endswith(".parquet")]
+    found = bench.strike_bytes(tables, number)
+    with crash.replaced(QUICK):
+        found |= bench.strike_bytes([name for name in names if name not in tables], number)
+    return {
+        "files": {os.path.basename(name): trials.points for name, trials in found.items()},
+        "points": sum(trials.points for trials in found.values()),
+        "wrong": list(itertools.chain.from_iterable(t.wrong for t in found.values())),
+    }
+
+
+def power_job(bench: crash.Bench) -> dict[str, Any]:
+    found = bench.cut_power()
+    return {"points": found.points, "wrong": found.wrong, "order": bench.order()}
+
+
+JOBS = {"calls": calls_job, "bytes": bytes_job, "power": power_job}
+# What is written where there is nothing yet goes the same way as over something older, where it
+# can do more harm. And byte by byte the files that tell of a run.
+OVER = ["run", "record again", "report again", "baseline again", "scale"]
+STRUCK = {
+    "calls": [*OVER, "another record", "bundle"],
+    "bytes": OVER,
+    "disk": OVER,
+    "power": [writing.name for writing in writings()],
+}
+
+
+def do(job: str, writing: Writing, folder: Path) -> dict[str, Any]:
+    begun = time.monotonic()
+    # DuckDB itself writes the run's samples; elsewhere it would be struck again in the same way.
+    with crash.replaced(*([QUICK] if writing.name != "run" else [])):
+        if job == "disk":
+            trials = crash.Bench(writing, folder).fill_disk(folder.with_name("filler"))
+            found = {"points": trials.points, "wrong": trials.wrong, "errors": trials.errors}
+        else:
+            found = JOBS[job](crash.Bench(writing, folder))
+    return found | {"seconds": round(time.monotonic() - begun, 1)}
+
+
+def do_mistakes(folder: Path) -> dict[str, list[str]]:
+    """What is wrong after each mistake, at the first points where anything is."""
+    chosen = {writing.name: writing for writing in writings()}
+    allowed = Writing("another allowed", begin_record, replace_with_another, wrong_either)
+    strikes: dict[str, Callable[[crash.Bench], list[str]]] = {
+        "fails": lambda bench: bench.fail_calls(("EIO told",), 1).wrong,
+        "killed": lambda bench: bench.kill_calls(1).wrong,
+        "bytes": lambda bench: bytes_job(bench, 4)["wrong"],
+        "power": lambda bench: bench.cut_power().wrong,
+    }
+    found = {}
+    for number, (name, (changes, written, strike)) in enumerate(MISTAKES.items()):
+        with crash.replaced(QUICK, *changes):
+            bench = crash.Bench(chosen.get(written, allowed), folder / str(number))
+            found[name] = strikes[strike](bench)[:10]
+    return found
+
+
+def main(job: str, folder: str) -> None:
+    # A child must not touch what it shares, which would be copied.
+    gc.freeze()
+    with crash.replaced(*made_up()):
+        if job == "mistakes":
+            found: dict[str, Any] = do_mistakes(Path(folder))
+        else:
+            chosen = [writing for writing in writings() if writing.name in STRUCK[job]]
+            found = {w.name: do(job, w, Path(folder) / w.name) for w in chosen}
+    print(json.dumps(found), flush=True)
+    os._exit(0)  # what libraries complain of when an interpreter ends is not the matter
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,215 @@
+"""Disk full, or killed, or a power cut, at any moment of writing: nothing half is taken for whole.
+
+The writing is struck in processes of their own (`tests/crash_jobs.py`), which fork and kill.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import clean_environment
+from tests.crash import Disk, File, positions, tree
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc of Linux")
+
+# Mistakes that `tests/crash_jobs.py` can plant; each must be seen.
+MISTAKES = (
+    "written in place, killed",
+    "written in place, full",
+    "renamed before fsync",
+    "errors kept silent",
+    "record first, killed",
+    "record first, power",
+    "samples always removed",
+    "over another run",
+    "folder not synced",
+    "tensors not synced",
+    "bundle not synced",
+)
+
+
+def start(job: str, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "tests.crash_jobs", job, str(folder)],
+        env=clean_environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    said, complaints = process.communicate(timeout=600)
+    assert process.returncode == 0, complaints
+    assert complaints == ""
+    found: dict[str, Any] = json.loads(said)
+    return found
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], dict[str, Any]]]:
+    """What a job found. All of them are started at once."""
+    jobs = ("bytes", "calls", "mistakes", "power")
+    started = {job: start(job, tmp_path_factory.mktemp(job)) for job in jobs}
+    known: dict[str, dict[str, Any]] = {}
+
+    def get(job: str) -> dict[str, Any]:
+        if job not in known:
+            known[job] = answer(started[job])
+        return known[job]
+
+    yield get
+    for process in started.values():
+        process.kill()
+        process.communicate()
+
+
+def wrong(found: dict[str, Any]) -> list[str]:
+    return [line for trials in found.values() for line in trials["wrong"]]
+
+
+def points(found: dict[str, Any]) -> int:
+    return sum(trials["points"] for trials in found.values())
+
+
+def test_whatever_call_fails_or_is_the_last_nothing_half_is_taken_for_whole(done: Any) -> None:
+    found = done("calls")
+    assert wrong(found) == []
+    assert points(found) == sum(5 * trials["calls"] + 1 for trials in found.values()) >= 800
+    # Every error was told, but where one is of no account or is told by the record itself.
+    told = sum(trials["errors"].get("InputError", 0) for trials in found.values())
+    assert told >= 3.5 * sum(trials["calls"] for trials in found.values())
+
+
+def test_no_call_that_changes_the_disk_escapes_the_count(done: Any) -> None:
+    for name, trials in done("calls").items():
+        counted, otherwise = trials["counted"], trials["counted otherwise"]
+        # DuckDB writes the samples; or, where that is not what is struck, one call in its place.
+        by_others = otherwise["os"].pop("pwrite", 2 if name == "run" else 0)
+        assert otherwise == counted | {"writes": counted["writes"] + by_others}, name
+
+
+def test_whatever_byte_is_the_last_that_fits_nothing_half_is_taken_for_whole(done: Any) -> None:
+    found = done("bytes")
+    assert wrong(found) == []
+    assert {name for trials in found.values() for name in trials["files"]} >= {
+        "0-0-float32.safetensors",
+        "steps.parquet",
+        "record.json",
+        "verdict.json",
+        "report.md",
+        "report.html",
+        "machine.json",
+        "scale.json",
+    }
+    # Each once as a write that fails, and once as a process that is killed.
+    assert all(n >= 120 for trials in found.values() for n in trials["files"].values())
+
+
+def test_whatever_a_power_cut_takes_nothing_half_is_taken_for_whole(done: Any) -> None:
+    found = done("power")
+    assert wrong(found) == []
+    assert points(found) >= 30
+    assert found["run"]["points"] >= 8
+
+
+def test_a_record_gets_its_name_when_all_that_it_names_is_on_the_disk(done: Any) -> None:
+    run = "runs/20260101T000000-abcdef"
+    order = [(name, [*paths]) for name, paths in done("power")["run"]["order"]]
+    names = {
+        paths[1]: place
+        for place, (name, paths) in enumerate(order)
+        if name in ("replace", "rename")
+    }
+    assert list(names) == [f"{run}/steps.parquet", f"{run}/record.json"]
+    samples, record = names.values()
+
+    def synced(start: str, after: int = -1) -> int:
+        """The place of the first fsync of a path that begins so."""
+        found = (n == "fsync" and p[0].startswith(start) for n, p in order[after + 1 :])
+        return list(found).index(True) + after + 1
+
+    assert synced(f"{run}/.steps.parquet.") < samples < synced(run, samples) < record
+    assert synced(f"{run}/tensors/0-0-float32.safetensors") < record
+    assert synced("runs") < record
+    assert synced(f"{run}/.record.json.") < record < synced(run, record)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_writing_is_seen(done: Any, mistake: str) -> None:
+    assert done("mistakes").keys() == set(MISTAKES)
+    assert done("mistakes")[mistake] != []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 1 MB; needs the right to mount."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mount)]
+    if shutil.which("mount") is None or subprocess.run(words, capture_output=True).returncode:
+        pytest.skip("no right to mount a small file system here")
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+def test_a_disk_that_is_really_full_leaves_nothing_half(small_disk: Path) -> None:
+    found = answer(start("disk", small_disk))
+    assert wrong(found) == []
+    assert points(found) >= 60
+    # One page more each time, until all is written.
+    assert all(trials["errors"]["none"] == 1 for trials in found.values())
+    assert all(trials["errors"]["InputError"] >= 2 for trials in found.values())
+
+
+# -- the machinery itself --------------------------------------------------------------------
+
+
+def test_sizes_are_spread_over_a_file_and_hold_its_first_and_last_byte() -> None:
+    for size in (100, 5000, 80_000, 1_000_000):
+        found = positions(size, 62)
+        assert 60 <= len(found) <= 64
+        assert {0, 1, size - 2, size - 1} <= set(found)
+        assert max(b - a for a, b in pairwise(found)) < size / 12
+    assert positions(3, 62) == [0, 1, 2]
+    assert {4095, 4096, 4097} <= set(positions(80_000, 62))
+
+
+def test_a_power_cut_takes_what_was_not_synced_and_nothing_else(tmp_path: Path) -> None:
+    """By hand: a file is written anew, and renamed over an old one."""
+    (tmp_path / "a").write_bytes(b"old")
+    disk = Disk(tmp_path)
+    (tmp_path / ".t").write_bytes(b"newer")
+    disk.note("open", [".t"])
+    assert list_of(disk) == [{"a": b"old"}]
+    half = disk.copy()
+    os.replace(tmp_path / ".t", tmp_path / "a")
+    disk.note("replace", [".t", "a"])
+    lost = [b"", b"newer", b"ne", bytes(5)]
+    assert list_of(disk) == sorted([{"a": b"old"}, *({"a": c} for c in lost)], key=str)
+    disk.note("fsync", ["a"])
+    assert list_of(disk) == sorted([{"a": b"old"}, {"a": b"newer"}], key=str)
+    disk.note("fsync", ["."])
+    assert list_of(disk) == [{"a": b"newer"}]
+    assert list_of(half) == [{"a": b"old"}]
+    assert tree(tmp_path) == {"a": b"newer"}
+
+
+def list_of(disk: Disk) -> list[Any]:
+    unique = {tuple(state.items()) for state in disk.states()}
+    return sorted(map(dict, unique), key=str)
+
+
+def test_what_is_on_the_disk_for_certain_has_one_content() -> None:
+    assert File(b"abcd", b"abcd").contents() == {b"abcd"}
+    assert File(b"abcd", b"").contents() == {b"", b"ab", b"abcd", bytes(4)}
