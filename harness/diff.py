@@ -757,7 +757,7 @@ def _told(name: str, training: TrainingDiff) -> str:
     else:
         start += (
             f"losses differ from step {training.first_step} on, by {figure(training.furthest)} "
-            f"at most (relative, {training.steps} steps)"
+            f"at most (relative, first {training.steps})"
         )
     if not training.alike:
         return start

@@ -269,8 +269,8 @@ def _reason(entry: Entry) -> str | None:
     return None
 
 
-def as_document(history: History, last: int | None = None) -> dict[str, Any]:
-    """The trends as plain data, of each the newest `last` points (all where that is None)."""
+def encode(history: History, last: int | None = None) -> bytes:
+    """The trends as JSON, of each the newest `last` points (all where that is None)."""
     plain: dict[str, Any] = msgspec.to_builtins(history)
     plain["trends"] = [
         trend.pop("setting")
@@ -279,4 +279,4 @@ def as_document(history: History, last: int | None = None) -> dict[str, Any]:
         | {"points": trend["points"][-last:] if last is not None else trend["points"]}
         for trend in plain["trends"]
     ]
-    return plain
+    return msgspec.json.encode(plain)

@@ -135,7 +135,8 @@ class Worker:
         self._run = run
         self._next = 0
         self._pending: tuple[int, float, float] | None = None
-        stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]
+        plain = (c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
+        stem = "".join(plain)[:80]
         self.stdout = logs / f"{stem}.stdout.txt"
         self.stderr = logs / f"{stem}.stderr.txt"
         commands_read, self._commands = os.pipe()

@@ -272,7 +272,7 @@ def _refusal(error: Exception) -> InputError:
 
 
 def _connect() -> Any:
-    """DuckDB in memory: nothing of it on the disk, nothing fetched, no variable of ours seen."""
+    """DuckDB in memory: nothing of it on the disk, and nothing fetched from anywhere."""
     import duckdb
 
     settings: dict[str, Any] = {
@@ -280,9 +280,7 @@ def _connect() -> Any:
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
-    connection = duckdb.connect(":memory:", config=settings)
-    connection.execute("SET python_enable_replacements = false")
-    return connection
+    return duckdb.connect(":memory:", config=settings)
 
 
 def _refuse_unless_query(connection: Any, sql: str) -> set[str]:

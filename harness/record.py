@@ -48,6 +48,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 # A century and more; beyond it lies no time, but an overflow.
 Nanoseconds = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 Few = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 def number(value: float) -> Number:
@@ -172,10 +173,10 @@ class Churn(Stored, kw_only=True):
     """
 
     seed: int
-    samples: Count
-    differ: Count
-    only_here: Count
-    only_reference: Count
+    samples: Few
+    differ: Few
+    only_here: Few
+    only_reference: Few
 
 
 class Differing(Stored, kw_only=True):
@@ -298,8 +299,8 @@ class Process(Stored, kw_only=True):
     import_ns: Nanoseconds | None = None
     build_ns: Nanoseconds | None = None
     first_step_ns: dict[str, Nanoseconds] = {}
-    peak_rss_bytes: int | None = None
-    peak_device_bytes: int | None = None
+    peak_rss_bytes: Bytes | None = None
+    peak_device_bytes: Bytes | None = None
     stdout_bytes: int = 0
     stderr_bytes: int = 0
     stderr_tail: str = ""

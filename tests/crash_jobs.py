@@ -33,7 +33,7 @@ from harness.errors import InputError
 from harness.exchange import load_tensors, save_tensors
 from harness.phases import keeping
 from harness.record import Record
-from harness.report import markdown, operators, roofline, run_page
+from harness.report import markdown, operators, roofline, run_page, scale_page
 from harness.report import scale as scale_pages
 from tests import crash, make
 from tests.crash import State, Writing
@@ -492,6 +492,7 @@ def made_up() -> list[tuple[Any, str, Any]]:
         (run_page, "render", page(30_000)),
         (scale_pages, "draw", lambda *_: {"time": page(9000)()}),
         (scale_pages, "render", page(9000)),
+        (scale_page, "render", page(20_000)),
         (scale_pages, "figures", lambda *_: []),
         (ending, "time", SimpleNamespace(monotonic=lambda: 0.0)),
         (
@@ -525,8 +526,9 @@ def calls_job(bench: crash.Bench) -> dict[str, Any]:
 
 
 def bytes_job(bench: crash.Bench, number: int = 62) -> dict[str, Any]:
-    # Pictures go the way of the page.
-    names = [name for name in bench.written() if not name.endswith(".svg")]
+    # Pictures go the way of the page, and the pages of a grid the way of a run's.
+    pages = (".svg", "scale.md", "scale.html")
+    names = [name for name in bench.written() if not name.endswith(pages)]
     tables = [name for name in names if name.endswith(".parquet")]
     found = bench.strike_bytes(tables, number)
     with crash.replaced(QUICK):
@@ -549,7 +551,7 @@ JOBS = {"calls": calls_job, "bytes": bytes_job, "power": power_job}
 OVER = ["run", "record again", "report again", "baseline again", "scale"]
 STRUCK = {
     "calls": [*OVER, "another record", "bundle"],
-    "bytes": OVER,
+    "bytes": ["run", "report again", "baseline again", "scale"],
     "disk": OVER,
     "power": [writing.name for writing in writings()],
 }

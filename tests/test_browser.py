@@ -218,6 +218,32 @@ def test_plots_have_as_many_points_as_the_record(visitor, written):
     assert sorted(points(visitor, "step-loss")) == sorted(steps)
 
 
+def test_a_picture_that_fails_leaves_the_others_and_its_own_figures(visitor, written):
+    # What plotly itself would do to a picture it cannot draw.
+    broken = """
+      let real;
+      const failing = (place, ...words) =>
+        place.dataset.plot === "margins" ? Promise.reject(new Error("no")) : drawn(place, ...words);
+      let drawn;
+      Object.defineProperty(window, "Plotly", {configurable: true, get: () => real, set(made) {
+        drawn = made.newPlot;
+        real = {...made, newPlot: failing};
+      }});
+    """
+    tell = visitor.driver.execute_cdp_cmd
+    added = tell("Page.addScriptToEvaluateOnNewDocument", {"source": broken})
+    try:
+        visitor.go(written["rich"][1])
+        assert [message for message in visitor.errors if "margins" not in message] == []
+        assert visitor.find("#plot-margins").text == "This picture could not be drawn."
+        assert visitor.find("#plot-memory svg").is_displayed()
+        visitor.find("#theme").click()
+        visitor.wait()
+        assert visitor.errors == []
+    finally:
+        tell("Page.removeScriptToEvaluateOnNewDocument", {"identifier": added["identifier"]})
+
+
 def is_shown(visitor: Visitor, element: Any) -> bool:
     return bool(visitor.run("return arguments[0].checkVisibility()", element))
 
@@ -407,6 +433,7 @@ def test_the_policy_stops_a_script_that_escaping_let_through(visitor, tmp_path):
     visitor.wait()
     assert visitor.run("return sung") == []
     assert any("Content Security Policy" in error for error in visitor.errors)
+    assert "http://example.invalid/x.png" in visitor.asked_for  # an attempt counts, too
     # Without the policy the same page does sing: the canary is alive.
     bare = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", path.read_text())
     path.write_text(bare, encoding="utf-8")

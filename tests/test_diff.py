@@ -510,7 +510,7 @@ def test_a_training_that_moved_says_from_which_step_and_where_it_ended():
     (told,) = moved_texts(found)
     assert told == (
         "torch, training in float32, seed 0: losses differ from step 1 on, by 0.5 at most "
-        "(relative, 2 steps); last epoch's loss 0.380000, now 0.380000; "
+        "(relative, first 2); last epoch's loss 0.380000, now 0.380000; "
         "test accuracy 83.50%, now 83.00%"
     )
 
@@ -556,7 +556,7 @@ def test_trainings_of_another_length_are_compared_as_far_as_both_go():
 
     (told,) = moved_texts(diff.compare(CLEAN, planted(other_start)))
     # What they came to after so many other steps is not set side by side.
-    assert told.endswith("losses differ from step 0 on, by 1 at most (relative, 1 steps)")
+    assert told.endswith("losses differ from step 0 on, by 1 at most (relative, first 1)")
 
 
 def test_a_training_cut_short_is_compared_with_a_whole_one_where_there_is_no_other():

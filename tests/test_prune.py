@@ -283,6 +283,7 @@ def test_a_folder_that_became_a_link_meanwhile_is_left(tmp_path: Path, document:
     old.symlink_to(moved)
     prune.carry_out(plan)
     assert (moved / "record.json").is_file()
+    assert old.is_symlink()
 
 
 def test_the_sizes_are_those_of_the_files(tmp_path: Path, document: dict) -> None:

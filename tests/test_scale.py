@@ -625,7 +625,14 @@ def test_a_grid_is_measured_stored_and_shown_again(tmp_path, small_data):
         assert all(len(r.step_ns) == 12 and len(r.warmup_ns) == 18 for r in each.rounds)
     assert all(f.worst_share < 1 / 3 for f in found)
     assert all(f.floor_ns and f.multiple is not None for f in found)
-    written = {"scale.md", "scale.json", "scale-time.svg", "scale-floor.svg", "scale-map.svg"}
+    written = {
+        "scale.html",
+        "scale.md",
+        "scale.json",
+        "scale-time.svg",
+        "scale-floor.svg",
+        "scale-map.svg",
+    }
     assert written <= {file.name for file in (tmp_path / "results/runs" / made.run).iterdir()}
     first = page.read_text()
     assert all((tmp_path / f"page-{name}.svg").is_file() for name in report.PICTURES)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +36,19 @@ def told(made: record.Record) -> dict:
 def document() -> dict:
     """verdict.json of a run in five sessions: numpy, torch."""
     return told(make.timed())
+
+
+# Bytes of real steps.parquet, each with how many rows it holds; each holds another number.
+STEPS: list[tuple[bytes, int]] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def steps(tmp_path_factory: pytest.TempPathFactory) -> None:
+    for number in range(1, 5):
+        folder = tmp_path_factory.mktemp("steps")
+        record.write(make.timed(number=number), folder)
+        stored = json.loads((folder / "record.json").read_text())
+        STEPS.append(((folder / "steps.parquet").read_bytes(), stored["samples"]["rows"]))
 
 
 def put(results: Path, document: dict, number: int = 0, *, name: str | None = None) -> Path:
@@ -192,7 +206,21 @@ def test_a_folder_without_a_record_is_no_run(tmp_path: Path, document: dict) -> 
     assert found.notes() == []
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "other", "link", "pipe", "folder"])
+DAMAGES: dict[str, bytes | None] = {
+    "missing": None,
+    "cut": None,
+    "huge": None,
+    "link": None,
+    "pipe": None,
+    "folder": None,
+    "empty": b"",
+    "no text": b'{"verdict": "\xff"}',
+    "deep": b'{"more": ' + b"[" * 100_000,
+    "another": b'{"schema": 1, "verdict": "perhaps"}',
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_run_without_a_whole_verdict_is_named_and_counted_once(
     tmp_path: Path, document: dict, damage: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -200,12 +228,13 @@ def test_a_run_without_a_whole_verdict_is_named_and_counted_once(
     file = put(tmp_path, document, 1) / "verdict.json"
     whole = file.read_bytes()
     file.unlink()
-    if damage == "empty":
-        file.write_bytes(b"")
+    if (damaged := DAMAGES[damage]) is not None:
+        file.write_bytes(damaged)
     elif damage == "cut":
         file.write_bytes(whole[: len(whole) // 2])
-    elif damage == "other":
-        file.write_bytes(b'{"schema": 1, "verdict": "perhaps"}')
+    elif damage == "huge":
+        file.write_bytes(whole)
+        os.truncate(file, store.MOST_BYTES + 1)
     elif damage == "link":
         file.symlink_to(tmp_path / "runs" / NAME.format(0) / "verdict.json")
     elif damage == "pipe":
@@ -447,23 +476,21 @@ def test_a_name_is_data(
 @pytest.mark.parametrize(
     "text", ["a'b; --", "*", "b[1]*", "b1x", "sp ace", 'q"', "line\nfeed", "ü"]
 )
+@pytest.mark.parametrize("root", ["results", "r[e]s*"])
 def test_a_folder_is_found_and_its_steps_are_its_own_whatever_it_is_called(
-    tmp_path: Path, document: dict, text: str
+    tmp_path: Path, document: dict, text: str, root: str
 ) -> None:
-    results = tmp_path / "r[e]s*"
-    for name in (text, "b1", "plain"):
-        put(results, document, name=name)
-    made = make.timed()
-    made.run = text
-    record.write(made, results / "runs" / text)
-    (found,) = rows(results, "SELECT run, count(*) AS n FROM steps GROUP BY 1")
-    stored = json.loads((results / "runs" / text / "record.json").read_text())
-    assert found == {"run": text, "n": stored["samples"]["rows"]}
+    results = tmp_path / root
+    expected = {}
+    for place, name in enumerate(dict.fromkeys((text, "b1x", "b1", "plain"))):
+        data, expected[name] = STEPS[place]
+        (put(results, document, name=name) / "steps.parquet").write_bytes(data)
+    assert len({*expected.values()}) == len(expected)
+    found = rows(results, "SELECT run, count(*) AS n FROM steps GROUP BY 1")
+    assert {r["run"]: r["n"] for r in found} == expected
     escaped = text.replace("'", "''")
-    assert rows(results, f"SELECT count(*) AS n FROM steps WHERE run = '{escaped}'") == [
-        {"n": stored["samples"]["rows"]}
-    ]
-    assert rows(results, "SELECT count(*) AS n FROM steps WHERE run = 'plain'") == [{"n": 0}]
+    sql = f"SELECT count(*) AS n FROM steps WHERE run = '{escaped}'"
+    assert rows(results, sql) == [{"n": expected[text]}]
 
 
 def test_a_folder_whose_name_is_no_text_is_counted_and_stops_nothing(
@@ -544,7 +571,7 @@ REFUSED = {
     "a syntax error": "SELEC * FROM runs",
     "no such table": "SELECT * FROM nothing",
     "no such column": "SELECT nothing FROM runs",
-    "a variable of ours": "SELECT * FROM store",
+    "a variable of ours": "SELECT * FROM leaked",
     "no number": "SELECT id::INTEGER FROM runs",
 }  # fmt: skip
 
@@ -554,11 +581,11 @@ def test_what_is_no_query_is_refused_in_one_line_and_touches_nothing(
     tmp_path: Path, document: dict, what: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     folder = put(tmp_path, document)
-    (folder / "steps.parquet").write_bytes(STEPS)
+    (folder / "steps.parquet").write_bytes(STEPS[0][0])
     before = tree(tmp_path)
     sql = REFUSED[what].format(out=folder / "out.csv", steps=folder / "steps.parquet")
     monkeypatch.chdir(tmp_path)
-    # Both together: where the tables name the steps, DuckDB may open that file.
+    monkeypatch.setattr(query, "leaked", {"a": np.arange(3)}, raising=False)
     assert run(monkeypatch, "query", sql, "--results-dir", str(tmp_path)) == 2
     said = capsys.readouterr()
     assert said.out == ""
@@ -566,18 +593,6 @@ def test_what_is_no_query_is_refused_in_one_line_and_touches_nothing(
     assert said.err.startswith("harness: query: ")
     assert "Traceback" not in said.err
     assert tree(tmp_path) == before
-
-
-@pytest.fixture(scope="module", autouse=True)
-def steps_bytes(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A real steps.parquet, as bytes, for the tests that refuse to touch one."""
-    global STEPS
-    folder = tmp_path_factory.mktemp("steps")
-    record.write(make.timed(), folder)
-    STEPS = (folder / "steps.parquet").read_bytes()
-
-
-STEPS = b""
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -602,7 +617,7 @@ ALLOWED = (
 @pytest.mark.parametrize("sql", ALLOWED)
 def test_whatever_only_reads_is_answered(tmp_path: Path, document: dict, sql: str) -> None:
     folder = put(tmp_path, document)
-    (folder / "steps.parquet").write_bytes(STEPS)
+    (folder / "steps.parquet").write_bytes(STEPS[0][0])
     assert isinstance(rows(tmp_path, sql), list)
 
 

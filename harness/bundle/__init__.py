@@ -98,9 +98,12 @@ def make_bundle(record: Record, run_folder: Path, out: Path) -> Made:
     """Write the reproduction of a record's first divergence to `out`, whole or not at all.
 
     Raises InputError where there is none to write: nothing diverges, nothing was kept, the tensors
-    cannot be read or are not the record's, or `out` is not empty.
+    cannot be read or are not the record's, or `out` is a link or not empty.
     """
     reproduced = find(record, judge(record))
+    if out.is_symlink():
+        # A run's folder that came from elsewhere may hold one that leads anywhere.
+        raise InputError(f"{out}: a symbolic link; choose another --out")
     out = Path(os.path.realpath(out))
     _check_free(out)
     tensors = read_tensors(record, run_folder, reproduced)

@@ -92,7 +92,7 @@ def history(
     if page is not None:
         write_atomic(page, report.render(found, stored.notes()).encode())
     if as_json:
-        out(json.dumps(trends.as_document(found, last), allow_nan=False) + "\n")
+        out(trends.encode(found, last).decode() + "\n")
         return 0
     from rich.console import Console
 

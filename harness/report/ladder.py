@@ -90,7 +90,7 @@ def _cell(
         tables.append(
             Table(
                 f"{name}, timing: the parts that it consists of",
-                words.PART_HEADER[1:],
+                (*words.PART_HEADER[1:-1], "what it says"),
                 [row[1:] for row in words.part_rows(_alone(name, label))],
             )
         )

@@ -220,13 +220,15 @@ def _processes(record: Record, verdict: Verdict) -> Table:
     rows = []
     for name, label in verdict.labels.items():
         time = label.step_time
+        again = record.again[name].processes if name in record.again else []
         for process in processes_of(record, name):
             main = process is label.process
+            second = any(process is other for other in again)
             rows.append(
                 [
                     name,
                     process.dtype,
-                    str(process.session),
+                    f"{process.session}{', again' if second else ''}",
                     process.status,
                     words.duration(process.import_ns),
                     words.duration(process.build_ns),

@@ -58,11 +58,14 @@ HEADER = "time per step, multiple of the GEMM floor, worst share of its limit"
 
 
 def write(record: ScaleRecord, folder: Path, page: Path | None) -> list[Path]:
-    """Write scale.md and its pictures into the run's folder, and the same as `page` where given.
+    """Write scale.html, scale.md and its pictures into the folder; `page`: scale.md once more.
 
     The pictures of a page lie beside it, under its own name. Raises InputError as `write_atomic`.
     """
+    from harness.report import scale_page
+
     found = figures(record)
+    write_atomic(folder / "scale.html", scale_page.render(record, found).encode())
     drawn = {name: svg for name, svg in draw(record, found).items() if svg}
     written = []
     for file in (folder / "scale.md", *([page] if page is not None else [])):

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from harness.interface import Array
-from harness.record import Number
-from harness.report.figure import LONGEST_NAME, text
+from harness.record import Number, Record
+from harness.report.figure import LONGEST_NAME, style, text
 from harness.report.terminal import clean
 
 # Lines that belong to no label (limits, floors, the reference): 4:1 on white and on near-black.
@@ -234,3 +234,18 @@ def tall(traces: Iterable[Trace], height: int) -> int:
     names = [of["name"] for of in traces if of.get("showlegend", True) and "name" in of]
     wide = sum(min(LEGEND_PX, SAMPLE_PX + LETTER_PX * len(name)) for name in names)
     return height + LEGEND_ROW_PX * math.ceil(wide / LEGEND_PX)
+
+
+def place_of(record: Record, name: str) -> int:
+    """A label's place in the plan, which gives it its colour, dash and marker."""
+    return [*record.plan.labels].index(name)
+
+
+def line_of(record: Record, name: str, *, first: bool = True) -> Trace:
+    """A label's line; of seeds after the first, thin and without an entry in the legend."""
+    place = place_of(record, name)
+    look = style(place)
+    made = {"type": "scatter", "name": text(name), "legendgroup": f"label {place}"} | look
+    if not first:
+        made |= {"line": look["line"] | {"width": 1}, "opacity": 0.45, "showlegend": False}
+    return made

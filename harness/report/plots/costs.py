@@ -12,7 +12,6 @@ from harness.record import Process, Record
 from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
-from harness.report.plots.numbers import line_of, place_of
 from harness.report.plots.shown import Timed, fair
 from harness.verdict import Verdict
 
@@ -85,7 +84,7 @@ def throughput(record: Record, timed: Timed, left_out: str) -> Plot | None:
     places = np.arange(len(found))
     latency = [time.median_ns / size for time in found.values()]
     through = [(time.throughput_ns or 0) / size for time in found.values()]
-    colours = [style(place_of(record, name))["marker"]["color"] for name in found]
+    colours = [style(axes.place_of(record, name))["marker"]["color"] for name in found]
     traces: list[axes.Trace] = [
         {"type": "scatter", "mode": "markers", "name": what, "x": x, "y": places,
          "marker": {"color": colours, "symbol": symbol, "size": 11,
@@ -218,7 +217,7 @@ def epoch_times(record: Record, verdict: Verdict, left_out: str) -> Plot | None:
     for name, training, first in found:
         values = np.array(training.epoch_ns, dtype=np.float64) / size
         traces.append(
-            line_of(record, name, first=first)
+            axes.line_of(record, name, first=first)
             | {
                 "mode": "lines+markers" if first else "lines",
                 "x0": 1,

@@ -13,7 +13,7 @@ from harness.record import Record, Training
 from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
-from harness.report.plots.numbers import line_of, place_of, references
+from harness.report.plots.drift import references
 from harness.stats import Equivalence
 from harness.verdict import Verdict
 
@@ -110,7 +110,7 @@ def _trained(record: Record) -> list[tuple[str | None, Training, bool]]:
 def _look(record: Record, name: str | None, *, first: bool) -> axes.Trace:
     """A line's looks: the reference's is wide and pale, and lies below the others."""
     if name is not None:
-        return line_of(record, name, first=first)
+        return axes.line_of(record, name, first=first)
     return {
         "type": "scatter",
         "name": REFERENCE,
@@ -296,7 +296,7 @@ def confusions(record: Record) -> list[Plot]:
         base = judged.get(training.seed) if name is not None else None
         if base is not None and base.shape != matrix.shape:
             base = None
-        place = "reference" if name is None else str(place_of(record, name))
+        place = "reference" if name is None else str(axes.place_of(record, name))
         plots.append(
             _confusion(axes.plain(name or REFERENCE), place, training.seed, matrix, base, names)
         )

@@ -17,7 +17,6 @@ from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
 from harness.report.plots.costs import costs
-from harness.report.plots.numbers import line_of, place_of
 from harness.report.plots.shown import Timed, ranked, unranked
 from harness.timing_stats import Ratio, claim, ratio
 from harness.timings import (
@@ -61,7 +60,7 @@ class Arm(NamedTuple):
 
 def _arms(record: Record, timed: Timed) -> list[Arm]:
     """What was timed, and has samples; second processes (A against A) at the end."""
-    found = [Arm(name, place_of(record, name), record.results[name].rounds) for name in timed]
+    found = [Arm(name, axes.place_of(record, name), record.results[name].rounds) for name in timed]
     last = len(record.plan.labels)
     found += [
         Arm(f"{axes.plain(name)}, again", last + further, of.rounds)
@@ -197,7 +196,7 @@ def distributions(record: Record, timed: Timed, left_out: str) -> Plot | None:
         # Of very many, as many quantiles as a page can hold.
         kept = of if most <= MOST_SAMPLES else np.quantile(of, np.linspace(0, 1, 2000))
         traces.append(
-            line_of(record, name)
+            axes.line_of(record, name)
             | {
                 "mode": "lines",
                 "x": scale.place(kept / size),
@@ -234,16 +233,17 @@ def distributions(record: Record, timed: Timed, left_out: str) -> Plot | None:
 def _forest(
     record: Record,
     found: Sequence[tuple[str, str, Ratio, tuple[float, float], str]],
-    middle: float,
+    middle: float | None = None,
 ) -> list[axes.Trace]:
     """A point and its interval a row: (name, its label, ratio, rounds' interval, words).
 
-    Right of `middle` the words stand to the left, where there is room for them.
+    Long words stand right of a point left of `middle`, and left of others: there they have room.
     """
     traces = []
     for row, (name, label, of, rounds, told) in enumerate(found):
-        look = style(place_of(record, label))["marker"]
+        look = style(axes.place_of(record, label))["marker"]
         low, high = _interval(of, rounds)
+        side = "center" if middle is None else "left" if of.value > middle else "right"
         symbol = look["symbol"].removesuffix("-open") + ("" if of.claimable else "-open")
         traces.append(
             {
@@ -254,7 +254,7 @@ def _forest(
                 "x": [of.value],
                 "y": [row],
                 "text": [told],
-                "textposition": "top left" if of.value > middle else "top right",
+                "textposition": f"top {side}",
                 "textfont": {"size": 11},
                 "cliponaxis": False,
                 "marker": look
@@ -307,8 +307,7 @@ def floor(record: Record, timed: Timed, left_out: str) -> Plot | None:
             found.append((name, name, of, rounds, f"{of.value:.2f}×"))
     if not found:
         return None
-    _, high = _ends(found)
-    traces = _forest(record, found, high / 2)
+    traces = _forest(record, found)
     return Plot(
         name="floor",
         title="Step time as a multiple of the GEMM floor",

@@ -38,11 +38,30 @@
 
   // ---- plots
 
+  const places = [...document.querySelectorAll("[data-plot]")];
   const drawn = [];
 
+  // plotly lies deflated in the page; the policy allows the script that it becomes, and no other.
+  async function unpack() {
+    const packed = document.getElementById("plotly");
+    const bytes = Uint8Array.from(atob(packed.textContent), (letter) => letter.charCodeAt(0));
+    packed.remove();
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    const script = document.createElement("script");
+    script.textContent = await new Response(stream).text();
+    document.head.append(script);
+  }
+
   async function draw() {
+    try {
+      if (places.length) await unpack();
+    } catch (error) {
+      console.error("plotly", error); // a browser from before 2023: every figure is in a table
+      for (const place of places) place.textContent = "This browser cannot draw the picture.";
+      return;
+    }
     const touched = matchMedia("(pointer: coarse)").matches;
-    for (const place of document.querySelectorAll("[data-plot]")) {
+    for (const place of places) {
       const held = document.getElementById(`data-${place.dataset.plot}`);
       const { traces, layout } = JSON.parse(held.textContent);
       layout.height = Number(held.dataset.height);
@@ -50,7 +69,13 @@
       if (touched) layout.dragmode = false; // a finger scrolls the page
       drawn.push([place, layout]);
       const settings = { responsive: true, displayModeBar: false, showTips: false };
-      await Plotly.newPlot(place, traces, coloured(layout, colours()), settings);
+      try {
+        await Plotly.newPlot(place, traces, coloured(layout, colours()), settings);
+      } catch (error) {
+        // One that fails leaves the others, and its own figures in their table.
+        console.error(place.dataset.plot, error);
+        place.textContent = "This picture could not be drawn.";
+      }
       place.style.minHeight = "";
     }
     root.dataset.drawn = String(drawn.length);
@@ -58,7 +83,7 @@
 
   function recolour() {
     for (const [place, layout] of drawn) {
-      if (!place.layout) continue; // not drawn yet: it will be in the new colours
+      if (!place.layout || !place.querySelector("svg")) continue; // not drawn, or not yet
       const made = coloured(layout, colours());
       const { font, hoverlabel } = made;
       const change = { font, hoverlabel };
@@ -129,6 +154,12 @@
     });
   }
 
+  // On a narrow screen a neighbourhood begins with its middle.
+  for (const worst of document.querySelectorAll(".window .worst")) {
+    const region = worst.closest(".scroll");
+    region.scrollLeft = worst.offsetLeft + worst.offsetWidth / 2 - region.clientWidth / 2;
+  }
+
   // A link to evidence opens it, also from outside the page.
   function reveal() {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
@@ -140,6 +171,5 @@
   addEventListener("hashchange", reveal);
   reveal();
 
-  if (window.Plotly) draw();
-  else root.dataset.drawn = "0";
+  draw();
 })();
