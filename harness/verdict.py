@@ -405,6 +405,7 @@ def _label_json(record: Record, name: str, label: LabelVerdict) -> dict[str, Any
         "dtype": configured.dtype,
         "variant": configured.variant,
         "precision": configured.precision,
+        "plant": configured.plant,
         "python": facts.get("python"),
         "versions": {
             key.removeprefix("version:"): value
