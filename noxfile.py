@@ -28,9 +28,9 @@ def compare(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything, all four frameworks."""
+    """Everything, all four frameworks; two files at a time: most of it waits for workers."""
     install(session, "all", "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session
@@ -120,6 +120,14 @@ def _backend(session: nox.Session, name: str, *extras: str) -> None:
     """Tests of one backend alone, in an environment with its framework only."""
     install(session, *extras, "test")
     session.run("pytest", "tests/test_backend.py", "--only-backend", name, *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Every command of README and docs/, the long ones too, in a fresh copy."""
+    install(session, "all", "test")
+    session.install("nox")
+    session.run("pytest", "tests/test_docs.py", "--all-commands", *session.posargs)
 
 
 @nox.session

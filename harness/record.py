@@ -14,6 +14,7 @@ import math
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -522,6 +523,8 @@ def read(path: Path) -> Record:
     """The record in a run's folder (or the file itself); InputError unless it is a whole one."""
     file = path / "record.json" if path.is_dir() else path
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would be waited for
+            raise InputError(f"record {file}: not a file")
         data = file.read_bytes()
     except OSError as error:
         raise InputError(f"record {file}: {why(error)}") from None

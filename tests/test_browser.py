@@ -15,10 +15,14 @@ from typing import Any
 
 import pytest
 
+from harness import diff, history, store
+from harness.checks.scale import figures
 from harness.record import Record
-from harness.report import page, run_page
+from harness.report import diff as diff_pages
+from harness.report import history as history_pages
+from harness.report import page, run_page, scale_page
 from harness.verdict import judge
-from tests import pages
+from tests import make, pages, test_scale, test_store
 from tests.test_report import HOSTILE, hostile
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -384,6 +388,53 @@ def test_axe_finds_nothing_serious_in_light_and_dark(visitor, written):
     wrong = "<img src='data:,'><p style='color:#999;background:#aaa'>faint</p>"
     visitor.run("document.body.innerHTML = arguments[0]", wrong)
     assert {rule for rule, *_ in serious(visitor)} >= {"image-alt", "color-contrast"}
+
+
+OTHERS = ("diff", "history", "scale")
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A page of each other kind, of made records."""
+    folder = tmp_path_factory.mktemp("others")
+    before, after = make.timed(), pages.diverging(folder)
+    run = make.timed()
+    for number in (1, 2):
+        test_store.put(folder, test_store.told(run), number)
+    grid = test_scale.record()
+    told = {
+        "diff": diff_pages.page(diff.compare(before, after)),
+        "history": history_pages.render(history.trace(store.find(folder)), []),
+        "scale": scale_page.render(grid, figures(grid)),
+    }
+    for name, text in told.items():
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in told}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_pages_are_drawn_without_an_error_and_never_scroll_sideways(
+    visitor, others, name
+):
+    visitor.go(others[name])
+    assert visitor.errors == []
+    assert visitor.asked_for == {others[name].as_uri()}
+    drawn = "return document.querySelectorAll('[data-plot] svg.main-svg').length"
+    assert visitor.run(drawn) > 0
+    visitor.run("for (const d of document.querySelectorAll('details')) d.open = true")
+    for width in WIDTHS:
+        visitor.look(width)
+        assert visitor.run("return document.documentElement.scrollWidth") <= width
+
+
+@needs_axe
+@pytest.mark.parametrize("name", OTHERS)
+def test_axe_finds_nothing_serious_in_the_other_pages(visitor, others, name):
+    visitor.go(others[name])
+    visitor.run(AXE.read_text(encoding="utf-8"))
+    assert serious(visitor) == []
+    visitor.look(dark=True)
+    assert serious(visitor, "color-contrast") == []
 
 
 def serious(visitor: Visitor, *rules: str) -> list[list[str]]:

@@ -129,6 +129,25 @@ def test_the_command_puts_the_tables_into_a_file(tmp_path, monkeypatch, capsys) 
     assert run(["report", str(folder), str(folder), "--into", str(page)], monkeypatch) == 2
 
 
+def test_the_reports_of_a_run_can_be_written_elsewhere(tmp_path, monkeypatch, capsys) -> None:
+    folder = stored("20260101T000000-aaaaaa", tmp_path)
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    to = tmp_path / "reports" / "full"
+    assert run(["report", str(folder), "--out", str(to)], monkeypatch) == 0
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert {p.name for p in to.iterdir()} >= {"report.md", "report.html"}
+    page = (to / "report.html").read_text()
+    assert 'href="record.json"' not in page
+    assert run(["report", str(folder)], monkeypatch) == 0
+    assert 'href="record.json"' in (folder / "report.html").read_text()
+    assert (to / "report.md").read_text() == (folder / "report.md").read_text()
+    capsys.readouterr()
+    for words in (["report", str(folder), str(folder), "--out", str(to)],
+                  ["report", str(folder), "--out", str(folder / "record.json" / "x")]):  # fmt: skip
+        assert run(words, monkeypatch) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
 def test_a_run_may_be_named_as_latest_or_by_its_name(tmp_path, monkeypatch, capsys) -> None:
     for name in ("20260101T000000-aaaaaa", "20260103T000000-cccccc", "20260102T000000-bbbbbb"):
         stored(name, tmp_path / "results")

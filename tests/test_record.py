@@ -243,6 +243,12 @@ def test_another_schema_is_refused_even_with_fields_nobody_knows(schema: Any, sa
     assert says in refusal(lambda: store.decode(data, "a.json"), "a.json")
 
 
+def test_a_pipe_in_the_place_of_a_record_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "record.json")
+    with pytest.raises(InputError, match="not a file"):
+        store.read(tmp_path)
+
+
 NOT_RECORDS = {
     "empty": b"",
     "blank": b" \n",

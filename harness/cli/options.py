@@ -63,6 +63,10 @@ Largest = Annotated[
         help="One page over all records instead: the largest value of each rung against its limit.",
     ),
 ]
+ReportFolder = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Only write the reports of one run, into here."),
+]
 Into = Annotated[
     Path | None,
     typer.Option(

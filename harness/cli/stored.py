@@ -22,6 +22,7 @@ from harness.cli.options import (
     OneRecord,
     PageFile,
     Records,
+    ReportFolder,
     SecondRun,
     Strict,
     TrackingUri,
@@ -57,6 +58,7 @@ def report(
     records: Records,
     largest: Largest = None,
     into: Into = None,
+    to: ReportFolder = None,
     without_images: WithoutImages = False,
     as_json: Json = False,
 ) -> int:
@@ -70,9 +72,22 @@ def report(
         return 0
     if into is not None:
         return _put_into(into, records)
+    if to is not None:
+        from harness.report import files
+        from harness.verdict import judge
+
+        record, folder = _only(records, "report --out")
+        files.write(record, judge(record), folder, out=to, with_images=not without_images)
+        return 0
     return judge_and_store(
         read(records), False, as_json, report=True, quiet=True, with_images=not without_images
     )
+
+
+def _only(records: list[Path], what: str) -> tuple[Record, Path]:
+    if len(records) != 1:
+        raise InputError(f"{what}: one stored run")
+    return read(records)[0]
 
 
 def _put_into(file: Path, records: list[Path]) -> int:
@@ -81,9 +96,7 @@ def _put_into(file: Path, records: list[Path]) -> int:
     from harness.report import excerpt
     from harness.verdict import judge
 
-    if len(records) != 1:
-        raise InputError("report --into: one stored run")
-    ((record, _),) = read(records)
+    record, _ = _only(records, "report --into")
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from harness.record import Record, write_atomic
+from harness.errors import InputError
+from harness.record import Record, why, write_atomic
 from harness.report import markdown, operators, roofline, run_page
 from harness.verdict import Verdict
 
@@ -13,22 +14,42 @@ from harness.verdict import Verdict
 SUMMARY_BYTES = 1024 * 1024
 
 
-def write(record: Record, verdict: Verdict, folder: Path, *, with_images: bool = True) -> None:
-    """Write report.md, its pictures and report.html into a run's folder.
+def write(
+    record: Record,
+    verdict: Verdict,
+    folder: Path,
+    *,
+    out: Path | None = None,
+    with_images: bool = True,
+) -> None:
+    """Write report.md, its pictures and report.html into a run's folder, or into another one.
 
+    folder: where the record lies; out: where else to write, made where it is not there;
     with_images: also the test images on which backends differ. InputError where nothing can be
     written.
     """
-    write_atomic(folder / "report.md", markdown.render(record, verdict).encode())
+    to = folder if out is None else out
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {to}: {why(error)}") from None
+    write_atomic(to / "report.md", markdown.render(record, verdict).encode())
     pictures = {}
     if any(results.operators for results in record.results.values()):
         pictures["operators"] = operators.draw(record)
     if drawn := roofline.draw(record, verdict):
         pictures["roofline"] = drawn
     for name, drawn in pictures.items():
-        write_atomic(folder / f"{name}.svg", drawn.encode())
-    page = run_page.render(record, verdict, folder, pictures=pictures, with_images=with_images)
-    write_atomic(folder / run_page.NAME, page.encode())
+        write_atomic(to / f"{name}.svg", drawn.encode())
+    page = run_page.render(
+        record,
+        verdict,
+        folder,
+        pictures=pictures,
+        with_images=with_images,
+        with_links=out is None,
+    )
+    write_atomic(to / run_page.NAME, page.encode())
 
 
 def append_summary(record: Record, verdict: Verdict, file: str) -> None:

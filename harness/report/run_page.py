@@ -39,10 +39,12 @@ def render(
     limits: tuple[Limit, ...] = LIMITS,
     pictures: dict[str, str] | None = None,
     with_images: bool = True,
+    with_links: bool = True,
 ) -> str:
     """The whole page.
 
-    folder: where the record lies, for kept tensors and links (relative: the page belongs there).
+    folder: where the record lies, for kept tensors and links (relative: the page belongs there);
+    with_links: False for a page that goes elsewhere.
     limits: the table that the verdict was made under; pictures: drawings that were made already,
     "roofline" and "operators", as <svg> elements; with_images: False leaves out the pixels of the
     test set, which may not be the reader's to publish.
@@ -104,7 +106,7 @@ def render(
         ),
         "configurations": _configurations(record, verdict),
         "environment": _environment(record),
-        "files": _files(folder),
+        "files": _files(folder) if with_links else [],
     }  # fmt: skip
     return page.render(
         "run.html.j2",
