@@ -13,6 +13,10 @@ nox.options.sessions = ["tests", "lint", "types"]
 nox.options.error_on_missing_interpreters = True
 
 
+# Of two files of tests side by side; the order is that of tests/conftest.py.
+BY_FILE = ("--dist", "loadfile", "--no-loadscope-reorder")
+
+
 def install(session: nox.Session, *extras: str) -> None:
     """The project as it stands, with these extras."""
     session.install("-e", f".[{','.join(extras)}]" if extras else ".")
@@ -30,7 +34,7 @@ def compare(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything, all four frameworks; two files at a time: most of it waits for workers."""
     install(session, "all", "test")
-    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
+    session.run("pytest", "-n", "2", *BY_FILE, *session.posargs)
 
 
 @nox.session

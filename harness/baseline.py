@@ -18,6 +18,7 @@ from harness.checks.finding import Part, RungVerdict
 from harness.errors import InputError
 from harness.facts import machine_key, machine_name
 from harness.record import FINISHED, Record, why, write_atomic
+from harness.report.words import many
 from harness.timing_stats import MIN_SESSIONS, Change, change
 from harness.timings import floor_logs, session_medians
 from harness.verdict import Verdict, judge
@@ -100,9 +101,9 @@ def make(record: Record, verdict: Verdict) -> Baseline:
 def _refuse_weak(record: Record) -> None:
     if record.ended != FINISHED:
         raise InputError(f"run {record.run}: not finished ({record.ended})")
-    if record.plan.timing.sessions < MIN_SESSIONS:
+    if (sessions := record.plan.timing.sessions) < MIN_SESSIONS:
         raise InputError(
-            f"run {record.run}: {record.plan.timing.sessions} timing sessions, and a baseline "
+            f"run {record.run}: {many(sessions, 'timing session')}, and a baseline "
             f"needs {MIN_SESSIONS}: measure with --sessions {MIN_SESSIONS}"
         )
 

@@ -49,6 +49,12 @@ def processor() -> str:
     return lines[0].partition(":")[2].strip() if lines else platform.processor() or "unknown"
 
 
+def versions(facts: dict[str, str]) -> dict[str, str]:
+    """What a process said of its packages, by name: "torch" -> "2.13.0"."""
+    mark = "version:"
+    return {key.removeprefix(mark): v for key, v in facts.items() if key.startswith(mark)}
+
+
 def machine_key(record: Record) -> dict[str, str]:
     """The stable facts of a machine: no kernel, no version, no load."""
     devices = {

@@ -14,13 +14,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from harness.limits import DECIDING
+from harness.limits import DECIDING, MEASURED
 from harness.record import Number, number
+from harness.report.words import many
 from harness.store import Entry, Judged, Run, Store
-
-# Rungs whose value is a distance: the worst share of a limit is sought among these. The others
-# are verdicts on seeds and on clocks.
-NUMBERS = (*DECIDING, "trajectory")
 
 LabelWord = Literal["agree", "disagree", "inconclusive", "failed"]
 Unit = Literal["floor", "ns"]
@@ -59,8 +56,8 @@ class Point(msgspec.Struct, kw_only=True):
 
     `verdict`: of the label; `time` and its interval: multiples of the GEMM floor or nanoseconds, as
     the trend's unit says, None where it was not timed, does not agree, or its times are void.
-    `shares`: by rung, the value nearest its limit over that limit; `worst`: the rung of NUMBERS
-    with the largest. `changed`: what is not as in the point before, [then, now].
+    `shares`: by rung, the value nearest its limit over that limit; `worst`: of `limits.MEASURED`
+    the rung with the largest. `changed`: what is not as in the point before, [then, now].
     """
 
     run: str
@@ -114,8 +111,7 @@ class History(msgspec.Struct, kw_only=True):
         """What a reader must know of what is left out, a line each."""
         if not self.planted:
             return []
-        one = len(self.planted) == 1
-        return [f"{len(self.planted)} run{'' if one else 's'} with a planted fault left out"]
+        return [f"{many(len(self.planted), 'run')} with a planted fault left out"]
 
 
 def trace(
@@ -185,7 +181,7 @@ def _points(held: list[tuple[Run, Judged, str, Entry]], unit: Unit) -> Iterator[
         around = _around(judged, entry)
         time, interval = _time(entry, unit)
         shares = {name: s for name, rung in entry.rungs.items() if (s := rung.share) is not None}
-        near = [name for name in NUMBERS if name in shares]
+        near = [name for name in MEASURED if name in shares]
         # A share that is no number is worse than any.
         worst = max(near, key=lambda name: (math.isnan(shares[name]), shares[name]), default=None)
         yield Point(

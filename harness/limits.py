@@ -27,6 +27,8 @@ RUNGS = (
 )
 # The rungs that decide the verdict; the others may stay inconclusive.
 DECIDING = RUNGS[: RUNGS.index("trajectory")]
+# The rungs whose value is a distance from the reference; the others are verdicts on seeds, clocks.
+MEASURED = (*DECIDING, "trajectory")
 
 
 # What the rung accuracy compares, and the cases of its limits.

@@ -123,6 +123,8 @@ def _held(run: Run, store: Store, named: dict[str, str], root: str, now: datetim
     """Why a run stays though it is old; None if it may go."""
     if run is store.runs[-1]:
         return "the newest run"
+    if not RUN_NAME.fullmatch(os.path.basename(run.folder)):
+        return "renamed, and so kept"
     baseline = named.get(run.id) or (named.get(run.judged.run or "") if run.judged else None)
     if baseline is not None:
         return f"the baseline {baseline} rests on it (--force removes it all the same)"
@@ -249,8 +251,11 @@ def as_document(pruning: Pruning, *, removed: bool) -> dict[str, Any]:
 
 def as_text(pruning: Pruning, *, removed: bool) -> str:
     """The same for people."""
+    from harness.report.terminal import clean
+
     lines = [f"{shown(r.path)}  {_megabytes(r.bytes)}  {r.why}" for r in pruning.removals]
     lines += [f"stays: {line}" for line in pruning.kept]
+    lines = [clean(line) for line in lines]
     count = len(pruning.removals)
     verb = "removed" if removed else "would go"
     lines.append(f"{count} {verb}, {_megabytes(pruning.bytes)}" if count else "nothing may go")

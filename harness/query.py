@@ -65,7 +65,7 @@ TABLES: dict[str, dict[str, tuple[Type, str]]] = {
         "precision": ("VARCHAR", "strict, tf32, bfloat16"),
         "python": ("VARCHAR", "version of the interpreter"),
         "void": ("BOOLEAN", "whether its times cannot be what they are said to be"),
-        "step_ns": ("BIGINT", "median step"),
+        "step_ns": ("BIGINT", "a step: geometric mean of the sessions' medians"),
         "step_low_ns": ("BIGINT", "its 95 % interval"),
         "step_high_ns": ("BIGINT", "its 95 % interval"),
         "throughput_ns": ("BIGINT", "a step of many with one wait"),

@@ -439,9 +439,11 @@ def why(error: OSError) -> str:
 def atomic(path: Path) -> Iterator[BufferedRandom]:
     """An open file that is there as `path`, whole, once the block ends, and still after a crash.
 
-    If the block raises, nothing is left of it. Raises InputError where the disk is full or the
-    folder cannot be written.
+    A link there is replaced, not followed. If the block raises, nothing is left of it. Raises
+    InputError where the disk is full, the folder cannot be written, or a device or pipe is there.
     """
+    if _is_special(path):
+        raise InputError(f"cannot write {path}: not a regular file")
     temporary: str | None = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -462,6 +464,20 @@ def atomic(path: Path) -> Iterator[BufferedRandom]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a file that takes this path's place would take away a device, pipe or socket.
+
+    All of /dev is such: /dev/stdout is a link to whatever file stdout is.
+    """
+    if os.path.realpath(path.parent) == "/dev":
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def sync(path: Path) -> None:

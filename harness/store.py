@@ -29,6 +29,7 @@ from harness.checks.timing import VOID
 from harness.errors import InputError
 from harness.limits import DECIDING
 from harness.record import Number, why
+from harness.report.words import many
 from harness.scale import FILE as SCALE
 from harness.verdict import Overall, Status
 
@@ -219,7 +220,7 @@ class Store(NamedTuple):
         if missing := self.not_judged:
             where = missing[0].folder if len(missing) == 1 else f"{self.root}/RUN"
             found.append(
-                f"{_counted(len(missing), 'run')} not judged (no whole verdict.json): "
+                f"{many(len(missing), 'run')} not judged (no whole verdict.json): "
                 f"{some([run.id for run in missing])}; mend with: harness check {where}"
             )
         if self.copies:
@@ -227,10 +228,6 @@ class Store(NamedTuple):
         if self.links:
             found.append(f"symbolic links, not followed: {some(self.links)}")
         return found
-
-
-def _counted(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def some(names: list[str]) -> str:

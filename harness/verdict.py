@@ -22,7 +22,7 @@ from harness.checks.outcome import (
 )
 from harness.checks.timing import check_timing, is_void
 from harness.checks.trajectory import check_trajectory
-from harness.facts import machine_key, machine_name
+from harness.facts import machine_key, machine_name, versions
 from harness.limits import DECIDING, LIMITS, RUNGS, Limit
 from harness.record import (
     FINISHED,
@@ -407,11 +407,7 @@ def _label_json(record: Record, name: str, label: LabelVerdict) -> dict[str, Any
         "precision": configured.precision,
         "plant": configured.plant,
         "python": facts.get("python"),
-        "versions": {
-            key.removeprefix("version:"): value
-            for key, value in facts.items()
-            if key.startswith("version:")
-        },
+        "versions": versions(facts),
         "rungs": {
             rung: {
                 "verdict": finding.verdict,

@@ -19,14 +19,32 @@ from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 from backends import BACKENDS
-from harness import session, verdict
+from harness import launch, session, verdict
 from harness.data import synthetic
 from harness.plan import Plan, make_plan, missing
 from harness.record import Record
 
-# Half of hypothesis' own number: the whole suite is to stay under twenty minutes on two cores.
-settings.register_profile("harness", max_examples=50)
+# Half of hypothesis' own number: the whole suite is to stay under twenty minutes on two cores. No
+# deadline: how long an example takes says what else the machine does.
+settings.register_profile("harness", max_examples=50, deadline=None)
 settings.load_profile("harness")
+
+# The files of tests that take longest, by their minutes.
+LONGEST = (
+    "test_faults",
+    "test_compare",
+    "test_real_data",
+    "test_backend",
+    "test_docs",
+    "test_processes",
+    "test_variants",
+    "test_agreement",
+    "test_browser",
+    "test_bundle",
+    "test_scale",
+    "test_benchmarks",
+    "test_bad_input",
+)
 
 FAULTS = Path(__file__).parent / "faults"
 # Six thousand samples: 23 full batches and a short one of 112, and a pool for the probe batches.
@@ -40,6 +58,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--only-backend", choices=list(BACKENDS), help="test this backend alone")
     parser.addoption("--full-run", help="a stored run of the full profile on the real data")
     parser.addoption("--faults-report", help="where to write what the fault suite found (Markdown)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that of two that run side by side neither is left over long."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_processor_of_its_own():
+    """Beside another pytest (xdist) workers with one thread are pinned to the other processor."""
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("PYTEST_XDIST_WORKER", "").endswith(("1", "3", "5", "7", "9")):
+            all_of_them = launch.processors(os.cpu_count() or 1)
+            patch.setattr(launch, "processors", lambda threads: all_of_them[-threads:])
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -79,6 +79,8 @@ def test_four_sessions_are_too_few():
     record = make.timed(("numpy",), number=4)
     with pytest.raises(InputError, match="4 timing sessions, and a baseline needs 5"):
         of(record)
+    with pytest.raises(InputError, match="1 timing session, and"):
+        of(make.timed(("numpy",), number=1))
 
 
 def test_a_run_that_was_interrupted_is_no_baseline():

@@ -49,6 +49,15 @@ return document.documentElement.dataset.drawn === String(
 """
 
 
+# A busy machine takes its time to draw for another width.
+FITS = """
+return [...document.querySelectorAll("[data-plot]")].every((place) => {
+  const drawing = place.querySelector("svg.main-svg");
+  return !drawing || drawing.getBoundingClientRect().width <= place.clientWidth + 1;
+});
+"""
+
+
 class Visitor:
     """A browser with one page open."""
 
@@ -61,8 +70,6 @@ class Visitor:
 
         keep: as it is where it is open already, for tests that leave it as they find it.
         """
-        from selenium.webdriver.support.ui import WebDriverWait
-
         if keep and self.opened == path:
             return
         self.opened = path if keep else None
@@ -72,7 +79,7 @@ class Visitor:
         self.log("performance")  # what was before counts no more
         self.driver.get(path.as_uri())
         if drawn:
-            WebDriverWait(self.driver, 120, 0.1).until(lambda of: of.execute_script(DRAWN))
+            self.until(DRAWN)
 
     def look(self, width: int = 1600, *, dark: bool = False, wait: bool = True) -> None:
         """Change the window's width and the system's colours, and let the page answer."""
@@ -87,6 +94,13 @@ class Visitor:
         tell("Emulation.setEmulatedMedia", {"features": told})
         if wait:
             self.wait()
+            self.until(FITS)
+
+    def until(self, script: str) -> None:
+        """Until a script gives true; TimeoutException where it never does."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.driver, 120, 0.1).until(lambda of: of.execute_script(script))
 
     def wait(self) -> None:
         """Until two frames and what they set off are over."""

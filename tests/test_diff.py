@@ -8,7 +8,6 @@ import json
 import math
 import re
 import statistics
-from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
@@ -18,13 +17,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy import stats
 
-from harness import cli, diff
+from harness import diff
 from harness import record as store
 from harness.errors import InputError
 from harness.plan import TABLE, Expected
 from harness.report import diff as report
 from tests import make
-from tests.test_report import HOSTILE, hostile
 
 MACHINE = {
     "system": "Linux 6.1",
@@ -535,6 +533,25 @@ def test_the_same_losses_with_other_figures_have_moved():
     assert diff.compare(churn(3), churn(3)).verdict == "same"
 
 
+def test_churn_is_of_the_trainings_in_the_labels_own_dtype():
+    # Of a short schedule the float64 lockstep is a whole training too, with no churn of its own.
+    def churn(differ):
+        def change(made):
+            made.results["torch"].training.insert(0, make.training(dtype="float64"))
+            made.results["torch"].churn = [
+                store.Churn(seed=0, samples=100, differ=differ, only_here=0, only_reference=0)
+            ]
+
+        return planted(change)
+
+    found = diff.compare(churn(3), churn(4))
+    trainings = {training.dtype: training for training in found.labels[1].trainings}
+    assert trainings["float32"].churn == [3, 4]
+    assert trainings["float64"].churn == [None, None]
+    assert trainings["float64"].identical
+    assert len(found.moves) == 1
+
+
 def test_a_loss_that_is_no_number_any_more_has_moved():
     (training,) = diff.compare(CLEAN, planted(diverges)).labels[1].trainings
     assert (training.first_step, training.furthest) == (1, "inf")
@@ -801,126 +818,3 @@ def test_cautions_are_said_first_everywhere():
     for text in (on_terminal(found), report.render(found), report.page(found)):
         for said in ("times are not compared: another machine", "FAULT PLANTED in the second run"):
             assert 0 <= text.find(said) < text.lower().index("lockstep")
-
-
-class Tags(HTMLParser):
-    """Every start tag of a page, with its attributes, and the text outside scripts and styles."""
-
-    def __init__(self):
-        super().__init__(convert_charrefs=True)
-        self.tags, self.text, self.raw = [], "", False
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.raw = tag in ("script", "style")
-
-    def handle_endtag(self, tag):
-        self.raw = False
-
-    def handle_data(self, data):
-        self.text += "" if self.raw else data
-
-
-def parsed(text):
-    tags = Tags()
-    tags.feed(text)
-    return tags
-
-
-HARMLESS = parsed(report.page(diff.compare(CLEAN, planted(disagrees))))
-
-
-@pytest.mark.parametrize("what", HOSTILE)
-def test_a_hostile_text_is_shown_as_it_stands_and_obeyed_nowhere(what):
-    text = HOSTILE[what]
-    then, now = make.record(("numpy", "torch", text)), hostile(text)
-    for found in (diff.compare(then, now), diff.compare(now, then)):
-        told = on_terminal(found)
-        assert not [c for c in told if not c.isprintable() and c != "\n"]
-        marked = report.render(found)
-        assert "<" not in marked
-        assert not re.search(r"(?<!\\)[`\[]", marked)
-        assert all(row.startswith(("|", "#", ">")) or row in ("", report.UNCHANGED)
-                   for row in marked.split("\n"))  # fmt: skip
-        page = parsed(report.page(found))
-        known = {tag for tag, _ in HARMLESS.tags}
-        assert {tag for tag, _ in page.tags} <= known
-        assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
-        scripts = [attrs for tag, attrs in page.tags if tag == "script"]
-        assert len(scripts) == 3 + sum("data-height" in attrs for attrs in scripts)
-        json.loads(diff.encode(found))
-
-
-def test_the_page_shows_every_figure_of_its_plots_and_tables():
-    found = diff.compare(CLEAN, planted(slower))
-    shares, speeds = report.shares_plot(found), report.speeds_plot(found)
-    assert [len(trace["x"]) for trace in shares.traces] == [len(shares.rows)] * 2
-    assert speeds.traces[0]["x"] == [label.speed.change.value for label in found.labels]
-    page = report.page(found)
-    text = parsed(page).text
-    assert page.count('class="plot"') == 2
-    for header, rows in (
-        (report.RUNG_HEADER, report.rung_rows(found)),
-        (report.SPEED_HEADER, report.speed_rows(found)),
-        (report.ENVIRONMENT_HEADER, report.environment_rows(found)),
-    ):
-        assert all(len(row) == len(header) for row in rows)
-        assert all(cell in text for row in rows for cell in row)
-
-
-def test_the_same_runs_give_the_same_files():
-    found, again = (diff.compare(CLEAN, planted(slower)) for _ in range(2))
-    assert report.page(found) == report.page(again)
-    assert report.render(found) == report.render(again)
-
-
-def stored(made, folder):
-    folder.mkdir()
-    store.write(made, folder)
-    return str(folder)
-
-
-def run(words, capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["harness", "diff", *words])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    said = capsys.readouterr()
-    return ended.value.code, said.out, said.err
-
-
-@pytest.mark.parametrize(
-    ("change", "status", "word"),
-    [(upgraded, 0, "same"), (other_digest, 0, "moved"), (disagrees, 1, "worse")],
-)
-def test_the_command_says_it_and_ends_with_its_status(
-    change, status, word, tmp_path, capsys, monkeypatch
-):
-    pair = [stored(CLEAN, tmp_path / "a"), stored(planted(change), tmp_path / "b")]
-    ended, out, _ = run(pair, capsys, monkeypatch)
-    assert (ended, word.upper() in out) == (status, True)
-    page, text = tmp_path / "diff.html", tmp_path / "diff.md"
-    words = [*pair, "--json", "--page", str(page), "--markdown", str(text)]
-    ended, out, _ = run(words, capsys, monkeypatch)
-    document = json.loads(out)
-    assert (ended, document["verdict"], document["schema"]) == (status, word, 1)
-    assert document["then"]["record"] == pair[0]
-    assert text.read_text().startswith(f"# {report.MARKS[word]} {word}: ")
-    assert page.read_text().startswith("<!doctype html>")
-
-
-def test_the_command_refuses_what_is_no_pair_of_runs(tmp_path, capsys, monkeypatch):
-    one = stored(CLEAN, tmp_path / "a")
-    other = stored(clean(("jax",)), tmp_path / "b")
-    for words, said in (
-        ([one, str(tmp_path / "none")], "No such file"),
-        ([one, one, "--label", "torch"], "expected NAME=VALUE"),
-        ([one, one, "--label", "torch=x"], "the second run has no 'x'"),
-        ([one, one, "--page", str(tmp_path)], "cannot write"),
-        ([one, one, "--markdown", str(tmp_path / "none" / "x.md")], "cannot write"),
-    ):
-        ended, out, err = run(words, capsys, monkeypatch)
-        assert (ended, out, err.count("\n")) == (2, "", 1)
-        assert said in err
-    ended, out, _ = run([one, other], capsys, monkeypatch)
-    assert ended == 2
-    assert "NOT COMPARABLE: no label is in both runs" in out

@@ -141,7 +141,7 @@ def names(request):
     return tuple(name for name in BACKENDS if name in wanted and not missing(name))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def live(names, small_data, tmp_path_factory):
     """Workers of these frameworks, started once; `trial` plants and measures."""
     # One thread each: nothing is timed, and two wait for one another on a busy machine.

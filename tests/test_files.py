@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import resource
 from pathlib import Path
@@ -129,6 +130,41 @@ def test_the_command_puts_the_tables_into_a_file(tmp_path, monkeypatch, capsys) 
     assert run(["report", str(folder), str(folder), "--into", str(page)], monkeypatch) == 2
 
 
+def test_whatever_a_report_writes_elsewhere_is_told_in_one_document(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    folder = stored("20260101T000000-aaaaaa", tmp_path)
+    page, to, most = tmp_path / "README.md", tmp_path / "out", tmp_path / "largest.md"
+    page.write_text(ONE)
+    for option, target, files_made in (
+        ("--into", page, [page]),
+        ("--largest", most, [most]),
+        ("--out", to, [to / "report.md", to / "roofline.svg", to / "report.html"]),
+    ):
+        words = ["report", str(folder), option, str(target)]
+        assert run([*words, "--json"], monkeypatch) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told == {"written": [str(file) for file in files_made if file.exists()]}
+        assert run(words, monkeypatch) == 0
+        assert capsys.readouterr().out.split() == told["written"]
+    both = ["report", str(folder), "--into", str(page), "--out", str(to)]
+    assert run(both, monkeypatch) == 2
+    assert "choose one" in capsys.readouterr().err
+
+
+def test_a_run_of_scale_says_which_verb_shows_it(tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "scale.json").write_text("{}")
+    assert run(["report", str(tmp_path)], monkeypatch) == 2
+    assert f"show it with: harness scale {tmp_path}" in capsys.readouterr().err
+
+
+def test_an_error_is_one_line_that_cannot_steer_the_terminal(monkeypatch, capsys) -> None:
+    assert run(["report", "no\nsuch\x1b[31mrun"], monkeypatch) == 2
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1
+    assert "\x1b" not in told
+
+
 def test_the_reports_of_a_run_can_be_written_elsewhere(tmp_path, monkeypatch, capsys) -> None:
     folder = stored("20260101T000000-aaaaaa", tmp_path)
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
@@ -137,9 +173,9 @@ def test_the_reports_of_a_run_can_be_written_elsewhere(tmp_path, monkeypatch, ca
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     assert {p.name for p in to.iterdir()} >= {"report.md", "report.html"}
     page = (to / "report.html").read_text()
-    assert 'href="record.json"' not in page
+    assert 'href="./record.json"' not in page
     assert run(["report", str(folder)], monkeypatch) == 0
-    assert 'href="record.json"' in (folder / "report.html").read_text()
+    assert 'href="./record.json"' in (folder / "report.html").read_text()
     assert (to / "report.md").read_text() == (folder / "report.md").read_text()
     capsys.readouterr()
     for words in (["report", str(folder), str(folder), "--out", str(to)],
@@ -151,17 +187,19 @@ def test_the_reports_of_a_run_can_be_written_elsewhere(tmp_path, monkeypatch, ca
 def test_a_run_may_be_named_as_latest_or_by_its_name(tmp_path, monkeypatch, capsys) -> None:
     for name in ("20260101T000000-aaaaaa", "20260103T000000-cccccc", "20260102T000000-bbbbbb"):
         stored(name, tmp_path / "results")
+    stored("the first one, kept", tmp_path / "results")  # not named by its time: before all others
     (tmp_path / "results" / "runs" / "20260104T000000-dddddd").mkdir()  # never finished
     monkeypatch.chdir(tmp_path)
     for word, name in (
         ("latest", "20260103T000000-cccccc"),
         ("latest~1", "20260102T000000-bbbbbb"),
         ("latest~2", "20260101T000000-aaaaaa"),
+        ("latest~3", "the first one, kept"),
         ("20260102T000000-bbbbbb", "20260102T000000-bbbbbb"),
     ):
         assert run(["check", word], monkeypatch) == 0
         assert f"record: results/runs/{name}\n" in capsys.readouterr().out
-    for word in ("latest~3", "latest~", "latest~x", "20260104T000000-dddddd", "nobody"):
+    for word in ("latest~4", "latest~", "latest~x", "20260104T000000-dddddd", "nobody"):
         assert run(["check", word], monkeypatch) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
     (tmp_path / "latest").mkdir()  # a folder of that name goes first

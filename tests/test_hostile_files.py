@@ -189,6 +189,20 @@ def test_what_is_written_takes_the_place_of_a_link_and_is_not_written_through_it
     assert len(written) >= 4
 
 
+def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to("/dev/null")
+    for path in (pipe, tmp_path / "link", Path("/dev/stdout")):
+        before = os.lstat(path)
+        with pytest.raises(InputError, match="not a regular file"):
+            store.write_atomic(path, b"x")
+        assert os.lstat(path).st_ino == before.st_ino
+    store.write_atomic(tmp_path / "file", b"x")
+    store.write_atomic(tmp_path / "file", b"y")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "link", "pipe"]
+
+
 def test_a_bundle_is_not_written_through_a_link(
     world: Path, tmp_path: Path, nothing_outside: Any, run_verb: Any
 ) -> None:

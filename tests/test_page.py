@@ -476,6 +476,13 @@ def test_pixels_that_are_no_image_are_not_shown_as_one(changes):
     assert images.png(one(**changes)) == ""
 
 
+def test_a_label_called_reference_hides_nothing_of_the_references_own_class():
+    made = pages.rich()
+    shown = images.image(made, one(reference=3, predicted={"reference": 5}))
+    (_, dress, _), (_, sandal, _) = shown.classes[1:]
+    assert (dress, sandal) == (made.dataset.class_names[3], made.dataset.class_names[5])
+
+
 def pictured(source: str) -> list[str]:
     sources = [e.attributes["src"] for e in Page(source).all("img")]
     return [address for address in sources if address.startswith("data:image/png")]

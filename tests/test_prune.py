@@ -159,6 +159,21 @@ def test_runs_of_scale_copies_links_and_foreign_folders_stay(
     assert newest.is_dir()
 
 
+def test_a_run_that_was_renamed_stays_and_no_name_steers_the_terminal(
+    tmp_path: Path, document: dict
+) -> None:
+    stored(tmp_path, document, 1)
+    old = stored(tmp_path, document, 30)
+    assert chosen(tmp_path, older_than=timedelta(1)) == names(old)
+    old.rename(old.with_name("the\n\x1b[31mgood one"))
+    plan = prune.choose(tmp_path, older_than=timedelta(1), force=True, now=NOW)
+    assert plan.removals == []
+    text = prune.as_text(plan, removed=False)
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == 2
+    assert "renamed" in text
+
+
 def test_nothing_asked_for_is_an_error(tmp_path: Path, document: dict) -> None:
     stored(tmp_path, document, 1)
     with pytest.raises(InputError, match="say what may go"):

@@ -98,7 +98,9 @@ def test_every_table_holds_what_verdict_json_holds(tmp_path: Path, document: dic
         False,
     )
 
-    for found in rows(tmp_path, "SELECT * FROM labels"):
+    labels = rows(tmp_path, "SELECT * FROM labels")
+    assert [found["label"] for found in labels] == list(document["backends"])
+    for found in labels:
         entry = document["backends"][found["label"]]
         times = entry["step_time"]
         for name in ("status", "backend", "device", "dtype", "variant", "precision", "python",
@@ -263,13 +265,19 @@ def test_the_command_that_is_named_mends_a_run_that_was_only_measured(
     assert store.find(tmp_path).notes() == []
 
 
+# Fields of a label that the first versions did not write.
+NEWER = ("reproducible", "repeats", "plant", "peak_device_bytes")
+
+
 def test_files_of_older_versions_lack_fields_and_are_read(tmp_path: Path, document: dict) -> None:
     kept = ("schema", "verdict", "summary", "profile", "workload", "dataset", "reference",
             "record", "backends", "first_divergence")  # fmt: skip
     folder = put(tmp_path, document)
     old = {name: document[name] for name in kept}
-    for entry in old["backends"].values():
-        entry = {k: v for k, v in entry.items() if k != "reproducible"}
+    old["backends"] = {
+        label: {field: value for field, value in entry.items() if field not in NEWER}
+        for label, entry in document["backends"].items()
+    }
     (folder / "verdict.json").write_text(json.dumps(old))
     (found,) = rows(tmp_path, "SELECT started, machine, threads, verdict FROM runs")
     assert found == {
@@ -278,6 +286,8 @@ def test_files_of_older_versions_lack_fields_and_are_read(tmp_path: Path, docume
         "threads": None,
         "verdict": document["verdict"],
     }
+    asked = "SELECT DISTINCT reproducible, peak_device_bytes FROM labels"
+    assert rows(tmp_path, asked) == [{"reproducible": None, "peak_device_bytes": None}]
 
 
 @pytest.mark.parametrize("where", ["folder", "record", "steps"])

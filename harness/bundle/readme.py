@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from backends import BACKENDS
 from harness import __version__
+from harness.facts import versions
 from harness.record import Record
 from harness.report.markdown import escape, table
 
@@ -116,29 +117,26 @@ def _how(record: Record, reproduced: Reproduced, scripts: list[str]) -> list[str
 
 def _pip(record: Record) -> list[str]:
     """The command lines of pip: first what every script needs, then a framework a line."""
-    versions = dict(record.machine)
+    told = dict(record.machine)
     for results in record.results.values():
         for process in results.processes:
-            facts = process.facts.items()
-            versions |= {
-                k.removeprefix("version:"): v for k, v in facts if k.startswith("version:")
-            }
+            told |= versions(process.facts)
     pip = "python -m pip install"
-    lines = [f"{pip} {_pinned('numpy', versions)[0]} {' '.join(REQUIREMENTS)}"]
+    lines = [f"{pip} {_pinned('numpy', told)[0]} {' '.join(REQUIREMENTS)}"]
     for entry in BACKENDS.values():
         if not entry.extra:
             continue
-        known = [name for name in entry.distributions if name in versions]
-        found = [_pinned(name, versions) for name in known or entry.package]
+        known = [name for name in entry.distributions if name in told]
+        found = [_pinned(name, told) for name in known or entry.package]
         local = next((tag for _, tag in found if tag), "")
         index = f" --extra-index-url {TORCH_INDEX}{local}" if local and known == ["torch"] else ""
         lines.append(f"{pip} {' '.join(word for word, _ in found)}{index}")
     return lines
 
 
-def _pinned(name: str, versions: dict[str, str]) -> tuple[str, str]:
+def _pinned(name: str, told: dict[str, str]) -> tuple[str, str]:
     """name==version and its local part; the bare name where the version is none."""
-    found = VERSION.fullmatch(versions.get(name, ""))
+    found = VERSION.fullmatch(told.get(name, ""))
     if found is None or len(found[0]) > 40:
         return name, ""
     return f"{name}=={found[0]}", found[2] or ""

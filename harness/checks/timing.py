@@ -72,14 +72,18 @@ def check_timing(
         # A disagreement is named with its label, as those of the other rungs are.
         who = f"{label}, timing: " if finding.verdict == "disagree" else ""
         finding.sentence = who + "; ".join(part.sentence for part in deciding)
-    void = next((p for p in finding.parts if p.name in VOID and p.verdict == "disagree"), None)
-    if void is not None:
+    if (void := void_part(finding.parts)) is not None:
         finding.value, finding.limit = void.value, void.limit
     return finding
 
 
 # Parts whose disagreement makes every figure of the label void.
 VOID = ("itself", "clocks", "physics")
+
+
+def void_part(found: list[Part]) -> Part | None:
+    """The first part by which every figure of the label is void; None where none says so."""
+    return next((p for p in found if p.name in VOID and p.verdict == "disagree"), None)
 
 
 def is_void(label: str, record: Record) -> bool:

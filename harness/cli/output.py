@@ -20,6 +20,9 @@ def read(paths: list[Path]) -> list[tuple[Record, Path]]:
     from harness import record
 
     places = [locate(path) for path in paths]
+    for path in places:
+        if not os.path.lexists(path / "record.json") and os.path.isfile(path / "scale.json"):
+            raise InputError(f"{path}: a run of harness scale; show it with: harness scale {path}")
     return [(record.read(path), path if path.is_dir() else path.parent) for path in places]
 
 
@@ -34,7 +37,11 @@ def locate(path: Path) -> Path:
     runs = Path("results", "runs")
     if re.fullmatch(r"latest(~[0-9]{1,6})?", str(path)):
         back = int(str(path).partition("~")[2] or 0)
-        stored = sorted(file.parent for file in runs.glob("*/record.json"))
+        from harness.store import EARLIEST, time_of
+
+        stored = [file.parent for file in runs.glob("*/record.json")]
+        # By the time in its name: a folder that was renamed is older than any.
+        stored.sort(key=lambda folder: (time_of(folder.name) or EARLIEST, folder.name))
         if len(stored) <= back:
             raise InputError(f"{path}: there are {len(stored)} stored runs in {runs}")
         return stored[-1 - back]
@@ -60,5 +67,9 @@ def out(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """One line on stderr."""
+    """One line on stderr, whatever names of files or texts of a record it holds."""
+    if not text.isprintable():
+        from harness.report.terminal import clean
+
+        text = clean(text)
     print(f"harness: {text}", file=sys.stderr)

@@ -63,22 +63,26 @@ def report(
     as_json: Json = False,
 ) -> int:
     """Print stored records' verdicts, and write their verdict.json, report.md and report.html."""
+    if sum(given is not None for given in (largest, into, to)) > 1:
+        raise InputError("report: --largest, --into and --out: choose one")
     if largest is not None:
         from harness.record import write_atomic
         from harness.report import largest as page
 
         text = page.render([record for record, _ in read(records)])
         write_atomic(largest, text.encode())
-        return 0
+        return _tell([largest], as_json)
     if into is not None:
-        return _put_into(into, records)
+        _put_into(into, records)
+        return _tell([into], as_json)
     if to is not None:
         from harness.report import files
         from harness.verdict import judge
 
         record, folder = _only(records, "report --out")
-        files.write(record, judge(record), folder, out=to, with_images=not without_images)
-        return 0
+        images = not without_images
+        made = files.write(record, judge(record), folder, out=to, with_images=images)
+        return _tell(made, as_json)
     return judge_and_store(
         read(records), False, as_json, report=True, quiet=True, with_images=not without_images
     )
@@ -90,7 +94,14 @@ def _only(records: list[Path], what: str) -> tuple[Record, Path]:
     return read(records)[0]
 
 
-def _put_into(file: Path, records: list[Path]) -> int:
+def _tell(written: list[Path], as_json: bool) -> int:
+    """Say what was written, as `export` does."""
+    names = [str(file) for file in written]
+    print_document({"written": names}, as_json, "\n".join(names))
+    return 0
+
+
+def _put_into(file: Path, records: list[Path]) -> None:
     """Replace what stands between the markers of a Markdown file."""
     from harness.record import why, write_atomic
     from harness.report import excerpt
@@ -105,7 +116,6 @@ def _put_into(file: Path, records: list[Path]) -> int:
         raise InputError(f"{file}: not a text in UTF-8") from None
     made = excerpt.put(text, excerpt.excerpt(record, judge(record)), str(file))
     write_atomic(file, made.encode())
-    return 0
 
 
 def bundle(record: OneRecord, out: BundleFolder = None, as_json: Json = False) -> int:

@@ -10,7 +10,7 @@ what                  what the row is:
                       rung              the rung's value nearest its limit; verdict says agree, ...
                       distance          one tensor of one batch against the reference
                       training loss, test accuracy     after each epoch of a free training
-                      step time         median over all sessions; low and high: 95 % interval
+                      step time         geometric mean of sessions' medians; low, high: 95 % limits
                       session's step time, floor multiple, throughput, first step, compile, gather,
                       put, epoch, evaluation, GEMM floor, loop overhead, cores, peak memory
 unit                  of value, low, high and limit
@@ -35,7 +35,7 @@ from typing import Any
 from harness.checks.finding import Finding
 from harness.checks.numbers import with_limits
 from harness.export.shown import FIGURES, LONGEST_NAME, LeftOut, Run, line
-from harness.limits import DECIDING, LIMITS, RUNGS
+from harness.limits import DECIDING, LIMITS, MEASURED, RUNGS
 from harness.record import Results
 from harness.report.words import agreement
 from harness.timings import session_medians, steady
@@ -138,7 +138,7 @@ def _unit(finding: Finding) -> str:
 
 
 def _of_numbers(run: Run, name: str, results: Results) -> Iterator[Row]:
-    for rung in (*DECIDING, "trajectory"):
+    for rung in MEASURED:
         # Trajectory has no limit of its own for a tensor: it is judged against its envelope.
         for m, limit in with_limits(rung, name, run.record, LIMITS):
             yield {

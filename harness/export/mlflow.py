@@ -30,8 +30,8 @@ from harness.export.shown import (
     missing,
     ranked,
     started,
-    versions,
 )
+from harness.facts import versions
 from harness.record import Number, Results
 from harness.report import markdown
 from harness.report.words import agreement

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.errors import InputError
-from harness.export.shown import LeftOut, Run, distinct, line, some_ranked, versions
+from harness.export.shown import LeftOut, Run, distinct, line, some_ranked
+from harness.facts import versions
 from harness.record import Record, Results, Round
 
 

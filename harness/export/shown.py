@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from harness.errors import InputError
 from harness.record import Record, Results
 from harness.report.terminal import clean
 from harness.report.words import agreement
+from harness.store import moment
 from harness.timings import StepTime
 from harness.verdict import Verdict
 
@@ -124,18 +124,10 @@ def _add(found: dict[str, str], name: str, wanted: str) -> None:
     found[name] = shown
 
 
-def versions(facts: dict[str, str]) -> dict[str, str]:
-    """What a process said of its libraries: "torch" -> "2.13.0"."""
-    mark = "version:"
-    return {key.removeprefix(mark): v for key, v in facts.items() if key.startswith(mark)}
-
-
 def started(record: Record) -> float:
     """When the run began, seconds since 1970; 0 where the record does not say it well."""
-    try:
-        return max(0.0, datetime.fromisoformat(record.started).timestamp())
-    except (ValueError, OverflowError, OSError):
-        return 0.0
+    begun = moment(record.started)
+    return max(0.0, begun.timestamp()) if begun is not None else 0.0
 
 
 def missing(name: str, error: ImportError) -> InputError:

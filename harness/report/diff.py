@@ -351,6 +351,8 @@ def page(found: Diff) -> str:
 
 def shares_plot(found: Diff) -> figure.Plot | None:
     """Value over limit of every rung that has both, then and now; None where none has."""
+    from harness.report.plots import axes
+
     pairs = [
         (label.name, rung)
         for label in found.labels
@@ -360,7 +362,7 @@ def shares_plot(found: Diff) -> figure.Plot | None:
     ]
     if not pairs:
         return None
-    names = [figure.text(f"{name}, {rung.rung}") for name, rung in pairs]
+    names = [f"{axes.tick(name)}, {rung.rung}" for name, rung in pairs]
     traces: list[dict[str, Any]] = []
     for when, place, symbol, size in (("then", 7, "circle-open", 13), ("now", 0, "x", 9)):
         values = [getattr(rung, when).share for _, rung in pairs]
@@ -370,7 +372,7 @@ def shares_plot(found: Diff) -> figure.Plot | None:
                 "mode": "markers",
                 "name": when,
                 "x": [max(value, LEAST_SHARE) for value in values],
-                "y": names,
+                "y": list(range(len(pairs))),
                 "marker": figure.style(place)["marker"] | {"symbol": symbol, "size": size},
             }
         )
@@ -388,8 +390,8 @@ def shares_plot(found: Diff) -> figure.Plot | None:
                 "title": {"text": "value / limit"},
                 "exponentformat": "power",
             },
-            "yaxis": {"autorange": "reversed", "automargin": True, "dtick": 1},
-            "shapes": [_line(1.0)],
+            "yaxis": axes.rows_axis(names),
+            "shapes": [axes.line(x=1.0)],
         },
         header=("rung", "now", "then"),
         rows=[[f"{name}, {r.rung}", _share(r.now), _share(r.then)] for name, r in pairs],
@@ -399,6 +401,8 @@ def shares_plot(found: Diff) -> figure.Plot | None:
 
 def speeds_plot(found: Diff) -> figure.Plot | None:
     """Steps now over then, with intervals; None where no label's are comparable."""
+    from harness.report.plots import axes
+
     pairs = [
         (label.name, label.speed, label.speed.change)
         for label in found.labels
@@ -413,7 +417,7 @@ def speeds_plot(found: Diff) -> figure.Plot | None:
         "name": "now / then",
         "showlegend": False,
         "x": [value for _, value, _ in known],
-        "y": [figure.text(name) for name, _, _ in pairs],
+        "y": list(range(len(pairs))),
         "error_x": {
             "type": "data",
             "symmetric": False,
@@ -432,23 +436,10 @@ def speeds_plot(found: Diff) -> figure.Plot | None:
         traces=[trace],
         layout={
             "xaxis": {"type": "log", "title": {"text": "ratio of step times"}},
-            "yaxis": {"autorange": "reversed", "automargin": True, "dtick": 1},
-            "shapes": [_line(1.0)],
+            "yaxis": axes.rows_axis([axes.tick(name) for name, _, _ in pairs]),
+            "shapes": [axes.line(x=1.0)],
         },
         header=("label", "now / then", "outcome"),
         rows=[[name, ratio(c), speed.outcome] for name, speed, c in pairs],
         height=160 + 32 * len(pairs),
     )
-
-
-def _line(at: float) -> dict[str, Any]:
-    """An upright dashed line over the whole height."""
-    return {
-        "type": "line",
-        "x0": at,
-        "x1": at,
-        "y0": 0,
-        "y1": 1,
-        "yref": "paper",
-        "line": {"dash": "dash", "width": 1, "color": "#7d7d7d"},
-    }

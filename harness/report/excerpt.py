@@ -6,6 +6,7 @@ Takes a stored record only.
 from __future__ import annotations
 
 from harness.errors import InputError
+from harness.facts import versions
 from harness.limits import RUNGS
 from harness.record import Record
 from harness.report import words
@@ -33,19 +34,15 @@ def excerpt(record: Record, verdict: Verdict) -> str:
     """What stands between the markers."""
     lines = [f"**{words.MARKS[verdict.verdict]} {verdict.verdict}**: {escape(verdict.summary)}", ""]
     lines += [f"> **{escape(warning)}**\n" for warning in words.warnings(record)]
-    versions = {
-        fact.removeprefix("version:"): value
-        for label in verdict.labels.values()
-        if label.process is not None
-        for fact, value in label.process.facts.items()
-        if fact.startswith("version:")
-    }
+    found: dict[str, str] = {}
+    for label in verdict.labels.values():
+        found |= versions(label.process.facts) if label.process is not None else {}
     told = [
         words.headline(record),
         record.started,
         record.machine.get("processor", ""),
         f"{record.plan.threads} threads",
-        ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
+        ", ".join(f"{name} {version}" for name, version in sorted(found.items())),
     ]
     lines += [escape(" · ".join(part for part in told if part)), ""]
     lines += _across(["status", *RUNGS], words.ladder_rows(verdict))

@@ -21,8 +21,10 @@ def write(
     *,
     out: Path | None = None,
     with_images: bool = True,
-) -> None:
+) -> list[Path]:
     """Write report.md, its pictures and report.html into a run's folder, or into another one.
+
+    What was written is given back.
 
     folder: where the record lies; out: where else to write, made where it is not there;
     with_images: also the test images on which backends differ. InputError where nothing can be
@@ -33,14 +35,16 @@ def write(
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make {to}: {why(error)}") from None
-    write_atomic(to / "report.md", markdown.render(record, verdict).encode())
+    written = [to / "report.md"]
+    write_atomic(written[0], markdown.render(record, verdict).encode())
     pictures = {}
     if any(results.operators for results in record.results.values()):
         pictures["operators"] = operators.draw(record)
     if drawn := roofline.draw(record, verdict):
         pictures["roofline"] = drawn
     for name, drawn in pictures.items():
-        write_atomic(to / f"{name}.svg", drawn.encode())
+        written.append(to / f"{name}.svg")
+        write_atomic(written[-1], drawn.encode())
     page = run_page.render(
         record,
         verdict,
@@ -49,7 +53,9 @@ def write(
         with_images=with_images,
         with_links=out is None,
     )
-    write_atomic(to / run_page.NAME, page.encode())
+    written.append(to / run_page.NAME)
+    write_atomic(written[-1], page.encode())
+    return written
 
 
 def append_summary(record: Record, verdict: Verdict, file: str) -> None:

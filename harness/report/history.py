@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness.history import NUMBERS, History, Point, Setting, Trend, Unit
+from harness.history import History, Point, Setting, Trend, Unit
 from harness.interface import Array
+from harness.limits import MEASURED
 from harness.record import number
 from harness.report import words
 from harness.report.figure import Plot, style, text
@@ -36,7 +37,7 @@ HEADER = (
     "test %",
     "changed since the run before",
 )
-SHARE_HEADER = ("label", *NUMBERS)
+SHARE_HEADER = ("label", *MEASURED)
 CHANGES_HEADER = ("run", "label", "what changed since the label's run before")
 SUMMARY_HEADER = ("label", "runs", "first", "newest", "smallest", "median", "largest")
 # Of one trend on a terminal, and in a table of the page.
@@ -59,12 +60,12 @@ def by_setting(history: History) -> dict[Setting, list[Trend]]:
 
 def headline(setting: Setting) -> str:
     """What the runs of a setting have in common."""
-    threads = f"{setting.threads} thread{'' if setting.threads == 1 else 's'}"
+    threads = words.many(setting.threads, "thread") if setting.threads else "unknown threads"
     named = (setting.machine, setting.workload, setting.dataset, setting.profile)
     machine, workload, dataset, profile = map(axes.plain, named)
     data = f"SYNTHETIC data ({dataset})" if setting.synthetic else dataset
     of = f"{workload} on {data}, profile {profile}"
-    return f"{machine}: {of}, {threads if setting.threads else 'unknown threads'}"
+    return f"{machine}: {of}, {threads}"
 
 
 def title(trend: Trend) -> str:
@@ -199,11 +200,7 @@ def _sentence(history: History) -> str:
     times = sorted(p.started for t in history.trends for p in t.points if p.started is not None)
     span = f", {times[0][:10]} to {times[-1][:10]}" if times else ""
     counts = (history.runs, "run"), (trends, "trend"), (machines, "machine")
-    return f"{', '.join(_many(*of) for of in counts)}{span}."
-
-
-def _many(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"
+    return f"{', '.join(words.many(*of) for of in counts)}{span}."
 
 
 def _caption(trend: Trend) -> str:
@@ -216,7 +213,7 @@ def share_rows(trends: Sequence[Trend]) -> Rows:
     rows = []
     for name, trend in zip(names(trends), trends, strict=True):
         row = [name]
-        for rung in NUMBERS:
+        for rung in MEASURED:
             held = [float(p.shares[rung]) for p in trend.points if rung in p.shares]
             largest = max(held, key=lambda share: (math.isnan(share), share), default=0.0)
             newest = number(held[-1] if held else 0.0)
@@ -364,7 +361,9 @@ def _times(
         "Diamonds: versions that are not those of the run before."
     )
     if absent:
-        told += f" {_many(absent, 'time')} not drawn: not measured, void, or numbers that differ."
+        told += (
+            f" {words.many(absent, 'time')} not drawn: not measured, void, or numbers that differ."
+        )
     y = axes.linear("step / GEMM floor" if kind == "floor" else f"step time, {unit}")
     return _plot(name, title_, told, trends, values, y, lambda v: f"{v:.3g} {unit}", bars)
 
@@ -385,12 +384,12 @@ def shares(section: str, trends: Sequence[Trend]) -> Plot | None:
         for of, told in zip(raw, told_of, strict=True)
     )
     told = (
-        f"Of {', '.join(NUMBERS[:-1])} and {NUMBERS[-1]}: the value nearest its limit as a share "
+        f"Of {', '.join(MEASURED[:-1])} and {MEASURED[-1]}: the value nearest its limit as a share "
         "of it. Above the dashed line a limit is exceeded."
     )
     told += axes.said(scale.floor, at_floor, 0, "shares")
     if beyond:
-        told += f" {_many(beyond, 'share')} not finite, drawn at {scale.edge:g}."
+        told += f" {words.many(beyond, 'share')} not finite, drawn at {scale.edge:g}."
     low, high = scale.shown(*values, np.array([1.0]))
     y = axes.logarithmic(
         "worst share of a limit", low / 2, high * 2, range=axes.span(low / 2, high * 2)

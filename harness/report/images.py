@@ -38,14 +38,15 @@ def image(record: Record, one: Differing) -> Image:
             return "none (NaN)"
         return named[number] if number < len(named) else f"class {number}"
 
-    said = {"reference": one.reference, **{f"{k}": v for k, v in one.predicted.items()}}
-    told = "; ".join(f"{who} says {name(what)}" for who, what in said.items())
+    # A list: a label may be called "reference".
+    said = [("reference", one.reference), *one.predicted.items()]
+    told = "; ".join(f"{who} says {name(what)}" for who, what in said)
     return Image(
         source=png(one),
         told=clean(f"test image {one.index}: true {name(one.true)}; {told}")[:500],
         number=f"test image {one.index}",
         classes=[("true", name(one.true), True)]
-        + [(who, name(what), what == one.true) for who, what in said.items()],
+        + [(who, name(what), what == one.true) for who, what in said],
     )
 
 

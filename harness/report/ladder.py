@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from harness.checks.finding import Evidence, Finding
 from harness.checks.outcome import UNITS
-from harness.checks.timing import VOID
+from harness.checks.timing import void_part
 from harness.checks.trajectory import envelope_limit
 from harness.limits import RUNGS, Limit, limit_for
 from harness.plan import process_precision
@@ -109,7 +109,7 @@ def _cell(
     ):
         if evidence is not None and (told.startswith("first") or evidence != finding.first):
             measured.append((told, evidence_facts(finding, evidence, name, record, limits)))
-    void = any(part.name in VOID and part.verdict == "disagree" for part in finding.parts)
+    void = void_part(finding.parts) is not None
     return Cell(
         id=id_,
         label=name,

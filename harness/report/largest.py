@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from harness.checks.numbers import share, with_limits
 from harness.checks.trajectory import envelope_limit
+from harness.facts import versions
 from harness.limits import DECIDING, LIMITS, Limit
 from harness.plan import process_precision
 from harness.record import Measurement, Record
@@ -204,7 +205,5 @@ def _repeats(records: list[Record]) -> list[str]:
 def _versions(verdict: Verdict) -> str:
     found: dict[str, str] = {}
     for label in verdict.labels.values():
-        for fact, value in (label.process.facts if label.process else {}).items():
-            if fact.startswith("version:"):
-                found[fact.removeprefix("version:")] = value
+        found |= versions(label.process.facts) if label.process is not None else {}
     return ", ".join(f"{name} {version}" for name, version in sorted(found.items()))

@@ -135,8 +135,8 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     """What was run, beside the headline."""
     plan, known = record.plan, record.machine
     steps = "whole epochs" if plan.steps is None else f"the first {plan.steps} steps"
-    seeds = _number(len(plan.seeds), "seed")
-    sessions = _number(plan.timing.sessions, "session")
+    seeds = words.many(len(plan.seeds), "seed")
+    sessions = words.many(plan.timing.sessions, "session")
     machine = [known[name] for name in ("processor", "system") if name in known]
     if "processors" in known:
         machine.insert(1, f"{known['processors']} processors")
@@ -189,10 +189,6 @@ def _divergence(
         windows=windows,
         told=told,
     )
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _times(record: Record, verdict: Verdict) -> list[Table]:

@@ -142,7 +142,8 @@ def warned(record: ScaleRecord) -> list[str]:
         found.append(f"NOT FINISHED: {record.ended}.")
     if indicative(record):
         found.append(
-            f"Indicative: {_sessions(record)} session(s), and a claim needs {MIN_SESSIONS}; "
+            f"Indicative: {words.many(_sessions(record), 'session')}, and a claim needs "
+            f"{MIN_SESSIONS}; "
             "figures carry the rounds' spread only."
         )
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.checks.finding import Finding, Part
 from harness.checks.outcome import UNITS
-from harness.checks.timing import VOID
+from harness.checks.timing import void_part
 from harness.limits import DECIDING, RUNGS
 from harness.plan import SMALL_SIZES
 from harness.record import Number, Record, number
@@ -38,7 +38,7 @@ STEP_TIME_HEADER = (
 
 
 def figure(value: Number | None) -> str:
-    """A distance or limit in three digits."""
+    """A distance or limit in two digits."""
     if value is None:
         return "–"
     if isinstance(value, str):
@@ -71,7 +71,7 @@ def cell(finding: Finding | None) -> str:
     if finding is None:
         return "–"
     mark = MARKS[finding.verdict]
-    if any(part.name in VOID and part.verdict == "disagree" for part in finding.parts):
+    if void_part(finding.parts) is not None:
         return f"{mark} void"
     if finding.rung == "timing":
         return f"{mark} {finding.value:.2f}×" if isinstance(finding.value, float) else mark
@@ -140,6 +140,11 @@ def _short(rows: str, full: str) -> bool:
     return rows.isdecimal() and rows != full and int(rows) not in SMALL_SIZES
 
 
+def many(number: int, name: str) -> str:
+    """A number of things: "1 run", "2 runs"."""
+    return f"{number} {name}{'' if number == 1 else 's'}"
+
+
 def counted(words: list[str]) -> list[str]:
     """Each word once, with how often it stands there where that is more than once."""
     return [
@@ -153,8 +158,7 @@ def time_title(record: Record) -> str:
     sessions = record.plan.timing.sessions
     if sessions >= MIN_SESSIONS:
         return f"step time ({sessions} sessions of fresh processes, Student's t over sessions)"
-    s = "" if sessions == 1 else "s"
-    return f"step time, indicative ({sessions} session{s}: the rounds' spread, no claim)"
+    return f"step time, indicative ({many(sessions, 'session')}: the rounds' spread, no claim)"
 
 
 def ratio_rows(record: Record, verdict: Verdict) -> list[list[str]]:
@@ -209,7 +213,7 @@ PART_HEADER = ("label", "part", "verdict", "value", "limit", "")
 
 def agreement(label: LabelVerdict) -> str:
     """The agreement that must stand beside a time."""
-    if any(part.name in VOID and part.verdict == "disagree" for part in timing_parts(label)):
+    if void_part(timing_parts(label)) is not None:
         return "NOT RANKED: the times are void"
     return "agree" if label.agrees else "NOT RANKED: do not agree"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.checks.finding import Finding
 from harness.checks.numbers import share, with_limits
-from harness.limits import DECIDING, LIMITS
+from harness.limits import LIMITS, MEASURED
 from harness.record import Record, number
 from harness.report import words
 from harness.report.figure import Plot, style, text
@@ -17,8 +17,6 @@ from harness.report.plots import axes
 from harness.report.plots.drift import drift
 from harness.verdict import Verdict
 
-# The rungs whose value is a distance from a reference.
-MEASURED = (*DECIDING, "trajectory")
 # The rungs of one teacher-forced batch that round; `inputs` is copied.
 ROUNDING = ("forward", "loss", "gradients", "update")
 # A clean backend stays below this share of every limit.
