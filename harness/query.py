@@ -407,7 +407,7 @@ def _view_steps(connection: Any, paths: list[str]) -> None:
     # A filter on `run` is one on the file's name: DuckDB then opens that run's file only.
     connection.execute(
         f"CREATE VIEW steps AS SELECT parse_path(filename)[-2] AS run, {columns} "  # noqa: S608
-        f"FROM read_parquet([{files}], filename = true)"
+        f"FROM read_parquet([{files}], filename = true, union_by_name = true)"
     )
 
 

@@ -7,6 +7,7 @@ import re
 import resource
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from harness.errors import InputError
 from harness.report import excerpt, files, markdown
 from harness.report.excerpt import BEGIN, END
 from harness.verdict import judge
-from tests import make
+from tests import make, test_scale
 from tests.test_report import HOSTILE, hostile
 
 ONE = f"# Mine\n\nbefore\n{BEGIN}\nold\n{END}\nafter\n"
@@ -156,6 +157,18 @@ def test_a_run_of_scale_says_which_verb_shows_it(tmp_path, monkeypatch, capsys) 
     (tmp_path / "scale.json").write_text("{}")
     assert run(["report", str(tmp_path)], monkeypatch) == 2
     assert f"show it with: harness scale {tmp_path}" in capsys.readouterr().err
+
+
+def test_a_run_of_scale_may_be_named_too(tmp_path, monkeypatch, capsys) -> None:
+    grid = test_scale.record()
+    folder = tmp_path / "results" / "runs" / "20260105T000000-eeeeee"
+    folder.mkdir(parents=True)
+    (folder / "scale.json").write_bytes(msgspec.json.encode(grid))
+    stored("20260106T000000-ffffff", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    for word in ("latest", folder.name):
+        assert run(["scale", word], monkeypatch) == 0
+        assert f"record: results/runs/{folder.name}" in capsys.readouterr().out
 
 
 def test_an_error_is_one_line_that_cannot_steer_the_terminal(monkeypatch, capsys) -> None:

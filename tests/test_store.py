@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -515,6 +516,20 @@ def test_a_folder_whose_name_is_no_text_is_counted_and_stops_nothing(
 
 
 # ---- steps
+
+
+@pytest.mark.parametrize("foreign", ["SELECT 1 AS other", "SELECT 'torch' AS label, 'x' AS seed"])
+def test_a_table_of_something_else_leaves_the_steps_of_the_others(
+    tmp_path: Path, document: dict, foreign: str
+) -> None:
+    folders = [put(tmp_path, document, number) for number in range(2)]
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY ({foreign}) TO '{folders[0] / 'steps.parquet'}' (FORMAT parquet)")
+    data, expected = STEPS[0]
+    (folders[1] / "steps.parquet").write_bytes(data)
+    sql = "SELECT count(*) AS n, sum(ns) > 0 AS timed FROM steps WHERE run = "
+    (found,) = rows(tmp_path, f"{sql}'{folders[1].name}'")
+    assert found == {"n": expected, "timed": True}
 
 
 def test_steps_are_those_of_the_records_and_a_damaged_file_stops_no_query(

@@ -42,7 +42,7 @@ from harness.cli.options import (
     Widths,
     pairs,
 )
-from harness.cli.output import out, print_document, read, warn
+from harness.cli.output import locate, out, print_document, read, warn
 from harness.cli.stored import judge_and_store, read_baseline
 from harness.errors import InputError
 
@@ -232,6 +232,7 @@ def scale(
     if record is not None:
         if any((widths, batches, threads, backend, variant, all_variants, rounds, sessions)):
             raise InputError("scale RECORD shows a stored run: leave out what chooses a new one")
+        record = locate(record, grid.FILE)
         found, folder = grid.read(record), record if record.is_dir() else record.parent
     else:
         from harness.progress import make_progress

@@ -26,8 +26,10 @@ def read(paths: list[Path]) -> list[tuple[Record, Path]]:
     return [(record.read(path), path if path.is_dir() else path.parent) for path in places]
 
 
-def locate(path: Path) -> Path:
+def locate(path: Path, file: str = "record.json") -> Path:
     """A path as it stands, where there is one; else a run under results/runs by its name.
+
+    file: what the folder of such a run holds.
 
     "latest" is the newest stored run there, "latest~1" the one before. InputError for one of those
     where there are not so many runs.
@@ -39,7 +41,7 @@ def locate(path: Path) -> Path:
         back = int(str(path).partition("~")[2] or 0)
         from harness.store import EARLIEST, time_of
 
-        stored = [file.parent for file in runs.glob("*/record.json")]
+        stored = [file.parent for file in runs.glob(f"*/{file}")]
         # By the time in its name: a folder that was renamed is older than any.
         stored.sort(key=lambda folder: (time_of(folder.name) or EARLIEST, folder.name))
         if len(stored) <= back:

@@ -159,7 +159,10 @@ def _label(then: Of, now: Of) -> LabelDiff:
         ),
         speed=speed_of(then, now),
         first_step_ns=[
-            of.judged.step_time.first_step_ns if of.judged.step_time else None for of in (then, now)
+            of.judged.step_time.first_step_ns
+            if of.judged.step_time is not None and of.judged.agrees
+            else None
+            for of in (then, now)
         ],
         peak_rss_bytes=[of.process.peak_rss_bytes if of.process else None for of in (then, now)],
     )
