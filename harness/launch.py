@@ -117,16 +117,6 @@ def environment(threads: int, extra: dict[str, str], precision: str = "strict") 
     return kept | pinned | strict | found | {"PYTHONUNBUFFERED": "1"} | extra
 
 
-def processors(threads: int) -> list[int]:
-    """The processors that a worker is pinned to, the same for every worker; none where not known.
-
-    Workers compute one at a time.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return []
-    return sorted(os.sched_getaffinity(0))[:threads]
-
-
 class Worker:
     """One live worker process and the parent's ends of its channel."""
 
@@ -153,11 +143,14 @@ class Worker:
         self._replies, replies_write = os.pipe()
         lifeline_read, self._lifeline = os.pipe()
         theirs = (commands_read, replies_write, lifeline_read)
+        processors = (
+            sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else []
+        )
         config = {
             "commands": commands_read,
             "replies": replies_write,
             "lifeline": lifeline_read,
-            "processors": processors(threads),
+            "processors": processors,
             "run": run,
         }
         try:

@@ -11,7 +11,7 @@ from backends import BACKENDS
 from harness.checks.numbers import share
 from harness.limits import DECIDING, limit_for
 from harness.plan import Timing, available_threads, make_plan, missing
-from tests.conftest import carry_out, plant
+from tests.conftest import all_processors, carry_out, plant
 
 QUICK = {"timing": Timing(sessions=1, rounds=0, warmup_rounds=0)}
 
@@ -33,8 +33,9 @@ def settings(name, small_data, request):
 
 @pytest.fixture(scope="module")
 def clean(settings, tmp_path_factory):
-    words = settings | {"threads": available_threads()}
-    return carry_out(make_plan(**words), tmp_path_factory.mktemp("clean"))
+    with all_processors():
+        words = settings | {"threads": available_threads()}
+        return carry_out(make_plan(**words), tmp_path_factory.mktemp("clean"))
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_float64_alone_is_judged_whole(alone, name):
 
 
 def test_the_threads_asked_for_are_the_threads_in_use(clean, alone, name):
-    for outcome, threads in ((clean, available_threads()), (alone, 1)):
+    for outcome, threads in ((clean, clean.record.plan.threads), (alone, 1)):
         facts = outcome.record.results[name].processes[0].facts
         assert facts["threads"] == str(threads)
 
