@@ -42,7 +42,7 @@ from harness.cli.options import (
     Widths,
     pairs,
 )
-from harness.cli.output import locate, out, print_document, read, warn
+from harness.cli.output import locate, on_console, out, print_document, read, warn
 from harness.cli.stored import judge_and_store, read_baseline
 from harness.errors import InputError
 
@@ -258,12 +258,8 @@ def scale(
         document = pages.to_json(found, cells, str(folder.resolve()))
         out(json.dumps(document, allow_nan=False) + "\n")
     else:
-        from rich.console import Console
-
-        console = Console()
-        with console.capture() as captured:
+        with on_console() as console:
             pages.show(found, cells, str(folder), console)
-        out(captured.get())
     return 0 if record is not None else exit_status(found, cells)
 
 

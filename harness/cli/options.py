@@ -153,8 +153,8 @@ TrackingUri = Annotated[
     str | None,
     typer.Option(metavar="URI", help="MLflow's server; default: MLFLOW_TRACKING_URI."),
 ]
-FirstRun = Annotated[Path, typer.Argument(help="Folder of the stored run before.", metavar="A")]
-SecondRun = Annotated[Path, typer.Argument(help="Folder of the stored run after.", metavar="B")]
+FirstRun = Annotated[Path, typer.Argument(help=f"The run before: {STORED}.", metavar="A")]
+SecondRun = Annotated[Path, typer.Argument(help=f"The run after: {STORED}.", metavar="B")]
 LabelNames = Annotated[
     list[str] | None,
     typer.Option(

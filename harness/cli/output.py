@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harness.record import Record
 
 
@@ -66,6 +70,17 @@ def out(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         raise HarnessError(f"cannot write to standard output: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def on_console() -> Iterator[Console]:
+    """A console to draw tables on; what was drawn goes to stdout at the end, by `out`."""
+    from rich.console import Console
+
+    console = Console()
+    with console.capture() as captured:
+        yield console
+    out(captured.get())
 
 
 def warn(text: str) -> None:

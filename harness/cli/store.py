@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.options import Json, ResultsDir
-from harness.cli.output import out, print_document, warn
+from harness.cli.output import on_console, out, print_document, warn
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,12 +94,8 @@ def history(
     if as_json:
         out(trends.encode(found, last).decode() + "\n")
         return 0
-    from rich.console import Console
-
-    console = Console()
-    with console.capture() as captured:
+    with on_console() as console:
         report.print_history(found, console, last or report.LAST_PRINTED)
-    out(captured.get())
     return 0
 
 
@@ -214,8 +210,6 @@ def _print_csv(answer: Answer, limit: int | None) -> None:
 
 
 def _print_table(answer: Answer, limit: int) -> None:
-    from rich.console import Console
-
     from harness.report.terminal import clean, print_table
 
     def shown(text: str) -> str:
@@ -226,12 +220,12 @@ def _print_table(answer: Answer, limit: int) -> None:
     more = len(rows) > limit
     columns = zip(header, *rows[:limit], strict=True)
     needed = sum(1 + min(WIDEST, max(map(len, column))) for column in columns)
-    console = Console()
-    # Wider than the terminal rather than a letter to the line.
-    console.width = max(console.width, needed)
-    with console.capture() as captured:
+    with on_console() as console:
+        # Wider than the terminal rather than a letter to the line.
+        console.width = max(console.width, needed)
         print_table(console, header, rows[:limit], "")
-    out(captured.get() or "no rows\n")
+    if not rows:
+        out("no rows\n")
     if more:
         warn(f"the first {limit} rows; more with --limit, all with --csv or --json")
 

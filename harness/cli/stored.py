@@ -29,7 +29,7 @@ from harness.cli.options import (
     WithoutImages,
     pairs,
 )
-from harness.cli.output import out, print_document, read, warn
+from harness.cli.output import on_console, out, print_document, read, warn
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -152,12 +152,8 @@ def diff(
     if as_json:
         out(differences.encode(found).decode() + "\n")
     else:
-        from rich.console import Console
-
-        console = Console()
-        with console.capture() as captured:
+        with on_console() as console:
             pages.print_diff(found, console)
-        out(captured.get())
     return differences.exit_status(found)
 
 
@@ -212,14 +208,10 @@ def judge_and_store(
         documents.append(document)
         statuses.append(verdict.exit_status(record, judged, strict=strict))
         if not as_json:
-            from rich.console import Console
-
             from harness.report.terminal import print_verdict
 
-            console = Console()
-            with console.capture() as captured:
+            with on_console() as console:
                 print_verdict(record, judged, str(folder), console)
-            out(captured.get())
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
         store.write_atomic(folder / "verdict.json", text.encode())
         if report:
