@@ -83,7 +83,6 @@ def test_a_round_holds_what_a_record_promises(twice):
         assert len(r.drain_ns) == 2
         assert r.cpu_ns > 0
         assert min(*r.step_ns, *r.gather_ns, *r.put_ns, *r.products_ns, *r.burst_ns) > 0
-        assert r.burst_ns[1] > r.burst_ns[0]
 
 
 def test_a_training_times_the_parts_of_every_step(twice):
@@ -148,7 +147,7 @@ def test_many_steps_made_as_one_are_trained_and_timed_as_one(run, twice):
     assert together.final_norms == alone.final_norms
     assert len(together.step_ns) == len(alone.step_ns)
     process = next(p for p in outcome.record.results["numpy"].processes if p.dtype == "float32")
-    assert process.first_step_ns["256 x 12"] > process.first_step_ns["256"] > 0
+    assert min(process.first_step_ns[size] for size in ("256 x 12", "256")) > 0
     rounds = outcome.record.results["numpy"].rounds
     for r in rounds:
         assert (r.at_once, len(r.step_ns), len(r.gather_ns)) == (12, 1, 12)
