@@ -1,7 +1,7 @@
 """The table of built-in backends: what each is called, what it needs, what it can do.
 
-Imports no framework and no backend; a worker imports `Entry.module` in a process of its own, after
-it has put `Entry.environment` in place.
+Imports no framework and no backend; a worker loads `Entry.source` in a process of its own, with
+`Entry.environment` in place. Other people's backends are described by `harness/plugins.py`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ from dataclasses import dataclass, field
 # bits of significand); round them to bfloat16 (7). Sums stay in float32.
 PRECISIONS = ("strict", "tf32", "bfloat16")
 
+BUILT_IN = "built in"
 
 # glibc gives blocks of 32 MB and more back to the system when they are freed, and takes them anew,
 # page by page, for the next step: with 4096 hidden units and batches of 1024 a JAX step took 90 ms
 # and takes 76 ms when they are kept.
 KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 
+# OpenBLAS' helper threads spin for some 30 ms after a product and slow the next backend down by up
+# to 1.8 times; 2**4 cycles of spinning cure it at no cost (TIMING.md).
+STILL_BLAS = {"OPENBLAS_THREAD_TIMEOUT": "4"}
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A built-in backend, as far as it can be told without importing its framework.
+    """A backend, as far as it can be told without importing it or its framework.
 
     name: what the command line calls it.
-    module: the module with its `Backend` and `Trainer`.
+    source: where its class is: MODULE:CLASS, or FILE:CLASS with the file's absolute path.
     extra: the extra of this project that installs it ("" where it is always there).
     package: top-level packages it imports; it is missing where one of them is not found.
     distributions: the names under which their versions are listed, where installed.
@@ -34,10 +39,13 @@ class Entry:
     precisions: by device, the reduced profiles its library may have there, beside "strict". That a
         mode is in force is proven by a probe in its process, not told here.
     environment: variables its process needs before the library loads.
+    by_default: whether it enters a plan that names no backends.
+    origin: "built in", or how a plug-in was found; of a plug-in variants, devices and precisions
+        are not known here: its own process refuses what it does not have.
     """
 
     name: str
-    module: str
+    source: str
     extra: str
     package: tuple[str, ...]
     distributions: tuple[str, ...]
@@ -46,18 +54,25 @@ class Entry:
     variant_devices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     precisions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    by_default: bool = True
+    origin: str = BUILT_IN
+
+    @property
+    def plug_in(self) -> bool:
+        """Whether it is somebody else's."""
+        return self.origin != BUILT_IN
 
     def lacks(self, device: str, precision: str) -> str | None:
         """Why this backend has no such profile on a device; None where it may have it."""
         found = ("strict", *self.precisions.get(device, ()))
-        if precision in found:
+        if precision in found or self.plug_in:
             return None
         return f"{self.name} has no {precision} products on {device}, only {', '.join(found)}"
 
     def lacks_variant(self, variant: str, device: str) -> str | None:
         """Why this backend's variant does not exist on a device; None where it does."""
         found = self.variant_devices.get(variant, self.devices)
-        if device in found:
+        if device in found or self.plug_in:
             return None
         return f"{self.name} has no {variant} on {device}, only on {', '.join(found)}"
 
@@ -65,19 +80,17 @@ class Entry:
 _ENTRIES = (
     Entry(
         name="numpy",
-        module="backends.numpy",
+        source="backends.numpy:Backend",
         extra="",
         package=("numpy",),
         distributions=("numpy",),
         variants=("buffered", "plain"),
         devices=("cpu",),
-        # OpenBLAS' helper threads spin for some 30 ms after a product and slow the next backend
-        # down by up to 1.8 times; 2**4 cycles of spinning cure it at no cost (TIMING.md).
-        environment={"OPENBLAS_THREAD_TIMEOUT": "4"},
+        environment=STILL_BLAS,
     ),
     Entry(
         name="torch",
-        module="backends.torch",
+        source="backends.torch:Backend",
         extra="torch",
         package=("torch",),
         distributions=("torch",),
@@ -93,7 +106,7 @@ _ENTRIES = (
     ),
     Entry(
         name="jax",
-        module="backends.jax",
+        source="backends.jax:Backend",
         extra="jax",
         package=("jax", "flax", "optax"),
         distributions=("jax", "jaxlib", "flax", "optax"),
@@ -105,7 +118,7 @@ _ENTRIES = (
     ),
     Entry(
         name="tensorflow",
-        module="backends.tensorflow",
+        source="backends.tensorflow:Backend",
         extra="tensorflow",
         package=("tensorflow",),
         distributions=("tensorflow", "tensorflow-cpu"),

@@ -60,7 +60,7 @@ class Arm(msgspec.Struct, frozen=True):
     """
 
     label: str
-    module: str
+    source: str
     variant: str
     environment: dict[str, str] = {}
     against: str = ""
@@ -73,22 +73,22 @@ def _keras(engine: str, bar: float) -> Arm:
     variables = {"KERAS_BACKEND": engine, "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     if engine == "tensorflow":
         variables |= BACKENDS["tensorflow"].environment
-    return Arm(f"Keras fit, {engine}", "keras_fit", engine, variables, engine, bar)
+    return Arm(f"Keras fit, {engine}", "keras_fit:Backend", engine, variables, engine, bar)
 
 
 PEERS = (
     _keras("torch", 0.5),
     _keras("jax", 0.95),
     _keras("tensorflow", 0.6),
-    Arm("the book's loop, 4 loading processes", "book_loop", "4", against="torch"),
-    Arm("the book's loop, no loading process", "book_loop", "0", against="torch"),
+    Arm("the book's loop, 4 loading processes", "book_loop:Backend", "4", against="torch"),
+    Arm("the book's loop, no loading process", "book_loop:Backend", "0", against="torch"),
 )
 
 
 def ours(backend: str) -> Arm:
     """One of the harness's backends, its default variant."""
     entry = BACKENDS[backend]
-    return Arm(backend, entry.module, entry.variants[0], dict(entry.environment))
+    return Arm(backend, entry.source, entry.variants[0], dict(entry.environment))
 
 
 class Call(msgspec.Struct):
@@ -293,7 +293,7 @@ class Session:
         worker.ask(
             "start",
             START_S,
-            module=arm.module,
+            source=arm.source,
             device="cpu",
             dtype="float32",
             threads=self._threads,
@@ -317,7 +317,7 @@ class Session:
             )
         else:
             self._ask(arm, "hold", "held")
-            if arm.module == "keras_fit":
+            if arm.source == "keras_fit:Backend":
                 chosen = self._ask(arm, "chosen", "nothing")
                 facts |= {name: str(int(value)) for name, value in zip(CHOSEN, chosen, strict=True)}
         return Series(facts | {"variant": arm.variant}, [])

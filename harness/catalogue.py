@@ -8,33 +8,45 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from backends import BACKENDS
-from harness.plan import cuda_present, missing
+from backends import BUILT_IN
+from harness import interpreters, plugins, settings
+from harness.plugins import missing
 from harness.workloads import WORKLOADS
 
 
 def describe() -> dict[str, Any]:
-    """Everything that a plan may name, as plain data."""
+    """Everything that a plan may name, as plain data.
+
+    A backend with an interpreter of its own in harness.toml is looked for there.
+    """
+    settled = settings.read().python
+    pythons = {name: interpreters.locate(settled[name]) for name in settled}
     return {
         "backends": {
             name: {
-                "available": missing(name) is None,
-                "missing": missing(name),
+                "available": missing(entry, python=pythons.get(name, "")) is None,
+                "missing": missing(entry, python=pythons.get(name, "")),
                 "variants": list(entry.variants),
                 "variant_devices": {
                     variant: list(entry.variant_devices.get(variant, entry.devices))
                     for variant in entry.variants
                 },
-                "devices": {device: missing(name, device) for device in entry.devices},
+                "devices": {
+                    device: missing(entry, device, pythons.get(name, ""))
+                    for device in entry.devices
+                },
                 "precisions": {
                     device: ["strict", *entry.precisions.get(device, ())]
                     for device in entry.devices
                 },
-                "versions": _versions(entry.distributions),
+                "versions": _versions(entry.distributions, pythons.get(name, "")),
+                "source": entry.source,
+                "origin": entry.origin,
+                "python": pythons.get(name),
             }
-            for name, entry in BACKENDS.items()
+            for name, entry in plugins.known().items()
         },
-        "devices": {"cpu": True, "cuda": cuda_present()},
+        "devices": {"cpu": True, "cuda": plugins.cuda_present()},
         "workloads": {
             name: {
                 "dataset": workload.dataset,
@@ -48,7 +60,9 @@ def describe() -> dict[str, Any]:
     }
 
 
-def _versions(distributions: tuple[str, ...]) -> dict[str, str]:
+def _versions(distributions: tuple[str, ...], python: str) -> dict[str, str]:
+    if not interpreters.is_own(python):
+        return interpreters.examine(python, (), distributions).versions
     found = {}
     for name in distributions:
         try:
@@ -67,7 +81,15 @@ def as_text(found: dict[str, Any]) -> str:
             variant if where == [*backend["devices"]] else f"{variant} ({', '.join(where)} only)"
             for variant, where in backend["variant_devices"].items()
         )
+        if backend["origin"] != BUILT_IN:
+            lines += [
+                f"  {name:<11} {backend['origin']}: {backend['source']}",
+                f"  {'':<11} {backend['missing'] or 'found; its own process tells what it can do'}",
+            ]
+            continue
         lines.append(f"  {name:<11} {variants}  [{versions or 'not installed'}]")
+        if backend["python"]:
+            lines.append(f"  {'':<11} under {backend['python']}")
         lines += [
             f"  {'':<11} {device}: {reason or 'available'} "
             f"({', '.join(backend['precisions'][device])})"

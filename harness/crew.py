@@ -13,17 +13,64 @@ from typing import Any, NamedTuple
 import msgspec
 from safetensors import SafetensorError
 
-from backends import BACKENDS
 from harness.errors import InputError
 from harness.exchange import load_tensors
-from harness.interface import Array
+from harness.interface import Array, Workload
 from harness.launch import Worker, WorkerFailed, WorkerUnavailable, environment
-from harness.plan import Plan, process_precision
+from harness.plan import Label, Plan, Timeouts, process_precision
 from harness.progress import Progress
 from harness.record import Process, Record, Results
 
 # What reading a worker's answer raises where it is cut off, misnamed or of the wrong kind.
 UNUSABLE = (SafetensorError, KeyError, ValueError, TypeError, FileNotFoundError)
+
+
+def open_worker(
+    label: Label,
+    *,
+    name: str,
+    run: str,
+    dtype: str,
+    threads: int,
+    workload: Workload,
+    logs: Path,
+    scratch: Path,
+    timeouts: Timeouts | None = None,
+    precision: str = "strict",
+    memory_headroom: int | None = None,
+) -> Worker:
+    """Start a process of a label and ask it to import; the worker's `answer()` tells of it.
+
+    name: for its log files, in `logs`. The caller ends it. Raises WorkerFailed where the
+    interpreter cannot be started, or is gone at once.
+    """
+    worker = Worker(
+        name,
+        run,
+        label.python,
+        environment(threads, label.environment, precision, label.python, scratch),
+        threads,
+        logs,
+        scratch,
+    )
+    try:
+        worker.ask(
+            "start",
+            (timeouts or Timeouts()).start_s,
+            source=label.source,
+            device=label.device,
+            dtype=dtype,
+            threads=threads,
+            variant=label.variant,
+            precision=precision,
+            workload=msgspec.to_builtins(workload),
+            plant=label.plant,
+            memory_headroom=memory_headroom,
+        )
+    except WorkerFailed:
+        worker.end(grace_s=0)
+        raise
+    return worker
 
 
 class Key(NamedTuple):
@@ -80,31 +127,18 @@ class Crew:
         label, dtype, arm = key
         self._logs.mkdir(exist_ok=True)
         times = f"-session{self.session}" if self.session else ""
-        configured = self.plan.labels[label]
-        entry = BACKENDS[configured.backend]
-        precision = self.precision(key)
         with self.containing(key):
-            worker = Worker(
-                f"{label}-{dtype}{times}{'-again' if arm else ''}",
-                self._run,
-                configured.python,
-                environment(self.plan.threads, dict(entry.environment), precision),
-                self.plan.threads,
-                self._logs,
-                self._scratch,
-            )
-            self.workers[key] = worker
-            worker.ask(
-                "start",
-                self.plan.timeouts.start_s,
-                module=entry.module,
-                device=configured.device,
+            self.workers[key] = open_worker(
+                self.plan.labels[label],
+                name=f"{label}-{dtype}{times}{'-again' if arm else ''}",
+                run=self._run,
                 dtype=dtype,
                 threads=self.plan.threads,
-                variant=configured.variant,
-                precision=precision,
-                workload=msgspec.to_builtins(self.plan.workload),
-                plant=configured.plant,
+                workload=self.plan.workload,
+                logs=self._logs,
+                scratch=self._scratch,
+                timeouts=self.plan.timeouts,
+                precision=self.precision(key),
                 memory_headroom=self.plan.memory_headroom,
             )
 

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from harness.exchange import send
+from harness.interpreters import is_own
 
 # Variables that would change threads, precision, devices or compilation behind the plan's back.
 REMOVED_VARIABLES = (
@@ -92,12 +93,19 @@ class WorkerUnavailable(Exception):
         self.no_float64 = no_float64
 
 
-def environment(threads: int, extra: dict[str, str], precision: str = "strict") -> dict[str, str]:
+def environment(
+    threads: int,
+    extra: dict[str, str],
+    precision: str = "strict",
+    python: str = "",
+    scratch: Path | None = None,
+) -> dict[str, str]:
     """The worker's environment: the parent's, less REMOVED_VARIABLES, plus the plan's.
 
     `precision`: of this process (see `plan.process_precision`). NVIDIA_TF32_OVERRIDE=0 overrules
     every setting inside the libraries, so a tf32 process goes without; oneDNN's variable is only a
-    default, and torch's own setting goes before it.
+    default, and torch's own setting goes before it. `python`: the worker's interpreter, where it is
+    not the harness's own; it then finds the harness through `scratch`, which is needed.
     """
     removed = tuple(name[:-1] for name in REMOVED_VARIABLES if name.endswith("*"))
     kept = {
@@ -110,11 +118,28 @@ def environment(threads: int, extra: dict[str, str], precision: str = "strict") 
     strict = {"ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}
     if precision != "tf32":
         strict["NVIDIA_TF32_OVERRIDE"] = "0"
-    # A worker starts in a scratch folder: where the harness is not installed, it must be found.
-    root = str(Path(__file__).resolve().parent.parent)
-    path = os.pathsep.join([root, *filter(None, [kept.get("PYTHONPATH")])])
-    found = {} if Path(root).name == "site-packages" else {"PYTHONPATH": path}
+    root = Path(__file__).resolve().parent.parent
+    # A worker starts in a scratch folder: a relative path would mean another place there.
+    path = [os.path.abspath(p) for p in kept.pop("PYTHONPATH", "").split(os.pathsep) if p]
+    if not is_own(python):
+        # Nothing else that is installed here is to be found there.
+        assert scratch is not None
+        kept.pop("PYTHONHOME", None)
+        path = [str(_shown_to_others(root, scratch))]
+    elif root.name != "site-packages":
+        path = [str(root), *path]  # where the harness is not installed, it must be found
+    found = {"PYTHONPATH": os.pathsep.join(path)} if path else {}
     return kept | pinned | strict | found | {"PYTHONUNBUFFERED": "1"} | extra
+
+
+def _shown_to_others(root: Path, scratch: Path) -> Path:
+    """A folder with links to the harness's packages, and no other package beside them."""
+    folder = scratch / "packages"
+    folder.mkdir(exist_ok=True)
+    for name in ("harness", "backends"):
+        with contextlib.suppress(FileExistsError):
+            (folder / name).symlink_to(root / name, target_is_directory=True)
+    return folder
 
 
 class Worker:

@@ -10,7 +10,8 @@ import sys
 
 import msgspec
 
-from backends import BACKENDS, PRECISIONS
+from backends import BACKENDS, BUILT_IN, PRECISIONS, Entry
+from harness import interpreters, plugins
 from harness.data import CHOICES
 from harness.errors import InputError
 from harness.interface import Workload
@@ -36,7 +37,12 @@ SCREEN_MARGINS = {"strict": 64.0, "tf32": 2000.0, "bfloat16": 8000.0}
 
 
 class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One configuration under test. `twin` asks for a float64 process beside a float32 one."""
+    """One configuration under test. `twin` asks for a float64 process beside a float32 one.
+
+    `python`: the interpreter of its processes. `source`: MODULE:CLASS or FILE:CLASS; `origin`: how
+    that was found; `environment`: variables set before anything is imported. (Records before
+    schema 4 do not tell the three.)
+    """
 
     backend: str
     variant: str
@@ -47,6 +53,9 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     twin: bool
     asked_for: bool
     plant: str | None = None
+    source: str = ""
+    origin: str = BUILT_IN
+    environment: dict[str, str] = {}
 
 
 class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -266,6 +275,8 @@ def make_plan(
     backends: tuple[str, ...] = (),
     variants: dict[str, str] | None = None,
     all_variants: bool = False,
+    pythons: dict[str, str] | None = None,
+    settled: dict[str, str] | None = None,
     device: str = "cpu",
     dtype: str = "float32",
     precision: str = "strict",
@@ -285,12 +296,13 @@ def make_plan(
 ) -> Plan:
     """A Plan from the user's words. Raises InputError, in one line, for any that cannot be used.
 
-    Without `backends` every known one enters, and one whose framework is missing, or has no such
-    precision, is skipped with its reason; a backend asked for by name that is not available is an
-    error. `precision` is one for the whole plan: reduced runs never stand beside strict ones.
-    With `all_variants` every variant enters, the default one under its backend's name; one that
-    this device does not have is skipped. The control arm enters timing twice where there are
-    several sessions.
+    `backends`: [LABEL=]SPEC each, see `plugins.find`. Without them every built-in one enters that
+    is made to, and one whose framework is missing, or has no such precision, is skipped with its
+    reason; a backend asked for by name that is not available is an error. `pythons`: by label, its
+    interpreter; `settled`: the same where a label that is not in the plan is passed over.
+    `precision` is one for the whole plan: reduced runs never stand beside strict ones. With
+    `all_variants` every variant enters, the default one under its label; one that this device does
+    not have is skipped. The control arm enters timing twice where there are several sessions.
     """
     chosen = TABLE[check_choice("--profile", profile, PROFILES)]
     check_choice("--dtype", dtype, DTYPES)
@@ -300,18 +312,24 @@ def make_plan(
     check_choice("--device", device, DEVICES)
     check_choice("--dataset", dataset, CHOICES)
     check_choice("--workload", workload, dict(WORKLOADS))
-    for name in backends:
-        check_choice("--backend", name, dict(BACKENDS))
-    if len(set(backends)) != len(backends):
-        raise InputError(f"--backend: {', '.join(backends)}: every backend once")
     if threads is not None and not 1 <= threads <= available_threads():
         raise InputError(f"--threads {threads}: choose from 1 to {available_threads()}")
-    names = backends or tuple(BACKENDS)
-    for option, table in (("--variant", variants or {}), ("--plant", plants or {})):
+    entries = _entries(backends, pythons or {}, settled or {})
+    for option, table in (
+        ("--variant", variants or {}),
+        ("--plant", plants or {}),
+        ("--python", pythons or {}),
+    ):
         for name in table:
-            check_choice(option, name, tuple(names))
+            check_choice(option, name, tuple(entries))
 
-    for text in (data_dir or "", *(plants or {}).values(), *(known.reason for known in expect)):
+    texts = (data_dir or "", *(entry.source for entry, _ in entries.values()))
+    for text in (
+        *texts,
+        *(variants or {}).values(),
+        *(plants or {}).values(),
+        *(known.reason for known in expect),
+    ):
         if not _storable(text):
             raise InputError(f"{text!r}: text that is not UTF-8 cannot be stored in a record")
     planted = {name: check_plant(text) for name, text in (plants or {}).items()}
@@ -320,16 +338,16 @@ def make_plan(
         raise InputError("--all-variants and --variant: choose one")
     labels: dict[str, Label] = {}
     skipped: dict[str, str] = {}
-    for name in names:
-        entry = BACKENDS[name]
+    for name, (entry, python) in entries.items():
         chosen_variant = (variants or {}).get(name, entry.variants[0])
-        check_choice(f"--variant {name}=", chosen_variant, entry.variants)
+        if not entry.plug_in:
+            check_choice(f"--variant {name}=", chosen_variant, entry.variants)
         for variant in entry.variants if all_variants else (chosen_variant,):
             # Of all variants, only the default of a backend that was named is sure to be wanted.
             named = bool(backends) or name in (variants or {})
             by_name = named and variant == chosen_variant
             reason = (
-                missing(name, device)
+                plugins.missing(entry, device, python)
                 or entry.lacks(device, precision)
                 or entry.lacks_variant(variant, device)
             )
@@ -339,15 +357,18 @@ def make_plan(
             if reason:
                 skipped[label] = reason
             labels[label] = Label(
-                backend=name,
+                backend=entry.name,
                 variant=variant,
                 device=device,
                 dtype=dtype,
                 precision=precision,
-                python=sys.executable,
+                python=python,
                 twin=dtype == "float32",
                 asked_for=by_name,
                 plant=planted.get(name) if variant == chosen_variant else None,
+                source=entry.source,
+                origin=entry.origin,
+                environment=dict(entry.environment),
             )
     _check_reference(reference, labels, skipped)
     for known in expect:
@@ -382,6 +403,28 @@ def make_plan(
         memory_headroom=memory_headroom,
         skipped=skipped,
     )
+
+
+def _entries(
+    given: tuple[str, ...], pythons: dict[str, str], settled: dict[str, str]
+) -> dict[str, tuple[Entry, str]]:
+    """By label, the backend and the interpreter it is to run under; see `make_plan`."""
+    found: dict[str, tuple[Entry, str]] = {}
+    here = settled | pythons
+    if not given:
+        given = tuple(n for n, entry in BACKENDS.items() if entry.by_default or n in here)
+    for text in given:
+        label, spec = plugins.split(text)
+        # Without a label, what is named that way may lie under the interpreter of that name.
+        python = interpreters.locate(here[label or spec]) if (label or spec) in here else ""
+        entry = plugins.find(spec, python)
+        label = label or entry.name
+        if label in found:
+            raise InputError(f"--backend {text!r}: every label once; give LABEL=SPEC")
+        if not python and label in here:
+            python = interpreters.locate(here[label])
+        found[label] = entry, python or sys.executable
+    return found
 
 
 def _timing(
@@ -451,26 +494,5 @@ def check_plant(text: str) -> str:
 
 
 def missing(name: str, device: str = "cpu") -> str | None:
-    """Why a backend cannot run here, with the command that mends it; None where it can.
-
-    Looks for packages and device files only: no framework is imported.
-    """
-    from importlib.util import find_spec
-
-    entry = BACKENDS[name]
-    absent = [package for package in entry.package if find_spec(package) is None]
-    if absent:
-        return (
-            f"{', '.join(absent)} not installed; "
-            f"install with: python -m pip install 'framework-harness[{entry.extra}]'"
-        )
-    if device not in entry.devices:
-        return f"{name} runs on {', '.join(entry.devices)} only, not on {device}"
-    if device == "cuda" and not cuda_present():
-        return "no CUDA device here (no NVIDIA driver is loaded)"
-    return None
-
-
-def cuda_present() -> bool:
-    """Whether an NVIDIA driver is loaded and a device file is there (Linux, WSL)."""
-    return any(os.path.exists(path) for path in ("/dev/nvidia0", "/dev/dxg"))
+    """Why the backend of this name cannot run here, see `plugins.missing`."""
+    return plugins.missing(plugins.find(name), device)

@@ -29,7 +29,7 @@ from harness.plan import Plan
 
 # 2: the series of trainings and rounds in steps.parquet; in 1 they are lists in record.json.
 # 3: confusion matrices, images that are classified differently, names of the classes.
-SCHEMA = 3
+SCHEMA = 4
 # A disk, quota or file-size limit that is reached: the user's to mend.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What a file system answers that cannot fsync a folder.

@@ -406,6 +406,9 @@ def _label_json(record: Record, name: str, label: LabelVerdict) -> dict[str, Any
         "variant": configured.variant,
         "precision": configured.precision,
         "plant": configured.plant,
+        "source": configured.source,
+        "origin": configured.origin,
+        "interpreter": configured.python,
         "python": facts.get("python"),
         "versions": versions(facts),
         "rungs": {

@@ -69,7 +69,7 @@ class Server:
 
     def start(
         self,
-        module: str,
+        source: str,
         device: str,
         dtype: str,
         threads: int,
@@ -79,8 +79,8 @@ class Server:
         memory_headroom: int | None,
         precision: str = "strict",
     ) -> dict[str, Any]:
-        """Import the backend, build it and its trainer; a fault to plant comes as FILE:FUNCTION."""
-        backend: type[Backend] = importlib.import_module(module).Backend
+        """Load the backend, build it and its trainer; a fault to plant comes as FILE:FUNCTION."""
+        backend = load(source)
         import_ns = clock() - self._started_ns
         self._backend = backend(device, dtype, threads, variant, precision)
         self._dtype = np.dtype(dtype)
@@ -530,14 +530,16 @@ def _product_operands(workload: Workload, dtype: np.dtype[Any]) -> list[tuple[Ar
 class Pristine:
     """What a planted fault may change, as it was before.
 
-    That is: attributes of this project's modules, of the classes in them, and of the backend.
+    That is: attributes of this project's modules and the backend's, of the classes in them, and of
+    the backend.
     """
 
     def __init__(self, backend: Backend) -> None:
+        own = {"backends", "harness", type(backend).__module__.partition(".")[0]}
         modules = [
             module
             for name, module in sys.modules.items()
-            if name.partition(".")[0] in ("backends", "harness") and module is not None
+            if name.partition(".")[0] in own and module is not None
         ]
         classes = [
             value
@@ -557,16 +559,27 @@ class Pristine:
                     setattr(thing, name, value)
 
 
+def load(source: str) -> type[Backend]:
+    """The class at MODULE:CLASS or FILE:CLASS; Unavailable where the module has no such class."""
+    place, _, name = source.rpartition(":")
+    module = load_file(place) if os.path.isabs(place) else importlib.import_module(place)
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        raise Unavailable(f"{place} has no class {name}")
+    return found
+
+
 def load_file(file: str) -> Any:
     """A Python file as a module, by its path; it may import its neighbours."""
     folder = os.path.dirname(os.path.abspath(file))
     if folder not in sys.path:
         sys.path.append(folder)  # last: its names must not hide the standard library's
     name = os.path.splitext(os.path.basename(file))[0]
-    spec = importlib.util.spec_from_file_location(f"planted_{name}", file)
+    spec = importlib.util.spec_from_file_location(f"loaded_{name}", file)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses and pickle look for it
     spec.loader.exec_module(module)
     return module
 

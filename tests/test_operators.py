@@ -44,7 +44,7 @@ class Asked:
         self.worker.ask(
             "start",
             120,
-            module=entry.module,
+            source=entry.source,
             device="cpu",
             dtype=dtype,
             threads=2,

@@ -98,7 +98,7 @@ def test_an_unknown_name_is_refused_with_the_choices(
 
 
 def test_a_backend_named_twice_is_refused() -> None:
-    assert "every backend once" in refusal(make_plan, backends=("numpy", "numpy"))
+    assert "every label once" in refusal(make_plan, backends=("numpy", "numpy"))
 
 
 @pytest.mark.parametrize("threads", [0, -1, 10**6])

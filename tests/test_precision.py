@@ -324,7 +324,7 @@ def start(tmp_path: Path) -> Iterator[Any]:
         started = worker.call(
             "start",
             120.0,
-            module=entry.module,
+            source=entry.source,
             device="cpu",
             dtype="float32",
             threads=1,

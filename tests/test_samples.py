@@ -578,8 +578,7 @@ def assert_read_and_stored_anew(path: Path, name: str, schema: int, folder: Path
     assert document["schema"] == schema < store.SCHEMA
     old = store.read(path)
     assert old.schema == store.SCHEMA
-    assert old.differing == []
-    assert all(t.confusion == [] for r in old.results.values() for t in r.training)
+    assert {configured.source for configured in old.plan.labels.values()} == {""}
     statuses = {p["status"] for r in document["results"].values() for p in r["processes"]}
     assert statuses == {"ok"} | ({name} - {"finished"})
     judged = judge(old)
@@ -598,6 +597,8 @@ def test_a_record_of_the_first_schema_is_read_and_may_be_stored_anew(
     old = assert_read_and_stored_anew(path, name, 1, tmp_path)
     document = json.loads(path.read_text())
     assert old.again == {}
+    assert old.differing == []
+    assert all(t.confusion == [] for r in old.results.values() for t in r.training)
     for label, results in document["results"].items():
         assert [r["step_ns"] for r in results["rounds"]] == [
             r.step_ns for r in old.results[label].rounds
@@ -609,12 +610,29 @@ def test_a_record_of_the_first_schema_is_read_and_may_be_stored_anew(
 
 
 @pytest.mark.parametrize("name", ENDS)
+def test_a_record_of_the_third_schema_is_read_and_may_be_stored_anew(
+    name: str, tmp_path: Path
+) -> None:
+    path = GOLDEN / f"schema-3-{name}"
+    old = assert_read_and_stored_anew(path, name, 3, tmp_path)
+    document = json.loads((path / "record.json").read_text())
+    assert [d["index"] for d in document["differing"]] == [d.index for d in old.differing]
+    assert bool(old.differing) == (name == "finished")
+    for label, results in document["results"].items():
+        assert [t["confusion"] for t in results["training"]] == [
+            t.confusion for t in old.results[label].training
+        ]
+
+
+@pytest.mark.parametrize("name", ENDS)
 def test_a_record_of_the_second_schema_is_read_and_may_be_stored_anew(
     name: str, tmp_path: Path
 ) -> None:
     path = GOLDEN / f"schema-2-{name}"
     old = assert_read_and_stored_anew(path, name, 2, tmp_path)
     assert [*old.again] == ["numpy"]
+    assert old.differing == []
+    assert all(t.confusion == [] for r in old.results.values() for t in r.training)
     # The series as plain SQL sees them.
     with duckdb.connect() as connection:
         stored = connection.execute(

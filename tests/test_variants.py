@@ -46,7 +46,7 @@ def start(tmp_path):
         worker.call(
             "start",
             240.0,
-            module=entry.module,
+            source=entry.source,
             device="cpu",
             dtype="float32",
             threads=1,

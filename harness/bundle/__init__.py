@@ -361,7 +361,7 @@ def _sources(record: Record, reproduced: Reproduced, planted: str | None) -> dic
         _, _, function = (faulty.plant or "").rpartition(":")
         sources[f"reproduce_{name}.py"] = scripts.script(
             name,
-            entry.module,
+            entry.source.partition(":")[0],
             entry.environment,
             kind=reproduced.kind,
             tensor=reproduced.at.tensor,

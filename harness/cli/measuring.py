@@ -28,6 +28,7 @@ from harness.cli.options import (
     Plants,
     Precision,
     Profile,
+    Pythons,
     ReferenceLabel,
     ResultsDir,
     Rounds,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 def compare(
     profile: Profile = "default",
     backend: Backends = None,
+    python: Pythons = None,
     variant: Variants = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
@@ -87,6 +89,7 @@ def compare(
 def run(
     profile: Profile = "default",
     backend: Backends = None,
+    python: Pythons = None,
     variant: Variants = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
@@ -119,6 +122,7 @@ def run(
 def baseline_save(
     record: MaybeRecord = None,
     backend: Backends = None,
+    python: Pythons = None,
     variant: Variants = None,
     device: Device = "cpu",
     threads: Threads = None,
@@ -155,6 +159,7 @@ def baseline_save(
 def baseline_check(
     records: MaybeRecords = None,
     backend: Backends = None,
+    python: Pythons = None,
     variant: Variants = None,
     device: Device = "cpu",
     threads: Threads = None,
@@ -210,6 +215,7 @@ def scale(
     batches: Batches = None,
     threads: ThreadCounts = None,
     backend: Backends = None,
+    python: Pythons = None,
     variant: Variants = None,
     all_variants: AllVariants = False,
     rounds: Rounds = None,
@@ -222,6 +228,7 @@ def scale(
 ) -> int:
     """How time per step grows with width and batch size, as multiples of the GEMM floor."""
     from harness import scale as grid
+    from harness import settings
     from harness.checks.scale import exit_status, figures
     from harness.report import scale as pages
 
@@ -230,7 +237,9 @@ def scale(
     ):
         raise InputError(f"--page {page}: no file can be written there")
     if record is not None:
-        if any((widths, batches, threads, backend, variant, all_variants, rounds, sessions)):
+        if any(
+            (widths, batches, threads, backend, python, variant, all_variants, rounds, sessions)
+        ):
             raise InputError("scale RECORD shows a stored run: leave out what chooses a new one")
         record = locate(record, grid.FILE)
         found, folder = grid.read(record), record if record.is_dir() else record.parent
@@ -243,6 +252,8 @@ def scale(
             batches=batches,
             threads=threads,
             backends=tuple(backend or ()),
+            pythons=pairs("--python", python),
+            settled=settings.read().python,
             variants=pairs("--variant", variant),
             all_variants=all_variants,
             rounds=rounds if rounds is not None else grid.ROUNDS,
@@ -265,6 +276,7 @@ def scale(
 
 def _plan(words: dict[str, Any]) -> Plan:
     """The plan for the words of `compare` and `run`."""
+    from harness import settings
     from harness.plan import make_plan, parse_expectation
 
     memory = words["memory_limit"]
@@ -275,6 +287,8 @@ def _plan(words: dict[str, Any]) -> Plan:
     return make_plan(
         profile=words["profile"],
         backends=tuple(words["backend"] or ()),
+        pythons=pairs("--python", words["python"]),
+        settled=settings.read().python,
         variants=pairs("--variant", words["variant"]),
         device=words["device"],
         dtype=words["dtype"],
@@ -297,11 +311,14 @@ def _plan(words: dict[str, Any]) -> Plan:
 
 def _timing_plan(words: dict[str, Any]) -> Plan:
     """A plan that is for its times: as little of the numbers as a verdict needs."""
+    from harness import settings
     from harness.plan import make_plan
 
     return make_plan(
         profile="smoke",
         backends=tuple(words["backend"] or ()),
+        pythons=pairs("--python", words["python"]),
+        settled=settings.read().python,
         variants=pairs("--variant", words["variant"]),
         device=words["device"],
         threads=words["threads"],

@@ -13,8 +13,18 @@ from harness.errors import InputError
 STORED = "a folder, a run's name, latest, or latest~N: the Nth before it"
 
 Profile = Annotated[str, typer.Option(help="smoke, default or full: how much is measured.")]
+SPEC = "a name (see harness list), MODULE:CLASS or FILE.py:CLASS"
 Backends = Annotated[
-    list[str] | None, typer.Option("--backend", metavar="NAME", help="Only this one (repeatable).")
+    list[str] | None,
+    typer.Option("--backend", metavar="[LABEL=]SPEC", help=f"Only this one: {SPEC} (repeatable)."),
+]
+Pythons = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--python",
+        metavar="LABEL=PATH",
+        help="The interpreter it runs under (repeatable); or [python] in harness.toml.",
+    ),
 ]
 Variants = Annotated[
     list[str] | None,
@@ -154,13 +164,23 @@ TrackingUri = Annotated[
     typer.Option(metavar="URI", help="MLflow's server; default: MLFLOW_TRACKING_URI."),
 ]
 FirstRun = Annotated[Path, typer.Argument(help=f"The run before: {STORED}.", metavar="A")]
-SecondRun = Annotated[Path, typer.Argument(help=f"The run after: {STORED}.", metavar="B")]
+SecondRun = Annotated[
+    Path | None, typer.Argument(help="The run after; with --pair, default: the same.", metavar="B")
+]
 LabelNames = Annotated[
     list[str] | None,
     typer.Option(
         "--label",
         metavar="NAME_IN_A=NAME_IN_B",
         help="A label that has another name in B (repeatable); others are matched by name.",
+    ),
+]
+LabelPairs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pair",
+        metavar="LABEL_IN_A=LABEL_IN_B",
+        help="Compare only these (repeatable); A and B may be the same run.",
     ),
 ]
 MarkdownFile = Annotated[
