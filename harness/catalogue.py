@@ -56,6 +56,11 @@ def describe() -> dict[str, Any]:
                 "lr": workload.lr,
             }
             for name, workload in WORKLOADS.items()
+        }
+        | {
+            name: {"source": source, "origin": origin}
+            for name, (source, origin) in plugins.known_workloads().items()
+            if name not in WORKLOADS
         },
     }
 
@@ -97,6 +102,9 @@ def as_text(found: dict[str, Any]) -> str:
         ]
     lines.append("workloads")
     for name, workload in found["workloads"].items():
+        if "origin" in workload:
+            lines.append(f"  {name:<11} {workload['origin']}: {workload['source']}")
+            continue
         shapes = ", ".join(f"{k} {tuple(v)}" for k, v in workload["parameters"].items())
         lines.append(
             f"  {name:<11} {workload['dataset']}, {shapes}; batch {workload['batch_size']}, "

@@ -119,6 +119,15 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
 
 
+class Provided(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a plug-in workload comes from, and whether it brings a reference and made batches."""
+
+    source: str
+    origin: str
+    reference: bool
+    probes: bool
+
+
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds a worker may take for one command. Generous: they catch hangs, not slowness.
 
@@ -142,6 +151,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     (indices as above), of samples whose reference loss is at least SMALL_LEAST_LOSS nats.
     `operators`: measure the table of single operators. `expect`: differences known beforehand.
     `memory_headroom`: bytes a worker may allocate beyond what it holds after import, or None.
+    `provided`: of a workload that is a plug-in. `reference`: what judges; a float64 process of a
+    label, or NAME/float64, the reference that comes with the harness or the plug-in.
     """
 
     profile: str
@@ -165,6 +176,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeouts: Timeouts = Timeouts()
     memory_headroom: int | None = None
     skipped: dict[str, str] = {}
+    provided: Provided | None = None
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -311,7 +323,7 @@ def make_plan(
         raise InputError(f"--precision {precision}: for float32 only; leave out --dtype {dtype}")
     check_choice("--device", device, DEVICES)
     check_choice("--dataset", dataset, CHOICES)
-    check_choice("--workload", workload, dict(WORKLOADS))
+    trained, provided = _workload(workload)
     if threads is not None and not 1 <= threads <= available_threads():
         raise InputError(f"--threads {threads}: choose from 1 to {available_threads()}")
     entries = _entries(backends, pythons or {}, settled or {})
@@ -370,7 +382,7 @@ def make_plan(
                 origin=entry.origin,
                 environment=dict(entry.environment),
             )
-    _check_reference(reference, labels, skipped)
+    reference = _reference(reference, provided, trained, labels, skipped)
     for known in expect:
         check_choice("--expect", known.label, tuple(labels))
         # A step's time is no known difference of the numbers: its band is in the plan.
@@ -382,7 +394,7 @@ def make_plan(
         timeouts = Timeouts(start_s=timeout_s, command_s=timeout_s)
     return Plan(
         profile=profile,
-        workload=WORKLOADS[workload],
+        workload=trained,
         labels=labels,
         reference=reference,
         dataset=dataset,
@@ -394,7 +406,8 @@ def make_plan(
         lockstep_epochs=chosen.lockstep_epochs,
         screen_margin=SCREEN_MARGINS[precision],
         timing=_timing(chosen.timing, sessions, rounds, labels, skipped),
-        trajectory=chosen.trajectory,
+        # Its limit comes from replicas of a reference in float32.
+        trajectory=chosen.trajectory if provided is None or provided.reference else None,
         small_sizes=SMALL_SIZES,
         small_steps=chosen.small_steps,
         operators=chosen.operators or operators,
@@ -402,6 +415,7 @@ def make_plan(
         timeouts=timeouts,
         memory_headroom=memory_headroom,
         skipped=skipped,
+        provided=provided,
     )
 
 
@@ -454,16 +468,42 @@ def process_precision(label: Label, dtype: str) -> str:
     return label.precision if dtype == label.dtype else "strict"
 
 
-def _check_reference(reference: str, labels: dict[str, Label], skipped: dict[str, str]) -> None:
-    """InputError unless the reference is the harness's own or a float64 process of the plan."""
-    if reference == REFERENCE:
-        return
+def _workload(spec: str) -> tuple[Workload, Provided | None]:
+    if spec in WORKLOADS:
+        return WORKLOADS[spec], None
+    from harness import providers
+
+    return providers.describe(spec)
+
+
+def judged_by_label(plan: Plan) -> bool:
+    """Whether a label of the plan is the reference (no label has a "/")."""
+    return "/" not in plan.reference
+
+
+def _reference(
+    reference: str,
+    provided: Provided | None,
+    workload: Workload,
+    labels: dict[str, Label],
+    skipped: dict[str, str],
+) -> str:
+    """What judges; InputError unless it comes with the workload or is a float64 process here."""
+    own = REFERENCE if provided is None else f"{workload.name}/float64"
+    if reference in (REFERENCE, own) and (provided is None or provided.reference):
+        return own
     possible = [
         f"{name}:float64"
         for name, label in labels.items()
         if name not in skipped and (label.twin or label.dtype == "float64")
     ]
-    check_choice("--reference", reference, (REFERENCE, *possible))
+    if reference == REFERENCE and provided is not None:
+        raise InputError(
+            f"--workload {workload.name}: it brings no reference; name a label's with --reference, "
+            f"choose from {', '.join(possible)}"
+        )
+    have = () if provided is not None and not provided.reference else (own,)
+    return check_choice("--reference", reference, (*have, *possible))
 
 
 def parse_expectation(text: str) -> Expected:

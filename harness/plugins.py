@@ -1,4 +1,4 @@
-"""Where a backend comes from: the table, an installed package's entry point, a module, a file.
+"""Where a backend or a workload comes from: a table, an entry point, a module, a file.
 
 Nothing of a plug-in is imported here: a backend is described by its name and its place, and loaded
 in its worker only.
@@ -14,8 +14,10 @@ from backends import BACKENDS, STILL_BLAS, Entry
 from harness import interpreters
 from harness.errors import InputError
 from harness.interpreters import EntryPoint
+from harness.workloads import WORKLOADS
 
 GROUP = "harness.backends"
+WORKLOAD_GROUP = "harness.workloads"
 # A label stands in tables, in file names and before ":" and "=".
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}")
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -92,32 +94,61 @@ def find(spec: str, python: str = "") -> Entry:
     """
     if spec in BACKENDS:
         return BACKENDS[spec]
-    place, colon, name = spec.rpartition(":")
-    if not colon or os.sep in name or name.endswith(".py"):
-        place, name = spec, CLASS
-    if place.endswith(".py") or os.sep in place:
-        return _from_file(spec, place, name)
-    if colon and DOTTED.fullmatch(place) and name.isidentifier():
-        package = (place.partition(".")[0],)
-        return _plug_in(place.rpartition(".")[2], f"{place}:{name}", "module", package)
+    if (placed := _place("--backend", spec, CLASS)) is not None:
+        return placed
     named = known(python)
     if spec in named:
         return named[spec]
-    if [point.name for point in _entry_points(python, GROUP)].count(spec) > 1:
-        raise InputError(f"--backend {spec!r}: two packages have this name; give MODULE:CLASS")
-    raise InputError(
-        f"--backend {spec!r}: unknown; give MODULE:CLASS or FILE.py:CLASS, "
-        f"or choose from {', '.join(named)}"
+    raise _unknown("--backend", spec, [*named], _entry_points(python, GROUP))
+
+
+def find_workload(spec: str) -> tuple[str, str]:
+    """Where a plug-in workload lies, and how it was found; InputError where there is none.
+
+    spec: the name of an entry point of WORKLOAD_GROUP, MODULE:NAME, or FILE.py:NAME.
+    """
+    if (placed := _place("--workload", spec, "")) is not None:
+        return placed.source, placed.origin
+    points = _entry_points("", WORKLOAD_GROUP)
+    found = [_from_entry_point(point) for point in points if point.name == spec]
+    if len(found) == 1:
+        return found[0].source, found[0].origin
+    names = sorted({*WORKLOADS, *(point.name for point in points)})
+    raise _unknown("--workload", spec, names, points)
+
+
+def known_workloads() -> dict[str, tuple[str, str]]:
+    """Source and origin of every installed plug-in workload, by name."""
+    points = _entry_points("", WORKLOAD_GROUP)
+    found = {point.name: _from_entry_point(point) for point in points}
+    return {name: (found[name].source, found[name].origin) for name in sorted(found)}
+
+
+def _unknown(option: str, spec: str, names: list[str], points: list[EntryPoint]) -> InputError:
+    if [point.name for point in points].count(spec) > 1:
+        return InputError(f"{option} {spec!r}: two packages have this name; give MODULE:NAME")
+    return InputError(
+        f"{option} {spec!r}: unknown; give MODULE:NAME or FILE.py:NAME, "
+        f"or choose from {', '.join(names)}"
     )
 
 
-def _from_file(spec: str, file: str, name: str) -> Entry:
-    if not os.path.isfile(file) or not file.endswith(".py"):
-        raise InputError(f"--backend {spec!r}: there is no Python file {file}")
-    if not name.isidentifier():
-        raise InputError(f"--backend {spec!r}: {name!r} names no class")
-    stem = os.path.splitext(os.path.basename(file))[0]
-    return _plug_in(stem, f"{os.path.abspath(file)}:{name}", "file")
+def _place(option: str, spec: str, default: str) -> Entry | None:
+    """What MODULE:NAME or FILE.py:NAME names; None where `spec` is neither."""
+    place, colon, name = spec.rpartition(":")
+    if not colon or os.sep in name or name.endswith(".py"):
+        place, name = spec, default
+    if place.endswith(".py") or os.sep in place:
+        if not os.path.isfile(place) or not place.endswith(".py"):
+            raise InputError(f"{option} {spec!r}: there is no Python file {place}")
+        if not name.isidentifier():
+            raise InputError(f"{option} {spec!r}: {name!r} names nothing in it; give FILE.py:NAME")
+        stem = os.path.splitext(os.path.basename(place))[0]
+        return _plug_in(stem, f"{os.path.abspath(place)}:{name}", "file")
+    if colon and DOTTED.fullmatch(place) and name.isidentifier():
+        package = (place.partition(".")[0],)
+        return _plug_in(place.rpartition(".")[2], f"{place}:{name}", "module", package)
+    return None
 
 
 def split(text: str) -> tuple[str, str]:

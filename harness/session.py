@@ -31,7 +31,7 @@ from harness.phases.judging import train_judge, train_reference
 from harness.phases.learning import find_envelope, show_differing, train
 from harness.phases.state import State
 from harness.phases.timing import end_twins, time_steps
-from harness.plan import REFERENCE, Plan
+from harness.plan import Plan, judged_by_label
 from harness.progress import Progress
 from harness.record import (
     FINISHED,
@@ -54,13 +54,14 @@ def begin(state: State, dataset: data.Dataset) -> None:
     state.record.known_answers += known_answers.check_pixels(dataset, course.x, course.test_x)
     _refuse_wrong_answers(state.record)
     state.record.lockstep_steps = [done - 1 for done in course.snapshots]
+    state.start_reference()
     state.crew.start(state.record)
-    if state.plan.reference == REFERENCE:
-        train_judge(state)
+    if judged_by_label(state.plan):
         state.crew.await_started(course.data())
+        train_judge(state)
     else:
-        state.crew.await_started(course.data())
         train_judge(state)
+        state.crew.await_started(course.data())
 
 
 def _refuse_wrong_answers(record: Record) -> None:
@@ -174,7 +175,7 @@ def live(plan: Plan, folder: Path, progress: Progress) -> Iterator[Live]:
             yield Live(state)
         finally:
             with undisturbed():
-                state.crew.end_all()
+                state.end_all()
 
 
 def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path]:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import importlib
-import importlib.util
 import itertools
-import os
 import resource
 import sys
 import time
@@ -34,6 +31,8 @@ from harness.interface import (
     Unavailable,
     Workload,
 )
+from harness.loading import load, load_file
+from harness.workloads.provider import Provider
 
 # Progress goes out at most so often: enough for a smooth bar, too seldom to disturb a step.
 PROGRESS_INTERVAL_NS = 200_000_000
@@ -52,6 +51,7 @@ class Server:
         self._built: Backend
         self._pristine: Pristine
         self._trainer: Trainer
+        self._provider: Provider
         self._workload: Workload
         self._x: Array
         self._y: Array
@@ -64,6 +64,7 @@ class Server:
         self._first_step_ns: dict[str, int] = {}
         self._schedules: dict[str, tuple[Array, Array]] = {}
         self._products: Callable[[], None] | None = None
+        self._subject: Any = None
 
     # Every command takes the fields of its message by name and returns the fields of the reply.
 
@@ -127,6 +128,19 @@ class Server:
         self._workload = msgspec.convert(workload, Workload)
         self._trainer = self._backend.trainer(self._workload)
         return {"build_ns": clock() - before}
+
+    def provide(self, source: str) -> dict[str, Any]:
+        """Load a plug-in workload and describe it (see `workloads/provider.py`)."""
+        self._provider = Provider(source)
+        return self._provider.describe()
+
+    def provided(self, **words: Any) -> dict[str, Any]:
+        """Ask its reference."""
+        return self._provider.ask(**words)
+
+    def probes(self, **words: Any) -> dict[str, Any]:
+        """Ask for its made batches."""
+        return self._provider.probes(**words)
 
     def _plant(self, plant: str) -> None:
         file, _, function = plant.rpartition(":")
@@ -452,6 +466,22 @@ class Server:
         save_tensors(out, {str(i): value for i, value in enumerate(found)})
         return {"absent": None}
 
+    def certify(self, check: str, processors: list[int]) -> dict[str, Any]:
+        """One check of the conformance kit on this process's backend; see `conformance.serve`.
+
+        processors: those that the parent may use, of which this process has as many as threads.
+        """
+        from harness.conformance import Subject, serve
+
+        if self._subject is None:
+            self._subject = Subject(
+                self._backend,
+                dtype=str(self._dtype),
+                threads=self._threads,
+                processors=processors,
+            )
+        return serve.answer(self._subject, check)
+
     def usage(self) -> dict[str, Any]:
         """Peak memory in bytes, the host's and the device's; each batch size's first step."""
         return {
@@ -559,31 +589,6 @@ class Pristine:
                     setattr(thing, name, value)
 
 
-def load(source: str) -> type[Backend]:
-    """The class at MODULE:CLASS or FILE:CLASS; Unavailable where the module has no such class."""
-    place, _, name = source.rpartition(":")
-    module = load_file(place) if os.path.isabs(place) else importlib.import_module(place)
-    found = getattr(module, name, None)
-    if not isinstance(found, type):
-        raise Unavailable(f"{place} has no class {name}")
-    return found
-
-
-def load_file(file: str) -> Any:
-    """A Python file as a module, by its path; it may import its neighbours."""
-    folder = os.path.dirname(os.path.abspath(file))
-    if folder not in sys.path:
-        sys.path.append(folder)  # last: its names must not hide the standard library's
-    name = os.path.splitext(os.path.basename(file))[0]
-    spec = importlib.util.spec_from_file_location(f"loaded_{name}", file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses and pickle look for it
-    spec.loader.exec_module(module)
-    return module
-
-
 def _peak_memory() -> int:
     """Most bytes this process has held in memory so far."""
     try:
@@ -622,7 +627,7 @@ def serve(commands: int, replies: int, run: str, started_ns: int) -> None:
         except (Unavailable, ImportError) as error:
             reply = {
                 "error": _describe(error),
-                "unavailable": name == "start",
+                "unavailable": name in ("start", "provide"),
                 "no_float64": isinstance(error, NoFloat64),
             }
         except Exception as error:  # whatever a framework raises is this worker's answer

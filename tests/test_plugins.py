@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends import BACKENDS, Entry
-from harness import plugins, settings
+from harness import catalogue, plugins, settings
 from harness.errors import InputError
 from harness.plan import make_plan
 from tests.conftest import carry_out
@@ -27,7 +27,12 @@ LOUD = "raise SystemExit('a plug-in was imported where it must not be')\n"
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Install a distribution with entry points into a folder on the path; its modules are loud."""
 
-    def install(distribution: str, points: dict[str, str], version: str = "1.2") -> Path:
+    def install(
+        distribution: str,
+        points: dict[str, str],
+        version: str = "1.2",
+        group: str = "harness.backends",
+    ) -> Path:
         folder = tmp_path / distribution
         info = folder / f"{distribution}-{version}.dist-info"
         info.mkdir(parents=True)
@@ -35,7 +40,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
         )
         lines = "".join(f"{name} = {value}\n" for name, value in points.items())
-        (info / "entry_points.txt").write_text(f"[harness.backends]\n{lines}")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{lines}")
         for value in points.values():
             (folder / f"{value.partition(':')[0].partition('.')[0]}.py").write_text(LOUD)
         monkeypatch.syspath_prepend(str(folder))
@@ -66,6 +71,15 @@ def test_an_entry_point_whose_module_is_gone_says_so(installed):
     folder = installed("their-backend", {"theirs": "their_module:Own"})
     (folder / "their_module.py").unlink()
     assert plugins.missing(plugins.find("theirs")) == "their_module not installed"
+
+
+def test_a_workload_may_be_an_entry_point_too(installed):
+    installed("their-task", {"task": "their_task:Task"}, group="harness.workloads")
+    assert plugins.find_workload("task") == ("their_task:Task", "entry point of their-task 1.2")
+    told = catalogue.describe()
+    assert told["workloads"]["task"]["source"] == "their_task:Task"
+    assert "task        entry point of their-task 1.2" in catalogue.as_text(told)
+    assert "their_task" not in sys.modules
 
 
 def test_a_built_in_name_stays_the_built_in(installed):
@@ -110,8 +124,8 @@ def test_a_module_or_a_file_is_named_by_its_place(spec, name, source, tmp_path, 
         (":C", "unknown"),
         ("../a.b", "no Python file"),
         ("gone.py:Own", "no Python file gone.py"),
-        ("mine.py:9", "names no class"),
-        ("mine.py:", "names no class"),
+        ("mine.py:9", "names nothing in it"),
+        ("mine.py:", "names nothing in it"),
         ("mine.txt:Own/x", "no Python file"),
     ],
 )

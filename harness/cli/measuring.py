@@ -41,6 +41,7 @@ from harness.cli.options import (
     Timeout,
     Variants,
     Widths,
+    WorkloadName,
     pairs,
 )
 from harness.cli.output import locate, on_console, out, print_document, read, warn
@@ -65,6 +66,7 @@ def compare(
     dataset: DatasetName = "auto",
     data_dir: DataDir = None,
     results_dir: ResultsDir = Path("results"),
+    workload: WorkloadName = "mlp-scratch",
     reference: ReferenceLabel = None,
     baseline: GivenBaseline = None,
     strict: Strict = False,
@@ -99,6 +101,7 @@ def run(
     dataset: DatasetName = "auto",
     data_dir: DataDir = None,
     results_dir: ResultsDir = Path("results"),
+    workload: WorkloadName = "mlp-scratch",
     reference: ReferenceLabel = None,
     expect: Expect = None,
     operators: Operators = False,
@@ -297,6 +300,7 @@ def _plan(words: dict[str, Any]) -> Plan:
         threads=words["threads"],
         dataset=words["dataset"],
         data_dir=str(words["data_dir"]) if words["data_dir"] is not None else None,
+        workload=words["workload"],
         **({"reference": words["reference"]} if words["reference"] is not None else {}),
         expect=tuple(parse_expectation(text) for text in words["expect"] or ()),
         operators=words["operators"],

@@ -12,6 +12,10 @@ from harness.errors import InputError
 # How a stored run may be named.
 STORED = "a folder, a run's name, latest, or latest~N: the Nth before it"
 
+WorkloadName = Annotated[
+    str,
+    typer.Option("--workload", metavar="SPEC", help="A name, MODULE:NAME or FILE.py:NAME."),
+]
 Profile = Annotated[str, typer.Option(help="smoke, default or full: how much is measured.")]
 SPEC = "a name (see harness list), MODULE:CLASS or FILE.py:CLASS"
 Backends = Annotated[

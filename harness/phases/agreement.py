@@ -19,10 +19,6 @@ from harness.phases.learning import train_worker
 from harness.phases.state import Batch, State
 from harness.plan import SMALL_LEAST_LOSS
 from harness.record import Case
-from harness.workloads import PROBES
-
-# Probe batches are chosen from so many samples: enough for 256 clear and bright ones.
-PROBE_POOL = 4096
 
 
 def probe_precision(state: State) -> None:
@@ -156,13 +152,7 @@ def batches(state: State) -> Iterator[Batch]:
         yield Batch(case, params, course.x[rows], course.y[rows], {"rows": rows})
         if step in course.small:
             yield from _small(state, step, params, rows)
-    pool = course.order[0][:PROBE_POOL]
-    for probe in PROBES[state.plan.workload.name](
-        course.initial(state.seed),
-        course.x[pool],
-        course.y[pool],
-        lambda params, x: course.clear(params, x, state.reference),
-    ):
+    for probe in state.probes():
         case = Case(case=probe.case, step=None, rows=len(probe.y), replaced=0)
         given = {"x": probe.x, "y": probe.y}
         yield Batch(case, probe.params, probe.x, probe.y, given, centred=probe.centred)

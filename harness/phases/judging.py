@@ -12,7 +12,8 @@ from harness.errors import HarnessError, InputError
 from harness.judge import HarnessJudge, LabelJudge
 from harness.phases.learning import stored_training
 from harness.phases.state import State
-from harness.plan import REFERENCE
+from harness.plan import judged_by_label
+from harness.providers import LabelReference
 
 
 def train_judge(state: State) -> None:
@@ -29,7 +30,7 @@ def train_judge(state: State) -> None:
             threads.restore_original_limits()
         state.progress.advance(step)
 
-    if state.plan.reference == REFERENCE:
+    if not judged_by_label(state.plan):
         state.judge = HarnessJudge(state.reference, state.course, before_step)
     else:
         name, _, dtype = state.plan.reference.rpartition(":")
@@ -37,6 +38,8 @@ def train_judge(state: State) -> None:
             reason = state.crew.processes[Key(name, dtype)].reason
             raise HarnessError(f"the reference {state.plan.reference} cannot run: {reason}")
         state.judge = LabelJudge(state.crew, Key(name, dtype), state.course)
+        if state.plan.provided is not None and not state.plan.provided.reference:
+            state.reference = LabelReference(state.judge.values)
     keep = {
         *(c - 1 for c in state.course.checkpoints),
         *(s - 1 for s in state.course.snapshots),

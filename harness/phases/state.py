@@ -16,8 +16,14 @@ from harness.judge import Judge
 from harness.measure import Wanted
 from harness.plan import Plan
 from harness.progress import Progress
+from harness.providers import ProvidedReference
 from harness.record import Case, Record, Results
 from harness.reference import REFERENCES, Reference
+from harness.workloads import PROBES
+from harness.workloads.probes import Probe
+
+# Probe batches are chosen from so many samples: enough for 256 clear and bright ones.
+PROBE_POOL = 4096
 
 
 @dataclass(eq=False)
@@ -45,6 +51,7 @@ class State:
     the trajectory's start. `predicted`: the classes, int64 (test images,), that each label gives
     after its training with the first seed. `batches`: the teacher-forced ones, where they are used
     more than once. `trials`: how many records were made in these workers so far.
+    `provided`: the process of a plug-in workload, which judges.
     """
 
     plan: Plan
@@ -60,10 +67,33 @@ class State:
     predicted: dict[str, Array] = field(default_factory=dict)
     batches: list[Batch] | None = None
     trials: int = 0
+    provided: ProvidedReference | None = None
 
     def __post_init__(self) -> None:
-        self.reference = REFERENCES[self.plan.workload.name]
         self.crew = self.new_crew(0)
+
+    def start_reference(self) -> None:
+        """Have the reference at hand; one that a plug-in brings has a process of its own."""
+        provided = self.plan.provided
+        if provided is None:
+            self.reference = REFERENCES[self.plan.workload.name]
+        elif provided.reference:
+            self.reference = self.provided = ProvidedReference(
+                provided.source, self.record.run, self.folder / "logs", self.scratch
+            )
+
+    def probes(self) -> list[Probe]:
+        """The workload's made batches."""
+        pool, initial = self.course.order[0][:PROBE_POOL], self.course.initial(self.seed)
+        x, y = self.course.x[pool], self.course.y[pool]
+        if self.plan.provided is None:
+            make = PROBES[self.plan.workload.name]
+            return make(
+                initial, x, y, lambda params, x: self.course.clear(params, x, self.reference)
+            )
+        if self.provided is None or not self.plan.provided.probes:
+            return []
+        return self.provided.probes(initial, x, y, self.plan.screen_margin)
 
     def new_crew(self, session: int) -> Crew:
         """Workers that are not started yet."""
@@ -73,6 +103,8 @@ class State:
     def end_all(self) -> None:
         """End whatever still lives, of whichever session."""
         self.crew.end_all()
+        if self.provided is not None:
+            self.provided.end()
 
     @property
     def seed(self) -> int:

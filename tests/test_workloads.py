@@ -1,0 +1,102 @@
+"""Plug-in workloads: described and judged through a process of their own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InputError
+from harness.limits import DECIDING
+from harness.plan import REFERENCE, make_plan
+from tests.conftest import carry_out
+
+FILE = Path(__file__).parent / "workloads" / "wide.py"
+
+
+@pytest.fixture
+def run(small_data, tmp_path):
+    def run(name: str, **words):
+        words = {"profile": "smoke", "backends": ("numpy",), "threads": 1} | words
+        plan = make_plan(workload=f"{FILE}:{name}", data_dir=str(small_data), **words)
+        return carry_out(plan, tmp_path)
+
+    return run
+
+
+def test_a_workload_with_its_own_reference_is_judged_by_it(run):
+    outcome = run("Wide", backends=("numpy", "numpy@2=numpy"))
+    assert (outcome.json["verdict"], outcome.exit_status) == ("agree", 0)
+    assert (outcome.json["workload"], outcome.json["reference"]) == ("wide", "wide/float64")
+    assert "compute the same as wide/float64" in outcome.json["summary"]
+    for label in ("numpy", "numpy@2"):
+        assert {outcome.rung(label, rung) for rung in DECIDING} == {"agree"}
+        assert outcome.rung(label, "trajectory") == "agree"
+    measured = outcome.record.results["numpy"].measurements
+    assert {"step 0", "step 0, batch of 7", "doubled"} <= {m.case for m in measured}
+    assert "loaded_wide" not in sys.modules
+
+
+def test_the_samples_that_its_reference_calls_kinks_are_replaced(run):
+    outcome = run("Shy")
+    assert outcome.json["verdict"] == "agree"
+    first = outcome.record.cases[0]
+    assert (first.case, first.rows) == ("step 0", 128)
+    assert first.replaced > 10
+
+
+def test_a_workload_without_a_reference_is_judged_by_the_label_that_is_named(run):
+    outcome = run("WithoutReference", backends=("numpy", "again=numpy"), reference="numpy:float64")
+    assert (outcome.json["verdict"], outcome.exit_status) == ("agree", 0)
+    assert outcome.json["reference"] == "numpy:float64"
+    assert "as numpy:float64" in outcome.json["summary"]
+    assert {outcome.rung("again", rung) for rung in DECIDING} == {"agree"}
+    assert outcome.rung("again", "trajectory") == "inconclusive"
+
+
+def test_against_a_wrong_reference_a_right_backend_disagrees(run):
+    outcome = run("Wrong")
+    first = outcome.json["first_divergence"]
+    assert outcome.exit_status == 1
+    assert (first["rung"], first["tensor"]) == ("gradients", "b1")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("Fails", "ZeroDivisionError"), ("Misshapen", "float64 (3,)")]
+)
+def test_a_reference_that_fails_ends_the_run_with_its_reason(run, name, said):
+    outcome = run(name)
+    assert outcome.exit_status == 3
+    assert said in outcome.record.ended
+    assert f"{FILE}:{name}" in outcome.record.ended
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (f"{FILE}:Gone", "has no Gone"),
+        (f"{FILE}:NOT_ONE", "has no attribute 'workload'"),
+        (f"{FILE}:Nameless", "its name '../x' is none"),
+        (f"{FILE}:Endless", "lr"),
+        (f"{FILE}:no_workload", "has no attribute 'workload'"),
+        (str(FILE), "give FILE.py:NAME"),
+        ("gone.py:Wide", "no Python file gone.py"),
+        ("gone_module:Wide", "gone_module"),
+        ("nonsense", "choose from mlp-scratch"),
+        (f"{FILE}:WithoutReference", "it brings no reference; name a label's with --reference"),
+    ],
+)
+def test_what_is_no_workload_is_refused_in_one_line(spec, said):
+    with pytest.raises(InputError) as caught:
+        make_plan(workload=spec, backends=("numpy",))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("--workload ")
+
+
+def test_the_harness_is_no_reference_of_a_workload_that_has_none():
+    words = {"workload": f"{FILE}:WithoutReference", "backends": ("numpy",)}
+    with pytest.raises(InputError, match="choose from numpy:float64"):
+        make_plan(reference="wide/float64", **words)
+    assert make_plan(backends=("numpy",)).reference == REFERENCE
