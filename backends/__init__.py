@@ -31,6 +31,7 @@ class Entry:
     name: what the command line calls it.
     source: where its class is: MODULE:CLASS, or FILE:CLASS with the file's absolute path.
     extra: the extra of this project that installs it ("" where it is always there).
+    requirements: of one that needs an environment of its own, the file beside this one for pip.
     package: top-level packages it imports; it is missing where one of them is not found.
     distributions: the names under which their versions are listed, where installed.
     variants: ways of executing the same mathematics, the default first.
@@ -56,6 +57,7 @@ class Entry:
     environment: dict[str, str] = field(default_factory=dict)
     by_default: bool = True
     origin: str = BUILT_IN
+    requirements: str = ""
 
     @property
     def plug_in(self) -> bool:
@@ -126,6 +128,18 @@ _ENTRIES = (
         precisions={"cuda": ("tf32",)},
         # Without it a dozen lines of advice about CPU flags and absent GPUs bury a real error.
         environment={"TF_CPP_MIN_LOG_LEVEL": "2"},
+    ),
+    Entry(
+        name="mxnet",
+        source="backends.mxnet:Backend",
+        extra="",
+        package=("mxnet",),
+        distributions=("mxnet", "mxnet-cu112"),
+        variants=("eager",),
+        devices=("cpu",),  # 1.9.1 was built for CUDA too, which was not tried
+        environment=STILL_BLAS,
+        by_default=False,
+        requirements="mxnet/requirements.txt",
     ),
 )
 

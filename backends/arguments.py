@@ -1,12 +1,22 @@
 """What every backend refuses, in the same words; each function raises ValueError in one line.
 
-Imports no framework; from the harness it may import `interface` only.
+Other people's backends may import it too. Imports no framework; from the harness it may import
+`interface` only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from backends import BACKENDS, PRECISIONS
 from harness.interface import Array, Params, Unavailable, Workload
+
+DTYPES = ("float32", "float64")
+# What the harness asks `op` for; of each but "matmul" there is also "<name>/scratch".
+OPERATORS = (
+    *("matmul", "relu", "sigmoid", "tanh", "softmax", "log_softmax"),
+    *("cross_entropy", "squared_error"),
+)
 
 
 def check_backend(
@@ -16,7 +26,7 @@ def check_backend(
     entry = BACKENDS[name]
     for what, value, known in (
         ("device", device, entry.devices),
-        ("dtype", dtype, ("float32", "float64")),
+        ("dtype", dtype, DTYPES),
         ("variant", variant, entry.variants),
         ("precision", precision, PRECISIONS),
     ):
@@ -29,6 +39,40 @@ def check_backend(
     lacking = entry.lacks(device, precision) or entry.lacks_variant(variant, device)
     if lacking is not None:
         raise Unavailable(lacking)
+
+
+def check_plug_in(
+    name: str,
+    device: str,
+    dtype: str,
+    threads: int,
+    variant: str,
+    precision: str,
+    *,
+    devices: tuple[str, ...] = ("cpu",),
+    variants: tuple[str, ...] = ("default",),
+    precisions: tuple[str, ...] = ("strict",),
+) -> None:
+    """The arguments of a `Backend` that is not in the table; Unavailable for what it has not."""
+    if dtype not in DTYPES:
+        raise ValueError(f"{name}: unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
+    if threads < 1:
+        raise ValueError(f"{name}: threads must be at least 1, got {threads}")
+    for what, value, found in (
+        ("device", device, devices),
+        ("variant", variant, variants),
+        ("precision", precision, precisions),
+    ):
+        if value not in found:
+            raise Unavailable(f"{name} has no {what} {value!r}, only {', '.join(found)}")
+
+
+def check_operator(name: str, operator: str, found: Collection[str]) -> None:
+    """`operator` is one of those `found`; Unavailable for another that the harness may ask for."""
+    if operator.removesuffix("/scratch") not in OPERATORS:
+        raise ValueError(f"unknown operator {operator!r}; known: {', '.join(OPERATORS)}")
+    if operator not in found:
+        raise Unavailable(f"{name} has no operator {operator}")
 
 
 def check_workload(name: str, workload: Workload) -> None:

@@ -1,6 +1,6 @@
 """MLPScratch in JAX with Flax and Optax: Dive into Deep Learning 5.2, parameters made explicit.
 
-Read it beside the other three: same names, same order. May import jax, flax and optax only.
+Read it beside the others: same names, same order. May import jax, flax and optax only.
 """
 
 from typing import Any

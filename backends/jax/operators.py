@@ -1,6 +1,6 @@
 """Single operators by name, in JAX: value, and derivatives by jax.vjp. May import jax and optax.
 
-Read it beside the other three: same names, same order. `OPERATORS` are the framework's own,
+Read it beside the others: same names, same order. `OPERATORS` are the framework's own,
 `SCRATCH` the expressions of Dive into Deep Learning, for the same mathematics.
 X: float of any shape, or logits float (n, k) where rows matter; y: int (n,); a, b: float (n,).
 """

@@ -32,7 +32,7 @@ class Backend:
         self.dtype = dtype
         self.variant = variant
         threadpool_limits(limits=threads)  # stays in force: it is undone only as a context
-        # As the other three: what is not finite shows in the numbers, not on stderr.
+        # As the others: what is not finite shows in the numbers, not on stderr.
         np.seterr(invalid="ignore", over="ignore", divide="ignore")
 
     def facts(self) -> dict[str, str]:

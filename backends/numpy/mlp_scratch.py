@@ -1,6 +1,6 @@
 """MLPScratch in NumPy: Dive into Deep Learning 5.2, forward and backward by hand.
 
-Read it beside the other three: same names, same order. May import NumPy and harness.interface.
+Read it beside the others: same names, same order. May import NumPy and harness.interface.
 Everything is computed in place in buffers that are made once for each batch size.
 """
 

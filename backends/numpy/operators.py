@@ -1,6 +1,6 @@
 """Single operators by name, in NumPy: value and derivatives by hand. May import NumPy only.
 
-Read it beside the other three: same names, same order. `OPERATORS` are what a NumPy user writes
+Read it beside the others: same names, same order. `OPERATORS` are what a NumPy user writes
 with care (NumPy itself has np.tanh and np.maximum only), `SCRATCH` the expressions of Dive into
 Deep Learning with the derivative that the chain rule gives for that very expression.
 X: float of any shape, or logits float (n, k) where rows matter; y: int (n,); a, b: float (n,).

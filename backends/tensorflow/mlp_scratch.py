@@ -1,6 +1,6 @@
 """MLPScratch in TensorFlow: Dive into Deep Learning 5.2, with GradientTape.
 
-Read it beside the other three: same names, same order. May import tensorflow only (no Keras).
+Read it beside the others: same names, same order. May import tensorflow only (no Keras).
 """
 
 import tensorflow as tf

@@ -1,6 +1,6 @@
 """MLPScratch in PyTorch: Dive into Deep Learning 5.2, with autograd.
 
-Read it beside the other three: same names, same order. May import torch only.
+Read it beside the others: same names, same order. May import torch only.
 """
 
 import torch
