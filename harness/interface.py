@@ -8,6 +8,9 @@ Requirements on a backend, in short:
 4. `step` is the very code that is timed; `wait` returns only when every queued update is done.
 5. Nothing happens at import time: no global configuration, no change to the environment.
 
+The docstrings below are the contract, method by method; docs/contract.md names, for each part of
+it, the check of the conformance kit that sees it broken.
+
 This module imports only the standard library, NumPy and msgspec.
 """
 
@@ -80,38 +83,71 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Trainer(Protocol):
     """One model with its parameters and optimiser state, on one device in one dtype.
 
-    `Batch` and `Loss` are whatever the framework likes: the harness only hands them back.
+    `Batch` and `Loss` are whatever the framework likes: the harness only hands them back. Several
+    trainers of one backend may live side by side; none may touch another. An array that goes in is
+    the caller's: it may be read only, in any layout in memory, and be written into as soon as the
+    call has returned; none may be kept or changed. An array that comes out is NumPy's, fresh, and
+    never changes afterwards. Arrays have the trainer's dtype, except labels.
     """
 
     def set_params(self, params: Params) -> None:
-        """Copy `params` (canonical names and layouts) in, and reset the optimiser state.
+        """Copy `params` in, bit for bit, and make the trainer as new.
 
-        Raises ValueError where a name is missing or unknown, or a shape is wrong.
+        params: by the workload's names, float arrays (inputs, outputs) or (outputs,), in the
+        trainer's dtype, of any values. The optimiser's state, counters and waiting gradients are
+        reset: the same steps then give the same. Raises ValueError, in one line that names the
+        parameter, where one is missing, unknown or of another shape; nothing is changed then.
         """
 
     def get_params(self) -> Params:
-        """Fresh copies of the parameters, canonical names and layouts, in the trainer's dtype."""
+        """Fresh copies of all parameters after every update that was queued, by name.
+
+        What `set_params` took comes back bit for bit, in the workload's names and shapes.
+        """
 
     def put(self, x: Array, y: Array) -> Any:
-        """Copy x: float (n, inputs) and y: int (n,) to the device; finished on return."""
+        """Copy a batch to the device, bit for bit, finished on return.
+
+        x: float (n, inputs) in the trainer's dtype; y: integers of any type (n,), classes from 0.
+        n is any number from 1 up, and differs from batch to batch. Raises ValueError, in one line,
+        for other ranks, another width, another number of labels, or labels that are no integers.
+        """
 
     def fetch(self, batch: Any) -> tuple[Array, Array]:
-        """What the device really holds of a batch, as fresh copies: x: (n, inputs), y: (n,)."""
+        """What the device holds of a batch: x: float (n, inputs), y: int64 (n,), fresh copies.
+
+        Not what was handed to `put`, and not kept beside what is computed with.
+        """
 
     def step(self, batch: Any) -> Any:
-        """One update; may return before it is done. Returns a handle on the mean loss before it."""
+        """One update of every parameter; a handle on the mean loss *before* it.
+
+        It may return before the update is done, and further steps may be queued behind it. This is
+        the code that is timed: what it computes is the workload's model, loss (the mean over the
+        batch's n samples) and optimiser, and nothing else.
+        """
 
     def wait(self, loss: Any) -> float:
-        """Block until every queued update is done; the mean loss of that step in nats."""
+        """Block until every queued update is done; the mean loss of the handle's own step, in nats.
+
+        Handles may be waited for later and in any order. Nothing is left to compute or to copy for
+        who reads the parameters next.
+        """
 
     def logits(self, batch: Any) -> Array:
-        """Logits (n, outputs) at the present parameters, as a fresh array."""
+        """Logits (n, outputs) at the present parameters; nothing is updated."""
 
     def loss_and_grads(self, batch: Any) -> tuple[float, Params]:
-        """Mean loss in nats and the gradient of every parameter; nothing is updated."""
+        """The mean loss in nats, and its gradient by each parameter, by name and in its shape.
+
+        Nothing is updated, and nothing is kept: the next step is what it would have been.
+        """
 
     def close(self) -> None:
-        """Give back what the trainer holds."""
+        """Give back what the trainer holds: memory, threads, processes, files.
+
+        Other trainers work on, and new ones may be made. Nothing else is called after it.
+        """
 
 
 @runtime_checkable
@@ -128,7 +164,11 @@ class RunsMany(Trainer, Protocol):
 
 
 class Backend(Protocol):
-    """A framework on one device, in one dtype, with a fixed number of threads. One per process."""
+    """A framework on one device, in one dtype, with a fixed number of threads. One per process.
+
+    Its process ends when the harness closes its channel: nothing may keep it alive (a thread that
+    is no daemon), and nothing of it may outlive it (a child process).
+    """
 
     name: ClassVar[str]
 
@@ -138,15 +178,26 @@ class Backend(Protocol):
         """Pin device ("cpu", "cuda"), dtype ("float32", "float64"), threads, variant, precision.
 
         precision: "strict", or (float32 only) a profile whose products round their operands:
-        "tf32", "bfloat16". Raises Unavailable where the framework, the device or the profile is
-        missing; whether a profile is in force is for the harness to prove.
+        "tf32", "bfloat16". threads: no more may compute; the process has as many processors as
+        that from its start. Raises Unavailable where the framework, the device or the profile is
+        missing (NoFloat64 where the device has none), in a sentence; whether a profile is in force
+        is for the harness to prove.
         """
 
     def facts(self) -> dict[str, str]:
-        """Versions ("version:<package>"), device name, threads, precision modes in force."""
+        """What is in force, not what was asked for: texts by name.
+
+        At least "version:<package>" for what computes, "device", and "threads", a number (one for
+        each library, separated by commas, where there are several); "precision:<mode>" as the
+        library tells of itself.
+        """
 
     def trainer(self, workload: Workload) -> Trainer:
-        """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
+        """A trainer for `workload`, its parameters not yet set.
+
+        Raises ValueError, in one line that names it, where the workload's model, loss or optimiser
+        is unknown: what is not known is never replaced by something similar.
+        """
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value of the named operator, then its derivative by each floating argument, in order.
@@ -166,5 +217,6 @@ class Backend(Protocol):
         """A function that computes every a @ b of `pairs` on the device and waits for them.
 
         The operands are put on the device here, and outputs are preallocated where the framework
-        can: calling the function times nothing but matrix products (the GEMM floor).
+        can: calling the function times nothing but matrix products (the GEMM floor). Each call
+        computes all of them anew.
         """

@@ -1,0 +1,64 @@
+"""The conformance kit: what every backend must do, as plain functions over one live backend.
+
+`CHECKS` are in order: what later ones rely on comes first, so the first that fails says most.
+Usable from a backend's own repository, in any process that may import its framework:
+
+    from harness.conformance import CHECKS, Subject
+
+    @pytest.mark.parametrize("check", CHECKS, ids=str)
+    def test_it_conforms(check):
+        check(Subject(Backend("cpu", "float64", 1, "default"), dtype="float64"))
+
+`harness certify` runs them in workers, float32 and float64 (`harness/certify.py`). Imports NumPy,
+msgspec, threadpoolctl and the harness's judge, measurements and limits; no framework.
+"""
+
+from __future__ import annotations
+
+from harness.conformance import copying, manners, numbers, operators, process, state, stepping
+from harness.conformance.check import DTYPES, Check, Evidence, Failed, NotPossible
+from harness.conformance.subject import Subject
+
+# Which kit a certificate was made with: it goes up when a check is added or made stricter.
+KIT = "1"
+
+# What needs float64's digits, and what says the same of both and is asked once.
+_FLOAT64, _ONCE = ("float64",), ("float32",)
+
+CHECKS: tuple[Check, ...] = (
+    Check(manners.facts),
+    Check(manners.unknown_workload_refused),
+    Check(manners.bad_parameters_refused),
+    Check(manners.bad_batches_refused),
+    Check(copying.dtype_kept),
+    Check(copying.parameters_round_trip),
+    Check(copying.batch_round_trip),
+    Check(copying.inputs_unchanged),
+    Check(state.set_params_resets),
+    Check(state.looking_changes_nothing),
+    Check(copying.callers_memory_copied),
+    Check(copying.returned_arrays_fresh),
+    Check(state.instances_independent),
+    Check(numbers.logits),
+    Check(numbers.loss),
+    Check(numbers.finite_differences, _FLOAT64),
+    Check(numbers.gradients),
+    Check(numbers.update),
+    Check(numbers.step_loss),
+    Check(numbers.corner),
+    Check(numbers.shifted),
+    Check(numbers.confident),
+    Check(numbers.lockstep, _FLOAT64),
+    Check(state.repeatable),
+    Check(stepping.run),
+    Check(stepping.loss_handles),
+    Check(stepping.wait, _ONCE),
+    Check(operators.matmul),
+    Check(operators.products, _ONCE),
+    Check(process.threads, _ONCE),
+    Check(process.memory, _ONCE),
+    Check(state.close, _ONCE),
+    Check(process.clean_end),
+)
+
+__all__ = ["CHECKS", "DTYPES", "KIT", "Check", "Evidence", "Failed", "NotPossible", "Subject"]

@@ -1,0 +1,100 @@
+"""What a check of the conformance kit is, and what it says.
+
+Imports the standard library, msgspec and the record's numbers only.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from unittest import SkipTest
+
+import msgspec
+
+from harness.record import Number
+
+if TYPE_CHECKING:
+    from harness.conformance.subject import Subject
+
+DTYPES = ("float32", "float64")
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a check rests on: of all that it measured, what is nearest its limit (or beyond it).
+
+    message: in plain words; value, limit: in the same unit, which `why` tells, with where the limit
+    comes from; tensor, element, got, want: the place that is furthest off, where there is one.
+    """
+
+    message: str = ""
+    value: Number | None = None
+    limit: float | None = None
+    why: str = ""
+    tensor: str = ""
+    element: list[int] | None = None
+    got: Number | None = None
+    want: Number | None = None
+
+
+class Failed(AssertionError):
+    """What must hold does not; the message says it in one line, `evidence` has the figures."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        value: Number | None = None,
+        limit: float | None = None,
+        why: str = "",
+        tensor: str = "",
+        element: list[int] | None = None,
+        got: Number | None = None,
+        want: Number | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.evidence = Evidence(
+            message=message,
+            value=value,
+            limit=limit,
+            why=why,
+            tensor=tensor,
+            element=element,
+            got=got,
+            want=want,
+        )
+
+
+class NotPossible(SkipTest):
+    """What cannot be checked here; the message says why. pytest counts it as skipped."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: a function that takes a Subject and raises Failed or NotPossible, or returns.
+
+    The first line of its docstring is a sentence: what must hold.
+    """
+
+    function: Callable[[Subject], Evidence | None]
+    dtypes: tuple[str, ...] = DTYPES
+
+    def __call__(self, subject: Subject) -> Evidence | None:
+        """Check it; NotPossible in a dtype that it is not for."""
+        if subject.dtype not in self.dtypes:
+            raise NotPossible(f"checked in {', '.join(self.dtypes)} only")
+        return self.function(subject)
+
+    @property
+    def name(self) -> str:
+        """What the command line and a certificate call it."""
+        return self.function.__name__.replace("_", "-")
+
+    @property
+    def sentence(self) -> str:
+        """What must hold."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,52 @@
+"""What the system tells of this process: processors and memory. Imports NumPy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from harness.conformance.check import NotPossible
+
+
+@contextlib.contextmanager
+def allowed(processors: Sequence[int]) -> Iterator[None]:
+    """All threads of this process may run on these processors, and on their own again after.
+
+    A worker starts with as many processors as threads; kept to them, more threads do not show.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before: dict[int, set[int]] = {}
+    for task in [int(name) for name in os.listdir("/proc/self/task")]:
+        with contextlib.suppress(ProcessLookupError):
+            before[task] = os.sched_getaffinity(task)
+            os.sched_setaffinity(task, processors)
+    try:
+        yield
+    finally:
+        for task, own in before.items():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(task, own)
+
+
+def resident_bytes() -> int:
+    """Bytes of memory this process holds now; NotPossible where the system does not tell."""
+    with contextlib.suppress(OSError), open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    raise NotPossible("this system does not tell how much memory a process holds")
+
+
+def command_of(pid: int) -> str:
+    """The name of a process's program."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as file:
+        return file.read().strip()
+    return "a process"
+
+
+def typical_growth(held: list[int]) -> float:
+    """The median change from one to the next: a few single jumps are not counted as growth."""
+    return float(np.median(np.diff(held)))

@@ -1,0 +1,129 @@
+"""A certificate for people: a table of checks, what failed and why, one sentence. Uses rich."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.certify import Certificate, Result
+from harness.conformance import CHECKS, DTYPES, KIT
+from harness.report.terminal import clean, print_table
+from harness.report.words import figure
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MARKS = {"passed": "✓", "failed": "✗", "expected": "✗ as declared", "not-possible": "–"}
+# Of a message in the table; the whole stands below it, where something failed.
+MOST_LETTERS = 60
+
+
+def catalogue() -> dict[str, object]:
+    """What the kit checks: as a document."""
+    checks = [
+        {"check": check.name, "holds": check.sentence, "dtypes": list(check.dtypes)}
+        for check in CHECKS
+    ]
+    return {"kit": KIT, "checks": checks}
+
+
+def catalogue_as_text() -> str:
+    """The same for people."""
+    width = max(len(check.name) for check in CHECKS)
+    return "\n".join(f"{check.name:<{width}}  {check.sentence}" for check in CHECKS)
+
+
+def show(certificate: Certificate, path: str, console: Console) -> None:
+    """Table, failures, verdict, and where it is stored."""
+    from rich.text import Text
+
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(clean(text), style=style), soft_wrap=True)
+
+    say(headline(certificate))
+    print_table(console, ["check", *DTYPES, "evidence"], rows(certificate), "")
+    for line in explanations(certificate):
+        say(line)
+    good = certificate.verdict == "certified"
+    say(f"{'✓' if good else '✗'} {sentence(certificate)}", "bold green" if good else "bold red")
+    say(f"certificate: {path}")
+
+
+def headline(certificate: Certificate) -> str:
+    """What was put to the test."""
+    configured = certificate.configured
+    facts = next((p.facts for p in certificate.processes if p.facts), {})
+    versions = [
+        f"{name.removeprefix('version:')} {value}"
+        for name, value in facts.items()
+        if name.startswith("version:")
+    ]
+    words = [
+        f"{certificate.label}: {configured.source}",
+        configured.origin,
+        f"variant {configured.variant}",
+        configured.device,
+        f"{certificate.threads} thread(s)",
+        *versions,
+        f"kit {certificate.kit}",
+    ]
+    return " · ".join(words)
+
+
+def rows(certificate: Certificate) -> list[list[str]]:
+    """A row a check: its mark in each dtype, the figure nearest its limit, what was measured."""
+    found = []
+    for check in certificate.checks:
+        own = {r.dtype: r for r in certificate.results if r.check == check}
+        told = next((r.message for r in own.values() if r.message), "")
+        if len(told) > MOST_LETTERS:
+            told = f"{told[: MOST_LETTERS - 1]}…"
+        found.append([check, *(_cell(own.get(dtype)) for dtype in DTYPES), told])
+    return found
+
+
+def _cell(result: Result | None) -> str:
+    if result is None:
+        return ""
+    mark = MARKS[result.status]
+    if result.value is None or result.limit is None:
+        return mark
+    over = "≤" if result.status == "passed" else ">"
+    return f"{mark} {figure(result.value)}{over}{figure(result.limit)}"
+
+
+def explanations(certificate: Certificate) -> list[str]:
+    """A line for each thing that failed, was declared or could not be checked, with its checks."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for result in certificate.results:
+        if result.status == "passed":
+            continue
+        why = f" Limit because: {result.why}." if result.why else ""
+        known = ""
+        if result.status == "expected":
+            known = f" As declared: {certificate.expect[result.check]}."
+        what = f"{result.message.rstrip('.')}.{why}{known}"
+        told.setdefault((MARKS[result.status][0], what), []).append(
+            f"{result.check}, {result.dtype}"
+        )
+    return [
+        f"{mark} {places[0]}{f' (and {more} more)' if (more := len(places) - 1) else ''}: {what}"
+        for (mark, what), places in told.items()
+    ]
+
+
+def sentence(certificate: Certificate) -> str:
+    """The verdict, with what it rests on."""
+    count = {
+        status: sum(result.status == status for result in certificate.results) for status in MARKS
+    }
+    asked = "" if certificate.whole else f" ({len(certificate.checks)} of {len(CHECKS)} asked for)"
+    parts = [f"{count['passed']} of {len(certificate.results)} checks hold{asked}"]
+    for status, words in (
+        ("failed", "fail"),
+        ("expected", "fail as declared"),
+        ("not-possible", "not possible here"),
+    ):
+        if count[status]:
+            parts.append(f"{count[status]} {words}")
+    verdict = certificate.verdict.upper()
+    return f"{verdict}: {certificate.label}, kit {certificate.kit}: {', '.join(parts)}"

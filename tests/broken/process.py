@@ -1,0 +1,138 @@
+"""Backends that do as processes what they should not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import ClassVar
+
+import numpy as np
+from shared import Broken, Trainer, broken
+from threadpoolctl import threadpool_limits
+
+
+class TwoThreads(Broken):
+    """Single products take one thread more than was asked for, and leave it at that."""
+
+    fails = "threads"
+
+    def products(self, pairs):
+        self.asked = self.facts()["threads"]
+        threadpool_limits(2)
+        return super().products(pairs)
+
+    def facts(self):
+        return super().facts() | ({"threads": self.asked} if hasattr(self, "asked") else {})
+
+
+@broken("threads")
+class Helpers(Trainer):
+    """Each step lets helpers of its own compute as well."""
+
+    def step(self, batch):
+        square = np.ones((300, 300))
+        helpers = [threading.Thread(target=np.matmul, args=(square, square)) for _ in range(6)]
+        for helper in helpers:
+            helper.start()
+        loss = super().step(batch)
+        for helper in helpers:
+            helper.join()
+        return loss
+
+
+@broken("memory")
+class KeepsEveryBatch(Trainer):
+    """A list somewhere holds on to every batch."""
+
+    kept: ClassVar[list] = []
+
+    def put(self, x, y):
+        self.kept.append(super().put(x, y))
+        return self.kept[-1]
+
+
+@broken("dtype-kept")
+class Crashes(Trainer):
+    """The process is killed in loss_and_grads."""
+
+    def loss_and_grads(self, batch):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@broken("dtype-kept")
+class Hangs(Trainer):
+    """A step never returns."""
+
+    def step(self, batch):
+        time.sleep(3600)
+
+
+class CannotStart(Broken):
+    """Building a trainer is not written yet."""
+
+    def trainer(self, workload):
+        raise NotImplementedError("trainer: to be written")
+
+
+class DiesAtStart(Broken):
+    """The process is gone before it has started."""
+
+    def __init__(self, device, dtype, threads, variant, precision="strict"):
+        os._exit(7)
+
+
+class NotHere(Broken):
+    """The library has no such device."""
+
+    def __init__(self, device, dtype, threads, variant, precision="strict"):
+        from harness.interface import Unavailable
+
+        raise Unavailable("there is no frobnicator here")
+
+
+class NoFloat64(Broken):
+    """The device has no float64."""
+
+    def __init__(self, device, dtype, threads, variant, precision="strict"):
+        from harness.interface import NoFloat64 as Lacking
+
+        if dtype == "float64":
+            raise Lacking("this device has no float64")
+        super().__init__(device, dtype, threads, variant, precision)
+
+
+class NeverEnds(Broken):
+    """A thread that is no daemon keeps the process alive for ever."""
+
+    fails = "clean-end"
+
+    def __init__(self, device, dtype, threads, variant, precision="strict"):
+        super().__init__(device, dtype, threads, variant, precision)
+        threading.Thread(target=time.sleep, args=(3600,)).start()
+
+
+class LeavesAChild(Broken):
+    """A child in a session of its own outlives the process."""
+
+    fails = "clean-end"
+
+    def __init__(self, device, dtype, threads, variant, precision="strict"):
+        super().__init__(device, dtype, threads, variant, precision)
+        code = "import time; time.sleep(3600)"
+        subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+
+
+class EndsWithStatus3(Broken):
+    """The process ends with another status than 0."""
+
+    fails = "clean-end"
+
+    def __init__(self, device, dtype, threads, variant, precision="strict"):
+        import atexit
+
+        super().__init__(device, dtype, threads, variant, precision)
+        atexit.register(os._exit, 3)

@@ -1,0 +1,429 @@
+"""`harness certify`: workers, the certificate and the command line.
+
+That every built-in backend is certified is in test_backend.py, which each can run alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backends import BACKENDS
+from harness import certify
+from harness.certify import Certificate, Result
+from harness.conformance import CHECKS, DTYPES, KIT
+from harness.errors import InputError
+from harness.record import Process
+from harness.report import certificate as page
+from tests import make
+from tests.conftest import Silent, all_processors, harness
+
+BROKEN = Path(__file__).parent / "broken"
+
+
+def broken(name: str, file: str = "process.py") -> str:
+    return f"{BROKEN / file}:{name}"
+
+
+def certified(spec: str, *checks: str, **words: object) -> tuple[Certificate, list[str]]:
+    """A certificate, and what was noted on the way."""
+    progress = Silent()
+    asked = certify.ask_for(spec, checks=checks, **words)
+    return certify.certify(asked, progress), progress.notes
+
+
+def statuses(found: Certificate) -> dict[tuple[str, str], str]:
+    return {(result.check, result.dtype): result.status for result in found.results}
+
+
+def owed(*names: str) -> set[tuple[str, str]]:
+    return {(c.name, d) for c in CHECKS for d in c.dtypes if not names or c.name in names}
+
+
+# -- whole certificates --------------------------------------------------------------------------
+
+
+def test_numpy_is_certified_from_the_command_line_and_its_certificate_reads_back(tmp_path):
+    with all_processors():
+        done = harness("certify", "numpy", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr + done.stdout
+    (path,) = (tmp_path / "results" / "certificates").iterdir()
+    found = certify.read(path)
+    assert found.verdict == "certified"
+    assert (found.kit, found.label, found.spec, found.whole) == (KIT, "numpy", "numpy", True)
+    assert {*statuses(found)} == owed()
+    assert path.name == f"numpy-{found.run}.json"
+    assert found.configured.source == BACKENDS["numpy"].source
+    assert found.configured.variant == "buffered"
+    assert [process.dtype for process in found.processes] == [*DTYPES]
+    assert all("version:numpy" in process.facts for process in found.processes)
+    assert found.machine["processors"]
+    lines = done.stdout.splitlines()
+    assert lines[-2].startswith("✓ CERTIFIED: numpy, kit 1:")
+    assert str(path.relative_to(tmp_path)) in lines[-1]
+    for check in CHECKS:
+        assert check.name in done.stdout.replace("\n", "")
+
+
+# -- what goes wrong -----------------------------------------------------------------------------
+
+
+def test_a_worker_that_dies_fails_its_check_and_another_goes_on(tmp_path):
+    words = ["--check", "facts", "--check", "dtype-kept", "--check", "inputs-unchanged"]
+    words += ["--check", "unknown-workload-refused", "--check", "repeatable"]
+    done = harness("certify", broken("Crashes"), *words, "--json", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    told = json.loads(done.stdout)
+    assert told["verdict"] == "not certified"
+    found = certify.read(tmp_path / told["certificate"])
+    assert not found.whole
+    of = {(r.check, r.dtype): r for r in found.results}
+    assert of["facts", "float32"].status == "passed"
+    assert of["dtype-kept", "float32"].status == "failed"
+    assert of["dtype-kept", "float32"].ended
+    assert "SIGSEGV" in of["dtype-kept", "float32"].message
+    assert of["repeatable", "float64"].status == "passed"  # after two deaths
+    assert "dtype-kept (float32) failed" in done.stderr
+
+
+def test_a_worker_that_hangs_is_given_up_and_after_three_nothing_more_is_asked(monkeypatch):
+    class Impatient(Silent):
+        def advance(self, done):  # not with the first check, for which a worker imports the kit
+            monkeypatch.setattr(certify, "CHECK_S", 1.0)
+
+    names = ("facts", "dtype-kept", "set-params-resets", "repeatable", "wait")
+    asked = certify.ask_for(broken("Hangs"), checks=names)
+    found = certify.certify(asked, Impatient())
+    assert certify.exit_status(found) == 3
+    of = {r.check: r for r in found.results if r.dtype == "float32"}
+    assert of["facts"].status == "passed"
+    assert "no answer within 1 s" in of["dtype-kept"].message
+    assert [of[c.name].ended for c in asked.checks] == [False, True, True, True, False]
+    assert "died or hung 3 times" in of["wait"].message
+
+
+def test_a_backend_that_cannot_start_fails_everything_for_one_reason():
+    found, _ = certified(broken("CannotStart"))
+    assert {*statuses(found).values()} == {"failed"}
+    reasons = {result.message for result in found.results}
+    assert len(reasons) == 1
+    assert "NotImplementedError: trainer: to be written" in reasons.pop()
+    assert certify.exit_status(found) == 1
+
+
+def test_a_process_that_is_gone_before_it_has_started_is_a_crash():
+    found, _ = certified(broken("DiesAtStart"), "facts")
+    assert {*statuses(found).values()} == {"failed"}
+    assert "exit status 7" in found.results[0].message
+    assert certify.exit_status(found) == 3
+
+
+def test_a_backend_that_is_not_available_is_refused(tmp_path):
+    done = harness("certify", broken("NotHere"), "--check", "facts", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].endswith("there is no frobnicator here")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_without_float64_is_certified_in_float32():
+    found, _ = certified(broken("NoFloat64"), "facts", "lockstep", "wait")
+    assert found.verdict == "certified"
+    assert statuses(found)["facts", "float64"] == "not-possible"
+    assert statuses(found)["lockstep", "float64"] == "not-possible"
+    assert "this device has no float64" in found.results[-1].message
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("NeverEnds", "still runs"),
+        ("LeavesAChild", "outlived"),
+        ("EndsWithStatus3", "exit status 3"),
+    ],
+)
+def test_a_process_that_does_not_end_cleanly_is_told_and_nothing_of_it_is_left(
+    name, told, monkeypatch
+):
+    monkeypatch.setattr(certify, "END_S", 2.0)
+    before = processes()
+    found, _ = certified(broken(name), "facts", "clean-end")
+    assert statuses(found)["facts", "float32"] == "passed"
+    assert statuses(found)["clean-end", "float32"] == "failed"
+    assert told in next(r.message for r in found.results if r.status == "failed")
+    time.sleep(0.1)
+    assert processes() <= before
+
+
+def processes() -> set[str]:
+    """Sleeping children, as they are left by what is broken."""
+    found = set()
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline") as file:
+                if "time.sleep(3600)" in file.read():
+                    found.add(pid)
+        except OSError:
+            continue
+    return found
+
+
+def test_a_broken_backend_is_not_certified_and_its_failure_is_explained(tmp_path):
+    spec = broken("NoUpdate", "numbers.py")
+    words = ["--check", "gradients", "--check", "update"]
+    done = harness("certify", f"mine={spec}", *words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "✗ update, float32: update, step 0, float32: W1 is off by 1, limit 1e-05" in done.stdout
+    assert "Limit because:" in done.stdout
+    assert "✗ NOT CERTIFIED: mine" in done.stdout
+    assert "(2 of 33 asked for)" in done.stdout
+
+
+# -- declared failures ---------------------------------------------------------------------------
+
+
+def test_a_declared_failure_is_shown_with_its_reason_and_not_counted(tmp_path):
+    spec = broken("NoUpdate", "numbers.py")
+    words = ["--check", "gradients", "--check", "update", "--expect", "update=not yet written"]
+    done = harness("certify", spec, *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "✗ as declared" in done.stdout
+    assert "As declared: not yet written." in done.stdout
+    assert "CERTIFIED" in done.stdout
+
+
+def test_a_declared_failure_that_does_not_come_about_fails():
+    found, _ = certified("numpy", "facts", "lockstep", expect={"lockstep": "some reason"})
+    assert found.verdict == "not certified"
+    result = next(r for r in found.results if r.check == "lockstep")
+    assert "was declared to fail (some reason) and holds" in result.message
+    assert certify.exit_status(found) == 1
+
+
+def test_a_failure_in_one_dtype_is_enough_for_a_declared_one():
+    results = [result("update", "float32", "failed"), result("update", "float64", "passed")]
+    told = certify.declared(results, {"update": "float32 only"})
+    assert [r.status for r in told] == ["expected", "passed"]
+    assert certify.judge(told) == "certified"
+
+
+# -- the verdict ---------------------------------------------------------------------------------
+
+
+def result(check: str = "facts", dtype: str = "float32", status: str = "passed", **words) -> Result:
+    return Result(check=check, dtype=dtype, status=status, **words)
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (["passed", "passed"], "certified"),
+        (["passed", "not-possible"], "certified"),
+        (["passed", "expected"], "certified"),
+        (["passed", "failed"], "not certified"),
+        (["not-possible"], "not certified"),
+        (["expected"], "not certified"),
+        ([], "not certified"),
+    ],
+)
+def test_certified_means_that_nothing_failed_and_something_passed(status, verdict):
+    assert certify.judge([result(status=each) for each in status]) == verdict
+
+
+# -- the certificate's file ----------------------------------------------------------------------
+
+
+def certificate(**changes) -> Certificate:
+    fields = {
+        "kit": KIT,
+        "harness_version": "0.1.0",
+        "run": "20260101T000000-abcdef",
+        "started": "2026-01-01T00:00:00+00:00",
+        "seconds": 9.5,
+        "spec": "numpy",
+        "label": "numpy",
+        "configured": make.label(),
+        "threads": 1,
+        "machine": {"system": "Linux"},
+        "processes": [Process(label="numpy", dtype="float32", status="ok")],
+        "whole": False,
+        "checks": ["facts"],
+        "expect": {},
+        "results": [result()],
+        "verdict": "certified",
+    }
+    return Certificate(**(fields | changes))
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+NUMBERS = (
+    st.none()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["nan", "inf", "-inf"])
+)
+RESULTS = st.builds(
+    Result,
+    check=TEXT,
+    dtype=st.sampled_from(DTYPES),
+    status=st.sampled_from(["passed", "failed", "expected", "not-possible"]),
+    seconds=st.floats(0, 1e6),
+    message=TEXT,
+    value=NUMBERS,
+    limit=NUMBERS,
+    why=TEXT,
+    tensor=TEXT,
+    element=st.none() | st.lists(st.integers(0, 10**6), max_size=3),
+    got=NUMBERS,
+    want=NUMBERS,
+    ended=st.booleans(),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(results=st.lists(RESULTS, max_size=4), label=TEXT, facts=st.dictionaries(TEXT, TEXT))
+def test_what_is_written_reads_back_the_same(tmp_path, results, label, facts):
+    made = certificate(
+        results=results,
+        verdict=certify.judge(results),
+        label=label,
+        machine=facts,
+        expect={r.check: "a reason" for r in results if r.status == "expected"},
+    )
+    path = tmp_path / "certificate.json"
+    certify.write(made, path)
+    assert certify.read(path) == made
+    # Whatever stands in it can be shown, in lines that steer no terminal.
+    lines = [page.headline(made), *page.explanations(made), page.sentence(made)]
+    assert lines
+    assert page.rows(made)
+
+
+def tampered(change) -> bytes:
+    told = msgspec.to_builtins(certificate())
+    change(told)
+    return msgspec.json.encode(told)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "not a whole certificate"),
+        (msgspec.json.encode(certificate())[:-5], "not a whole certificate"),
+        (b"[" * 100_000, "not a whole certificate"),
+        (b"\xff\xfe", "not a whole certificate"),
+        (tampered(lambda c: c.update(schema=2)), "schema 2"),
+        (tampered(lambda c: c.update(more=1)), "not a whole certificate"),
+        (tampered(lambda c: c.pop("kit")), "not a whole certificate"),
+        (tampered(lambda c: c["results"][0].update(status="fine")), "not a whole certificate"),
+        (tampered(lambda c: c["results"][0].update(status="failed")), "not what its results say"),
+        (tampered(lambda c: c.update(verdict="not certified")), "not what its results say"),
+    ],
+)
+def test_a_file_that_is_no_whole_certificate_is_refused_in_one_line(tmp_path, data, told):
+    path = tmp_path / "c.json"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=told) as caught:
+        certify.read(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("where", ["missing.json", "."])
+def test_a_path_without_a_file_is_refused(tmp_path, where):
+    with pytest.raises(InputError, match="certificate"):
+        certify.read(tmp_path / where)
+
+
+@pytest.mark.parametrize(
+    "label", ["../../x", "/abs", "a\0b", "..", "", "x" * 300, "C:\\x", "\u202e"]
+)
+def test_whatever_the_label_the_certificate_lies_in_its_folder(tmp_path, label):
+    made = certificate(label=label)
+    path = certify.place_for(made, tmp_path / "results")
+    assert path.parent == tmp_path / "results" / "certificates"
+    certify.write(made, path)
+    assert certify.read(path) == made
+
+
+def test_a_hostile_message_cannot_steer_the_terminal(capsys):
+    from rich.console import Console
+
+    made = certificate(
+        label="\x1b[2J\u202e",
+        results=[result(status="failed", message="\x1b]0;x\x07 [red]no[/red]\u202e")],
+        verdict="not certified",
+    )
+    page.show(made, "a\x1b[31m", Console(width=100))
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "[red]no[/red]" in shown
+
+
+# -- the user's words ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "which backend"),
+        (["caffe"], "caffe"),
+        (["nowhere.py"], "nowhere.py"),
+        (["numpy", "--check", "frobnicate"], "frobnicate"),
+        (["numpy", "--expect", "frobnicate=x"], "frobnicate"),
+        (["numpy", "--expect", "run"], "CHECK=REASON"),
+        (["numpy", "--expect", "run= "], "CHECK=REASON"),
+        (["numpy", "--expect", "run=a", "--expect", "run=b"], "every check once"),
+        (["numpy", "--check", "facts", "--expect", "run=a"], "not asked"),
+        (["numpy", "--variant", "quick"], "quick"),
+        (["numpy", "--device", "cuda"], "cuda"),
+        (["numpy", "--threads", "0"], "--threads"),
+        (["numpy", "--python", "/nowhere/python"], "/nowhere/python"),
+        (["numpy", "--out", "nowhere/at/all.json"], "--out"),
+        (["numpy", "--out", "."], "--out"),
+    ],
+)
+def test_unusable_words_are_refused_in_one_line(tmp_path, words, told):
+    done = harness("certify", *words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert told in line
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_list_tells_every_check_with_its_sentence(tmp_path):
+    done = harness("certify", "--list", cwd=tmp_path)
+    assert done.returncode == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [c.name for c in CHECKS]
+    told = json.loads(harness("certify", "--list", "--json", cwd=tmp_path).stdout)
+    assert told["kit"] == KIT
+    assert [check["holds"] for check in told["checks"]] == [c.sentence for c in CHECKS]
+
+
+def test_out_names_the_file_and_another_interpreter_is_taken(tmp_path):
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+    words = [
+        "--check",
+        "facts",
+        "--python",
+        sys.executable,
+        "--variant",
+        "plain",
+        "--out",
+        "c.json",
+    ]
+    done = harness("certify", "mine=numpy", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = certify.read(tmp_path / "c.json")
+    assert (found.label, found.configured.variant) == ("mine", "plain")
+    assert found.configured.python == sys.executable
+    assert not (tmp_path / "results").exists()

@@ -1,0 +1,281 @@
+"""The conformance kit: the NumPy backend passes it, and every broken one fails its own check first.
+
+Everything here is in this process; workers are in test_certify.py.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from backends.numpy import Backend
+from harness.conformance import (
+    CHECKS,
+    DTYPES,
+    Check,
+    Evidence,
+    Failed,
+    NotPossible,
+    Subject,
+    operators,
+    process,
+    state,
+    stepping,
+)
+from harness.conformance.material import STEPS, material
+from harness.conformance.serve import answer
+from harness.conformance.system import typical_growth
+from harness.loading import load_file
+from tests.conftest import PROCESSORS, all_processors
+
+BROKEN = Path(__file__).parent / "broken"
+FILES = ("manners", "copying", "state", "numbers", "stepping", "process")
+# They end their process, or never do: test_certify.py has them in workers.
+IN_WORKERS = {"Crashes", "Hangs", "NeverEnds", "LeavesAChild", "EndsWithStatus3"}
+
+
+def broken_classes() -> dict[str, type]:
+    found = {}
+    for file in FILES:
+        module = load_file(str(BROKEN / f"{file}.py"))
+        for name, value in vars(module).items():
+            if isinstance(value, type) and hasattr(value, "fails"):
+                found[name] = value
+    return found
+
+
+CLASSES = broken_classes()
+NAMES = [check.name for check in CHECKS]
+
+
+def subjects(backend: type, variant: str = "buffered") -> dict[str, Subject]:
+    return {
+        dtype: Subject(backend("cpu", dtype, 1, variant), dtype=dtype, threads=1)
+        for dtype in DTYPES
+    }
+
+
+def first_failure(backend: type) -> tuple[str, str, Evidence] | None:
+    """The first check that fails, its dtype and evidence; whatever else is raised is a failure."""
+    made = subjects(backend)
+    try:
+        for check in CHECKS:
+            for dtype in check.dtypes:
+                told = answer(made[dtype], check.name)
+                if told.pop("status") == "failed":
+                    told.pop("seconds")
+                    return check.name, dtype, Evidence(**told)
+        return None
+    finally:
+        for subject in made.values():
+            subject.renew()
+        gc.collect()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Fewer steps under watch, and fewer attempts: for all but the checks that watch."""
+    monkeypatch.setattr(process, "WARM_UP", 20)
+    monkeypatch.setattr(process, "WATCHED", 200)
+    monkeypatch.setattr(process, "WATCHED_S", 0.05)
+    monkeypatch.setattr(stepping, "ATTEMPTS", 4)
+    monkeypatch.setattr(operators, "ATTEMPTS", 3)
+    monkeypatch.setattr(state, "WIDE", 2048)
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSES if name not in IN_WORKERS])
+def test_the_first_check_that_a_broken_backend_fails_is_its_own(name, quick, monkeypatch):
+    backend = CLASSES[name]
+    if backend.fails == "memory":
+        monkeypatch.undo()
+    if backend.fails == "threads":
+        monkeypatch.setattr(process, "WATCHED_S", 0.3)
+    try:
+        with all_processors(), threadpool_limits(1):
+            found = first_failure(backend)
+    finally:
+        if name == "LeavesAThread":
+            backend.kind.released.set()
+    busy = len(PROCESSORS) < 2 or os.getloadavg()[0] > len(PROCESSORS) + 1
+    late = found is None or NAMES.index(found[0]) > NAMES.index(backend.fails)
+    if late and name == "Helpers" and busy:
+        pytest.skip("where processors are few or others hold them, more threads do not show")
+    assert found is not None, "nothing failed"
+    assert found[0] == backend.fails, found
+    assert found[2].message
+
+
+def test_every_check_has_a_broken_backend():
+    assert {backend.fails for backend in CLASSES.values()} == set(NAMES)
+    assert len(CLASSES) >= 40
+    assert all(backend.__doc__ for backend in CLASSES.values())
+
+
+def test_the_numpy_backend_passes_everything(quick):
+    told = {
+        (check.name, dtype): answer(subject, check.name)
+        for dtype, subject in subjects(Backend).items()
+        for check in CHECKS
+        if dtype in check.dtypes
+    }
+    status = {name: each["status"] for name, each in told.items()}
+    assert "failed" not in status.values(), told
+    assert {name for name, _ in status if status[name, _] == "not-possible"} <= {"run", "threads"}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=str)
+def test_it_conforms(check):
+    """As in a backend's own repository."""
+    check(Subject(Backend("cpu", "float64", 1, "plain"), dtype="float64"))
+
+
+def test_checks_are_named_after_their_functions_and_say_in_a_sentence_what_holds():
+    assert len({*NAMES}) == len(NAMES) >= 30
+    for check in CHECKS:
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", check.name)
+        assert check.sentence.endswith(".")
+        assert len(check.sentence) < 100
+        assert str(check) == check.name
+        assert {*check.dtypes} <= {*DTYPES}
+
+
+def test_the_contract_names_every_check_in_its_order():
+    page = (Path(__file__).parent.parent / "docs" / "contract.md").read_text(encoding="utf-8")
+    table = page.partition("|---|---|---|\n")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert [row[1] for row in rows] == NAMES
+    assert all(len(row) == 3 and all(row) for row in rows)
+    only = (
+        [c.name for c in CHECKS if c.dtypes == ("float64",)],
+        [c.name for c in CHECKS if c.dtypes == ("float32",)],
+    )
+    for names in only:
+        assert ", ".join(f"*{name}*" for name in names) in " ".join(page.split())
+
+
+def test_a_check_in_a_dtype_that_it_is_not_for_is_not_possible():
+    subject = subjects(Backend)["float32"]
+    check = next(check for check in CHECKS if check.name == "lockstep")
+    with pytest.raises(NotPossible, match="float64 only"):
+        check(subject)
+
+
+def test_the_images_are_like_photographs_in_what_matters_to_arithmetic():
+    made = material()
+    assert 0.4 < np.mean(made.x == 0) < 0.6
+    levels = made.x.astype(np.float64) * 255
+    assert np.array_equal(made.x, np.round(levels).astype(np.uint8) / np.float32(255))
+    assert (made.x.dtype, made.y.dtype) == (np.float32, np.int64)
+    assert {*made.y.tolist()} == {*range(10)}
+    assert not made.x.flags.writeable
+    assert len(made.losses) == STEPS
+    assert made.losses[-1] < made.losses[0]
+    rows = [len(rows) for rows in made.batches]
+    assert {*rows} == {256, 96}
+
+
+def test_every_case_is_clear_of_every_kink_and_small_ones_are_unsure():
+    from harness.conformance.material import clear
+    from harness.plan import SMALL_LEAST_LOSS
+
+    made = material()
+    assert {case.x.shape[0] for case in made.cases.values()} == {256, 96, 7, 1}
+    for name, case in made.cases.items():
+        params = {n: v.astype(np.float32) for n, v in case.params.items()}
+        assert clear(params, case.x).all(), name
+        if len(case.y) < 96:
+            wide = {n: v.astype(np.float64) for n, v in case.params.items()}
+            for row in range(len(case.y)):
+                one = slice(row, row + 1)
+                loss, _ = made.reference.loss_and_grads(
+                    wide, case.x[one].astype(np.float64), case.y[one]
+                )
+                assert loss >= SMALL_LEAST_LOSS, name
+
+
+def test_what_a_framework_raises_is_a_failure_that_says_so_and_the_next_trainer_is_new():
+    class Raising(Backend):
+        count = 0
+
+        def trainer(self, workload):
+            type(self).count += 1
+            made = super().trainer(workload)
+            if self.count == 1:
+                made.fetch = lambda batch: 1 / 0
+            return made
+
+    subject = subjects(Raising)["float32"]
+    told = answer(subject, "dtype-kept")
+    assert told["status"] == "failed"
+    assert told["message"] == "raised ZeroDivisionError: division by zero"
+    assert answer(subject, "dtype-kept")["status"] == "passed"
+
+
+def test_an_answer_can_be_encoded_whatever_the_evidence_holds(monkeypatch):
+    import msgspec
+
+    from harness.conformance import serve
+
+    def odd(subject):
+        raise Failed(
+            "two\nlines \udcff",
+            value=float("inf"),
+            limit=np.float32(0.5),
+            got=float("nan"),
+            want=-0.0,
+        )
+
+    monkeypatch.setattr(serve, "CHECKS", (Check(odd),))
+    told = msgspec.json.decode(msgspec.json.encode(answer(subjects(Backend)["float32"], "odd")))
+    assert (told["value"], told["limit"], told["got"]) == ("inf", 0.5, "nan")
+    assert told["message"] == "two lines ?"
+
+
+def test_evidence_names_the_element_and_both_values():
+    _, dtype, evidence = first_failure(CLASSES["LosesTheSignOfZero"])
+    assert dtype == "float32"
+    assert evidence.value > 0
+    assert evidence.limit == 0
+    assert evidence.tensor.startswith("parameter")
+    assert evidence.element is not None
+    assert (str(evidence.got), str(evidence.want)) == ("0.0", "-0.0")
+
+
+def test_the_limit_of_a_number_is_the_ladders():
+    from harness.limits import limit_for
+
+    _, dtype, evidence = first_failure(CLASSES["LearningRateOff"])
+    limit = limit_for("update", dtype, "step 0")
+    assert (evidence.limit, evidence.why) == (limit.value, limit.reason)
+    assert evidence.value == pytest.approx(1e-3, rel=0.1)
+
+
+def test_jumps_of_memory_are_no_growth_and_a_steady_one_is():
+    assert typical_growth([10**8] * 4 + [2 * 10**8] * 4 + [3 * 10**8]) == 0
+    assert typical_growth([10**8 + part * 5_500_000 for part in range(9)]) == 5_500_000
+
+
+def test_nothing_of_the_kit_imports_what_a_worker_does_not_have():
+    """A worker's environment: NumPy, msgspec, safetensors, threadpoolctl and the framework."""
+    import subprocess
+
+    code = (
+        "import sys, harness.conformance.serve;"
+        "print({m.partition('.')[0] for m in sys.modules} & "
+        "{'rich', 'typer', 'scipy', 'duckdb', 'jinja2', 'filelock', 'pooch', 'plotly', 'pytest'})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "set()"
