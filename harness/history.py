@@ -36,10 +36,14 @@ class Setting(msgspec.Struct, frozen=True, order=True, kw_only=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, order=True, kw_only=True):
-    """What makes a label the same in another run; `interpreter`: what follows @ in the label."""
+    """What makes a label the same in another run.
+
+    `called`: the label where it is a name of its own, as jax@0.9 is; empty where it only says the
+    backend and the variant.
+    """
 
     backend: str
-    interpreter: str
+    called: str
     variant: str
     device: str
     dtype: str
@@ -47,8 +51,10 @@ class Configuration(msgspec.Struct, frozen=True, order=True, kw_only=True):
 
     def words(self) -> list[str]:
         """The same for people."""
-        at = f"@{self.interpreter}" if self.interpreter else ""
-        return [f"{self.backend}{at}", self.variant, self.device, self.dtype, self.precision]
+        told = self.called or self.backend
+        if not told.startswith(self.backend):
+            told = f"{told} ({self.backend})"
+        return [told, self.variant, self.device, self.dtype, self.precision]
 
 
 class Point(msgspec.Struct, kw_only=True):
@@ -165,9 +171,10 @@ def _setting(judged: Judged) -> Setting:
 
 
 def _configuration(label: str, entry: Entry) -> Configuration:
+    called = label.removesuffix(f":{entry.variant}")
     return Configuration(
         backend=entry.backend,
-        interpreter=label.partition("@")[2],
+        called="" if called == entry.backend else called,
         variant=entry.variant,
         device=entry.device,
         dtype=entry.dtype,

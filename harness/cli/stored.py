@@ -16,6 +16,7 @@ from harness.cli.options import (
     Into,
     Json,
     LabelNames,
+    LabelPairs,
     Largest,
     LimitsFile,
     MarkdownFile,
@@ -130,21 +131,26 @@ def bundle(record: OneRecord, out: BundleFolder = None, as_json: Json = False) -
 
 def diff(
     before: FirstRun,
-    after: SecondRun,
+    after: SecondRun = None,
     label: LabelNames = None,
+    pair: LabelPairs = None,
     markdown: MarkdownFile = None,
     page: PageFile = None,
     as_json: Json = False,
 ) -> int:
-    """What moved from stored run A to stored run B: numbers, speed, environment."""
+    """What moved from stored run A to stored run B, or between labels: numbers, speed, versions."""
     from harness import diff as differences
     from harness.record import write_atomic
     from harness.report import diff as pages
 
-    names = pairs("--label", label)
-    (then, here), (now, there) = read([before, after])
+    if label and pair:
+        raise InputError("diff: --label and --pair: choose one")
+    if after is None and not pair:
+        raise InputError("diff: name a second run, or say with --pair which labels to compare")
+    names, only = pairs("--label", label), pairs("--pair", pair)
+    (then, here), (now, there) = read([before, before if after is None else after])
     folders = (str(here.resolve()), str(there.resolve()))
-    found = differences.compare(then, now, names, folders)
+    found = differences.compare(then, now, names, folders, only or None)
     if markdown is not None:
         write_atomic(markdown, pages.render(found).encode())
     if page is not None:

@@ -1,9 +1,10 @@
-"""What moved from one stored run to another: numbers, speed, environment, in one word.
+"""What moved from one stored run to another, or between labels of one: numbers, speed, environment.
 
-Both runs are judged by today's limits. Whether a result is the same is asked bit for bit, of
-results that were given the same parameters and batch (their digests say so). Times are compared as
-`harness/baseline.py` does, and only where machine, threads and configuration are the same. Pure:
-takes stored records, starts nothing; imports no framework.
+Both sides are judged by today's limits. Whether a result is the same is asked bit for bit, of
+results that were given the same parameters and batch (their digests say so). Times of two runs are
+compared as `harness/baseline.py` does, and only where machine, threads and configuration are the
+same; those of two labels of one run by ratios formed within its rounds. Pure: takes stored
+records, starts nothing; imports no framework.
 
 A file a question: `numbers`, `speed`, `environment`; `moves` puts what moved into sentences, `told`
 is the document.
@@ -16,10 +17,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from harness.diff.environment import around, changes
-from harness.diff.moves import move, moves_of, of_runs, order, ratio, told_of
+from harness.diff.environment import around, besides, changes
+from harness.diff.moves import move, moves_of, of_runs, order, ratio, told_of, told_of_pair
 from harness.diff.numbers import WOBBLE, churn_of, rungs_of, trainings_of
-from harness.diff.sides import Of, answers, other_machine, same_data, trouble
+from harness.diff.sides import Of, answers, one_run, other_machine, same_data, trouble
 from harness.diff.speed import speed_of
 from harness.diff.told import (
     Diff,
@@ -55,22 +56,36 @@ def compare(
     now: Record,
     names: dict[str, str] | None = None,
     folders: tuple[str, str] = ("", ""),
+    only: dict[str, str] | None = None,
 ) -> Diff:
-    """What moved from one run to the other.
+    """What moved from one run to the other, or between labels of the same run.
 
-    names: labels of the first run that have another name in the second; `folders`: where the two
-    lie, to be told. InputError for a name that a run does not have.
+    names: labels of the first run that have another name in the second; others are matched by name.
+    only: labels of the first run, each with that of the second which it is compared with; no other
+    is compared, and both runs may be the same. `folders`: where the two lie, to be told.
+    InputError for a name that a run does not have.
     """
     verdicts = judge(then), judge(now)
-    pairs, only_then, only_now = _match(then, now, names or {})
+    within = only is not None and one_run(then, now)
+    only_then: list[str] = []
+    only_now: list[str] = []
+    if only is not None:
+        pairs = _asked_for(then, now, only, within=within)
+    else:
+        pairs, only_then, only_now = _match(then, now, names or {})
+    environment = changes(then, now, pairs)
     same_work = then.plan.workload == now.plan.workload
     labels, moves = [], of_runs(then, now)
     for name, other in pairs if same_work else []:
         here, there = Of(then, verdicts[0], name), Of(now, verdicts[1], other)
-        labels.append(label := _label(here, there))
+        labels.append(label := _label(here, there, within=within))
         moves += moves_of(label, there)
+        if only is not None:
+            label.told = told_of_pair(label, environment)
     reference: list[TrainingDiff] = []
-    if same_work and then.plan.reference == now.plan.reference and same_data(then, now):
+    if within:
+        pass  # one run has one reference
+    elif same_work and then.plan.reference == now.plan.reference and same_data(then, now):
         reference = trainings_of(then.reference, now.reference)
         for training in reference:
             if isinstance(training.furthest, str) or training.furthest > WOBBLE:
@@ -78,20 +93,25 @@ def compare(
     moves += [move("moved", "label", f"{n}: in the first run only", n) for n in only_then]
     moves += [move("moved", "label", f"{n}: in the second run only", n) for n in only_now]
     moves.sort(key=order)
-    environment = changes(then, now, pairs)
     word, sentence = _word(labels, moves, same_work=same_work)
+    sides = "labels" if within else "runs"
+    if word != "not comparable" and only is not None and len(labels) == 1:
+        summary = f"{labels[0].told}; {besides(environment, labels[0].name, sides)}"
+    else:
+        summary = f"{sentence}; {around(environment, sides)}"
     return Diff(
         verdict=word,
-        summary=f"{sentence}; {around(environment)}",
+        summary=summary,
         then=_side(then, verdicts[0], folders[0]),
         now=_side(now, verdicts[1], folders[1]),
-        cautions=_cautions(then, now, verdicts, labels),
+        cautions=_cautions(then, now, verdicts, labels, within=within),
         moves=moves,
         labels=labels,
         only_then=only_then,
         only_now=only_now,
         reference=reference,
         environment=environment,
+        one_run=within,
     )
 
 
@@ -109,13 +129,7 @@ def _match(
     then: Record, now: Record, names: dict[str, str]
 ) -> tuple[list[tuple[str, str]], list[str], list[str]]:
     """Pairs of labels, and the labels of one run only."""
-    for side, record, given in (("first", then, names), ("second", now, names.values())):
-        for label in given:
-            if label not in record.plan.labels:
-                known = ", ".join(record.plan.labels)
-                raise InputError(f"--label: the {side} run has no {label!r}, but {known}")
-    if len(set(names.values())) < len(names):
-        raise InputError("--label: every label of the second run once")
+    _check_names(then, now, names, "--label")
     taken = set(names.values())
     pairs = []
     for label in then.plan.labels:
@@ -128,6 +142,27 @@ def _match(
         [label for label in then.plan.labels if label not in here],
         [label for label in now.plan.labels if label not in there],
     )
+
+
+def _asked_for(
+    then: Record, now: Record, only: dict[str, str], *, within: bool
+) -> list[tuple[str, str]]:
+    """The pairs that were asked for."""
+    _check_names(then, now, only, "--pair")
+    for label, other in only.items():
+        if within and label == other:
+            raise InputError(f"--pair {label}={other}: a label of one run is the same as itself")
+    return [*only.items()]
+
+
+def _check_names(then: Record, now: Record, names: dict[str, str], option: str) -> None:
+    for side, record, given in (("first", then, names), ("second", now, names.values())):
+        for label in given:
+            if label not in record.plan.labels:
+                known = ", ".join(record.plan.labels)
+                raise InputError(f"{option}: the {side} run has no {label!r}, but {known}")
+    if len(set(names.values())) < len(names):
+        raise InputError(f"{option}: every label of the second run once")
 
 
 def _side(record: Record, verdict: Verdict, folder: str) -> Side:
@@ -144,7 +179,7 @@ def _side(record: Record, verdict: Verdict, folder: str) -> Side:
     )
 
 
-def _label(then: Of, now: Of) -> LabelDiff:
+def _label(then: Of, now: Of, *, within: bool) -> LabelDiff:
     trained = then.results.training, now.results.training
     return LabelDiff(
         labels=[then.label, now.label],
@@ -157,7 +192,7 @@ def _label(then: Of, now: Of) -> LabelDiff:
             if same_data(then.record, now.record)
             else []
         ),
-        speed=speed_of(then, now),
+        speed=speed_of(then, now, one_run=within),
         first_step_ns=[
             of.judged.step_time.first_step_ns
             if of.judged.step_time is not None and of.judged.agrees
@@ -169,7 +204,12 @@ def _label(then: Of, now: Of) -> LabelDiff:
 
 
 def _cautions(
-    then: Record, now: Record, verdicts: tuple[Verdict, Verdict], labels: list[LabelDiff]
+    then: Record,
+    now: Record,
+    verdicts: tuple[Verdict, Verdict],
+    labels: list[LabelDiff],
+    *,
+    within: bool,
 ) -> list[str]:
     found = []
     if then.plan.workload != now.plan.workload:
@@ -207,24 +247,33 @@ def _cautions(
         )
     if reason := other_machine(then, now):
         found.append(f"times are not compared: {reason}")
-    for which, record, verdict in zip(("first", "second"), (then, now), verdicts, strict=True):
-        if record.ended != FINISHED:
-            found.append(f"the {which} run is not finished: {record.ended}")
-        elif reason := trouble(record):
-            found.append(f"the {which} run is void: {reason}")
-        planted = [f"{n} ({p})" for n, label in record.plan.labels.items() if (p := label.plant)]
-        if planted:
-            found.append(f"FAULT PLANTED in the {which} run: {', '.join(planted)}")
-        if record.dataset is not None and record.dataset.synthetic:
-            found.append(f"SYNTHETIC data in the {which} run")
-        shaky = [n for n, label in verdict.labels.items() if label.reproducible is False]
-        if shaky:
-            found.append(
-                f"not deterministic in the {which} run: {', '.join(shaky)}; their bits differ from "
-                "run to run"
-            )
-    if then.run == now.run:
-        found.append(f"both are run {then.run}")
+    if within:
+        found += _cautions_of("the run", now, verdicts[1])
+    else:
+        found += _cautions_of("the first run", then, verdicts[0])
+        found += _cautions_of("the second run", now, verdicts[1])
+        if then.run == now.run:
+            found.append(f"both are run {then.run}")
+    return found
+
+
+def _cautions_of(which: str, record: Record, verdict: Verdict) -> list[str]:
+    """What a reader must know of one of the runs."""
+    found = []
+    if record.ended != FINISHED:
+        found.append(f"{which} is not finished: {record.ended}")
+    elif reason := trouble(record):
+        found.append(f"{which} is void: {reason}")
+    planted = [f"{n} ({p})" for n, label in record.plan.labels.items() if (p := label.plant)]
+    if planted:
+        found.append(f"FAULT PLANTED in {which}: {', '.join(planted)}")
+    if record.dataset is not None and record.dataset.synthetic:
+        found.append(f"SYNTHETIC data in {which}")
+    shaky = [n for n, label in verdict.labels.items() if label.reproducible is False]
+    if shaky:
+        found.append(
+            f"not deterministic in {which}: {', '.join(shaky)}; their bits differ from run to run"
+        )
     return found
 
 

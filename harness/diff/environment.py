@@ -5,19 +5,24 @@ Pure.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import msgspec
 
 from harness.diff.sides import answers
 from harness.diff.told import Changed
+from harness.plan import Label
 from harness.record import Record, Results
 
 # Of a plan, what cannot move a result: where the data lies, and the labels, told one by one.
 NO_PART_OF_PLAN = ("data_dir", "labels")
+NO_PART_OF_LABEL = {"python", "asked_for", "origin"}
 OF_DATA = ("name", "synthetic", "sha256", "train", "test")
-# So many changes of the environment are named in the one sentence; more are counted.
-MOST_NAMED = 4
+VERSION = "version:"
+# So many changes of the environment are named in the one sentence; more are counted. A framework
+# that is upgraded brings two or three packages and perhaps an interpreter along.
+MOST_NAMED = 6
 
 
 def changes(then: Record, now: Record, pairs: list[tuple[str, str]]) -> list[Changed]:
@@ -29,7 +34,7 @@ def changes(then: Record, now: Record, pairs: list[tuple[str, str]]) -> list[Cha
         # A label that did not start says nothing of its environment.
         if before and after:
             found += _changed(where, before, after)
-        found += _changed(where, _of_label(then, name), _of_label(now, other))
+        found += _changed(where, *_of_labels(then.plan.labels[name], now.plan.labels[other]))
     found += _changed(
         "harness", {"harness": then.harness_version}, {"harness": now.harness_version}
     )
@@ -41,11 +46,19 @@ def changes(then: Record, now: Record, pairs: list[tuple[str, str]]) -> list[Cha
 
 
 def _changed(where: str, then: dict[str, str], now: dict[str, str]) -> list[Changed]:
-    return [
-        Changed(where=where, what=what, then=then.get(what), now=now.get(what))
-        for what in dict.fromkeys((*then, *now))
-        if then.get(what) != now.get(what)
+    """What is not the same of one thing: versions of packages first, then the interpreter's."""
+    found = [
+        Changed(
+            where=where,
+            what=name.removeprefix(VERSION),
+            then=then.get(name),
+            now=now.get(name),
+            version=name.startswith((VERSION, "python")),
+        )
+        for name in dict.fromkeys((*then, *now))
+        if then.get(name) != now.get(name)
     ]
+    return sorted(found, key=lambda c: (not c.version, c.what.startswith("python")))
 
 
 def _of_plan(record: Record) -> dict[str, str]:
@@ -53,10 +66,18 @@ def _of_plan(record: Record) -> dict[str, str]:
     return _flat({name: v for name, v in plan.items() if name not in NO_PART_OF_PLAN})
 
 
-def _of_label(record: Record, label: str) -> dict[str, str]:
-    """How a label is configured; not where its interpreter lies, nor who asked for it."""
-    configured: dict[str, Any] = msgspec.to_builtins(record.plan.labels[label])
-    return _flat({n: v for n, v in configured.items() if n not in ("python", "asked_for")})
+def _of_labels(then: Label, now: Label) -> tuple[dict[str, str], dict[str, str]]:
+    """How two labels are configured; not where things lie, nor who asked for them or found them.
+
+    A record of a schema before 4 does not tell a label's source and variables: neither is compared.
+    """
+    untold = {"source", "environment"} if "" in (then.source, now.source) else set()
+    found = []
+    for label in (then, now):
+        plain: dict[str, Any] = msgspec.to_builtins(label)
+        plain["source"] = os.path.basename(label.source)
+        found.append(_flat({n: v for n, v in plain.items() if n not in NO_PART_OF_LABEL | untold}))
+    return found[0], found[1]
 
 
 def _of_data(record: Record) -> dict[str, str]:
@@ -68,7 +89,7 @@ def _of_data(record: Record) -> dict[str, str]:
 
 
 def _facts(record: Record, label: str) -> dict[str, str]:
-    """What a label's processes of the first session said of themselves; versions by bare name.
+    """What a label's processes of the first session said of themselves.
 
     A fact that is not the same in all of them stands with the dtype.
     """
@@ -76,10 +97,9 @@ def _facts(record: Record, label: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for process in (p for p in results.processes if p.session == 0):
         for name, value in process.facts.items():
-            bare = name.removeprefix("version:")
-            known = found.setdefault(bare, value)
+            known = found.setdefault(name, value)
             if known != value:
-                found[f"{bare} ({process.dtype})"] = value
+                found[f"{name} ({process.dtype})"] = value
     return found
 
 
@@ -94,13 +114,29 @@ def _flat(values: dict[str, Any], before: str = "") -> dict[str, str]:
     return found
 
 
-def around(environment: list[Changed]) -> str:
-    """What changed between the runs; that it is the cause is nowhere said."""
+def around(environment: list[Changed], sides: str = "runs") -> str:
+    """What changed between the two sides; that it is the cause is nowhere said."""
     if not environment:
-        return "nothing around the runs changed"
-    distinct = list(dict.fromkeys((c.what, c.then, c.now) for c in environment))
+        return f"nothing around the {sides} changed"
+    distinct = list(dict.fromkeys(map(arrow, environment)))
     if len(distinct) > MOST_NAMED:
-        named = ", ".join(dict.fromkeys(what for what, _, _ in distinct[:MOST_NAMED]))
-        return f"between the runs {len(distinct)} things changed ({named}, …)"
-    told = ", ".join(f"{what} {then or '–'} → {now or '–'}" for what, then, now in distinct)
-    return f"between the runs only {told} changed"
+        named = ", ".join(dict.fromkeys(c.what for c in environment[:MOST_NAMED]))
+        return f"between the {sides} {len(distinct)} things changed ({named}, …)"
+    return f"between the {sides} only {', '.join(distinct)} changed"
+
+
+def besides(environment: list[Changed], name: str, sides: str) -> str:
+    """The same, of what changed besides the versions of the one label `name`."""
+    rest = [c for c in environment if not (c.version and c.where == name)]
+    if len(rest) == len(environment):
+        return around(environment, sides)
+    if not rest:
+        return f"nothing else around the {sides} changed"
+    distinct = list(dict.fromkeys(map(arrow, rest)))
+    named = ", ".join(distinct) if len(distinct) <= MOST_NAMED else f"{len(distinct)} more things"
+    return f"between the {sides} also {named} changed"
+
+
+def arrow(changed: Changed) -> str:
+    """One change in a few words."""
+    return f"{changed.what} {changed.then or '–'} → {changed.now or '–'}"

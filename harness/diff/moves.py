@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from harness.diff.environment import arrow
 from harness.diff.numbers import FREE
 from harness.diff.sides import Of, trouble
 from harness.diff.told import (
     At,
+    Changed,
     Direction,
     Judged,
     Kind,
     LabelDiff,
     Move,
     RungDiff,
+    SpeedDiff,
     TrainingDiff,
 )
 from harness.limits import DECIDING, RUNGS
@@ -93,6 +96,56 @@ def moves_of(label: LabelDiff, now: Of) -> list[Move]:
         text = f": its step is {speed.outcome}, {ratio(speed.change)} {unit} ({speed.reason})"
         say("worse" if speed.outcome == "slower" else "better", "speed", text)
     return found
+
+
+def told_of_pair(label: LabelDiff, changed: list[Changed]) -> str:
+    """What became of one label under another name: its versions, its numbers, its speed."""
+    versions = ", ".join(arrow(c) for c in changed if c.version and c.where == label.name)
+    around = f" ({versions})" if versions else ""
+    return f"{label.name}{around}: {_numbers(label)}; {_speed(label.speed)}"
+
+
+def _numbers(label: LabelDiff) -> str:
+    """Whether numbers moved, in which rungs, and whether a rung is judged otherwise."""
+    if label.status[0] != label.status[1]:
+        return f"was {label.status[0]}, is {label.status[1]}"
+    moved = [r for r in label.rungs if r.moved]
+    parted = [t for t in label.trainings if not t.identical]
+    same = sum(r.identical for r in label.rungs)
+    if not (moved or parted):
+        if not same and not label.trainings:
+            return "of its numbers nothing was measured in both"
+        also = f" and {len(label.trainings)} trainings" if label.trainings else ""
+        told = f"no number moved ({same} results{also} are the same, bit for bit)"
+    else:
+        places = [f"{r.rung} ({r.moved} of {r.identical + r.moved} results)" for r in moved]
+        if parted:
+            places.append(f"training ({len(parted)} of {len(label.trainings)})")
+        told = f"numbers moved in {', '.join(places)}"
+    judged = [
+        f"{r.rung} was {r.then.verdict}, is {r.now.verdict}"
+        for r in label.rungs
+        if r.then and r.now and r.then.verdict != r.now.verdict
+        if _of_verdict(r, same_status=True)
+    ]
+    if judged:
+        return f"{told}; {', '.join(judged)}"
+    return f"{told}, and every rung is judged as before" if moved or parted else told
+
+
+def _speed(speed: SpeedDiff) -> str:
+    """Whether speed moved, with the interval where there is one."""
+    if speed.change is None:
+        return f"speed is not comparable ({speed.reason})"
+    word = {
+        "slower": "its step is slower",
+        "faster": "its step is faster",
+        "same": "speed did not move",
+        "inconclusive": "whether speed moved is open",
+    }[speed.outcome]
+    if not speed.claim:
+        word = "nothing is claimed of speed"
+    return f"{word}, {ratio(speed.change)} ({speed.reason})"
 
 
 def _of_verdict(rung: RungDiff, *, same_status: bool) -> Direction | None:

@@ -33,6 +33,11 @@ class Of(NamedTuple):
         return self.judged.process
 
 
+def one_run(then: Record, now: Record) -> bool:
+    """Whether both sides are one run: what differs between two labels of it, its labels say."""
+    return then.run == now.run and then == now
+
+
 def same_data(then: Record, now: Record) -> bool:
     """Whether both runs had the same data; one without any says nothing."""
     return (

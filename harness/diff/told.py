@@ -105,7 +105,8 @@ class SpeedDiff(msgspec.Struct, kw_only=True):
     """One label's steps now over then. `claim`: whether both runs have sessions enough for one.
 
     `unit`: of `change`, multiples of the GEMM floor or the steps themselves; `steps_ns`: the
-    geometric means of the sessions' median step, [then, now].
+    geometric means of the sessions' median step, [then, now]. `paired`: both were timed in the same
+    rounds of one run, and `change` is of ratios formed within them.
     """
 
     outcome: Speed
@@ -114,15 +115,20 @@ class SpeedDiff(msgspec.Struct, kw_only=True):
     change: Change | None = None
     unit: Unit | None = None
     steps_ns: list[float] = []
+    paired: bool = False
 
 
 class Changed(msgspec.Struct, kw_only=True):
-    """One thing that is not the same around the runs. `where`: a label, machine, plan, …"""
+    """One thing that is not the same around what is compared. `where`: a label, machine, plan, …
+
+    `version`: it is the version of a package, or of the interpreter.
+    """
 
     where: str
     what: str
     then: str | None
     now: str | None
+    version: bool = False
 
 
 class Move(msgspec.Struct, kw_only=True):
@@ -144,6 +150,8 @@ class LabelDiff(msgspec.Struct, kw_only=True):
 
     `reproducible`: whether it repeats itself bit for bit within a run (None: not measured).
     `first_step_ns` (with what is compiled) and `peak_rss_bytes` are shown; no claim rests on them.
+    `told`: of a pair that was asked for, what changed, what became of its numbers and of its speed;
+    empty otherwise.
     """
 
     labels: list[str]
@@ -155,6 +163,7 @@ class LabelDiff(msgspec.Struct, kw_only=True):
     speed: SpeedDiff
     first_step_ns: list[int | None]
     peak_rss_bytes: list[int | None]
+    told: str = ""
 
     @property
     def name(self) -> str:
@@ -168,7 +177,7 @@ class Diff(msgspec.Struct, kw_only=True):
 
     `cautions`: what a reader must know first, above all what cannot be compared. `only_then`,
     `only_now`: labels of one run. `reference`: the reference's own trainings. `moves`: the worse
-    first, then the better, then what is neither.
+    first, then the better, then what is neither. `one_run`: both sides are labels of the same run.
     """
 
     schema: int = SCHEMA
@@ -183,3 +192,4 @@ class Diff(msgspec.Struct, kw_only=True):
     only_now: list[str]
     reference: list[TrainingDiff]
     environment: list[Changed]
+    one_run: bool = False

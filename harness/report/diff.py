@@ -73,7 +73,10 @@ ENVIRONMENT_HEADER = ("where", "what", "then", "now")
 
 
 def headline(found: Diff) -> str:
-    """The two runs in a line."""
+    """The two runs, or the labels of one, in a line."""
+    if found.one_run:
+        pairs = ", ".join(label.name for label in found.labels)
+        return f"{pairs} of run {found.now.run} ({found.now.started})"
     return f"{found.then.run} ({found.then.started}) → {found.now.run} ({found.now.started})"
 
 
@@ -83,7 +86,8 @@ def verdict_line(found: Diff) -> str:
 
 
 def run_rows(found: Diff) -> list[list[str]]:
-    """The two runs: a row each."""
+    """The two runs, or the one: a row each."""
+    sides = [("first", found.then), ("second", found.now)]
     return [
         [
             name,
@@ -95,8 +99,18 @@ def run_rows(found: Diff) -> list[list[str]]:
             side.machine,
             side.ended,
         ]
-        for name, side in (("first", found.then), ("second", found.now))
+        for name, side in ([("both", found.now)] if found.one_run else sides)
     ]
+
+
+def told(found: Diff) -> list[str]:
+    """A sentence for every pair that was asked for; none where the one stands above already."""
+    return [label.told for label in found.labels if label.told and len(found.labels) > 1]
+
+
+def unchanged(found: Diff) -> str:
+    """What is said where nothing around the two sides changed."""
+    return UNCHANGED.replace("runs", "labels") if found.one_run else UNCHANGED
 
 
 def move_rows(found: Diff) -> list[list[str]]:
@@ -211,6 +225,8 @@ def speed_rows(found: Diff) -> list[list[str]]:
         speed = label.speed
         then, now = (words.duration(ns) for ns in speed.steps_ns or (None, None))
         unit = {"floor": "multiple of the floor", "ns": "time", None: "–"}[speed.unit]
+        if speed.paired:
+            unit += ", in the same rounds"
         of = ratio(speed.change) if speed.change is not None else "–"
         rows.append([label.name, _outcome(label), of, unit, now, then, speed.reason])
     return rows
@@ -274,6 +290,8 @@ def print_diff(found: Diff, console: Console) -> None:
     print_table(console, list(ENVIRONMENT_HEADER), environment_rows(found), "environment")
     for mark, text in move_rows(found):
         say(f"{mark}: {text}")
+    for sentence in told(found):
+        say(sentence)
     say(verdict_line(found), f"bold {COLOURS[found.verdict]}")
 
 
@@ -294,6 +312,8 @@ def render(found: Diff) -> str:
     lines += markdown.table(list(RUN_HEADER), run_rows(found))
     for caution in found.cautions:
         lines += [f"> **{escape(caution)}**", ""]
+    if sentences := told(found):
+        lines += [*(f"- {escape(sentence)}" for sentence in sentences), ""]
     for title, header, rows in (
         ("What moved", MOVE_HEADER, move_rows(found)),
         ("Numbers", RUNG_HEADER, rung_rows(found)),
@@ -305,7 +325,7 @@ def render(found: Diff) -> str:
         if rows:
             lines += [f"## {title}", "", *markdown.table(list(header), rows)]
         elif title == "Environment":
-            lines += [f"## {title}", "", UNCHANGED, ""]
+            lines += [f"## {title}", "", unchanged(found), ""]
     return "\n".join(lines)
 
 
@@ -342,7 +362,8 @@ def page(found: Diff) -> str:
         speeds=(SPEED_HEADER, speed_rows(found)),
         beside=(BESIDE_HEADER, beside_rows(found)),
         environment=(ENVIRONMENT_HEADER, environment_rows(found)),
-        unchanged=UNCHANGED,
+        told=told(found),
+        unchanged=unchanged(found),
         no_claim=NO_CLAIM,
         shares=shares,
         steps=speeds,
@@ -410,6 +431,12 @@ def speeds_plot(found: Diff) -> figure.Plot | None:
     ]
     if not pairs:
         return None
+    how = (
+        "Ratios formed within a round, where both were measured seconds apart."
+        if found.one_run
+        else "As multiples of the GEMM floor on a CPU, so that a machine that is slower as a whole "
+        "accuses nobody."
+    )
     known = [(c.low or c.value, c.value, c.high or c.value) for _, _, c in pairs]
     trace = {
         "type": "scatter",
@@ -429,10 +456,7 @@ def speeds_plot(found: Diff) -> figure.Plot | None:
     return figure.Plot(
         name="speeds",
         title="Step now / then, with its 95 % interval",
-        told=(
-            "Right of 1: slower now. As multiples of the GEMM floor on a CPU, so that a machine "
-            "that is slower as a whole accuses nobody. Without a bar there are too few sessions."
-        ),
+        told=(f"Right of 1: slower now. {how} Without a bar there are too few sessions."),
         traces=[trace],
         layout={
             "xaxis": {"type": "log", "title": {"text": "ratio of step times"}},
