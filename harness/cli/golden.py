@@ -1,0 +1,125 @@
+"""The verbs golden write and golden check: a float64 training, stored, and a backend held to it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import SPEC, DataDir, Json, Threads
+from harness.cli.output import on_console, print_document
+from harness.errors import InputError
+
+MaybeSpec = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[LABEL=]SPEC",
+        help=f"The backend that trains: {SPEC}; default: the harness's own reference.",
+    ),
+]
+Spec = Annotated[str, typer.Argument(metavar="[LABEL=]SPEC", help=f"The backend: {SPEC}.")]
+File = Annotated[Path, typer.Option("--file", metavar="FILE", help="The golden file.")]
+After = Annotated[
+    str | None,
+    typer.Option(
+        metavar="1,10,100",
+        help="Keep the parameters after so many steps; default: 1, 10, 100 and the first epoch.",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, max=10**9 - 1, help="Of parameters and batch order.")]
+Python = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="The interpreter it runs under (or harness.toml)."),
+]
+Dataset = Annotated[str, typer.Option("--dataset", help="auto, fashion-mnist or synthetic.")]
+FilesDataset = Annotated[
+    str | None, typer.Option("--dataset", help="Default: the one that the file was made with.")
+]
+
+
+def golden_write(
+    file: File,
+    spec: MaybeSpec = None,
+    after: After = None,
+    seed: Seed = 0,
+    python: Python = None,
+    threads: Threads = None,
+    dataset: Dataset = "auto",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> int:
+    """Train in float64, and store the losses and some parameters: what others are held to."""
+    import msgspec
+
+    from harness import golden, settings
+    from harness.progress import make_progress
+    from harness.report.golden import described
+    from harness.signals import as_interrupt
+
+    if spec is None and python is not None:
+        raise InputError(f"--python {python}: for which backend? give its SPEC")
+    golden.check_place(file)
+    steps = None if after is None else _steps(after)
+    plan = golden.plan_for(
+        spec,
+        python=python,
+        settled=settings.read().python,
+        seed=seed,
+        threads=threads,
+        dataset=dataset,
+        data_dir=data_dir,
+    )
+    with as_interrupt(), contextlib.closing(make_progress()) as progress:
+        made = golden.make(plan, own=spec is None, after=steps, progress=progress)
+    golden.write(made, file)
+    document = {"golden": str(file), "header": msgspec.to_builtins(made.header)}
+    print_document(document, as_json, f"{file}: {described(made.header)}")
+    return 0
+
+
+def golden_check(
+    spec: Spec,
+    file: File,
+    python: Python = None,
+    threads: Threads = None,
+    dataset: FilesDataset = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> int:
+    """Train one backend alone in float64, and hold it to a golden file: 1 where it differs."""
+    from harness import golden, settings
+    from harness.progress import make_progress
+    from harness.report.golden import show
+    from harness.signals import as_interrupt
+
+    wanted = golden.read(file)
+    plan = golden.plan_for(
+        spec,
+        python=python,
+        settled=settings.read().python,
+        seed=wanted.header.seed,
+        threads=threads,
+        dataset=dataset if dataset is not None else wanted.header.data.name,
+        data_dir=data_dir,
+    )
+    with as_interrupt(), contextlib.closing(make_progress()) as progress:
+        found = golden.check(wanted, plan, progress)
+    if as_json:
+        print_document(golden.to_json(found, file), as_json, "")
+    else:
+        with on_console() as console:
+            show(found, console)
+    return 0 if found.first is None else 1
+
+
+def _steps(text: str) -> list[int]:
+    """Numbers of steps from text like 1,10,100; InputError for any other."""
+    words = text.split(",")
+    if not all(word.isascii() and word.isdecimal() and 0 < len(word) < 8 for word in words):
+        raise InputError(f"--after {text!r}: expected numbers of steps like 1,10,100")
+    found = sorted({int(word) for word in words})
+    if found[0] < 1 or len(found) < len(words):
+        raise InputError(f"--after {text!r}: numbers of steps from 1 up, each once")
+    return found

@@ -1,0 +1,684 @@
+"""The pytest plug-in: invisible to who does not use it, and a library's regression tests for who
+does. Suites of tests are run as users run them, in a process of their own.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sys
+import unittest
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.numpy import Backend as NumPy
+from harness import interface, testing
+from harness.errors import InputError
+from harness.launch import WorkerFailed
+from harness.remote import RemoteTrainer, Served
+from harness.testing import Bench, Oracle, RemoteBackend, assert_agrees
+from harness.workloads import WORKLOADS
+from tests.conftest import clean_environment, needs
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "pytest-regression"
+WORKLOAD = WORKLOADS["mlp-scratch"]
+# A backend that goes wrong in every way that a caller should be told of.
+ODD = """
+import os
+import numpy as np
+from backends.numpy import Backend as NumPy
+from harness.interface import NoFloat64, Unavailable
+
+
+class Odd(NumPy):
+    def __init__(self, device, dtype, threads, variant, precision="strict"):
+        if dtype == "float64":
+            raise NoFloat64("no float64 on this device")
+        super().__init__(device, dtype, threads, "buffered", precision)
+
+    def trainer(self, workload):
+        made = super().trainer(workload)
+
+        def logits(batch):
+            kinds = {1: ValueError, 2: Unavailable, 3: RuntimeError, 4: UnicodeError}
+            n = len(batch[0])
+            if n == 5:
+                os._exit(3)
+            if n in kinds:
+                if n == 4:
+                    raise UnicodeDecodeError("utf-8", b"", 0, 1, "of a kind of ValueError")
+                raise kinds[n](f"batches of {n} are refused\\nin two lines")
+            return np.full((n, 10), np.nan, made.dtype)
+
+        made.logits = logits
+        made.wait = lambda loss: float("-inf")
+        return made
+
+
+class Gone(NumPy):
+    def __init__(self, *words):
+        raise Unavailable("not on this machine")
+"""
+
+
+def suite(folder: Path, *words: str, env: dict | None = None, **files: str) -> Any:
+    """Write the files of a suite (a name's double underscore is a slash) and run pytest there."""
+    for name, text in files.items():
+        path = folder / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return run(folder, *words, env=env)
+
+
+def run(folder: Path, *words: str, env: dict | None = None) -> Any:
+    kept = {k: v for k, v in clean_environment().items() if not k.startswith("PYTEST_")}
+    with one_processor():
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", *words],
+            cwd=folder,
+            env=kept | (env or {}),
+            text=True,
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+
+
+@contextmanager
+def one_processor() -> Iterator[None]:
+    """Workers have one thread each: two wait for each other where others compute too."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(own)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
+
+
+def counts(done: Any) -> dict[str, int]:
+    """What pytest counted: {"passed": 3, ...}."""
+    last = next(line for line in reversed(done.stdout.splitlines()) if " in " in line)
+    return {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
+
+
+# -- the example ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(small_data) -> dict[str, str]:
+    return {"FASHION_MNIST_DIR": str(small_data)}
+
+
+@needs("torch")
+def test_the_example_passes_as_it_stands_also_from_a_folder_of_it(small):
+    done = run(EXAMPLE / "tests", env=small)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert counts(done) == {"passed": 12}
+    assert "harness: backends numpy-engine=" in done.stdout
+
+
+def test_with_a_planted_fault_the_example_fails_with_rung_tensor_and_element(small):
+    fault = "numpy-engine=tests/faults.py:rate_one_per_mille_too_high"
+    words = ("-k", "numpy-engine and not float64", "--backend-plant", fault)
+    done = run(EXAMPLE, *words, env=small)
+    assert done.returncode == 1, done.stdout + done.stderr
+    # Gradients are as they were: only what the learning rate is in goes wrong.
+    assert counts(done) == {"failed": 2, "passed": 2}
+    one, whole = re.split(r"^_+ test_training\S* _+$", done.stdout, flags=re.MULTILINE)
+    for text, place in ((one, "as given"), (whole, "step 0")):
+        assert f"rung        update, {place}, float32" in text
+        assert "tensor      W1" in text
+        (element,) = re.findall(r"element     \[(\d+), (\d+)\]", text)
+        assert int(element[0]) < 784
+        assert int(element[1]) < 256
+        assert "looks like  a constant factor: 1.001" in text
+    assert re.search(r"\[[+-]\d\.\d\de-\d\d\]", one)  # the worst element, among its neighbours
+    assert "rungs       inputs ✓ 0; forward ✓" in whole
+    assert "update ✗" in whole
+
+
+def test_a_gradient_that_is_missing_is_named_by_its_tensor():
+    fault = "numpy-engine=tests/faults.py:bias_gradient_forgotten"
+    done = run(EXAMPLE, "-k", "gradients and numpy-engine-256-float64", "--backend-plant", fault)
+    assert counts(done) == {"failed": 1}
+    assert "gradients, as given, float64: b1 is off by 1, limit 1e-13" in done.stdout
+    assert "looks like  it is all zeros" in done.stdout
+    assert "tensors     ✓ W1" in done.stdout
+
+
+# -- who does not use it -------------------------------------------------------------------------
+
+OWN = """
+import pytest
+
+@pytest.fixture
+def backend():
+    return "my own"
+
+@pytest.fixture
+def trainer():
+    return "mine too"
+
+def test_own_fixtures(backend, trainer):
+    assert (backend, trainer) == ("my own", "mine too")
+
+@pytest.mark.parametrize("reference", [1, 2])
+def test_own_arguments(reference):
+    assert reference in (1, 2)
+
+@pytest.mark.parametrize("backend", ["a", "b"])
+def test_own_arguments_of_that_name(backend):
+    assert backend in "ab"
+"""
+LOADED = """
+import sys
+
+def pytest_unconfigure():
+    names = ("numpy", "harness.testing", "harness.plan", "backends", "msgspec")
+    print("LOADED", [name for name in names if name in sys.modules])
+"""
+
+
+def test_a_suite_of_its_own_fixtures_and_arguments_is_left_alone(tmp_path):
+    done = suite(tmp_path, test_own=OWN, conftest=LOADED)
+    assert counts(done) == {"passed": 5}
+    assert "LOADED []" in done.stdout
+    assert "harness" not in done.stdout.partition("collected")[0].partition("plugins:")[0]
+
+
+def test_importing_the_plug_in_imports_pytest_and_the_standard_library_only():
+    code = """
+import sys, pytest
+before = set(sys.modules)
+import harness.pytest_plugin
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(sorted(new - set(sys.stdlib_module_names)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], text=True, capture_output=True, check=True, cwd="/"
+    )
+    assert done.stdout.strip() == "['harness']"
+
+
+THEIRS = """
+def pytest_addoption(parser):
+    parser.addoption("--backend", default="theirs", help="of this suite")
+"""
+ASKS = """
+def test_their_option_is_theirs(request):
+    assert request.config.getoption("--backend") == "given"
+    assert request.config.getoption("harness_backends", None) is None
+"""
+
+
+@pytest.mark.parametrize("words", [("--backend", "given"), ("--backend=given",)])
+def test_a_conftest_with_an_option_of_that_name_keeps_it(tmp_path, words):
+    done = suite(tmp_path, *words, conftest=THEIRS, test_it=ASKS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "harness: another plug-in has --backend" in done.stdout
+
+
+def test_a_plug_in_with_an_option_of_that_name_keeps_it(tmp_path):
+    words = ("-p", "other_plugin", "--backend", "given")
+    done = suite(tmp_path, *words, other_plugin=THEIRS, test_it=ASKS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "harness: another plug-in has --backend" in done.stdout
+
+
+def test_the_value_of_an_option_is_not_taken_for_a_file(tmp_path):
+    """Else the conftest of `testpaths`, and the options in it, would not be found."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = inside\n")
+    done = suite(
+        tmp_path,
+        *("--backend", "numpy", "--extra"),
+        inside__conftest="def pytest_addoption(parser):\n"
+        "    parser.addoption('--extra', action='store_true')\n",
+        inside__test_it="def test_it(request, backend):\n"
+        "    assert request.config.getoption('--extra')\n"
+        "    assert backend.label == 'numpy'\n",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert counts(done) == {"passed": 1}
+
+
+# -- which backends ------------------------------------------------------------------------------
+
+LABELS = "def test_it(backend):\n    assert backend.label\n"
+WITHOUT_TORCH = """
+from harness import plugins
+found = plugins.missing
+plugins.missing = lambda entry, *rest: (
+    "torch not installed; install it" if entry.name == "torch" else None
+)
+"""
+
+
+def test_without_the_option_every_built_in_backend_and_a_missing_one_is_skipped(tmp_path):
+    done = suite(tmp_path, "-v", conftest=WITHOUT_TORCH, test_it=LABELS)
+    assert counts(done) == {"passed": 3, "skipped": 1}
+    assert "torch: torch not installed; install it" in done.stdout
+    for name in ("numpy", "torch", "jax", "tensorflow"):
+        assert f"test_it[{name}]" in done.stdout
+
+
+def test_a_missing_backend_that_was_named_fails_and_the_others_are_tested(tmp_path):
+    words = ("--backend", "numpy", "--backend", "torch")
+    done = suite(tmp_path, *words, conftest=WITHOUT_TORCH, test_it=LABELS)
+    assert done.returncode == 1
+    assert counts(done) == {"passed": 1, "error": 1}
+    assert "--backend torch: torch not installed; install it" in done.stdout
+
+
+def test_options_that_mean_nothing_are_refused_before_anything_is_collected(tmp_path):
+    done = suite(tmp_path, "--backend", "nonsense", test_it=LABELS)
+    assert done.returncode == 4
+    assert done.stderr.startswith("ERROR: --backend 'nonsense': unknown; give ")
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.fixture
+def bench(tmp_path) -> Any:
+    """Benches whose workers are ended at the end."""
+    made: list[Bench] = []
+
+    def make(*backends: str, **words: Any) -> Bench:
+        made.append(Bench(backends=backends, root=tmp_path, **words))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.mark.parametrize(
+    ("backends", "words", "said"),
+    [
+        (("gone.py",), {}, "there is no Python file gone.py"),
+        (("numpy", "numpy"), {}, "every label once"),
+        (("numpy",), {"plants": {"torch": "x.py:f"}}, "--backend-plant torch=: unknown; .* numpy"),
+        (("numpy",), {"pythons": {"jax": "/x"}}, "--backend-python jax=: unknown; .* numpy"),
+        ((), {"device": "tpu"}, "--device 'tpu': unknown"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(bench, backends, words, said):
+    with pytest.raises(InputError, match=said):
+        bench(*backends, **words)
+
+
+def handle(bench: Bench, label: str, folder: Path = Path("/nowhere")) -> RemoteBackend:
+    return RemoteBackend(bench, label, lambda: folder)
+
+
+def test_a_backend_that_cannot_start_here_is_skipped_unless_it_was_named(bench, tmp_path):
+    (tmp_path / "odd.py").write_text(ODD)
+    named = bench("odd.py:Gone")
+    with pytest.raises(interface.Unavailable, match="odd: Unavailable: not on this machine"):
+        handle(named, "odd").trainer()
+    named.named = False  # as one of the built-in ones that nobody named
+    named.plan = lambda label, profile="smoke": named._make_plan(label, profile)
+    with pytest.raises(unittest.SkipTest, match="odd: Unavailable: not on this machine"):
+        handle(named, "odd").trainer()
+    # A device without float64 is no failure, whoever was named.
+    with pytest.raises(unittest.SkipTest, match="no float64 on this device"):
+        handle(bench("odd.py:Odd"), "odd").trainer(dtype="float64")
+
+
+def test_interpreters_come_from_harness_toml_beside_the_tests(bench, tmp_path):
+    (tmp_path / "harness.toml").write_text(f'[python]\nmine = "{sys.executable}"\n')
+    made = bench("mine=numpy")
+    assert made.plan("mine").labels["mine"].python == sys.executable
+    (tmp_path / "harness.toml").write_text('[python]\nmine = "/nowhere/python"\n')
+    with pytest.raises(InputError, match="no such program"):
+        bench("mine=numpy").plan("mine")
+
+
+# -- workers -------------------------------------------------------------------------------------
+
+PIDS = """
+import os, pytest
+
+@pytest.mark.parametrize("trainer", ["float32", "float64"], indirect=True)
+@pytest.mark.parametrize("again", [1, 2])
+def test_it(trainer, backend, again):
+    worker = trainer._connection._worker
+    with open("pids", "a") as file:
+        file.write(f"{os.getpid()} {trainer.dtype} {worker.pid}\\n")
+    assert backend.facts["version:numpy"]
+"""
+
+
+@pytest.mark.parametrize("words", [(), ("-n", "2")])
+def test_a_worker_is_started_once_per_dtype_and_none_outlives_the_session(tmp_path, words):
+    done = suite(tmp_path, "--backend", "numpy", *words, test_it=PIDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert counts(done) == {"passed": 4}
+    lines = [line.split() for line in (tmp_path / "pids").read_text().splitlines()]
+    workers = {(session, dtype): set() for session, dtype, _ in lines}
+    for session, dtype, pid in lines:
+        workers[session, dtype].add(int(pid))
+    assert {len(pids) for pids in workers.values()} == {1}
+    for pids in workers.values():
+        for pid in pids:
+            assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_beside_other_pytest_processes_workers_have_processors_of_their_own(monkeypatch):
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("no affinity here")
+    own = {0, 1, 2, 3}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(own))
+    chosen = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, given: chosen.append(set(given)))
+    monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
+    for place in ("gw0", "gw1"):
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", place)
+        assert testing._threads() == 2
+        with testing._processors_apart(2):
+            pass
+    assert chosen == [{0, 1}, own, {2, 3}, own]
+    monkeypatch.delenv("PYTEST_XDIST_WORKER")
+    assert testing._threads() == 4
+
+
+def test_the_remote_trainer_has_the_very_methods_of_a_trainer():
+    def methods(kind: type) -> dict[str, list[str]]:
+        return {
+            name: [*inspect.signature(value).parameters]
+            for name, value in vars(kind).items()
+            if inspect.isfunction(value) and not name.startswith("_")
+        }
+
+    assert methods(RemoteTrainer) == methods(interface.Trainer)
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory) -> Any:
+    """NumPy, and a backend that goes wrong, with one thread each."""
+    folder = tmp_path_factory.mktemp("remote")
+    (folder / "odd.py").write_text(ODD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(testing, "_threads", lambda: 1)
+        made = Bench(backends=("numpy", "odd.py:Odd"), root=folder)
+        yield {label: handle(made, label) for label in made.labels}
+        made.close()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_done_far_away_is_done_bit_for_bit_as_here(remote, dtype):
+    there = remote["numpy"].trainer(dtype=dtype)
+    here = NumPy("cpu", dtype, 1, "buffered").trainer(WORKLOAD)
+    rng = np.random.default_rng(0)
+    params = {p.name: rng.standard_normal(p.shape).astype(dtype) for p in WORKLOAD.parameters}
+    x, y = rng.random((7, 784)).astype(dtype), rng.integers(10, size=7)
+
+    def told(trainer: Any) -> list[bytes]:
+        trainer.set_params(params)
+        batch = trainer.put(x, y)
+        found = [*trainer.fetch(batch), trainer.logits(batch)]
+        loss, grads = trainer.loss_and_grads(batch)
+        losses = [trainer.step(batch), trainer.step(batch)]
+        found += [np.array([loss, *map(trainer.wait, losses)]), *grads.values()]
+        return [np.ascontiguousarray(a).tobytes() for a in (*found, *trainer.get_params().values())]
+
+    assert told(there) == told(here)
+    there.close()
+    there.close()
+    with pytest.raises(ValueError, match="closed"):
+        there.get_params()
+
+
+def test_numbers_that_are_not_finite_come_back_as_they_are(remote):
+    trainer = remote["odd"].trainer()
+    batch = trainer.put(np.zeros((7, 784), np.float32), np.zeros(7, np.int64))
+    assert trainer.wait(trainer.step(batch)) == float("-inf")
+    assert np.isnan(trainer.logits(batch)).all()
+
+
+def batch_of(trainer: Any, n: int) -> Any:
+    return trainer.put(np.zeros((n, 784), np.float32), np.zeros(n, np.int64))
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind"), [(1, ValueError), (2, interface.Unavailable), (4, ValueError)]
+)
+def test_what_a_backend_raises_for_its_caller_arrives_as_what_it_is(remote, rows, kind):
+    trainer = remote["odd"].trainer()
+    with pytest.raises(kind) as caught:
+        trainer.logits(batch_of(trainer, rows))
+    assert type(caught.value) is kind
+    if rows != 4:
+        assert str(caught.value) == f"batches of {rows} are refused\nin two lines"
+    assert "in logits" in "".join(caught.value.__notes__)  # where, in the worker
+    assert trainer.logits(batch_of(trainer, 7)).shape == (7, 10)  # and it goes on
+
+
+@pytest.mark.parametrize(
+    ("rows", "said", "told"),
+    [(3, "RuntimeError: batches of 3 are refused", "in logits"), (5, "exit status 3", "")],
+)
+def test_any_other_failure_ends_the_process_and_the_next_test_has_another(remote, rows, said, told):
+    trainer = remote["odd"].trainer()
+    first = trainer._connection._worker.pid
+    with pytest.raises(WorkerFailed, match=said) as caught:
+        trainer.logits(batch_of(trainer, rows))
+    assert told in "".join(getattr(caught.value, "__notes__", ""))
+    with pytest.raises(WorkerFailed, match="its process is gone"):
+        trainer.get_params()
+    trainer.close()
+    assert not os.path.exists(f"/proc/{first}")
+    again = remote["odd"].trainer()
+    assert again._connection._worker.pid != first
+    assert again.logits(batch_of(again, 7)).shape == (7, 10)
+
+
+def test_a_batch_of_another_process_is_refused(remote):
+    one, other = remote["numpy"].trainer(), remote["odd"].trainer()
+    for foreign in (batch_of(other, 7), (np.zeros((7, 784)), np.zeros(7)), 0):
+        with pytest.raises(TypeError, match="a batch is what put"):
+            one.step(foreign)
+
+
+def test_wrong_parameters_are_a_value_error(remote):
+    with pytest.raises(ValueError, match="W1"):
+        remote["numpy"].trainer().set_params({"W2": np.zeros((256, 10))})
+    with pytest.raises(ValueError, match="no-such"):
+        remote["numpy"].trainer(msgspec.structs.replace(WORKLOAD, model="no-such"))
+
+
+def test_batches_that_nobody_holds_are_given_back(remote):
+    trainer = remote["numpy"].trainer()
+    batches = [batch_of(trainer, 7) for _ in range(3)]
+    numbers = [batch.number for batch in batches]
+    del batches[:2]
+    assert {*trainer._connection.dropped} == {*numbers[:2]}
+    assert trainer.logits(batches[0]).shape == (7, 10)
+    assert trainer._connection.dropped == []
+    served = Served(NumPy("cpu", "float32", 1, "buffered"))
+    made = served.call("make", [], workload=msgspec.to_builtins(WORKLOAD))["value"]
+    assert len(served._held) == 1
+    served.call("close", [], trainer=made)
+    assert served._held == {}
+
+
+# -- the reference -------------------------------------------------------------------------------
+
+
+def test_the_reference_says_what_the_judge_does_and_changes_nothing():
+    oracle = Oracle()
+    params = oracle.initial()
+    before = {name: value.copy() for name, value in params.items()}
+    x, y = oracle.batch(96)
+    assert (x.dtype, x.shape, y.dtype, y.shape) == (np.float32, (96, 784), np.int64, (96,))
+    loss, grads = oracle.loss_and_grads(params, x, y)
+    assert loss == pytest.approx(np.log(10), abs=0.05)  # nothing is learnt yet
+    new = oracle.step(params, x, y)
+    for name, value in params.items():
+        assert np.array_equal(value, before[name])
+        assert np.array_equal(new[name], value.astype(np.float64) - 0.1 * grads[name])
+    assert oracle.logits(params, x).dtype == np.float64
+    # A step in the direction of a parameter changes the loss by its gradient.
+    wide = {name: value.astype(np.float64) for name, value in params.items()}
+    up, down = (
+        oracle.loss_and_grads(wide | {"b2": wide["b2"] + h}, x, y)[0] for h in (1e-5, -1e-5)
+    )
+    assert (up - down) / 2e-5 == pytest.approx(grads["b2"].sum(), abs=1e-9)
+
+
+def test_batches_are_clear_of_kinks_and_differ_by_seed():
+    oracle = Oracle()
+    (x, y), (again, _), (other, _) = oracle.batch(), oracle.batch(), oracle.batch(seed=1)
+    assert np.array_equal(x, again)
+    assert not np.array_equal(x, other)
+    margin = oracle._reference.kink_margin(
+        {n: v.astype(np.float64) for n, v in oracle.initial().items()}, x.astype(np.float64)
+    )
+    assert margin.min() > 64 * 2.0**-24
+    assert len(set(y.tolist())) == 10
+    with pytest.raises(ValueError, match="there are 2048 images"):
+        oracle.batch(3000)
+
+
+# -- assert_agrees -------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(7)
+WANT = {"W1": RNG.standard_normal((6, 5)), "b1": RNG.standard_normal(5)}
+GOT = {name: value.astype(np.float32) for name, value in WANT.items()}
+
+
+def disagreement(*args: Any, **words: Any) -> str:
+    with pytest.raises(AssertionError) as caught:
+        assert_agrees(*args, **words)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("rung", ["forward", "loss", "gradients"])
+def test_tensors_within_the_rungs_limit_agree(rung):
+    assert_agrees(GOT, WANT, rung=rung)
+    assert_agrees(WANT, WANT, rung=rung, dtype="float64")
+    assert_agrees(GOT["W1"], WANT["W1"], rung=rung)
+    assert_agrees(WANT, WANT, rung="lockstep", dtype="float64")
+    assert_agrees(GOT, {n: v.copy() for n, v in GOT.items()}, rung="inputs")
+    assert_agrees(1.0, 1.0 + 1e-7, rung="loss")
+
+
+@given(
+    name=st.sampled_from(["W1", "b1"]),
+    place=st.integers(0, 4),
+    size=st.floats(1e-3, 1e3),
+    negative=st.booleans(),
+)
+def test_one_element_that_is_off_is_found_and_named(name, place, size, negative):
+    got = {n: v.copy() for n, v in GOT.items()}
+    index = (place + 1, place) if name == "W1" else (place,)
+    got[name][index] += -size if negative else size
+    told = disagreement(got, WANT, rung="gradients")
+    assert told.startswith(f"gradients, as given, float32: {name} is off by ")
+    assert f"  element     {list(index)}\n" in told
+    assert f"  got         {float(got[name][index])!r}\n" in told
+    assert f"  expected    {float(WANT[name][index])!r}\n" in told
+    assert "limit       1e-05 (between rounding in correct code" in told
+
+
+@pytest.mark.parametrize(
+    ("got", "said"),
+    [
+        (GOT | {"W1": GOT["W1"].T}, "W1 cannot be compared: shape (5, 6) where (6, 5) is wanted"),
+        (GOT | {"b1": WANT["b1"]}, "b1 cannot be compared: dtype float64 where float32 is wanted"),
+        (GOT | {"b1": GOT["b1"] * np.nan}, "NaN only in what was got, at [0] (5 elements differ)"),
+        (GOT | {"b1": np.full(5, np.inf, np.float32)}, "+inf only in what was got"),
+        (GOT | {"W2": GOT["b1"]}, "gradients: W2 is not wanted"),
+        ({"W1": GOT["W1"]}, "gradients: b1 is missing"),
+        ({"b1": GOT["b1"], "w1": GOT["W1"]}, "gradients: W1 is missing, w1 is not wanted"),
+        (GOT | {"W1": GOT["W1"] * np.float32(1.001)}, "a constant factor: 1.00"),
+        (GOT | {"W1": 0 * GOT["W1"]}, "looks like  it is all zeros"),
+    ],
+)
+def test_what_does_not_fit_is_named(got, said):
+    assert said in disagreement(got, WANT, rung="gradients")
+
+
+def test_inputs_are_compared_bit_for_bit():
+    zero = {"x": np.zeros(3, np.float32)}
+    told = disagreement({"x": np.array([0, -0.0, 0], np.float32)}, zero, rung="inputs")
+    assert "x is off by 1 elements, limit 0; worst at [1]" in told
+
+
+def test_an_update_is_held_to_the_change_and_not_to_the_weights():
+    before = {"W": np.full((4, 3), 100, np.float32)}
+    grads = RNG.standard_normal((4, 3))
+    want = {"W": before["W"] - 0.1 * grads}
+    right = {"W": (before["W"] - 0.1 * grads).astype(np.float32)}
+    assert_agrees(right, want, rung="update", before=before)
+    wrong = {"W": (before["W"] - 0.11 * grads).astype(np.float32)}
+    assert np.allclose(wrong["W"], want["W"], rtol=1e-3)  # which a plain comparison lets pass
+    assert "a constant factor: 1.10" in disagreement(wrong, want, rung="update", before=before)
+    with pytest.raises(ValueError, match="give before="):
+        assert_agrees(right, want, rung="update")
+    with pytest.raises(ValueError, match="before= has no W of the shape"):
+        assert_agrees(right, want, rung="update", before={"W": grads})
+
+
+@pytest.mark.parametrize(
+    ("rung", "dtype"), [("timing", "float32"), ("nonsense", "float32"), ("lockstep", "float32")]
+)
+def test_a_rung_without_a_limit_is_no_agreement(rung, dtype):
+    with pytest.raises(ValueError, match="no limit is fixed for"):
+        assert_agrees(GOT, GOT, rung=rung, dtype=dtype)
+
+
+def test_a_backend_that_fails_in_the_ladder_is_told_with_its_last_words(bench, tmp_path, small):
+    (tmp_path / "odd.py").write_text(ODD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASHION_MNIST_DIR", small["FASHION_MNIST_DIR"])
+        told = disagreement(handle(bench("odd.py:Odd"), "odd", tmp_path))
+    assert told.startswith("failed: 1 of 1 backends failed (odd: ")
+    assert f"stored      harness report {tmp_path}" in told
+
+
+def test_hostile_text_of_a_backend_does_not_steer_the_terminal():
+    told = disagreement({"\x1b[31mW1": GOT["W1"]}, {"\x1b[31mW1": WANT["W1"] + 1})
+    assert "\x1b" not in told
+
+
+def test_no_test_of_the_example_imports_a_framework():
+    for file in (EXAMPLE / "tests").glob("*.py"):
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        assert names <= {"pytest"}
+
+
+def test_the_plug_in_costs_a_suite_that_does_not_use_it_less_than_a_tenth_of_a_second(tmp_path):
+    """Its own import and hooks, in the process; not what pytest itself takes."""
+    code = """
+import time, pytest, argparse, itertools
+before = time.perf_counter()
+import harness.pytest_plugin
+print(time.perf_counter() - before)
+"""
+    found = [
+        float(
+            subprocess.run(
+                [sys.executable, "-c", code], text=True, capture_output=True, check=True
+            ).stdout
+        )
+        for _ in range(3)
+    ]
+    assert min(found) < 0.1, found
