@@ -1,0 +1,169 @@
+"""What lies in the results that the harness did not write, or in place of what it wrote.
+
+Code in a worker has the user's rights, and its own log tells it where the run's folder is. Nothing
+keeps it from writing there, or into other runs; here that is found, told, and undone where it can
+be: within the run's own folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from harness.exchange import plain
+
+# Of an endless list of names so many are told.
+MOST_TOLD = 20
+# What is written once in a run's folder and never again.
+WRITTEN_ONCE = ("record.json", "steps.parquet", "scale.json")
+
+# A file's size, when it was written (ns), and its number: another file in its place differs.
+State = tuple[int, int, int]
+
+
+class Premises:
+    """A run's folder, and the results that it lies among, as they were when the run began.
+
+    `found`: what was wrong so far, a line each.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.found: list[str] = []
+        self._results = folder.parent.parent
+        self._others = _stored(self._results, folder)
+
+    def clear(self, own: Iterable[str]) -> None:
+        """Remove whatever is not among the harness's own files (paths below the folder); OSError.
+
+        What is in the place of an own file and is no plain file is removed too.
+        """
+        self.found += ready(self.folder, there=True)
+        kept = {*own}
+        folders = {os.path.dirname(name) for name in kept} - {""}
+        for name in sorted(os.listdir(self.folder)):
+            if name not in folders:
+                self._clear(name, kept)
+                continue
+            self.found += ready(self.folder / name)
+            for below in sorted(os.listdir(self.folder / name)):
+                self._clear(f"{name}/{below}", kept)
+        lost = [name for name in sorted(kept) if not os.path.lexists(self.folder / name)]
+        self.found += [f"{name}: gone" for name in lost]
+
+    def _clear(self, name: str, kept: set[str]) -> None:
+        place = self.folder / name
+        is_own = name in kept
+        if is_own and stat.S_ISREG(os.lstat(place).st_mode):
+            return
+        of = " in place of the harness's own" if is_own else ""
+        self.found.append(f"{name}: {_kind(place)}{of}, removed")
+        remove(place)
+
+    def told(self) -> list[str]:
+        """All that was wrong, other runs that changed included: a few plain lines."""
+        now = _stored(self._results, self.folder)
+        others = [
+            f"{name}: {'changed' if name in now else 'deleted'} while this run lived"
+            for name, state in self._others.items()
+            if now.get(name) != state
+        ]
+        found = [plain(line) for line in dict.fromkeys([*self.found, *others])]
+        more = [f"and {len(found) - MOST_TOLD} more"] if len(found) > MOST_TOLD else []
+        return found[:MOST_TOLD] + more
+
+
+def ready(folder: Path, *, there: bool = False) -> list[str]:
+    """Make one of a run's own folders usable; what was wrong with it, a line each.
+
+    Something else of that name is removed. there: it was there before; else nothing is told where
+    it is not, unless the one above it is gone too. OSError where it cannot be made.
+    """
+    found = []
+    if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
+        found.append(f"{folder.name}: {_kind(folder)} in place of the folder, removed")
+        remove(folder)
+    if not folder.exists():
+        gone = folder.parent if not folder.parent.exists() else folder
+        if there or gone != folder:
+            found.append(f"{gone.name}: deleted while the run lived, with all in it")
+        folder.mkdir(parents=True, exist_ok=True)
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        found.append(f"{folder.name}: could not be written any more; mended")
+        os.chmod(folder, mode | stat.S_IRWXU)
+    return found
+
+
+def remove(path: Path) -> None:
+    """Remove whatever lies there, a link itself and not where it leads; OSError where it cannot."""
+    if not path.is_symlink() and path.is_dir():
+        _open_up(path)
+        try:
+            shutil.rmtree(path)
+        except RecursionError:
+            raise OSError(f"{path.name}: folders lie too deep in it to be removed") from None
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _open_up(path: Path) -> None:
+    """Let whoever owns a folder, and those in it, remove what is in them."""
+    todo = [os.fspath(path)]
+    while todo:
+        folder = todo.pop()
+        os.chmod(folder, stat.S_IRWXU)
+        with os.scandir(folder) as entries:
+            todo += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def fresh(path: Path) -> int:
+    """A new file, open for reading and writing; what lay there is removed, no link is followed."""
+    if os.path.lexists(path):
+        remove(path)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, 0o644)
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one of this name."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def _kind(path: Path) -> str:
+    mode = os.lstat(path).st_mode
+    kinds = ((stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a folder"), (stat.S_ISREG, "a file"))
+    return next((name for test, name in kinds if test(mode)), "a special file")
+
+
+def _stored(results: Path, own: Path) -> dict[str, State]:
+    """What other runs and baselines stored under the results: path below them -> state."""
+    found: dict[str, State] = {}
+    for name in _names(results / "baselines"):
+        _note(found, results, f"baselines/{name}")
+    for run in _names(results / "runs"):
+        if run != own.name:
+            for name in WRITTEN_ONCE:
+                _note(found, results, f"runs/{run}/{name}")
+    return found
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _note(found: dict[str, State], results: Path, name: str) -> None:
+    with contextlib.suppress(OSError):
+        told = os.lstat(results / name)
+        found[name] = (told.st_size, told.st_mtime_ns, told.st_ino)

@@ -1,0 +1,410 @@
+"""Plug-ins that misbehave beside one that behaves: contained, named, and the other unharmed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import launch
+from harness.crew import open_worker
+from harness.errors import InputError
+from harness.exchange import LONGEST_FACT, MOST_FACTS, plain, plain_facts
+from harness.launch import WorkerFailed
+from harness.phases import state, timing
+from harness.plan import Timeouts, Timing, make_plan
+from harness.record import read
+from harness.report import markdown, words
+from tests.conftest import Outcome, carry_out
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")
+FOLDER = Path(__file__).parent / "misbehaving"
+# As little as takes a label through every command but the last rounds.
+QUICK = {
+    "timing": Timing(sessions=1, rounds=1, warmup_rounds=0, steps=2, products=1, warmup_steps=1),
+    "trajectory": None,
+    "small_sizes": (),
+    "steps": 4,
+    "checkpoints": (0,),
+}
+
+# What a plug-in does as it is imported, and the reason that its label has then.
+AT_IMPORT = {
+    "raises": ("raise RuntimeError('not today')", "start: RuntimeError: not today"),
+    "exits": ("import sys; sys.exit('goodbye')", "start: SystemExit: goodbye"),
+    "interrupts": ("raise KeyboardInterrupt", "start: KeyboardInterrupt"),
+    "is_gone": ("import os; os._exit(0)", "start: process ended by exit status 0"),
+    "is_no_python": ("class Backend(:\n", "start: SyntaxError: invalid syntax"),
+    "is_killed": ("import os; os.kill(os.getpid(), 9)", "start: process ended by SIGKILL"),
+    "recurses": ("def f(): f()\nf()", "start: RecursionError"),
+}
+# Changes its process and shouts, and is a good backend all the same.
+SHOUTS = """
+import os, sys, ctypes
+os.environ.clear()
+print("x" * 3_000_000)
+ctypes.CDLL(None).puts(b"from below")
+os.write(2, b"\\x1b[2J" * 10_000)
+sys.path.append({folder!r})
+from well import Backend
+"""
+ANSWERS = {
+    "AnotherRun": "answered for run '20200101T000000-abcdef', command 3",
+    "AnotherCommand": "command 10 instead of run",
+    "Twice": "command 3 instead of run",
+    "NotANumber": "unreadable answer (JSON is malformed",
+    "OfText": "unreadable answer (Expected `int`, got `str`",
+    "Deep": "unreadable answer (maximum recursion depth",
+    "AList": "unreadable answer (Expected `object`, got `array`",
+    "Nothing": "an answer with nothing in it",
+    "Unknown": "unreadable answer (Object contains unknown field `verdict`",
+    "Shouts": "all",
+    "FourGigabytes": "unreadable answer (it announces 4294967295 bytes)",
+    "CutOff": "unreadable answer (less comes of it than it announces)",
+    "EveryDescriptor": "unreadable answer (it announces 543976545 bytes)",
+    "Unprepared": "command 2 instead of run",
+    "Forks": "instead of run",
+    "Objects": "SafetensorError",
+    "Texts": "SafetensorError",
+    "Vast": "out of memory: ",
+    "Large": "has 4.0 GB",
+    "APipe": "is no plain file",
+    "WordyLoss": "could not convert string to float: 'about two'",
+    "LotsOfMemory": "unusable answer: ValidationError: Expected `int | null`, got `str`",
+    "NoFacts": "start: TypeError: unsupported operand",
+}
+OTHER_SHAPES = ("Scalar", "Empty", "Whole")
+CHILDREN = {
+    "InItsGroup": "in its group",
+    "InASession": "in a session",
+    "WithoutAName": "without a name",
+    "Daemon": "a daemon",
+}
+MANNERS = {
+    "ClosesAll": "Bad file descriptor",
+    "Quits": "SystemExit: that is enough",
+    "Unsayable": "NoWordsError",
+}
+
+
+TOKEN = f"misbehaving-{os.getpid()}"
+
+
+def alive() -> list[str]:
+    """Live processes that these plug-ins have started: asked of the system."""
+    found = []
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+            environ = Path(f"/proc/{pid}/environ").read_bytes()
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        mine = f"MISBEHAVING={TOKEN}".encode() in environ and int(pid) != os.getpid()
+        if (mine or TOKEN.encode() in words) and state not in "ZX":
+            found.append(f"{pid} {words!r}")
+    return found
+
+
+def of_file(file: str, *names: str) -> dict[str, str]:
+    """By label, what `--backend` takes for these classes of a file."""
+    return {name: f"{FOLDER / file}:{name}" for name in names}
+
+
+def beside_numpy(labels: dict[str, str], data: Path, results: Path, **changes: Any) -> Outcome:
+    """A run of NumPy and these plug-ins, float64 only: one process each."""
+    plan = make_plan(
+        profile="smoke",
+        backends=("numpy", *(f"{name}={spec}" for name, spec in labels.items())),
+        dtype="float64",
+        threads=1,
+        data_dir=str(data),
+        timeout_s=240.0,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "WHOLE_S", 1.0)
+        patch.setattr(launch, "GRACE_S", 0.5)
+        patch.setattr(launch, "LEFT_S", 0.6)
+        patch.setattr(timing, "ROOF_SIZE", 64)
+        patch.setattr(timing, "ROOF_COPY_BYTES", 2**20)
+        patch.setitem(state.PROBES, "mlp-scratch", lambda *_: [])
+        return carry_out(msgspec.structs.replace(plan, **QUICK), results)
+
+
+def assert_numpy_is_whole(outcome: Outcome, status: str = "ok") -> None:
+    entry = outcome.json["backends"]["numpy"]
+    assert entry["status"] == status
+    assert entry["rungs"]["lockstep"]["verdict"] == "agree"
+    assert entry["rungs"]["update"]["verdict"] == "agree"
+    assert entry["step_time"]["steps"] > 0
+    assert entry["test_accuracy"]["0"]
+
+
+def assert_only_its_own(outcome: Outcome) -> None:
+    """In the run's folder lies what the harness wrote, and the record can be read."""
+    folder = outcome.folder
+    assert msgspec.to_builtins(read(folder)) == msgspec.to_builtins(outcome.record)
+    logs = {
+        name
+        for label, results in outcome.record.results.items()
+        for process in results.processes
+        for name in launch.log_names(f"{label}-{process.dtype}")
+    }
+    kept = {os.path.basename(kept.file) for kept in outcome.record.kept}
+    below = {"logs": logs, "tensors": kept} if kept else {"logs": logs}
+    assert {*os.listdir(folder)} == {"record.json", "steps.parquet", *below}
+    for name, files in below.items():
+        assert {*os.listdir(folder / name)} == files
+    for path in folder.rglob("*"):
+        assert not path.is_symlink()
+        assert path.is_file() or path.name in below
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whose() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MISBEHAVING", TOKEN)
+        yield
+    assert alive() == []
+
+
+@pytest.fixture(scope="module")
+def crowd(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """All that may share a run: whatever they do, it is done to themselves."""
+    folder = tmp_path_factory.mktemp("crowd")
+    labels = {}
+    shouts = SHOUTS.format(folder=str(FOLDER))
+    for name, (source, _) in (AT_IMPORT | {"shouts": (shouts, "")}).items():
+        (folder / f"{name}.py").write_text(source)
+        labels[name] = str(folder / f"{name}.py")
+    labels |= of_file("answers.py", *ANSWERS, *OTHER_SHAPES, "Facts")
+    labels |= of_file("children.py", *CHILDREN, "Honest", "DaemonThatDied", "Many")
+    labels |= of_file("manners.py", *MANNERS, "Stubborn", "Clutters")
+    return beside_numpy(labels, small_data, folder / "results")
+
+
+def entry(outcome: Outcome, label: str) -> dict[str, Any]:
+    found: dict[str, Any] = outcome.json["backends"][label]
+    return found
+
+
+def test_the_one_that_behaves_is_whole_and_nothing_is_left(crowd: Outcome) -> None:
+    assert_numpy_is_whole(crowd)
+    assert_only_its_own(crowd)
+    assert alive() == []
+    assert (crowd.json["verdict"], crowd.exit_status) == ("failed", 3)
+    assert crowd.record.foreign == []
+
+
+REASONS = {name: reason for name, (_, reason) in AT_IMPORT.items()} | ANSWERS | MANNERS
+
+
+@pytest.mark.parametrize("label", REASONS)
+def test_it_is_failed_with_the_reason_in_one_line(crowd: Outcome, label: str) -> None:
+    found = entry(crowd, label)
+    assert found["status"] == "failed"
+    assert REASONS[label] in found["reason"]
+    assert found["reason"].isprintable()
+    assert len(found["reason"]) <= 1500
+
+
+@pytest.mark.parametrize("label", OTHER_SHAPES)
+def test_tensors_of_another_shape_or_kind_disagree(crowd: Outcome, label: str) -> None:
+    assert crowd.rung(label, "forward") == "disagree"
+    finding = crowd.verdict.labels[label].findings["forward"]
+    assert finding.first is not None
+    assert ("shape" if label != "Whole" else "dtype int8") in str(finding.first.problem)
+
+
+@pytest.mark.parametrize("label", ["shouts", "Facts", "Stubborn", "Clutters", "Honest"])
+def test_what_harms_nobody_agrees(crowd: Outcome, label: str) -> None:
+    found = entry(crowd, label)
+    assert (found["status"], found["reason"], found["left_behind"]) == ("ok", None, [])
+    assert {found["rungs"][rung]["verdict"] for rung in ("inputs", "lockstep")} == {"agree"}
+    assert found["step_time"]["steps"] > 0
+
+
+def test_facts_are_bounded_and_cleaned(crowd: Outcome) -> None:
+    (process,) = crowd.record.results["Facts"].processes
+    assert process.facts["version:numpy"]
+    assert int(process.facts["facts left out"]) > 19_000
+    assert len(process.facts) <= MOST_FACTS
+    assert all(map(str.isprintable, (*process.facts, *process.facts.values())))
+    assert max(map(len, process.facts.values())) == LONGEST_FACT
+
+
+def test_what_is_printed_is_kept_in_its_own_log(crowd: Outcome) -> None:
+    (process,) = crowd.record.results["shouts"].processes
+    assert process.stdout_bytes > 3_000_000
+    log = crowd.folder / "logs" / "shouts-float64.stdout.txt"
+    assert log.stat().st_size == process.stdout_bytes
+    assert b"from below" in log.read_bytes()
+
+
+@pytest.mark.parametrize("label", CHILDREN)
+def test_a_child_that_outlives_its_worker_is_ended_and_named(crowd: Outcome, label: str) -> None:
+    found = entry(crowd, label)
+    assert (found["status"], found["rungs"]["lockstep"]["verdict"]) == ("ok", "agree")
+    (left,) = found["left_behind"]
+    assert CHILDREN[label] in left["command"]
+    assert left["cpu_ns"] < 10**9
+    (told,) = (line for line in words.warnings(crowd.record) if f"by {label}," in line)
+    assert told.startswith("LEFT BEHIND")
+    assert CHILDREN[label] in told
+    for shown in (markdown.render(crowd.record, crowd.verdict), crowd.json["summary"]):
+        assert label in shown
+
+
+def test_children_of_children_are_ended_and_so_are_those_of_a_worker_that_died(
+    crowd: Outcome,
+) -> None:
+    assert len(entry(crowd, "Many")["left_behind"]) == 4
+    died = entry(crowd, "DaemonThatDied")
+    assert "process ended by exit status 9" in died["reason"]
+    assert "of a dead one" in died["left_behind"][0]["command"]
+
+
+# -- the results -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scribbled(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Plug-ins that write into the run's folder and another run's, and one that computes beside."""
+    folder = tmp_path_factory.mktemp("scribbled")
+    (folder / "victim").write_text("as it was")
+    other = folder / "results" / "runs" / "20200101T000000-abcdef"
+    other.mkdir(parents=True)
+    for name in ("record.json", "steps.parquet", "scale.json"):
+        (other / name).write_text("of another run")
+    labels = of_file("writers.py", "Scribbles", "ReplacesLogs", "ReadOnly", "OtherRuns")
+    labels |= of_file("children.py", "Computes")
+    return beside_numpy(labels, small_data, folder / "results")
+
+
+def test_nothing_but_the_harness_own_is_left_in_the_runs_folder(scribbled: Outcome) -> None:
+    assert (scribbled.json["verdict"], scribbled.exit_status) == ("agree", 0)
+    assert_numpy_is_whole(scribbled)
+    assert_only_its_own(scribbled)
+    assert (scribbled.folder.parents[2] / "victim").read_text() == "as it was"
+    assert scribbled.folder.stat().st_mode & 0o700 == 0o700
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "record.json: a file, removed",
+        "verdict.json: a link, removed",
+        "report.html: a file, removed",
+        "steps.parquet: a folder, removed",
+        "pipe: a special file, removed",
+        "deep: a folder, removed",
+        "logs/another.stdout.txt: a file, removed",
+        "logs/a\N{REPLACEMENT CHARACTER}[2Jb c: a file, removed",
+        "logs/numpy-float64.stderr.txt: replaced; written again",
+        "logs: could not be written any more; mended",
+        "runs/20200101T000000-abcdef/record.json: changed while this run lived",
+        "runs/20200101T000000-abcdef/steps.parquet: deleted while this run lived",
+    ],
+)
+def test_what_was_done_to_the_results_is_named(scribbled: Outcome, line: str) -> None:
+    assert line in scribbled.json["foreign"]
+    told = words.warnings(scribbled.record)[-1]
+    assert told.startswith("NOT BY THE HARNESS (other people's code ran here: Scribbles, ")
+    assert line in told
+
+
+def test_no_time_is_sure_beside_a_process_that_computes(scribbled: Outcome) -> None:
+    (left,) = entry(scribbled, "Computes")["left_behind"]
+    assert left["cpu_ns"] > 10**9 / 2
+    for label in ("numpy", "Computes"):
+        timed = scribbled.verdict.labels[label].findings["timing"]
+        assert timed.verdict == "inconclusive"
+        (part,) = (part for part in timed.parts if part.name == "beside")
+        assert "while True: pass" in part.sentence
+        assert part.sentence.endswith("left behind by Computes")
+
+
+def test_a_deleted_folder_is_made_again_and_changed_data_end_all_trust(
+    small_data: Path, tmp_path: Path
+) -> None:
+    labels = of_file("writers.py", "Deletes", "ChangesTheData")
+    outcome = beside_numpy(labels, small_data, tmp_path)
+    assert read(outcome.folder).results["numpy"].measurements
+    assert any("deleted while the run lived" in line for line in outcome.record.foreign)
+    assert {*os.listdir(outcome.folder)} >= {"record.json", "steps.parquet"}
+    assert "what every worker is given was changed" in outcome.record.ended
+    assert "x.npy" in outcome.record.ended
+    assert (outcome.json["verdict"], outcome.exit_status) == ("failed", 3)
+
+
+def test_a_folder_that_cannot_be_had_again_leaves_the_record_elsewhere(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(InputError) as caught:
+        beside_numpy(of_file("writers.py", "InPlace"), small_data, tmp_path / "results")
+    told = str(caught.value)
+    assert "\n" not in told
+    assert (tmp_path / "results" / "runs").read_text() == "mine"
+    record = read(Path(told.rpartition("the record was stored in ")[2]))
+    assert record.results["numpy"].measurements
+
+
+# -- one worker --------------------------------------------------------------------------------
+
+
+def test_a_dependency_that_is_missing_is_not_available_and_nothing_is_stored(
+    small_data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "needs.py").write_text("import frobnicate\n")
+    with pytest.raises(InputError, match=r"--backend needs: not available: .*frobnicate"):
+        beside_numpy({"needs": str(tmp_path / "needs.py")}, small_data, tmp_path / "results")
+    assert os.listdir(tmp_path / "results" / "runs") == []
+
+
+def test_an_import_that_hangs_is_ended_at_its_time_limit(tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text("import time\ntime.sleep(3600)\n")
+    plan = make_plan(profile="smoke", backends=(str(tmp_path / "hangs.py"),), threads=1)
+    worker = open_worker(
+        plan.labels["hangs"],
+        name="hangs",
+        run="run",
+        dtype="float64",
+        threads=1,
+        workload=plan.workload,
+        logs=tmp_path,
+        scratch=tmp_path,
+        timeouts=Timeouts(start_s=1.0),
+    )
+    with pytest.raises(WorkerFailed, match="start: no answer within 1 s"):
+        worker.answer()
+    assert worker.end(grace_s=0) == []
+
+
+@given(st.dictionaries(st.one_of(st.text(), st.integers(), st.binary()), st.text(), max_size=250))
+def test_any_facts_are_text_that_can_be_stored(told: dict[Any, str]) -> None:
+    found = plain_facts(told)
+    assert len(found) <= MOST_FACTS
+    assert plain_facts(found) == found
+    for text in (*found, *found.values()):
+        assert text.isprintable()
+        assert len(text.encode()) <= 4 * LONGEST_FACT
+
+
+def test_plain_facts_stay_as_they_are() -> None:
+    facts = {"version:numpy": "2.4.6", "device": "cpu"}
+    assert plain_facts(facts) == facts
+
+
+@given(st.text(), st.integers(1, 50))
+def test_plain_text_is_its_own_plain_text(text: str, most: int) -> None:
+    once = plain(text, most)
+    assert len(once) <= most
+    assert plain(once, most) == once
