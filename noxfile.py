@@ -3,10 +3,12 @@
 pip resolves torch, and no other resolver: it takes a local CPU build where one is provided.
 """
 
+import hashlib
 import shutil
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = ["tests", "lint", "types"]
@@ -17,9 +19,39 @@ nox.options.error_on_missing_interpreters = True
 BY_FILE = ("--dist", "loadfile", "--no-loadscope-reorder")
 
 
+# All that a worker needs under another interpreter, beside its framework.
+WORKER = ("numpy", "msgspec", "safetensors", "threadpoolctl")
+# Per backend, what its older and its newer environment hold: `nox -s versions`.
+UPGRADES = {
+    "numpy": (("numpy==1.26.4",), ("numpy==2.4.6",)),
+    "jax": (
+        ("jax==0.9.2", "flax==0.12.6", "optax==0.2.8"),
+        ("jax==0.10.2", "flax==0.12.8", "optax==0.2.8"),
+    ),
+    "tensorflow": (("tensorflow==2.20.0",), ("tensorflow==2.21.0",)),
+}
+
+
 def install(session: nox.Session, *extras: str) -> None:
     """The project as it stands, with these extras."""
     session.install("-e", f".[{','.join(extras)}]" if extras else ".")
+
+
+def environment(session: nox.Session, name: str, *packages: str, base: str = "python") -> str:
+    """The python of an environment with these packages and the worker's; kept for the next time.
+
+    base: the interpreter that it is made with.
+    """
+    wanted = (*packages, *(p for p in WORKER if not any(q.startswith(f"{p}==") for q in packages)))
+    digest = hashlib.sha256("\n".join(sorted(wanted)).encode()).hexdigest()[:8]
+    folder = Path(session.cache_dir).absolute() / f"{name}-{digest}"
+    python, ready = folder / "bin" / "python", folder / "ready"
+    if not ready.is_file():  # one whose installation broke off is made anew
+        session.run(base, "-m", "venv", "--clear", str(folder), silent=True, external=True)
+        install_there = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        session.run(str(python), *install_there, *wanted, external=True)
+        ready.touch()
+    return str(python)
 
 
 @nox.session
@@ -47,8 +79,11 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def agreement(session: nox.Session) -> None:
-    """20 clean runs and a full one; the largest values seen go to results/reports/agreement.md."""
-    install(session, "all")
+    """20 clean runs and a full one; the largest values seen go to results/reports/agreement.md.
+
+    Where the real data are at hand, the full one is also held against the reference facts.
+    """
+    install(session, "all", "test")
     runs = Path(session.create_tmp()) / "results"
     shutil.rmtree(runs, ignore_errors=True)
     for seed in range(20):
@@ -60,6 +95,7 @@ def agreement(session: nox.Session) -> None:
     page = "results/reports/agreement.md"
     records = sorted(map(str, (runs / "runs").iterdir()))
     session.run("harness", "report", *records, "--largest", page)
+    session.run("pytest", "tests/test_real_data.py", "--full-run", records[-1])
 
 
 @nox.session
@@ -69,6 +105,68 @@ def bench(session: nox.Session) -> None:
     session.install("keras>=3.5")
     page = "results/reports/performance.md"
     session.run("python", "benchmarks/bench.py", "--page", page, *session.posargs)
+
+
+@nox.session
+def mxnet(session: nox.Session) -> None:
+    """MXNet beside the other four, each in an environment of its own; then MXNet's own tests."""
+    lines = Path("backends/mxnet/requirements.txt").read_text().splitlines()
+    pinned = [line for line in lines if line and not line.startswith("#")]
+    try:
+        python = environment(session, "mxnet", *pinned, base="python3.11")
+        session.run(python, "-c", "import mxnet", silent=True, external=True)
+    except CommandFailed as error:
+        session.skip(f"MXNet's environment cannot be made here: {error.reason}")
+    extras = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]
+    others = ("numpy", "torch", "jax", "tensorflow")
+    pythons = {name: environment(session, name, *extras.get(name, ())) for name in others}
+    pythons["mxnet"] = python
+    install(session, "test")  # none of the frameworks
+    words = []
+    for name, its in pythons.items():
+        words += ["--backend", name, "--python", f"{name}={its}"]
+    session.run("harness", "compare", *words, *session.posargs)
+    alone = ("--only-backend", "mxnet", "--backend-python", python)
+    session.run("pytest", "tests/test_backend.py", "tests/test_mxnet.py", *alone)
+
+
+@nox.session
+def versions(session: nox.Session) -> None:
+    """Two versions of JAX, of TensorFlow and of NumPy in one table, and what each upgrade moved."""
+    install(session)
+    runs = Path(session.create_tmp()) / "results"
+    shutil.rmtree(runs, ignore_errors=True)
+    words, pairs = [], []
+    for name, (older, newer) in UPGRADES.items():
+        old = f"{name}@{older[0].partition('==')[2]}"
+        for label, packages in ((old, older), (name, newer)):
+            python = environment(session, label, *packages)
+            words += ["--backend", f"{label}={name}", "--python", f"{label}={python}"]
+        pairs.append(f"{old}={name}")
+    # Five sessions: fewer claim nothing of speed.
+    words += ["--sessions", "5", "--results-dir", str(runs)]
+    # 1: a version disagrees, or something is worse since the upgrade; either is an answer.
+    session.run("harness", "compare", *words, *session.posargs, success_codes=[0, 1])
+    (run,) = (runs / "runs").iterdir()
+    for pair in pairs:
+        session.run("harness", "diff", str(run), "--pair", pair, success_codes=[0, 1])
+
+
+@nox.session
+def keras(session: nox.Session) -> None:
+    """Keras 3 as a plug-in, on its three engines: certified, then beside the four under it."""
+    install(session, "all")
+    session.install("./examples/keras-backend")
+    session.run("harness", "list")
+    names = ("keras-torch", "keras-jax", "keras-tensorflow")
+    certificates = Path(session.create_tmp())
+    for name in names:
+        out = str(certificates / f"{name}.json")
+        session.run("harness", "certify", name, "--out", out)
+    words = [
+        w for name in ("numpy", "torch", "jax", "tensorflow", *names) for w in ("--backend", name)
+    ]
+    session.run("harness", "compare", *words, *session.posargs)
 
 
 @nox.session
@@ -124,6 +222,8 @@ def _backend(session: nox.Session, name: str, *extras: str) -> None:
     """Tests of one backend alone, in an environment with its framework only."""
     install(session, *extras, "test")
     session.run("pytest", "tests/test_backend.py", "--only-backend", name, *session.posargs)
+    # What PyTorch computed over an epoch: another framework's word, without the framework.
+    session.run("harness", "golden", "check", name, "--file", "tests/golden.safetensors")
 
 
 @nox.session
@@ -131,7 +231,8 @@ def docs(session: nox.Session) -> None:
     """Every command of README and docs/, the long ones too, in a fresh copy."""
     install(session, "all", "test")
     session.install("nox")
-    session.run("pytest", "tests/test_docs.py", "--all-commands", *session.posargs)
+    pages = ("tests/test_docs.py", "tests/test_tutorial.py")
+    session.run("pytest", *pages, "--all-commands", *session.posargs)
 
 
 @nox.session
@@ -146,5 +247,5 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types, strictly, over harness and backends; the frameworks themselves count as Any."""
     install(session)
-    session.install("mypy>=1.13")
+    session.install("mypy>=1.13", "pytest>=8.3")
     session.run("mypy")

@@ -5,24 +5,53 @@ What a worker does wrong ends that worker only, and stands in its `Process` entr
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from safetensors import SafetensorError
 
 from harness.errors import InputError
-from harness.exchange import load_tensors
+from harness.exchange import load_tensors, plain, plain_facts
+from harness.foreign import ready
 from harness.interface import Array, Workload
-from harness.launch import Worker, WorkerFailed, WorkerUnavailable, environment
+from harness.launch import Worker, WorkerFailed, WorkerUnavailable, environment, log_names
 from harness.plan import Label, Plan, Timeouts, process_precision
 from harness.progress import Progress
-from harness.record import Process, Record, Results
+from harness.record import Bytes, LeftBehind, Nanoseconds, Process, Record, Results
 
 # What reading a worker's answer raises where it is cut off, misnamed or of the wrong kind.
 UNUSABLE = (SafetensorError, KeyError, ValueError, TypeError, FileNotFoundError)
+# Of a reason so much is kept: it stands in one line.
+LONGEST_REASON = 1500
+# So many processes that a worker left are told one by one.
+MOST_LEFT = 20
+
+Kind = TypeVar("Kind")
+
+
+def checked(made: Kind) -> Kind:
+    """A struct made of a worker's words, as it is; ValueError where a field has the wrong kind."""
+    return msgspec.convert(msgspec.to_builtins(made), type(made))
+
+
+class Started(msgspec.Struct):
+    """What a worker says when it has imported and built its backend."""
+
+    facts: dict[str, str]
+    import_ns: Nanoseconds
+    build_ns: Nanoseconds
+
+
+class Usage(msgspec.Struct):
+    """What a worker says of itself at its end."""
+
+    peak_rss_bytes: Bytes | None
+    peak_device_bytes: Bytes | None
+    first_step_ns: dict[str, Nanoseconds]
 
 
 def open_worker(
@@ -41,9 +70,12 @@ def open_worker(
 ) -> Worker:
     """Start a process of a label and ask it to import; the worker's `answer()` tells of it.
 
-    name: for its log files, in `logs`. The caller ends it. Raises WorkerFailed where the
-    interpreter cannot be started, or is gone at once.
+    name: for its log files, in `logs`. It works in a folder of its label's in `scratch`: what it
+    writes without a thought lies apart from what others are given. The caller ends it. Raises
+    WorkerFailed where the interpreter cannot be started, or is gone at once.
     """
+    place = scratch / f"of-{hashlib.sha256(msgspec.json.encode(label)).hexdigest()[:16]}"
+    place.mkdir(exist_ok=True)
     worker = Worker(
         name,
         run,
@@ -51,7 +83,7 @@ def open_worker(
         environment(threads, label.environment, precision, label.python, scratch),
         threads,
         logs,
-        scratch,
+        place,
     )
     try:
         worker.ask(
@@ -85,7 +117,8 @@ class Crew:
     """Every worker of a plan, and what is known of its process.
 
     `only`: where set, the labels that `live` tells of; the others wait. `session`: 0, or from 1 on
-    for processes that are there for timing only.
+    for processes that are there for timing only. `logs`: the names of all log files; `meddled`:
+    what others did to them and their folder, a line each.
     """
 
     def __init__(
@@ -96,6 +129,8 @@ class Crew:
         self.workers: dict[Key, Worker] = {}
         self.processes: dict[Key, Process] = {}
         self.only: Collection[str] | None = None
+        self.logs: list[str] = []
+        self.meddled: list[str] = []
         self._started: set[Key] = set()
         self._run = run
         self._logs = logs
@@ -125,12 +160,14 @@ class Crew:
 
     def _start(self, key: Key) -> None:
         label, dtype, arm = key
-        self._logs.mkdir(exist_ok=True)
+        self.meddled += ready(self._logs)
         times = f"-session{self.session}" if self.session else ""
+        name = f"{label}-{dtype}{times}{'-again' if arm else ''}"
+        self.logs += log_names(name)
         with self.containing(key):
             self.workers[key] = open_worker(
                 self.plan.labels[label],
-                name=f"{label}-{dtype}{times}{'-again' if arm else ''}",
+                name=name,
                 run=self._run,
                 dtype=dtype,
                 threads=self.plan.threads,
@@ -156,9 +193,9 @@ class Crew:
             self._started.add(key)
             with self.containing(key):
                 process = self.processes[key]
-                started = worker.answer()
-                process.facts = started["facts"]
-                process.import_ns, process.build_ns = started["import_ns"], started["build_ns"]
+                told = msgspec.convert(worker.answer(), Started)
+                process.facts = plain_facts(told.facts)
+                process.import_ns, process.build_ns = told.import_ns, told.build_ns
                 self.call(key, "data", **given)
             self._progress.advance(done)
 
@@ -242,7 +279,7 @@ class Crew:
     def set_aside(self, key: Key, reason: str) -> None:
         """End a process that cannot do what is asked; InputError where it was asked for by name."""
         process, configured = self.processes[key], self.plan.labels[key.label]
-        process.status, process.reason = "skipped", reason
+        process.status, process.reason = "skipped", plain(reason, LONGEST_REASON)
         self.end_worker(key, grace_s=0)
         if configured.asked_for and self.own(key):
             raise InputError(f"--backend {key.label}: not available: {reason}") from None
@@ -254,31 +291,39 @@ class Crew:
     def fail(self, key: Key, reason: str) -> None:
         """End a process that went wrong, and store its reason."""
         process = self.processes[key]
-        process.status, process.reason = "failed", " ".join(reason.split())
+        process.status = "failed"
+        process.reason = plain(" ".join(reason.split()), LONGEST_REASON)
         self._progress.note(f"{key.label} ({key.dtype}) failed: {process.reason}")
         self.end_worker(key, grace_s=0)
 
     def say_goodbye(self, key: Key) -> None:
         """End a worker that has done its work."""
         with self.containing(key):
-            usage = self.call(key, "usage")
+            usage = msgspec.convert(self.call(key, "usage"), Usage)
             process = self.processes[key]
-            process.peak_rss_bytes = usage["peak_rss_bytes"]
-            process.peak_device_bytes = usage["peak_device_bytes"]
-            process.first_step_ns = usage["first_step_ns"]
+            process.peak_rss_bytes = usage.peak_rss_bytes
+            process.peak_device_bytes = usage.peak_device_bytes
+            process.first_step_ns = usage.first_step_ns
             self.call(key, "close")
             self.end_worker(key, grace_s=2.0)
 
     def end_worker(self, key: Key, *, grace_s: float) -> None:
-        """End one worker's process group and keep the last of what it printed."""
+        """End one worker and all that it started; keep the last of what it printed."""
         worker = self.workers.pop(key, None)
         if worker is None:
             return
-        worker.end(grace_s=grace_s)
         process = self.processes[key]
-        with suppress(OSError):
-            process.stdout_bytes = worker.stdout.stat().st_size
-            process.stderr_bytes = worker.stderr.stat().st_size
+        left = worker.end(grace_s=grace_s)
+        process.left_behind = [LeftBehind(command=c, cpu_ns=ns) for c, ns in left[:MOST_LEFT]]
+        if len(left) > MOST_LEFT:
+            cpu_ns = sum(ns for _, ns in left[MOST_LEFT:])
+            more = f"and {len(left) - MOST_LEFT} more"
+            process.left_behind.append(LeftBehind(command=more, cpu_ns=cpu_ns))
+        if left:
+            told = ", ".join(each.command for each in process.left_behind)
+            self._progress.note(f"{key.label} ({key.dtype}) left processes running, ended: {told}")
+        self.meddled += [f"logs/{name}: replaced; written again" for name in worker.rewritten]
+        process.stdout_bytes, process.stderr_bytes = worker.printed
         if process.status == "failed":
             process.stderr_tail = worker.stderr_tail()
 

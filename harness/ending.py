@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import HarnessError, InputError
-from harness.record import INTERRUPTED, NO_SPACE, why
+from harness.record import INTERRUPTED, NO_SPACE, why, write_atomic
 from harness.signals import undisturbed
+
+# What is nobody else's fault; it is told whole in a file of the run's folder.
+MISTAKE = "(a mistake in the harness itself)"
+TRACEBACK = "traceback.txt"
 
 
 class Ends(Protocol):
@@ -54,9 +58,9 @@ def stored(
         if error.errno in NO_SPACE:
             full = InputError(f"{error.filename or scratch}: {why(error)}; free some space")
     except Exception as error:
-        record.ended = f"{type(error).__name__}: {error} (a mistake in the harness itself)"
-        with suppress(OSError):
-            (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        record.ended = f"{type(error).__name__}: {error} {MISTAKE}"
+        with suppress(OSError, InputError):
+            write_atomic(folder / TRACEBACK, traceback.format_exc().encode())
     with undisturbed():
         end_all()
         record.seconds = time.monotonic() - before

@@ -1,15 +1,25 @@
-"""Bulk arrays between processes: safetensors files, never pickle. NumPy and safetensors only."""
+"""What goes between processes: bulk arrays as safetensors files, never pickle; messages; words.
+
+Imports NumPy and safetensors only.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save
 
 from harness.interface import Array
+
+# The largest file is a gradient beside its batch and parameters: 200 MB for the widest model.
+MOST_BYTES = 2 * 2**30
+# Facts are a few versions and settings, to be read by people: beyond this they are cut.
+MOST_FACTS, LONGEST_NAME, LONGEST_FACT = 200, 100, 1000
 
 
 def save_tensors(path: str, tensors: Mapping[str, Array]) -> None:
@@ -24,8 +34,29 @@ def save_tensors(path: str, tensors: Mapping[str, Array]) -> None:
 
 
 def load_tensors(path: str) -> dict[str, Array]:
-    """Read what `save_tensors` wrote: fresh arrays."""
+    """Read what `save_tensors` wrote: fresh arrays. ValueError where no such file can be that."""
+    told = os.stat(path)
+    if not stat.S_ISREG(told.st_mode):  # a pipe would be waited for
+        raise ValueError(f"{os.path.basename(path)} is no plain file")
+    if told.st_size > MOST_BYTES:
+        raise ValueError(f"{os.path.basename(path)} has {told.st_size / 1e9:.1f} GB")
     return load_file(path)
+
+
+def plain(text: str, most: int = 200) -> str:
+    """Text that can be stored and shown: no control characters, of bounded length."""
+    found = "".join(c if c.isprintable() else " " if c.isspace() else "�" for c in text[: most + 1])
+    return found if len(found) <= most else f"{found[: most - 1]}…"
+
+
+def plain_facts(told: Mapping[Any, Any]) -> dict[str, str]:
+    """What a backend says of itself as it is stored, whatever it is; how much was left out."""
+    few = len(told) <= MOST_FACTS
+    found = {
+        plain(str(name), LONGEST_NAME): plain(str(value), LONGEST_FACT)
+        for name, value in list(told.items())[: MOST_FACTS if few else MOST_FACTS - 1]
+    }
+    return found if few else found | {"facts left out": str(len(told) - len(found))}
 
 
 def send(descriptor: int, message: bytes) -> None:

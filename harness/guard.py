@@ -1,12 +1,13 @@
 """The first lines of a worker process, run before NumPy or any framework is loaded.
 
 Sets the processors it may use, keeps its channel from its own children, and starts the thread
-that ends the whole process group when the parent is gone: a worker deep in a computation
+that ends all that belongs to this worker when the parent is gone: a worker deep in a computation
 otherwise outlives a killed parent. Imports the standard library only, until all that is done.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,11 +15,16 @@ import sys
 import threading
 import time
 
+from harness.processes import MARK, adopt_orphans, belonging
 
-def watch(lifeline: int) -> None:
-    """Block until the parent's end of the lifeline closes, then end the process group."""
+
+def watch(lifeline: int, mark: str) -> None:
+    """Block until the parent's end of the lifeline closes, then end all that is this worker's."""
     while os.read(lifeline, 1):
         pass
+    for pid in belonging(os.getpid(), mark):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
@@ -29,7 +35,9 @@ def main() -> None:
     commands, replies, lifeline = config["commands"], config["replies"], config["lifeline"]
     for descriptor in (commands, replies, lifeline):
         os.set_inheritable(descriptor, False)
-    threading.Thread(target=watch, args=(lifeline,), daemon=True, name="lifeline").start()
+    adopt_orphans()
+    watched = (lifeline, os.environ[MARK])
+    threading.Thread(target=watch, args=watched, daemon=True, name="lifeline").start()
     # A terminal's Ctrl-C is the parent's to handle: it ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if config["processors"] and hasattr(os, "sched_setaffinity"):

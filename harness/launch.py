@@ -2,7 +2,7 @@
 
 A worker runs in a session of its own. Its channel is a pair of pipes, never stdout; stdout and
 stderr go straight to files. A third pipe, the lifeline, is held open by this process only: when
-this process is gone, however it went, every worker ends its process group.
+this process is gone, however it went, every worker ends itself and all that it started.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -21,8 +23,10 @@ from typing import Any
 
 import msgspec
 
-from harness.exchange import send
+from harness.exchange import plain, send
+from harness.foreign import fresh, is_at
 from harness.interpreters import is_own
+from harness.processes import MARK, Left, belonging, descendants, end_left, started
 
 # Variables that would change threads, precision, devices or compilation behind the plan's back.
 REMOVED_VARIABLES = (
@@ -42,6 +46,7 @@ REMOVED_VARIABLES = (
     "LIBTPU_*",
     "MALLOC_*",
     "MKL_*",
+    "MXNET_*",
     "NPY_*",
     "NUMEXPR_*",
     "NVIDIA_TF32_OVERRIDE",
@@ -63,6 +68,16 @@ REMOVED_VARIABLES = (
 GRACE_S = 5.0
 # How often a waiting parent looks whether the worker is still alive (data wake it at once).
 POLL_S = 0.05
+# How long what a worker started may take to follow it; and where it was killed, or died.
+LEFT_S = 2.0
+KILLED_S = 0.2
+# The largest answer is a block's times: some 100 kB. Whatever text is taken for the length of an
+# answer announces 150 MB at least.
+MOST_ANSWER = 4 * 2**20
+# A worker writes an answer at once: what comes of it no further for so long was not written by it.
+WHOLE_S = 10.0
+# Of what a worker says of itself in a reason, so much is told.
+LONGEST_REASON = 1000
 STDERR_TAIL_LINES = 20
 # What the frameworks and the system say when memory is short.
 MEMORY_WORDS = (
@@ -82,6 +97,10 @@ class WorkerFailed(Exception):
     """A worker crashed, hung, or answered with an error; the message is the reason, in one line."""
 
 
+class WorkerRaised(WorkerFailed):
+    """A worker answered with an error: it lives, and nothing is known of its state."""
+
+
 class WorkerUnavailable(Exception):
     """The backend cannot run here; the message is the reason.
 
@@ -91,6 +110,18 @@ class WorkerUnavailable(Exception):
     def __init__(self, reason: str, *, no_float64: bool = False) -> None:
         super().__init__(reason)
         self.no_float64 = no_float64
+
+
+class _Reply(msgspec.Struct, forbid_unknown_fields=True):
+    """What a worker writes: progress, or one answer: `ok` with its fields, or `error`."""
+
+    run: str
+    id: int
+    progress: tuple[int, int] | None = None
+    ok: dict[str, Any] | None = None
+    error: str | None = None
+    unavailable: bool = False
+    no_float64: bool = False
 
 
 def environment(
@@ -160,10 +191,14 @@ class Worker:
         self._run = run
         self._next = 0
         self._pending: tuple[int, float, float] | None = None
-        plain = (c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
-        stem = "".join(plain)[:80]
-        self.stdout = logs / f"{stem}.stdout.txt"
-        self.stderr = logs / f"{stem}.stderr.txt"
+        self.stdout, self.stderr = (logs / file for file in log_names(name))
+        # Whose processes are this worker's: a name that no other worker has.
+        self._mark = f"{plain(run)} {secrets.token_hex(8)}"
+        self._ended = False
+        self._logs: list[int] = []
+        self._printed = (0, 0)
+        self._last_words = ""
+        self.rewritten: list[str] = []  # log files that others had replaced
         commands_read, self._commands = os.pipe()
         self._replies, replies_write = os.pipe()
         lifeline_read, self._lifeline = os.pipe()
@@ -179,21 +214,25 @@ class Worker:
             "run": run,
         }
         try:
-            with open(self.stdout, "wb") as out, open(self.stderr, "wb") as err:
-                self._process = subprocess.Popen(
-                    [python, "-m", "harness.guard", json.dumps(config)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    env=env,
-                    cwd=cwd,
-                    pass_fds=theirs,
-                    start_new_session=True,
-                )
+            # Read by these descriptors only: another worker may put anything in their place.
+            self._logs += [fresh(self.stdout)]
+            self._logs += [fresh(self.stderr)]
+            out, err = self._logs
+            self._process = subprocess.Popen(
+                [python, "-m", "harness.guard", json.dumps(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=env | {MARK: self._mark},
+                cwd=cwd,
+                pass_fds=theirs,
+                start_new_session=True,
+            )
         except OSError as error:
-            for descriptor in (self._commands, self._replies, self._lifeline):
+            for descriptor in (self._commands, self._replies, self._lifeline, *self._logs):
                 os.close(descriptor)
-            raise WorkerFailed(f"cannot start {python}: {error.strerror}") from None
+            at = error.filename or python
+            raise WorkerFailed(f"cannot start {at}: {error.strerror}") from None
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
@@ -224,22 +263,21 @@ class Worker:
         number, deadline, timeout_s = self._pending
         while True:
             reply = self._receive(deadline, timeout_s)
-            if reply.get("run") != self._run or reply.get("id") != number:
+            if reply.run != self._run or reply.id != number:
                 raise WorkerFailed(
-                    f"answered for run {reply.get('run')!r}, command {reply.get('id')!r} "
+                    f"answered for run {plain(reply.run)!r}, command {reply.id} "
                     f"instead of run {self._run!r}, command {number}"
                 )
-            if "progress" in reply:
+            if reply.progress is not None:
                 if progress is not None:
-                    progress(*reply["progress"])
+                    progress(*reply.progress)
                 continue
-            if "ok" in reply:
-                result: dict[str, Any] = reply["ok"]
-                return result
-            error = str(reply.get("error"))
-            if reply.get("unavailable"):
-                raise WorkerUnavailable(error, no_float64=bool(reply.get("no_float64")))
-            raise WorkerFailed(_name_memory(f"{self._doing}: {error}"))
+            if reply.ok is not None:
+                return reply.ok
+            error = plain(reply.error or "an answer with nothing in it", LONGEST_REASON)
+            if reply.unavailable:
+                raise WorkerUnavailable(error, no_float64=reply.no_float64)
+            raise WorkerRaised(_name_memory(f"{self._doing}: {error}"))
 
     def has_answered(self) -> bool:
         """Whether an answer (or the worker's end) is waiting to be read."""
@@ -256,16 +294,20 @@ class Worker:
         self.ask(do, timeout_s, **fields)
         return self.answer(progress)
 
-    def _receive(self, deadline: float, timeout_s: float) -> dict[str, Any]:
-        size = struct.unpack("<I", self._read(4, deadline, timeout_s))[0]
-        data = self._read(size, deadline, timeout_s)
+    def _receive(self, deadline: float, timeout_s: float) -> _Reply:
+        late = f"{self._doing}: no answer within {timeout_s:g} s"
+        size = struct.unpack("<I", self._read(4, deadline, late))[0]
+        if size > MOST_ANSWER:
+            raise WorkerFailed(f"{self._doing}: unreadable answer (it announces {size} bytes)")
+        cut = f"{self._doing}: unreadable answer (less comes of it than it announces)"
+        data = self._read(size, time.monotonic() + WHOLE_S, cut)
         try:
-            reply: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return msgspec.json.decode(data, type=_Reply)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise WorkerFailed(f"{self._doing}: unreadable answer ({error})") from None
-        return reply
 
-    def _read(self, size: int, deadline: float, timeout_s: float) -> bytes:
+    def _read(self, size: int, deadline: float, late: str) -> bytes:
+        """So many bytes of the channel; WorkerFailed, for the reason `late`, at the deadline."""
         data = b""
         while len(data) < size:
             ready, _, _ = select.select([self._replies], [], [], POLL_S)
@@ -278,7 +320,7 @@ class Worker:
                 # A child of the worker may hold the pipe open: end of file never comes then.
                 self._raise_death(self._doing)
             elif time.monotonic() > deadline:
-                raise WorkerFailed(f"{self._doing}: no answer within {timeout_s:g} s")
+                raise WorkerFailed(late)
         return data
 
     def _raise_death(self, doing: str) -> None:
@@ -289,42 +331,106 @@ class Worker:
             raise WorkerFailed(f"{doing}: closed its channel")
         how = signal_name(-code) if code < 0 else f"exit status {code}"
         last = self.stderr_tail().strip().splitlines()[-1:]
-        said = f"; last words: {last[0].strip()[:300]}" if last else ""
+        said = f"; last words: {plain(last[0].strip(), 300)}" if last else ""
         raise WorkerFailed(_name_memory(f"{doing}: process ended by {how}{said}"))
 
-    def end(self, *, grace_s: float = GRACE_S) -> None:
-        """End the process and everything in its group: SIGTERM, then SIGKILL. Idempotent."""
-        if self._process.poll() is None and grace_s > 0:
-            self._signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(grace_s)
-        # Always: children in the group may outlive the worker.
-        self._signal(signal.SIGKILL)
+    def finish(self, timeout_s: float) -> str | None:
+        """Close the channel and let the process end by itself; it must still be ended (`end`).
+
+        None where it did, with status 0, and left no process behind; else what it did, in one line.
+        """
+        begun = descendants(self.pid)
+        os.close(self._commands)
+        self._commands = -1
+        try:
+            code = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return f"the process still runs {timeout_s:g} s after its channel was closed"
+        if code != 0:
+            how = signal_name(-code) if code < 0 else f"exit status {code}"
+            return f"the process ended by {how} after its channel was closed"
+        deadline = time.monotonic() + LEFT_S
+        while left := [pid for pid, since in begun.items() if started(pid) == since]:
+            if time.monotonic() > deadline:
+                for pid in left:
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, signal.SIGKILL)
+                return f"{len(left)} process(es) that it started outlived it"
+            time.sleep(POLL_S)
+        return None
+
+    def end(self, *, grace_s: float = GRACE_S) -> list[Left]:
+        """End the process and all that it started; what of that outlived it. Idempotent.
+
+        The process has `grace_s` seconds between SIGTERM and SIGKILL, and what it started LEFT_S to
+        follow it (KILLED_S where it died or got no grace: its group is then killed with it).
+        """
+        if self._ended:
+            return []
+        self._ended = True
+        # Before its end: of what it leaves, what has no mark is nobody's afterwards.
+        known, settle_s = belonging(self.pid, self._mark), KILLED_S
+        if self._process.poll() is None:
+            if grace_s > 0:
+                settle_s = LEFT_S
+                self._process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(grace_s)
+                self._process.kill()
+            else:
+                self._kill_group()
         self._process.wait()
+        left = end_left(self._mark, known, settle_s)
+        self._kill_group()  # all there is to do where nothing can be found
         for descriptor in (self._commands, self._replies, self._lifeline):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._commands = self._replies = self._lifeline = -1
+        self._close_logs()
+        return left
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _close_logs(self) -> None:
+        """Close the log files; one that was replaced is written again, as far as there is room."""
+        self._printed, self._last_words = self.printed, self.stderr_tail()
+        descriptors, self._logs = self._logs, []
+        for descriptor, path in zip(descriptors, (self.stdout, self.stderr), strict=True):
+            with open(descriptor, "rb") as printed:
+                if not is_at(descriptor, path):
+                    printed.seek(0)
+                    with contextlib.suppress(OSError):
+                        with open(fresh(path), "wb") as file:
+                            shutil.copyfileobj(printed, file)
+                        self.rewritten.append(path.name)
+
+    @property
+    def printed(self) -> tuple[int, int]:
+        """Bytes of stdout and of stderr."""
+        if not self._logs:
+            return self._printed
+        out, err = (os.fstat(descriptor).st_size for descriptor in self._logs)
+        return out, err
 
     def stderr_tail(self) -> str:
         """The last lines of the worker's stderr."""
-        return tail(self.stderr)
+        return tail(self._logs[1]) if self._logs else self._last_words
 
 
-def tail(path: Path) -> str:
-    """The last STDERR_TAIL_LINES lines of a file, at most STDERR_TAIL_BYTES of it."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - STDERR_TAIL_BYTES))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
-    return "\n".join(lines[-STDERR_TAIL_LINES:])
+def log_names(name: str) -> tuple[str, str]:
+    """The files that a worker of this name prints to: stdout's and stderr's."""
+    letters = (c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
+    stem = "".join(letters)[:80]
+    return f"{stem}.stdout.txt", f"{stem}.stderr.txt"
+
+
+def tail(descriptor: int) -> str:
+    """The last STDERR_TAIL_LINES lines of an open file, at most STDERR_TAIL_BYTES of it."""
+    size = os.fstat(descriptor).st_size
+    data = os.pread(descriptor, STDERR_TAIL_BYTES, max(0, size - STDERR_TAIL_BYTES))
+    return "\n".join(data.decode("utf-8", "replace").splitlines()[-STDERR_TAIL_LINES:])
 
 
 def signal_name(number: int) -> str:

@@ -178,6 +178,12 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     skipped: dict[str, str] = {}
     provided: Provided | None = None
 
+    @property
+    def others(self) -> list[str]:
+        """Whose code is not this project's: labels, and the workload."""
+        labels = [name for name, label in self.labels.items() if label.origin != BUILT_IN]
+        return labels + (["the workload"] if self.provided is not None else [])
+
 
 class Profile(msgspec.Struct, frozen=True):
     """One row of the table of profiles (see Plan for the fields)."""

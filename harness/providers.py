@@ -22,11 +22,14 @@ from harness.exchange import load_tensors, save_tensors
 from harness.interface import Array, Params, Workload
 from harness.launch import Worker, WorkerFailed, WorkerUnavailable, environment
 from harness.plan import Provided, Timeouts
+from harness.processes import Left
 from harness.workloads.probes import Probe
 
 INITS = ("normal", "zeros")
 # Far above any model that is trained here, far below what would fill a machine's memory.
 MOST_ELEMENTS = 10**9
+# What its log files are named after.
+WORKLOAD = "workload"
 
 
 def describe(spec: str) -> tuple[Workload, Provided]:
@@ -83,7 +86,7 @@ class _Process:
         self._worker: Worker | None = None
         logs.mkdir(parents=True, exist_ok=True)
         env = environment(1, {}, "strict", "", scratch)
-        self._worker = Worker("workload", run, sys.executable, env, 1, logs, scratch)
+        self._worker = Worker(WORKLOAD, run, sys.executable, env, 1, logs, scratch)
         try:
             self.told = self.call("provide", source=source)
         except BaseException:
@@ -99,10 +102,9 @@ class _Process:
         except (WorkerFailed, WorkerUnavailable) as error:
             raise HarnessError(f"the workload {self._source} failed: {error}") from None
 
-    def end(self) -> None:
-        if self._worker is not None:
-            self._worker.end(grace_s=0)
-        self._worker = None
+    def end(self) -> list[Left]:
+        worker, self._worker = self._worker, None
+        return worker.end(grace_s=0) if worker is not None else []
 
     def __enter__(self) -> _Process:
         return self
@@ -192,9 +194,9 @@ class ProvidedReference:
         }
         return Probe(case, params, given["x"], given["y"], centred)
 
-    def end(self) -> None:
-        """End the process."""
-        self._process.end()
+    def end(self) -> list[Left]:
+        """End the process; what it had started that outlived it."""
+        return self._process.end()
 
 
 class LabelReference:

@@ -284,9 +284,20 @@ class Operator(Stored, kw_only=True):
     curve: Curve | None = None
 
 
+class LeftBehind(Stored, kw_only=True):
+    """A process that a worker had started and that outlived it; the harness ended it.
+
+    `cpu_ns`: its processor time, and that of its children that have ended.
+    """
+
+    command: str
+    cpu_ns: Nanoseconds
+
+
 class Process(Stored, kw_only=True):
     """One worker process: what it said of itself and how it ended.
 
+    `left_behind`: processes that it had started and that outlived it.
     `session`: 0 for those that numbers were measured in, from 1 on those for timing only.
     `peak_device_bytes`: None where the device's memory is the host's.
     """
@@ -305,6 +316,7 @@ class Process(Stored, kw_only=True):
     stdout_bytes: int = 0
     stderr_bytes: int = 0
     stderr_tail: str = ""
+    left_behind: list[LeftBehind] = []
 
 
 class Results(Stored, kw_only=True):
@@ -371,8 +383,10 @@ class Record(Stored, kw_only=True):
     `reference`: the float64 reference's own trainings; `envelope`: replicas of it in float32.
     `again`: the second process of a label that enters timing twice (A against A). `roofs`: what
     processes reach in a large product and in a copy. `differing`: some test images that are
-    classified differently, those that most labels differ on first. `samples`: where the series of
-    trainings and rounds are while it is stored; None in memory, where they are filled in.
+    classified differently, those that most labels differ on first. `foreign`: what others did to
+    the run's folder (undone) and to other runs while this one lived, a line each. `samples`: where
+    the series of trainings and rounds are while it is stored; None in memory, where they are filled
+    in.
     """
 
     schema: int = SCHEMA
@@ -394,6 +408,7 @@ class Record(Stored, kw_only=True):
     again: dict[str, Results] = {}
     roofs: list[Roof] = []
     differing: list[Differing] = []
+    foreign: list[str] = []
     samples: Samples | None = None
 
 
@@ -420,14 +435,18 @@ def new_run_folder(results_dir: Path) -> Path:
     try:
         runs.mkdir(parents=True, exist_ok=True)
         while True:
-            now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-            folder = runs / f"{now}-{secrets.token_hex(3)}"
+            folder = runs / new_name()
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 sync(runs)
                 return folder
     except OSError as error:
         raise InputError(f"results directory {results_dir}: {why(error)}") from None
+
+
+def new_name() -> str:
+    """What nothing else is called: the time, UTC, and a few random digits."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
 
 
 def why(error: OSError) -> str:

@@ -7,6 +7,7 @@ is stored as `scale.json`; `harness/checks/scale.py` makes figures of it. Import
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 from dataclasses import dataclass
@@ -20,12 +21,13 @@ from harness import __version__, canonical, data, known_answers, measure
 from harness.canonical import Slot
 from harness.checks.numbers import share
 from harness.course import Course
-from harness.crew import Crew, Key
-from harness.ending import stored
+from harness.crew import Crew, Key, Usage, checked
+from harness.ending import MISTAKE, TRACEBACK, stored
 from harness.envelope import clear_batches
 from harness.errors import HarnessError, InputError
 from harness.exchange import load_tensors, save_tensors
 from harness.facts import describe_dataset, describe_machine, now
+from harness.foreign import Premises
 from harness.interface import Array, Params, Product, Workload
 from harness.limits import limit_for
 from harness.measure import Wanted
@@ -246,15 +248,28 @@ def run(plan: ScalePlan, results_dir: Path, progress: Progress) -> tuple[ScaleRe
             machine=describe_machine(),
             dataset=describe_dataset(dataset),
         )
+        premises, crews = Premises(folder), list[Crew]()
         with stored(
             record,
             folder,
             scratch,
             end_all=lambda: None,  # each session ends its own
-            write=lambda: write_atomic(folder / FILE, msgspec.json.encode(record)),
+            write=lambda: _store(record, premises, crews, progress),
         ):
-            _measure_all(record, dataset, scratch, folder, progress)
+            _measure_all(record, dataset, scratch, folder, progress, crews)
     return record, folder
+
+
+def _store(record: ScaleRecord, premises: Premises, crews: list[Crew], progress: Progress) -> None:
+    """Store the record, in a folder that holds what the harness wrote and nothing else."""
+    own = [f"logs/{name}" for crew in crews for name in crew.logs]
+    if record.ended.endswith(MISTAKE):
+        own.append(TRACEBACK)
+    with contextlib.suppress(OSError):  # writing tells of it
+        premises.clear(own)
+    for line in [line for crew in crews for line in crew.meddled] + premises.told():
+        progress.note(f"not by the harness: {line}")
+    write_atomic(premises.folder / FILE, msgspec.json.encode(record))
 
 
 def _dataset(plan: ScalePlan, progress: Progress) -> data.Dataset:
@@ -278,9 +293,14 @@ def _scratch_bytes(plan: ScalePlan) -> int:
 
 
 def _measure_all(
-    record: ScaleRecord, dataset: data.Dataset, scratch: Path, folder: Path, progress: Progress
+    record: ScaleRecord,
+    dataset: data.Dataset,
+    scratch: Path,
+    folder: Path,
+    progress: Progress,
+    crews: list[Crew],
 ) -> None:
-    """Every cell in every session for every number of threads."""
+    """Every cell in every session for every number of threads; `crews` gets each session's."""
     plan = record.plan
     course = Course(plan.plan, dataset, scratch)
     answers = known_answers.check_shared_code()
@@ -297,6 +317,7 @@ def _measure_all(
             record.sessions.append(session)
             configured = msgspec.structs.replace(plan.plan, threads=threads)
             crew = Crew(configured, record.run, folder / "logs", scratch, progress, place)
+            crews.append(crew)
             try:
                 _start(crew, record, session, course)
                 of = f", session {number + 1} of {plan.plan.timing.sessions}"
@@ -405,7 +426,8 @@ class _Sized:
                 entry = self.entries[key]
                 entry.replaced = replaced
                 workload = msgspec.to_builtins(self.workload)
-                entry.build_ns = self.crew.call(key, "workload", workload=workload)["build_ns"]
+                told = self.crew.call(key, "workload", workload=workload)
+                entry.build_ns = msgspec.convert(told["build_ns"], int)
                 found = [
                     *self._case(key, wanted, course.y[rows]),
                     self._trained(key, losses, course.file(f"{schedule}-{seed}")),
@@ -487,19 +509,16 @@ class _Sized:
             for place, key in enumerate(keys):
                 with crew.containing(key):
                     entry = self.entries[key]
-                    timed = Round(
-                        session=self.place,
-                        round=round_,
-                        place=place,
-                        **crew.call(key, "block", **fields),
-                    )
+                    told = crew.call(key, "block", **fields)
+                    timed = checked(Round(session=self.place, round=round_, place=place, **told))
                     entry.rounds.append(timed)
                     if timed.digest != timed.replayed:
                         again = crew.call(key, "block", **fields)
                         entry.repeats = again["replayed"] == timed.replayed
         for key in crew.live():
             with crew.containing(key):
-                self.entries[key].first_step_ns = crew.call(key, "usage")["first_step_ns"]
+                usage = msgspec.convert(crew.call(key, "usage"), Usage)
+                self.entries[key].first_step_ns = usage.first_step_ns
 
 
 def _nearest(found: list[Measurement], precision: str) -> list[Judged]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.errors import InputError
+from harness.foreign import remove
 from harness.plan import Plan
 from harness.record import why
 
@@ -54,7 +55,9 @@ def scratch_folder(needed: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # what else can be removed, where that failed
         lock.release()
         _lock_of(folder).unlink(missing_ok=True)
 
@@ -68,5 +71,5 @@ def _sweep(base: Path) -> None:
     for lock_file in base.glob(f"{PREFIX}*.lock"):
         with contextlib.suppress(Timeout, OSError):
             with FileLock(lock_file, timeout=0):
-                shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
+                remove(lock_file.with_suffix(""))
             lock_file.unlink(missing_ok=True)

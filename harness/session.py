@@ -8,6 +8,7 @@ interleaved rounds. A worker that fails leaves what it measured; the others go o
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,11 @@ import msgspec
 
 from harness import __version__, data, known_answers
 from harness.course import Course
-from harness.ending import stored
+from harness.ending import MISTAKE, TRACEBACK, stored
 from harness.errors import HarnessError, InputError
+from harness.exchange import plain
 from harness.facts import describe_dataset, describe_machine, now
+from harness.foreign import Premises
 from harness.phases.agreement import (
     batches,
     lockstep,
@@ -35,10 +38,12 @@ from harness.plan import Plan, judged_by_label
 from harness.progress import Progress
 from harness.record import (
     FINISHED,
+    INTERRUPTED,
     Record,
     Results,
     check_folder,
     new_run_folder,
+    why,
     write,
 )
 from harness.scratch import scratch_bytes, scratch_folder
@@ -54,6 +59,8 @@ def begin(state: State, dataset: data.Dataset) -> None:
     state.record.known_answers += known_answers.check_pixels(dataset, course.x, course.test_x)
     _refuse_wrong_answers(state.record)
     state.record.lockstep_steps = [done - 1 for done in course.snapshots]
+    if state.plan.others:
+        course.seal()
     state.start_reference()
     state.crew.start(state.record)
     if judged_by_label(state.plan):
@@ -62,6 +69,33 @@ def begin(state: State, dataset: data.Dataset) -> None:
     else:
         train_judge(state)
         state.crew.await_started(course.data())
+
+
+def _store(state: State, premises: Premises) -> None:
+    """Store the record, in a folder that holds what the harness wrote and nothing else.
+
+    Where that folder cannot be had any more: InputError, with the record stored elsewhere.
+    """
+    record, folder = state.record, state.folder
+    if (broken := state.broken()) and record.ended in (FINISHED, INTERRUPTED):
+        record.ended = (
+            f"what every worker is given was changed while the run lived ({', '.join(broken)}): "
+            "none of its numbers can be relied on"
+        )
+    own = state.own_files() + ([TRACEBACK] if record.ended.endswith(MISTAKE) else [])
+    lost = None
+    try:
+        premises.clear(own)
+    except OSError as error:
+        lost = f"the run's folder {folder} cannot be written any more ({why(error)})"
+        folder = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
+        premises.found.append(lost)
+    record.kept = [kept for kept in record.kept if (folder / kept.file).is_file()]
+    meddled = [line for crew in state.crews for line in crew.meddled]
+    record.foreign = [plain(line) for line in (*record.foreign, *meddled)] + premises.told()
+    write(record, folder)
+    if lost is not None:
+        raise InputError(f"{lost}; the record was stored in {folder}")
 
 
 def _refuse_wrong_answers(record: Record) -> None:
@@ -191,12 +225,13 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
         folder = new_run_folder(results_dir)
         record = _empty_record(plan, folder.name)
         state = State(plan, record, folder, scratch, progress)
+        premises = Premises(folder)
         with stored(
             record,
             folder,
             scratch,
             end_all=state.end_all,
-            write=lambda: write(record, folder),
+            write=lambda: _store(state, premises),
         ):
             measure_all(state, dataset)
     return record, folder

@@ -28,6 +28,7 @@ from harness.record import (
     FINISHED,
     INTERRUPTED,
     DatasetFacts,
+    LeftBehind,
     Number,
     Process,
     Record,
@@ -164,6 +165,11 @@ def processes_of(record: Record, label: str) -> list[Process]:
     """Every process of a label, of all sessions; the second ones of A against A at the end."""
     found = [arm[label] for arm in (record.results, record.again) if label in arm]
     return [process for results in found for process in results.processes]
+
+
+def left_behind(record: Record, label: str) -> list[tuple[Process, LeftBehind]]:
+    """What outlived the processes of a label, with the process that had started it."""
+    return [(p, left) for p in processes_of(record, label) for left in p.left_behind]
 
 
 def _status(record: Record, processes: list[Process], dtype: str) -> tuple[Status, str | None]:
@@ -321,6 +327,11 @@ def _notes(record: Record, labels: dict[str, LabelVerdict]) -> str:
     ]
     if impossible_here:
         notes.append("not possible: " + ", ".join(impossible_here))
+    leaving = [name for name in labels if left_behind(record, name)]
+    if leaving:
+        notes.append(f"processes left behind, and ended: {', '.join(leaving)}")
+    if record.foreign:
+        notes.append(f"NOT BY THE HARNESS: {'; '.join(record.foreign)}")
     wavering = [name for name, label in labels.items() if label.reproducible is False]
     if wavering:
         notes.append(f"not deterministic: {', '.join(wavering)}")
@@ -385,6 +396,7 @@ def to_json(record: Record, verdict: Verdict, record_path: str) -> dict[str, Any
         },
         "first_divergence": verdict.first_divergence,
         "other_limits": verdict.other_limits,
+        "foreign": record.foreign,
     }
 
 
@@ -434,4 +446,8 @@ def _label_json(record: Record, name: str, label: LabelVerdict) -> dict[str, Any
         "step_time": msgspec.to_builtins(label.step_time) if label.step_time else None,
         "peak_rss_bytes": label.process.peak_rss_bytes if label.process else None,
         "peak_device_bytes": label.process.peak_device_bytes if label.process else None,
+        "left_behind": [
+            {"dtype": process.dtype, "session": process.session} | msgspec.to_builtins(left)
+            for process, left in left_behind(record, name)
+        ],
     }

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from harness.exchange import load_tensors, receive, save_tensors, send
+from harness.exchange import load_tensors, plain, plain_facts, receive, save_tensors, send
 from harness.interface import (
     Array,
     Backend,
@@ -32,6 +32,7 @@ from harness.interface import (
     Workload,
 )
 from harness.loading import load, load_file
+from harness.remote import Served
 from harness.workloads.provider import Provider
 
 # Progress goes out at most so often: enough for a smooth bar, too seldom to disturb a step.
@@ -65,6 +66,7 @@ class Server:
         self._schedules: dict[str, tuple[Array, Array]] = {}
         self._products: Callable[[], None] | None = None
         self._subject: Any = None
+        self._served: Served | None = None
 
     # Every command takes the fields of its message by name and returns the fields of the reply.
 
@@ -90,9 +92,7 @@ class Server:
         self._pristine = Pristine(self._backend)
         if plant is not None:
             self._plant(plant)
-        # Some libraries' version is a subclass of str that no encoder takes.
-        told = {name: str(value) for name, value in self._backend.facts().items()}
-        facts = {"python": sys.version.split()[0]} | told
+        facts = plain_facts({"python": sys.version.split()[0]} | self._backend.facts())
         before = clock()
         self._workload = msgspec.convert(workload, Workload)
         self._trainer = self._backend.trainer(self._workload)
@@ -482,6 +482,12 @@ class Server:
             )
         return serve.answer(self._subject, check)
 
+    def remote(self, **fields: Any) -> dict[str, Any]:
+        """One call of a trainer's method from afar; see `remote.Served.call`."""
+        if self._served is None:
+            self._served = Served(self._backend)
+        return self._served.call(**fields)
+
     def usage(self) -> dict[str, Any]:
         """Peak memory in bytes, the host's and the device's; each batch size's first step."""
         return {
@@ -622,23 +628,26 @@ def serve(commands: int, replies: int, run: str, started_ns: int) -> None:
         command = msgspec.json.decode(message)
         current = command.pop("id")
         name = command.pop("do")
+        answered = {"run": run, "id": current}
         try:
-            reply: dict[str, Any] = {"ok": getattr(server, name)(**command)}
+            answer = encode(answered | {"ok": getattr(server, name)(**command)})
         except (Unavailable, ImportError) as error:
-            reply = {
-                "error": _describe(error),
-                "unavailable": name in ("start", "provide"),
-                "no_float64": isinstance(error, NoFloat64),
-            }
-        except Exception as error:  # whatever a framework raises is this worker's answer
+            unavailable = name in ("start", "provide")
+            without = isinstance(error, NoFloat64)
+            told = {"error": _describe(error), "unavailable": unavailable, "no_float64": without}
+            answer = encode(answered | told)
+        except BaseException as error:  # whatever a backend raises, SystemExit too, is the answer
             import traceback
 
             traceback.print_exc()
-            reply = {"error": _describe(error), "unavailable": False}
-        send(replies, encode({"run": run, "id": current} | reply))
+            answer = encode(answered | {"error": _describe(error)})
+        send(replies, answer)
 
 
 def _describe(error: BaseException) -> str:
     """One line: the kind of error and the first line of its text."""
-    text = (str(error).strip().splitlines() or [""])[0][:500]
+    try:
+        text = plain((str(error).strip().splitlines() or [""])[0], 500)
+    except Exception:  # an error of a plug-in may have no words for itself
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -57,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--all-commands", action="store_true", help="run the long commands of the docs too"
     )
     parser.addoption("--only-backend", choices=list(BACKENDS), help="test this backend alone")
+    parser.addoption("--backend-python", help="the interpreter of that backend")
     parser.addoption("--full-run", help="a stored run of the full profile on the real data")
     parser.addoption("--faults-report", help="where to write what the fault suite found (Markdown)")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -54,7 +55,7 @@ def plan(names: tuple[str, ...] = ("numpy", "torch"), **changes: Any) -> Plan:
     made = Plan(
         profile="default",
         workload=WORKLOADS["mlp-scratch"],
-        labels={name: label(name.split(":")[0]) for name in names},
+        labels={name: label(re.split("[:@]", name)[0]) for name in names},
         reference="harness/float64",
         dataset="auto",
         data_dir=None,

@@ -184,7 +184,7 @@ def test_the_script_of_the_faulty_framework_shows_the_stated_difference(
         assert f"{place} in the run" in done.stdout
 
 
-@needs(*BACKENDS)
+@needs("numpy", "torch", "jax", "tensorflow")
 def test_the_scripts_of_the_other_frameworks_find_no_difference(make_case):
     case = make_case("torch", "numbers.py", "lr_one_per_mille")
     for name in ("numpy", "jax", "tensorflow"):
@@ -524,11 +524,131 @@ def test_kept_tensors_of_nothing_known_are_refused(stored, kept):
     refused(record, run, "no such dtype, rung or backend|nothing is over its limit")
 
 
-def test_a_backend_that_is_none_of_ours_is_refused(stored):
+@pytest.mark.parametrize(
+    "label",
+    [
+        {"backend": "os", "source": ""},
+        {"source": "/etc/passwd:Backend"},
+        {"source": "relative.py:Backend"},
+        {"source": "os.import:Backend"},
+        {"source": "os:Back end"},
+        {"source": "os; import evil:Backend"},
+        {"source": "/x\0.py:Backend"},
+        {"source": ":Backend"},
+        {"source": "os:Backend", "device": EVIL},
+    ],
+)
+def test_a_backend_that_no_script_can_load_is_refused(stored, label):
     record, run = stored
-    label = msgspec.structs.replace(record.plan.labels["numpy"], backend="os")
+    label = msgspec.structs.replace(record.plan.labels["numpy"], **label)
     record.plan = msgspec.structs.replace(record.plan, labels={"numpy": label})
     refused(record, run, "no such dtype, rung or backend")
+
+
+# -- plug-ins and interpreters of their own --------------------------------------------------------
+
+MINE = """
+from backends.numpy import Backend as NumPy
+
+
+class Mine(NumPy):
+    def __init__(self, device, dtype, threads, variant, precision="strict"):
+        assert variant == "default"
+        super().__init__(device, dtype, threads, "buffered", precision)
+
+    def trainer(self, workload):
+        made = super().trainer(workload)
+        logits = made.logits
+        made.logits = lambda batch: logits(batch) * FACTOR
+        return made
+"""
+
+
+@pytest.fixture
+def bundle_of(stored, tmp_path):
+    """The bundle of the same divergence in a label of this name and configuration."""
+
+    def make(name: str, **changes: object) -> tuple[bundle.Made, Path]:
+        record, run = stored
+        label = record.plan.labels["numpy"]
+        label = msgspec.structs.replace(label, plant=None, variant="default", **changes)
+        record.plan = msgspec.structs.replace(record.plan, labels={name: label})
+        record.results = {name: record.results["numpy"]}
+        record.kept[0].label = name
+        made = bundle.make_bundle(record, run, run / "bundle")
+        copy = tmp_path / "copied" / "b"
+        shutil.copytree(made.folder, copy)
+        return made, copy
+
+    return make
+
+
+def test_a_plug_in_of_a_file_is_copied_and_shows_its_divergence(bundle_of, tmp_path):
+    file = tmp_path / "own" / "mine.py"
+    file.parent.mkdir()
+    file.write_text(MINE.replace("FACTOR", "1.001"))
+    made, copy = bundle_of("mine@2", source=f"{file}:Mine", origin="file", backend="mine")
+    assert sorted(made.scripts) == sorted(f"reproduce_{name}.py" for name in (*BACKENDS, "mine@2"))
+    assert made.plug_in == str(file)
+    assert "without whatever it imports beside it" in bundle.as_text(made)
+    file.unlink()
+    assert run_script(copy / "reproduce_mine@2.py").returncode == 1
+    assert run_script(copy / "reproduce_numpy.py").returncode == 0
+    (copy / "code" / "plug_in" / "mine.py").write_text(MINE.replace("FACTOR", "1"))
+    assert run_script(copy / "reproduce_mine@2.py").returncode == 0
+    text = (copy / "README.md").read_text()
+    assert "python reproduce_mine@2.py" in text
+    assert "It may import others that lay beside it" in text
+
+
+def test_a_plug_in_of_a_module_is_to_be_installed(bundle_of):
+    origin = "entry point of their-backend 1.2; rm -rf ~"
+    made, copy = bundle_of("theirs", source="their.module:Mine", origin=origin, backend="theirs")
+    assert made.plug_in is None
+    done = run_script(copy / "reproduce_theirs.py")
+    assert done.returncode == 125
+    assert "No module named 'their'" in done.stderr
+    text = (copy / "README.md").read_text()
+    assert "install what brings their.module" in text
+    assert "rm -rf" not in text.split("```")[1]
+    (copy / "code" / "their").mkdir()
+    (copy / "code" / "their" / "module.py").write_text(MINE.replace("FACTOR", "1.001"))
+    assert run_script(copy / "reproduce_theirs.py").returncode == 1
+
+
+def test_a_plug_in_whose_file_is_gone_says_where_it_is_to_be_put(bundle_of):
+    made, copy = bundle_of("mine", source="/nowhere/mine.py:Mine", origin="file", backend="mine")
+    assert made.plug_in is None
+    assert "put it, as mine.py, in code/plug" in (copy / "README.md").read_text()
+    assert run_script(copy / "reproduce_mine.py").returncode == 125
+
+
+@pytest.mark.parametrize(
+    ("label", "script"),
+    [("../../x", "plug-in"), ("numpy", "numpy-plug-in"), (EVIL, "plug-in"), ("-x", "plug-in")],
+)
+def test_whatever_a_plug_in_is_called_its_script_lies_in_the_bundle(bundle_of, label, script):
+    made, _ = bundle_of(label, source="mine:Mine", origin=EVIL, backend=EVIL)
+    assert f"reproduce_{script}.py" in made.scripts
+    source = (made.folder / f"reproduce_{script}.py").read_text()
+    assert source.isascii()
+    ast.parse(source)
+    assert {path.name for path in made.folder.glob("*.py")} == set(made.scripts)
+
+
+def test_what_no_class_is_is_not_called(bundle_of):
+    _, copy = bundle_of("mine", source="os:system", origin="module", backend="mine")
+    done = run_script(copy / "reproduce_mine.py")
+    assert done.returncode == 125
+    assert "system is no class" in done.stderr
+
+
+def test_the_readme_names_the_interpreter_and_what_was_there(bundle_of):
+    made, copy = bundle_of("numpy@old", python="/old/bin/python", backend="numpy")
+    assert sorted(made.scripts) == sorted(f"reproduce_{name}.py" for name in BACKENDS)
+    (row,) = re.findall(r"^\| interpreter \| (.*) \|$", (copy / "README.md").read_text(), re.M)
+    assert row.startswith("/old/bin/python (Python 3.")
+    assert f"numpy {np.__version__}" in row
 
 
 # -- the formulas ----------------------------------------------------------------------------------

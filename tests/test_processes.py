@@ -1,20 +1,65 @@
-"""Workers that crash, hang, starve, shout or lie: contained, named, the others unharmed."""
+"""Workers that crash, hang, starve, shout or lie: contained, named, the others unharmed.
+
+What is wrong is the process, not its framework: NumPy under several labels stands for all of them,
+and several faults stand side by side in one run, each under its own name. One is torch's as well.
+"""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 
-from harness.plan import Timeouts
+from harness.plan import Timeouts, Timing, make_plan
 from harness.record import read
-from tests.conftest import needs, plant
+from tests.conftest import carry_out, needs, plant
 
-pytestmark = needs("torch")
-BOTH = ("numpy", "torch")
+# Faults after which a label has failed, and a word of the reason.
+FAILING = {
+    "killed": "SIGKILL",
+    "segfaults": "SIGSEGV",
+    "exits": "exit status 7",
+    "dies_with_a_child": "SIGKILL",
+    "earlier_run": "instead of run",
+    "answers_nothing": "unusable answer",
+    "garbage": "unusable answer",
+    "out_of_memory": "out of memory",
+}
+# Faults that make a label disagree: the first rung that does, and a word of the problem.
+WRONG = {
+    "not_a_number": ("lockstep", "NaN"),
+    "nan_logit": ("forward", "NaN"),
+    "wrong_shape": ("forward", "shape"),
+    "wrong_gradient_names": ("gradients", "shape"),
+}
 
 
-def run_with(run_plan, fault, **words):
-    return run_plan(backends=BOTH, plants={"torch": plant("process.py", fault)}, **words)
+@pytest.fixture(scope="module")
+def run_faults(small_data, tmp_path_factory):
+    """Run a smoke plan with NumPy, and with NumPy under each fault's name with that fault."""
+
+    def run(*faults, change=None, **words):
+        plan = make_plan(
+            profile="smoke",
+            backends=("numpy", *(f"{fault}=numpy" for fault in faults)),
+            plants={fault: plant("process.py", fault) for fault in faults},
+            data_dir=str(small_data),
+            threads=1,
+            **({"timeout_s": 240.0} | words),
+        )
+        plan = msgspec.structs.replace(plan, **(change or {}))
+        return carry_out(plan, tmp_path_factory.mktemp("processes"))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def failing(run_faults):
+    return run_faults(*FAILING, memory_headroom=600_000_000)
+
+
+@pytest.fixture(scope="module")
+def wrong(run_faults):
+    return run_faults(*WRONG, "no_float64", "noisy")
 
 
 def assert_numpy_is_whole(outcome):
@@ -25,105 +70,97 @@ def assert_numpy_is_whole(outcome):
     assert entry["test_accuracy"]["0"]
 
 
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        ("killed", "SIGKILL"),
-        ("segfaults", "SIGSEGV"),
-        ("exits", "exit status 7"),
-        ("dies_with_a_child", "SIGKILL"),
-        ("earlier_run", "instead of run"),
-        ("answers_nothing", "unusable answer"),
-        ("garbage", "unusable answer"),
-    ],
-)
-def test_a_worker_that_dies_or_lies_is_failed_with_its_reason(run_plan, fault, words):
-    outcome = run_with(run_plan, fault)
-    entry = outcome.json["backends"]["torch"]
+def test_what_dies_or_lies_fails_the_run_and_harms_no_other(failing):
+    assert failing.json["verdict"] == "failed"
+    assert failing.exit_status == 3
+    assert f"{len(FAILING)} of {len(FAILING) + 1} backends failed" in failing.json["summary"]
+    assert_numpy_is_whole(failing)
+
+
+@pytest.mark.parametrize(("fault", "words"), FAILING.items(), ids=list(FAILING))
+def test_a_worker_that_dies_or_lies_is_failed_with_its_reason(failing, fault, words):
+    entry = failing.json["backends"][fault]
     assert entry["status"] == "failed"
     assert words in entry["reason"]
-    assert outcome.json["verdict"] == "failed"
-    assert outcome.exit_status == 3
+    assert words in failing.json["summary"]
+
+
+@needs("torch")
+def test_a_framework_with_threads_of_its_own_is_killed_and_harms_no_other(run_plan):
+    plants = {"torch": plant("process.py", "killed")}
+    outcome = run_plan(backends=("numpy", "torch"), plants=plants)
+    assert outcome.json["backends"]["torch"]["status"] == "failed"
+    assert "SIGKILL" in outcome.json["backends"]["torch"]["reason"]
     assert_numpy_is_whole(outcome)
 
 
-def test_a_device_without_float64_is_judged_by_the_other_rungs(run_plan):
-    outcome = run_with(run_plan, "no_float64")
-    entry = outcome.json["backends"]["torch"]
-    assert entry["status"] == "ok"
-    assert entry["rungs"]["lockstep"]["verdict"] == "not-possible"
-    assert entry["rungs"]["update"]["verdict"] == "agree"
-    assert outcome.json["verdict"] == "agree"
+def test_a_killed_worker_keeps_what_it_measured(failing):
+    assert len(failing.record.results["killed"].measurements) > 50
+    assert failing.rung("killed", "lockstep") == "inconclusive"
 
 
-def test_a_killed_worker_keeps_what_it_measured(run_plan):
-    outcome = run_with(run_plan, "killed")
-    assert len(outcome.record.results["torch"].measurements) > 50
-    assert outcome.rung("torch", "lockstep") == "inconclusive"
+def test_a_stored_failed_run_reads_back_the_same(failing):
+    again = read(failing.folder)
+    assert msgspec.to_builtins(again) == msgspec.to_builtins(failing.record)
 
 
-def test_a_worker_that_hangs_is_ended_at_its_time_limit(run_plan):
+def test_a_worker_that_hangs_is_ended_at_its_time_limit(run_faults):
     limits = Timeouts(start_s=120.0, command_s=5.0, per_step_s=0.01)
-    outcome = run_with(run_plan, "hangs", change={"timeouts": limits})
-    entry = outcome.json["backends"]["torch"]
+    outcome = run_faults("hangs", change={"timeouts": limits})
+    entry = outcome.json["backends"]["hangs"]
     assert entry["status"] == "failed"
     assert "no answer within" in entry["reason"]
     assert outcome.exit_status == 3
     assert_numpy_is_whole(outcome)
 
 
-def test_a_worker_out_of_memory_is_failed_and_named_so(run_plan):
-    outcome = run_with(run_plan, "out_of_memory", memory_headroom=2_000_000_000)
-    entry = outcome.json["backends"]["torch"]
-    assert entry["status"] == "failed"
-    assert entry["reason"].startswith("out of memory")
-    assert_numpy_is_whole(outcome)
-
-
-def test_a_worker_that_prints_megabytes_agrees_and_its_words_are_kept(run_plan):
-    outcome = run_with(run_plan, "noisy")
-    assert outcome.json["verdict"] == "agree"
-    (process,) = (p for p in outcome.record.results["torch"].processes if p.dtype == "float32")
+def test_a_worker_that_prints_megabytes_agrees_and_its_words_are_kept(wrong):
+    assert wrong.verdict.labels["noisy"].status == "ok"
+    assert wrong.verdict.labels["noisy"].agrees
+    (process,) = (p for p in wrong.record.results["noisy"].processes if p.dtype == "float32")
     assert process.stdout_bytes > 1_000_000
     assert process.stderr_bytes > 1_000_000
-    kept = outcome.folder / "logs" / "torch-float32.stdout.txt"
+    kept = wrong.folder / "logs" / "noisy-float32.stdout.txt"
     assert kept.stat().st_size == process.stdout_bytes
 
 
-def test_a_missing_framework_is_skipped_and_counted_in_the_headline(run_plan):
-    import harness.plan as plans
-
-    plan_words = {"plants": {"torch": plant("process.py", "missing")}}
-    skipped_others = {name: "left out of this test" for name in plans.BACKENDS if name not in BOTH}
-    outcome = run_plan(change={"skipped": skipped_others}, **plan_words)
-    entry = outcome.json["backends"]["torch"]
+def test_a_missing_framework_is_skipped_and_counted_in_the_headline(run_faults):
+    plan = make_plan(backends=("numpy", "missing=numpy"))
+    unasked = {name: msgspec.structs.replace(x, asked_for=False) for name, x in plan.labels.items()}
+    fault = plant("process.py", "missing")
+    unasked["missing"] = msgspec.structs.replace(unasked["missing"], plant=fault)
+    untimed = Timing(sessions=1, rounds=0, warmup_rounds=0)
+    change = {"labels": unasked, "timing": untimed, "trajectory": None}
+    outcome = run_faults("missing", change=change)
+    entry = outcome.json["backends"]["missing"]
     assert entry["status"] == "skipped"
     assert "frobnicate" in entry["reason"]
     assert outcome.json["verdict"] == "agree"
-    assert "1 of 4 backends" in outcome.json["summary"]
+    assert "1 of 2 backends" in outcome.json["summary"]
     assert outcome.exit_status == 0
 
 
-@pytest.mark.parametrize(
-    ("fault", "rung", "words"),
-    [
-        ("not_a_number", "lockstep", "NaN"),
-        ("nan_logit", "forward", "NaN"),
-        ("wrong_shape", "forward", "shape"),
-        ("wrong_gradient_names", "gradients", "shape"),
-    ],
-)
-def test_wrong_shapes_and_nan_on_one_side_disagree(run_plan, fault, rung, words):
-    outcome = run_with(run_plan, fault)
-    assert outcome.json["verdict"] == "disagree"
-    assert outcome.exit_status == 1
-    first = outcome.json["first_divergence"]
-    assert (first["label"], first["rung"]) == ("torch", rung)
-    assert words in first["problem"]
-    assert_numpy_is_whole(outcome)
+def test_a_device_without_float64_is_judged_by_the_other_rungs(wrong):
+    entry = wrong.json["backends"]["no_float64"]
+    assert entry["status"] == "ok"
+    assert entry["rungs"]["lockstep"]["verdict"] == "not-possible"
+    assert entry["rungs"]["update"]["verdict"] == "agree"
+    assert wrong.verdict.labels["no_float64"].agrees
+    assert "no_float64 lockstep (" in wrong.json["summary"].partition("; not possible: ")[2]
 
 
-def test_a_stored_failed_run_reads_back_the_same(run_plan):
-    outcome = run_with(run_plan, "killed")
-    again = read(outcome.folder)
-    assert msgspec.to_builtins(again) == msgspec.to_builtins(outcome.record)
+@pytest.mark.parametrize(("fault", "first"), WRONG.items(), ids=list(WRONG))
+def test_wrong_shapes_and_nan_on_one_side_disagree(wrong, fault, first):
+    rung, words = first
+    findings = wrong.verdict.labels[fault].findings
+    assert next(f.rung for f in findings.values() if f.verdict == "disagree") == rung
+    assert words in findings[rung].first.problem
+
+
+def test_what_disagrees_is_named_and_harms_no_other(wrong):
+    assert wrong.json["verdict"] == "disagree"
+    assert wrong.exit_status == 1
+    # The lowest rung of all, and of its labels the first.
+    assert wrong.json["first_divergence"]["rung"] == "forward"
+    assert wrong.json["first_divergence"]["label"] == "nan_logit"
+    assert_numpy_is_whole(wrong)

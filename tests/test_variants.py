@@ -20,7 +20,7 @@ from harness.catalogue import as_text, describe
 from harness.interface import Unavailable
 from harness.launch import Worker, WorkerUnavailable, environment
 from harness.limits import DECIDING
-from harness.plan import missing
+from harness.plan import Timing, missing
 from harness.workloads import WORKLOADS
 from tests.conftest import clean_environment, needs, plant
 
@@ -80,6 +80,20 @@ def test_every_variant_agrees_in_both_dtypes_is_timed_and_aliases_nothing(name, 
     assert outcome.json["backends"][name]["step_time"]["median_ns"] > 0
     dtypes = {m.dtype for m in outcome.record.results[name].measurements}
     assert dtypes == ({"float64"} if variant == "compile" else {"float32", "float64"})
+
+
+@pytest.mark.parametrize("fault", ["aliasing_put", "handing_out_itself"])
+def test_a_caller_that_overwrites_its_arrays_catches_a_backend_that_aliases(run_plan, fault):
+    outcome = run_plan(
+        backends=("numpy",),
+        dtype="float64",
+        plants={"numpy": plant("callers.py", fault)},
+        change={"timing": Timing(sessions=1, rounds=0, warmup_rounds=0)},
+    )
+    if fault == "aliasing_put":
+        assert outcome.json["first_divergence"]["rung"] == "inputs"
+    else:
+        assert "has changed" in outcome.verdict.labels["numpy"].reason
 
 
 # -- what a device does not have -----------------------------------------------------------------

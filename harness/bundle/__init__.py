@@ -22,7 +22,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 import backends
-from backends import BACKENDS
+from backends import BACKENDS, STILL_BLAS
 from harness import interface
 from harness.bundle import difference, scripts
 from harness.bundle.difference import Difference, Formula
@@ -86,12 +86,13 @@ class Tensors:
 
 @dataclass(frozen=True)
 class Made:
-    """A bundle that was written. `planted`: the fault's file, where one was copied."""
+    """A bundle that was written; the files of a fault (`planted`) and of a `plug_in`, if copied."""
 
     folder: Path
     reproduced: Reproduced
     scripts: list[str]
     planted: str | None
+    plug_in: str | None
 
 
 def make_bundle(record: Record, run_folder: Path, out: Path) -> Made:
@@ -109,7 +110,9 @@ def make_bundle(record: Record, run_folder: Path, out: Path) -> Made:
     tensors = read_tensors(record, run_folder, reproduced)
     check_stated(reproduced, tensors, record.plan.workload.lr)
     with _whole_folder(out) as folder:
-        planted = _copy_code(folder / "code", record.plan.labels[reproduced.label].plant)
+        label = record.plan.labels[reproduced.label]
+        planted = _copy_code(folder / "code", label.plant)
+        plug_in = _copy_plug_in(folder / "code" / "plug_in", label)
         sources = _sources(record, reproduced, planted)
         for name, source in sources.items():
             (folder / name).write_text(source, encoding="utf-8")
@@ -119,15 +122,16 @@ def make_bundle(record: Record, run_folder: Path, out: Path) -> Made:
         stated = json.dumps(_stated(reproduced), indent=1, allow_nan=False) + "\n"
         (folder / "divergence.json").write_text(stated, encoding="utf-8")
         (folder / "README.md").write_text(
-            readme(record, reproduced, list(sources), planted), encoding="utf-8"
+            readme(record, reproduced, list(sources), planted, plug_in), encoding="utf-8"
         )
-    return Made(out, reproduced, list(sources), planted)
+    return Made(out, reproduced, list(sources), planted, plug_in)
 
 
 def describe(made: Made) -> dict[str, object]:
     """What was written, as plain data."""
     stated = _stated(made.reproduced)
-    return {"bundle": str(made.folder), "scripts": made.scripts, "planted": made.planted} | stated
+    made_of = {"scripts": made.scripts, "planted": made.planted, "plug_in": made.plug_in}
+    return {"bundle": str(made.folder)} | made_of | stated
 
 
 def as_text(made: Made) -> str:
@@ -137,6 +141,10 @@ def as_text(made: Made) -> str:
     lines += [stated.instead] if stated.instead else []
     if made.planted:
         lines.append(f"FAULT PLANTED; copied with the files beside it: {clean(made.planted)}")
+    if made.plug_in:
+        lines.append(
+            f"PLUG-IN copied, without whatever it imports beside it: {clean(made.plug_in)}"
+        )
     return "\n".join([*lines, f"scripts: {', '.join(made.scripts)}"])
 
 
@@ -156,10 +164,11 @@ def find(record: Record, verdict: Verdict) -> Reproduced:
         raise InputError(f"no tensors were kept to reproduce it: {_why_none(first)} ({sentence})")
     kept = next((k for k in of_label if k.rung == rung), of_label[0])
     configured = record.plan.labels[label]
-    if kept.dtype not in DTYPES or kept.rung not in DECIDING or configured.backend not in BACKENDS:
+    source = scripts.source_of(configured)
+    if kept.dtype not in DTYPES or kept.rung not in DECIDING or source is None:
+        told = f"{kept.dtype}, {kept.rung}, {configured.source or configured.backend}"
         raise InputError(
-            f"tensors kept of {clean(label)}: no such dtype, rung or backend here: "
-            f"{clean(f'{kept.dtype}, {kept.rung}, {configured.backend}')}"
+            f"tensors kept of {clean(label)}: no such dtype, rung or backend here: {clean(told)}"
         )
     precision = process_precision(configured, kept.dtype)
     limit = limit_for(kept.rung, kept.dtype, kept.case, precision)
@@ -352,24 +361,32 @@ def _stated(reproduced: Reproduced) -> dict[str, object]:
 
 
 def _sources(record: Record, reproduced: Reproduced, planted: str | None) -> dict[str, str]:
-    """The scripts by file name, one for every framework."""
+    """The scripts by file name: one for every framework, and one for a plug-in that diverges."""
     faulty = record.plan.labels[reproduced.label]
+    told = [
+        (entry.name, faulty if is_faulty else _label_of(record, name), entry.environment)
+        for name, entry in BACKENDS.items()
+        for is_faulty in [scripts.is_built_in(faulty) and name == faulty.backend]
+    ]
+    if not scripts.is_built_in(faulty):
+        # A plug-in's variables are the harness's own; a record's could be any.
+        told.append((scripts.title(reproduced.label, faulty), faulty, STILL_BLAS))
+    _, _, function = (faulty.plant or "").rpartition(":")
     dtype, sources = reproduced.kept.dtype, {}
-    for name, entry in BACKENDS.items():
-        is_faulty = name == faulty.backend
-        label = faulty if is_faulty else _label_of(record, name)
-        _, _, function = (faulty.plant or "").rpartition(":")
+    for name, label, environment in told:
+        is_faulty = label is faulty
+        source = scripts.source_of(faulty) if is_faulty else None
         sources[f"reproduce_{name}.py"] = scripts.script(
             name,
-            entry.source.partition(":")[0],
-            entry.environment,
+            source or scripts.built_in(name),
+            environment,
             kind=reproduced.kind,
             tensor=reproduced.at.tensor,
             key=reproduced.key,
             device=label.device if label else "cpu",
             dtype=dtype,
             threads=record.plan.threads,
-            variant=label.variant if label else entry.variants[0],
+            variant=label.variant if label else BACKENDS[name].variants[0],
             precision=process_precision(label, dtype) if label else "strict",
             first=reproduced.first,
             plant=(os.path.basename(planted), function) if planted and is_faulty else None,
@@ -379,8 +396,19 @@ def _sources(record: Record, reproduced: Reproduced, planted: str | None) -> dic
 
 
 def _label_of(record: Record, backend: str) -> Label | None:
-    """The first label of a backend."""
-    return next((x for x in record.plan.labels.values() if x.backend == backend), None)
+    """The first label of a built-in backend."""
+    labels = record.plan.labels.values()
+    return next((x for x in labels if x.backend == backend and scripts.is_built_in(x)), None)
+
+
+def _copy_plug_in(folder: Path, label: Label) -> str | None:
+    """Copy the file of a plug-in; that file, or None where there is none on this machine."""
+    source = scripts.source_of(label)
+    if source is None or source.file is None or not os.path.isfile(source.file):
+        return None
+    folder.mkdir(parents=True)
+    shutil.copyfile(source.file, folder / source.place)
+    return source.file
 
 
 def _copy_code(code: Path, plant: str | None) -> str | None:
@@ -389,7 +417,8 @@ def _copy_code(code: Path, plant: str | None) -> str | None:
     Returns the fault's file, None where there is none to copy.
     """
     rooms = Path(backends.__file__).parent
-    files = {file: Path("backends") / file.relative_to(rooms) for file in rooms.rglob("*.py")}
+    wanted = (file for kind in ("*.py", "requirements.txt") for file in rooms.rglob(kind))
+    files = {file: Path("backends") / file.relative_to(rooms) for file in wanted}
     files[Path(interface.__file__)] = Path("harness", "interface.py")
     files[Path(difference.__file__)] = Path("difference.py")
     planted = _plant_file(plant) if plant is not None else None

@@ -5,8 +5,11 @@ Imports NumPy, msgspec, safetensors and, from the harness, `interface` only: a b
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +74,31 @@ def read(folder: Path) -> Bundle:
         given=load_file(folder / "given.safetensors"),
         want=load_file(folder / "want.safetensors"),
     )
+
+
+def load_class(place: str, name: str) -> Any:
+    """A plug-in's class: of a module that is installed, or of a file in the folder plug_in here.
+
+    The file may import what lies beside it there.
+    """
+    found = getattr(_module(place), name)
+    if not isinstance(found, type):
+        raise TypeError(f"{place}: {name} is no class")
+    return found
+
+
+def _module(place: str) -> Any:
+    if not place.endswith(".py"):
+        return importlib.import_module(place)
+    folder = Path(__file__).resolve().parent / "plug_in"
+    sys.path.append(str(folder))
+    spec = importlib.util.spec_from_file_location("loaded_plug_in", folder / place)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{place} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses and pickle look for it
+    spec.loader.exec_module(module)
+    return module
 
 
 def plain(got: Array, want: Array) -> tuple[Array, float]:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from backends import BACKENDS
 from harness import __version__
+from harness.bundle.scripts import Source, file_name, source_of
 from harness.facts import versions
-from harness.record import Record
+from harness.plan import Label
+from harness.record import Record, Results
 from harness.report.markdown import escape, table
 
 if TYPE_CHECKING:
@@ -35,8 +37,14 @@ DISTANCES = {
 }
 
 
-def readme(record: Record, reproduced: Reproduced, scripts: list[str], planted: str | None) -> str:
-    """The whole text. planted: the file of a fault that was copied."""
+def readme(
+    record: Record,
+    reproduced: Reproduced,
+    scripts: list[str],
+    planted: str | None,
+    plug_in: str | None,
+) -> str:
+    """The whole text. planted, plug_in: the files of a fault and of a plug-in that were copied."""
     label = record.plan.labels[reproduced.label]
     lines = [f"# {escape(reproduced.label)}: {reproduced.at.rung}", ""]
     lines += [escape(reproduced.sentence) + ".", ""]
@@ -45,6 +53,9 @@ def readme(record: Record, reproduced: Reproduced, scripts: list[str], planted: 
         copied = "its file and those beside it are in code/plant"
         lost = "its file was not on this machine, so no script has the fault"
         notes.append(f"FAULT PLANTED on purpose: {label.plant}; {copied if planted else lost}.")
+    source = source_of(label)
+    if source is not None and source.plug_in:
+        notes.append(_plug_in_told(label, source, plug_in))
     others = [
         name
         for name, other in record.plan.labels.items()
@@ -68,12 +79,37 @@ def readme(record: Record, reproduced: Reproduced, scripts: list[str], planted: 
     return "\n".join(lines)
 
 
+def _plug_in_told(label: Label, source: Source, copied: str | None) -> str:
+    """What somebody else's backend needs, so that its script runs."""
+    told = f"The backend is a plug-in ({label.origin}): {label.source}."
+    if source.file is None:
+        return f"{told} It must be importable: install what brings {source.place}."
+    if copied is None:
+        return (
+            f"{told} Its file was not on this machine: put it, as {source.place}, in code/plug_in."
+        )
+    return (
+        f"{told} Its file is in code/plug_in. It may import others that lay beside it, which were "
+        "not copied: put them there too."
+    )
+
+
+def _interpreter(record: Record, label: str) -> str:
+    """Under which interpreter a label's processes ran, and what was installed there."""
+    told: dict[str, str] = {}
+    for process in record.results.get(label, Results()).processes:
+        told |= {"Python": process.facts.get("python", "unknown")} | versions(process.facts)
+    listed = ", ".join(f"{name} {version}" for name, version in told.items())
+    return f"{record.plan.labels[label].python} ({listed or 'it told nothing of itself'})"
+
+
 def _facts(record: Record, reproduced: Reproduced) -> list[list[str]]:
     at, worst = reproduced.at, reproduced.at.worst
     label = record.plan.labels[reproduced.label]
     how = f"{label.backend}, {label.variant}, {label.device}, {at.dtype}, {reproduced.precision}"
     return [
         ["label", f"{reproduced.label} ({how}, {record.plan.threads} threads)"],
+        ["interpreter", _interpreter(record, reproduced.label)],
         ["rung", at.rung],
         ["batch", at.case],
         ["step", "none: a made batch" if at.step is None else str(at.step)],
@@ -93,12 +129,12 @@ def _facts(record: Record, reproduced: Reproduced) -> list[list[str]]:
 
 
 def _how(record: Record, reproduced: Reproduced, scripts: list[str]) -> list[str]:
-    faulty = f"reproduce_{record.plan.labels[reproduced.label].backend}.py"
+    faulty = file_name(reproduced.label, record.plan.labels[reproduced.label])
     return [
         "The harness need not be installed. With the versions of the run, where it knew them:",
         "",
         "```",
-        *_pip(record),
+        *_pip(record, reproduced.label),
         f"python {faulty}",
         "```",
         "",
@@ -115,15 +151,23 @@ def _how(record: Record, reproduced: Reproduced, scripts: list[str]) -> list[str
     ]
 
 
-def _pip(record: Record) -> list[str]:
-    """The command lines of pip: first what every script needs, then a framework a line."""
+def _pip(record: Record, faulty: str) -> list[str]:
+    """The command lines of pip: first what every script needs, then a framework a line.
+
+    Of a framework that entered in several versions, that of the label `faulty` or of the first.
+    """
     told = dict(record.machine)
-    for results in record.results.values():
+    # The last to speak is believed.
+    for name in (*reversed([name for name in record.results if name != faulty]), faulty):
+        results = record.results.get(name, Results())
         for process in results.processes:
             told |= versions(process.facts)
     pip = "python -m pip install"
     lines = [f"{pip} {_pinned('numpy', told)[0]} {' '.join(REQUIREMENTS)}"]
     for entry in BACKENDS.values():
+        if entry.requirements:
+            apart = f"# for {entry.name}, in an environment of its own:"
+            lines.append(f"{apart} {pip} -r code/backends/{entry.requirements}")
         if not entry.extra:
             continue
         known = [name for name in entry.distributions if name in told]

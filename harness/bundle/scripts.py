@@ -5,10 +5,16 @@ What comes from a record enters a script as a literal only, never as code or as 
 
 from __future__ import annotations
 
+import keyword
+import os
 import re
+from dataclasses import dataclass
 from string import Template
 
+from backends import BACKENDS
 from harness.launch import environment
+from harness.plan import DEVICES, Label
+from harness.plugins import LABEL
 
 # Of a worker's environment, what decides how a library computes (see `launch.environment`).
 TELLING = (
@@ -39,9 +45,7 @@ os.environ.update($environment)
 
 
 def reproduce():
-    from $module import Backend
-    from difference import $used
-
+$imports
     bundle = read(HERE)
     $backend
 $plant    trainer = backend.trainer(bundle.workload)
@@ -61,6 +65,14 @@ if __name__ == "__main__":
     sys.exit(status)
 ''')
 
+# How a script comes by its backend: of this project, or a plug-in's by its place.
+BUILT_IN = Template("""    from $module import Backend
+    from difference import $used
+""")
+PLUG_IN = Template("""    from difference import $used, load_class
+
+    Backend = load_class($place, $class_)
+""")
 PLANT = Template("""    # The fault that was planted in this framework on purpose.
     sys.path.append(str(HERE / "code" / "plant"))
     from runpy import run_path
@@ -163,9 +175,65 @@ KINDS: dict[str, tuple[str, str, Template]] = {
 }
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where a script's backend is: a module (of this project where it is no plug-in) or a file.
+
+    `place`: the module's dotted name, or the name of a file in code/plug_in; `name`: the class.
+    `file`: where that file was in the run, None for a module.
+    """
+
+    place: str
+    name: str = "Backend"
+    plug_in: bool = False
+    file: str | None = None
+
+
+def source_of(label: Label) -> Source | None:
+    """Where a label's backend is; None where no script can tell: a record may say anything."""
+    if is_built_in(label):
+        return built_in(label.backend)
+    place, _, name = label.source.rpartition(":")
+    if not _named(name) or label.device not in DEVICES:
+        return None
+    if os.path.isabs(place) and place.endswith(".py") and "\0" not in place:
+        return Source(os.path.basename(place), name, plug_in=True, file=place)
+    if not place.endswith(".py") and all(map(_named, place.split("."))):
+        return Source(place, name, plug_in=True)
+    return None
+
+
+def built_in(name: str) -> Source:
+    """Where a backend of this project is."""
+    return Source(BACKENDS[name].source.partition(":")[0])
+
+
+def is_built_in(label: Label) -> bool:
+    """Whether a label's backend is this project's (records before schema 4 tell no source)."""
+    entry = BACKENDS.get(label.backend)
+    return entry is not None and label.source in ("", entry.source)
+
+
+def _named(word: str) -> bool:
+    return word.isidentifier() and not keyword.iskeyword(word)
+
+
+def title(label: str, configured: Label) -> str:
+    """What stands for a label's backend in a script, and in its file's name: a plain word."""
+    if is_built_in(configured):
+        return configured.backend
+    plain = label if LABEL.fullmatch(label) else "plug-in"
+    return f"{plain}-plug-in" if plain in BACKENDS else plain
+
+
+def file_name(label: str, configured: Label) -> str:
+    """The file of a label's script."""
+    return f"reproduce_{title(label, configured)}.py"
+
+
 def script(
     name: str,
-    module: str,
+    source: Source,
     extra: dict[str, str],
     *,
     kind: str,
@@ -182,11 +250,17 @@ def script(
 ) -> str:
     """The source of one framework's script.
 
-    name, module and extra are those of the table of backends, kind one of KINDS; all else may
-    come from anywhere. key: the tensor's name in want.safetensors; first: the number of the first
-    loss; plant: file name and function.
+    name and extra are those of the table of backends (or checked, see `title`), kind one of KINDS;
+    all else may come from anywhere. key: the tensor's name in want.safetensors; first: the number
+    of the first loss; plant: file name and function.
     """
     what, used, middle = KINDS[kind]
+    used = f"{used}, read, show"
+    imports = (
+        PLUG_IN.substitute(used=used, place=_text(source.place), class_=_text(source.name))
+        if source.plug_in
+        else BUILT_IN.substitute(used=used, module=source.place)
+    )
     body = middle.substitute(
         tensor=_text(tensor),
         key=_text(key),
@@ -201,9 +275,8 @@ def script(
         what=what,
         name=name,
         literal=_text(name),
-        module=module,
+        imports=imports,
         environment=_table(_telling(threads, extra, precision)),
-        used=f"{used}, read, show",
         backend=f"backend = Backend({_text(device)}, {_text(dtype)}, {int(threads)}, "
         f"{_text(variant)}, {_text(precision)})",
         plant=planted,

@@ -30,7 +30,7 @@ class Evidence(msgspec.Struct, kw_only=True):
 class Part(msgspec.Struct, kw_only=True):
     """One of the parts that the rung timing consists of (see `checks/timing.py`)."""
 
-    name: Literal["itself", "clocks", "physics", "across", "baseline"]
+    name: Literal["itself", "clocks", "physics", "across", "beside", "baseline"]
     verdict: RungVerdict
     value: Number | None = None
     limit: float | None = None

@@ -46,7 +46,7 @@ def find_hint(
     clauses = [
         _where_it_shows(first, over, within, record),
         _which_tensors(first, over, within),
-        _shape_of_the_error(first),
+        shape_of_the_error(first),
         _which_dtype(over, within),
     ]
     return "; ".join(clause for clause in clauses if clause) or None
@@ -84,7 +84,7 @@ def _which_tensors(
     return None
 
 
-def _shape_of_the_error(first: Measurement) -> str | None:
+def shape_of_the_error(first: Measurement) -> str | None:
     """A factor, zeros, a part of the elements, or the size of a known rounding."""
     pattern = first.pattern
     if pattern is None or not isinstance(first.distance, float) or first.rung == "inputs":

@@ -124,7 +124,8 @@ def figures(record: ScaleRecord) -> list[Figure]:
     threads, labels = list(record.plan.threads), list(record.plan.plan.labels)
     floors = {
         where: _by_place(record, cells, _products_median)
-        for (where, label), cells in found.items()
+        # Of several NumPys the one of that very name comes last, and counts.
+        for (where, label), cells in sorted(found.items(), key=lambda item: item[0][1] == CONTROL)
         if record.plan.plan.labels[label].backend == CONTROL and _has_rounds(record, cells)
     }
     physical: dict[Where, dict[Place, float]] = {}

@@ -1,10 +1,11 @@
-"""The rung timing: five parts, each with three possible answers.
+"""The rung timing: six parts, each with three possible answers.
 
 *itself*: sessions of fresh processes repeat one another, the control arm equals itself, and what
 was timed is what was checked. *clocks*: several clocks on the same work tell the same. *physics*:
 no step is faster than its own matrix products. *across*: the ratio to the fastest lies in the
-declared band. *baseline*: no slower than what was stored, where a baseline is given. A rung
-disagrees if a part does, and is inconclusive if a part is: one session says little.
+declared band. *beside*: no process that a worker left behind computed meanwhile; told only where
+one did. *baseline*: no slower than what was stored, where a baseline is given. A rung disagrees if
+a part does, and is inconclusive if a part is: one session says little.
 """
 
 from __future__ import annotations
@@ -44,12 +45,15 @@ LEAST_BURSTS = 5
 # Of the threads asked for, the share that must be seen at work during the steps. One interruption
 # lowers it as an idle thread does, so it only opens a question.
 LEAST_CORES = 0.6
+# A process that was left behind and used no more than this only started and waited (Python and
+# NumPy take 0.2 s to import).
+IDLE_NS = 500_000_000
 
 
 def check_timing(
     label: str, record: Record, times: dict[str, StepTime], baseline: Part | None = None
 ) -> Finding:
-    """The five parts for one label.
+    """The parts for one label.
 
     times: those of the labels that are ranked; baseline: what it says of this label.
     """
@@ -99,7 +103,30 @@ def parts(label: str, record: Record, times: dict[str, StepTime]) -> list[Part]:
     found = [itself(label, record), clocks(label, record), physics(label, record)]
     if label in times:
         found.append(across(label, record, times))
+    if (disturbed := beside(record)) is not None:
+        found.append(disturbed)
     return found
+
+
+def beside(record: Record) -> Part | None:
+    """What computed beside every label of the run, as far as it outlived its worker; else None."""
+    arms = [*record.results.values(), *record.again.values()]
+    processes = [process for results in arms for process in results.processes]
+    busy = [
+        (left.cpu_ns, f"{left.command} ({left.cpu_ns / 1e9:.1f} s), left behind by {process.label}")
+        for process in processes
+        for left in process.left_behind
+        if left.cpu_ns > IDLE_NS
+    ]
+    if not busy:
+        return None
+    return Part(
+        name="beside",
+        verdict="inconclusive",
+        value=number(sum(ns for ns, _ in busy) / 1e9),
+        limit=IDLE_NS / 1e9,
+        sentence="computed beside what was timed: " + "; ".join(told for _, told in busy),
+    )
 
 
 def _worst(verdicts: list[RungVerdict]) -> RungVerdict:
@@ -149,15 +176,22 @@ def itself(label: str, record: Record) -> Part:
                 f"two processes of {name} differ: {ratio.value:.3f} "
                 f"[{ratio.low:.3f}, {ratio.high:.3f}]"
             )
-    on_cpu = record.plan.labels[label].device == "cpu"  # beside a GPU the processor only waits
-    cores = cores_used(steady(record, record.results[label])) if on_cpu else None
-    if cores is not None and cores < LEAST_CORES * record.plan.threads:
-        doubts.append(f"{cores:.2f} of {record.plan.threads} threads were at work")
+    if starved := starved_of_threads(label, record):
+        doubts.append(starved)
     part.verdict = "inconclusive" if doubts else "agree"
     part.sentence = "; ".join(doubts) or (
         f"{len(medians)} sessions within {spread:.3f} of one another"
     )
     return part
+
+
+def starved_of_threads(label: str, record: Record) -> str | None:
+    """That fewer threads were at work than were asked for; None where enough were."""
+    on_cpu = record.plan.labels[label].device == "cpu"  # beside a GPU the processor only waits
+    cores = cores_used(steady(record, record.results[label])) if on_cpu else None
+    if cores is None or cores >= LEAST_CORES * record.plan.threads:
+        return None
+    return f"{cores:.2f} of {record.plan.threads} threads were at work"
 
 
 def _unlike_its_replay(label: str, record: Record) -> Round | None:

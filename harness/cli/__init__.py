@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import typer
 
-from harness.cli import about, measuring, store, stored
+from harness.cli import about, certifying, extending, golden, measuring, store, stored
 from harness.cli.output import warn
 from harness.errors import HarnessError, InputError
 
@@ -30,6 +30,13 @@ baseline_app = typer.Typer(
 )
 app.add_typer(baseline_app, name="baseline")
 
+golden_app = typer.Typer(
+    help="A float64 training, stored, that a backend alone is held to later.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+app.add_typer(golden_app, name="golden")
+
 
 app.command()(measuring.compare)
 app.command()(measuring.run)
@@ -42,11 +49,15 @@ app.command()(store.history)
 app.command()(store.query)
 app.command()(store.prune)
 app.command()(measuring.scale)
+app.command()(certifying.certify)
 app.command("list")(about.list_)
 app.command()(about.doctor)
 app.command("data")(about.data_)
+app.command("new-backend")(extending.new_backend)
 baseline_app.command("save")(measuring.baseline_save)
 baseline_app.command("check")(measuring.baseline_check)
+golden_app.command("write")(golden.golden_write)
+golden_app.command("check")(golden.golden_check)
 
 
 @contextlib.contextmanager

@@ -107,6 +107,13 @@ Timeout = Annotated[
 Memory = Annotated[
     int | None, typer.Option(metavar="MB", help="Most memory a worker may add after its imports.")
 ]
+NewName = Annotated[
+    str, typer.Argument(metavar="NAME", help="What pip, and `--backend`, are to call it.")
+]
+PackageFolder = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The package's folder; default: NAME, here."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Only what needs no worker.")]
 MaybeRecord = Annotated[

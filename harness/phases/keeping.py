@@ -10,6 +10,7 @@ import numpy as np
 from harness.checks.numbers import share
 from harness.crew import Key
 from harness.exchange import save_tensors
+from harness.foreign import ready, remove
 from harness.interface import Array, Params
 from harness.limits import RUNGS, limit_for
 from harness.measure import Wanted
@@ -78,16 +79,17 @@ def _first_off(state: State, key: Key, found: list[Measurement]) -> Measurement 
 
 def _keep(state: State, key: Key, first: Measurement, tensors: dict[str, Array]) -> None:
     folder = state.folder / "tensors"
-    folder.mkdir(exist_ok=True)
+    state.record.foreign += ready(state.folder, there=True) + ready(folder)
     others = []
     for kept in state.record.kept:
         if kept.label == key[0]:
-            (state.folder / kept.file).unlink(missing_ok=True)
+            remove(state.folder / kept.file)
         else:
             others.append(kept)
     place = list(state.plan.labels).index(key[0])
     # Labels are no file names; and a trial's tensors must not be taken for another's.
     file = f"tensors/{state.trials}-{place}-{key[1]}.safetensors"
+    remove(state.folder / file)  # a link of that name would be followed
     save_tensors(str(state.folder / file), tensors)
     # Before the record that names it: a power cut must not leave the one without the other.
     sync(state.folder / file)

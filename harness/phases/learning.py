@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from harness import measure
-from harness.crew import Key
+from harness.crew import Key, checked
 from harness.envelope import Replica, train_replica
 from harness.exchange import load_tensors
 from harness.interface import Array
@@ -118,7 +118,11 @@ def stored_training(
     logits = [load_tensors(f"{out}/logits-{e}")["logits"] for e in evaluations]
     trained = measure.training(series, logits, state.course.test_y, state.course.rows[:steps], ends)
     trained.dtype, trained.seed, trained.whole = dtype, seed, steps == len(state.course.slots)
-    return trained
+    names = [parameter.name for parameter in state.plan.workload.parameters]
+    trained.final_norms = {
+        name: norm for name in names if (norm := trained.final_norms.get(name)) is not None
+    }
+    return checked(trained)
 
 
 def find_envelope(state: State) -> None:

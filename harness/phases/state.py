@@ -11,12 +11,14 @@ import numpy as np
 from harness.course import Course
 from harness.crew import Crew, Key
 from harness.exchange import load_tensors
+from harness.foreign import ready
 from harness.interface import Array, Params
 from harness.judge import Judge
+from harness.launch import log_names
 from harness.measure import Wanted
 from harness.plan import Plan
 from harness.progress import Progress
-from harness.providers import ProvidedReference
+from harness.providers import WORKLOAD, ProvidedReference
 from harness.record import Case, Record, Results
 from harness.reference import REFERENCES, Reference
 from harness.workloads import PROBES
@@ -50,8 +52,8 @@ class State:
     `course` is there once the data are, `judge` once it has begun to train; `start_steps`: steps of
     the trajectory's start. `predicted`: the classes, int64 (test images,), that each label gives
     after its training with the first seed. `batches`: the teacher-forced ones, where they are used
-    more than once. `trials`: how many records were made in these workers so far.
-    `provided`: the process of a plug-in workload, which judges.
+    more than once. `trials`: how many records were made in these workers so far. `crews`: all there
+    were, the present one last. `provided`: the process of a plug-in workload, which judges.
     """
 
     plan: Plan
@@ -67,6 +69,7 @@ class State:
     predicted: dict[str, Array] = field(default_factory=dict)
     batches: list[Batch] | None = None
     trials: int = 0
+    crews: list[Crew] = field(default_factory=list)
     provided: ProvidedReference | None = None
 
     def __post_init__(self) -> None:
@@ -97,14 +100,29 @@ class State:
 
     def new_crew(self, session: int) -> Crew:
         """Workers that are not started yet."""
+        self.record.foreign += ready(self.folder, there=True)
         logs = self.folder / "logs"
-        return Crew(self.plan, self.record.run, logs, self.scratch, self.progress, session)
+        crew = Crew(self.plan, self.record.run, logs, self.scratch, self.progress, session)
+        self.crews.append(crew)
+        return crew
 
     def end_all(self) -> None:
         """End whatever still lives, of whichever session."""
         self.crew.end_all()
-        if self.provided is not None:
-            self.provided.end()
+        for left in self.provided.end() if self.provided is not None else []:
+            told = f"the workload left a process running, ended: {left.command}"
+            self.record.foreign.append(told)
+
+    def broken(self) -> list[str]:
+        """Of what every worker is given, the files that one of them changed or removed."""
+        return self.course.broken() if hasattr(self, "course") else []
+
+    def own_files(self) -> list[str]:
+        """What the harness has written in the run's folder so far."""
+        logs = [name for crew in self.crews for name in crew.logs]
+        if self.plan.provided is not None and self.plan.provided.reference:
+            logs += log_names(WORKLOAD)
+        return [f"logs/{name}" for name in logs] + [kept.file for kept in self.record.kept]
 
     @property
     def seed(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from harness.crew import Key
+from harness.crew import Key, checked
 from harness.phases.state import State
 from harness.plan import CONTROL
 from harness.record import Roof, Round
@@ -76,7 +76,7 @@ def _rounds(state: State, session: int) -> None:
                     burst_steps=0 if timed % timing.burst_every else timing.burst_steps,
                 )
                 state.results(key).rounds.append(
-                    Round(session=session, round=round_, place=place, **block)
+                    checked(Round(session=session, round=round_, place=place, **block))
                 )
         state.progress.advance(round_ + 1)
 
@@ -91,7 +91,7 @@ def _roofs(state: State) -> None:
         with state.crew.containing(key):
             found = state.crew.call(key, "roof", size=ROOF_SIZE, copy_bytes=copy_bytes)
             roof = Roof(label=key.label, dtype=key.dtype, size=ROOF_SIZE, **found)
-            state.record.roofs.append(roof)
+            state.record.roofs.append(checked(roof))
 
 
 def end_twins(state: State) -> None:

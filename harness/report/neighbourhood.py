@@ -62,10 +62,10 @@ def neighbourhood(record: Record, verdict: Verdict, folder: Path) -> tuple[list[
         told = f"{found.instead} {told}"
     if found.kind == "centred":
         told += " Its distance is that of logits less their row's mean."
-    return _windows(np.asarray(got), np.asarray(want), index, first), told
+    return windows(np.asarray(got), np.asarray(want), index, first), told
 
 
-def _windows(got: Array, want: Array, index: list[int], first: int) -> list[Window]:
+def windows(got: Array, want: Array, index: list[int], first: int) -> list[Window]:
     """Three of them; of a tensor with more than two axes, the last two at the worst's others."""
     while len(index) < 2:
         got, want, index = got[None], want[None], [0, *index]

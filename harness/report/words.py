@@ -10,7 +10,7 @@ from harness.plan import SMALL_SIZES
 from harness.record import Number, Record, number
 from harness.timing_stats import MIN_SESSIONS, claim
 from harness.timings import against_itself, control, versus
-from harness.verdict import LabelVerdict, Verdict
+from harness.verdict import LabelVerdict, Verdict, left_behind
 
 # A mark beside the word: readable without colour.
 MARKS = {"agree": "✓", "disagree": "✗", "inconclusive": "?", "not-possible": "–", "failed": "✗"}
@@ -371,6 +371,14 @@ def warnings(record: Record) -> list[str]:
     planted = [f"{name}: {p}" for name, label in record.plan.labels.items() if (p := label.plant)]
     if planted:
         found.append(f"FAULT PLANTED on purpose: {', '.join(planted)}.")
+    for name in record.plan.labels:
+        left = counted([each.command for _, each in left_behind(record, name)])
+        if left:
+            found.append(f"LEFT BEHIND by {name}, ended by the harness: {', '.join(left)}.")
+    if record.foreign:
+        others = record.plan.others
+        of = f" (other people's code ran here: {', '.join(others)})" if others else ""
+        found.append(f"NOT BY THE HARNESS{of}: {'; '.join(record.foreign)}.")
     if record.ended != "finished":
         found.append(f"NOT FINISHED: {record.ended}.")
     return found
