@@ -137,7 +137,6 @@ _ENTRIES = (
         distributions=("mxnet", "mxnet-cu112"),
         variants=("eager",),
         devices=("cpu",),  # 1.9.1 was built for CUDA too, which was not tried
-        environment=STILL_BLAS,
         by_default=False,
         requirements="mxnet/requirements.txt",
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from backends import BUILT_IN
+from backends import BUILT_IN, Entry
 from harness import interpreters, plugins, settings
 from harness.plugins import missing
 from harness.workloads import WORKLOADS
@@ -44,7 +44,7 @@ def describe() -> dict[str, Any]:
                 "origin": entry.origin,
                 "python": pythons.get(name),
             }
-            for name, entry in plugins.known().items()
+            for name, entry in _backends(pythons).items()
         },
         "devices": {"cpu": True, "cuda": plugins.cuda_present()},
         "workloads": {
@@ -63,6 +63,13 @@ def describe() -> dict[str, Any]:
             if name not in WORKLOADS
         },
     }
+
+
+def _backends(pythons: dict[str, str]) -> dict[str, Entry]:
+    """Every backend with a name here, or under that name in an interpreter of its own."""
+    found = plugins.known()
+    there = {name: plugins.known(python) for name, python in pythons.items() if name not in found}
+    return found | {name: named[name] for name, named in there.items() if name in named}
 
 
 def _versions(distributions: tuple[str, ...], python: str) -> dict[str, str]:

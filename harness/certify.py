@@ -122,8 +122,8 @@ def ask_for(
     label, named = plugins.split(spec)
     if python is None:
         python = (settled or {}).get(label or named)
-    if not label:
-        label = plugins.find(named, python or "").name
+    entry = plugins.find(named, python or "", "certify")
+    label = label or entry.name
     plan = make_plan(
         profile="smoke",
         backends=(spec,),

@@ -87,20 +87,21 @@ def _plug_in(
     )
 
 
-def find(spec: str, python: str = "") -> Entry:
+def find(spec: str, python: str = "", option: str = "--backend") -> Entry:
     """The backend that `spec` names; InputError, in one line, where it names none.
 
     spec: a built-in's name, an entry point's, MODULE:CLASS, or FILE.py:CLASS (the class may be
-    left out of a file: `Backend`). python: the interpreter it is to run under.
+    left out of a file: `Backend`). python: the interpreter it is to run under; option: what the
+    error names.
     """
     if spec in BACKENDS:
         return BACKENDS[spec]
-    if (placed := _place("--backend", spec, CLASS)) is not None:
+    if (placed := _place(option, spec, CLASS)) is not None:
         return placed
     named = known(python)
     if spec in named:
         return named[spec]
-    raise _unknown("--backend", spec, [*named], _entry_points(python, GROUP))
+    raise _unknown(option, spec, [*named], _entry_points(python, GROUP))
 
 
 def find_workload(spec: str) -> tuple[str, str]:
@@ -145,6 +146,8 @@ def _place(option: str, spec: str, default: str) -> Entry | None:
         if not name.isidentifier():
             raise InputError(f"{option} {spec!r}: {name!r} names nothing in it; give FILE.py:NAME")
         stem = os.path.splitext(os.path.basename(place))[0]
+        if stem == "__init__":
+            stem = os.path.basename(os.path.dirname(os.path.abspath(place)))
         return _plug_in(stem, f"{os.path.abspath(place)}:{name}", "file")
     if colon and DOTTED.fullmatch(place) and name.isidentifier():
         package = (place.partition(".")[0],)

@@ -532,6 +532,7 @@ ABOUT = {
     "seconds",
     "ended",
     "harness_version",
+    "foreign",
     "machine",
     "processor",
     "threads",

@@ -8,6 +8,7 @@ stands in the text or in docs/workflow.yml.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -24,6 +25,7 @@ from harness.cli import app
 from tests.conftest import needs
 
 ROOT = Path(__file__).parent.parent
+BUILT_IN = ("numpy", "torch", "jax", "tensorflow")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Left to `nox -s docs`: they install, or run the very suite that this test is part of.
 HEAVY = (
@@ -125,7 +127,7 @@ class Tour:
 
     def __init__(self, folder: Path, data: Path, whole: bool) -> None:
         shutil.copytree(ROOT, folder, ignore=NOT_COPIED)
-        self._folder = folder
+        self.folder = folder
         self._limit_s = 3600 if whole else 300
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         kept = {k: v for k, v in os.environ.items() if k != "GITHUB_STEP_SUMMARY"}
@@ -145,7 +147,7 @@ class Tour:
     def _run(self, text: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["bash", "-c", text],
-            cwd=self._folder,
+            cwd=self.folder,
             env=self._environment,
             text=True,
             capture_output=True,
@@ -160,7 +162,7 @@ def tour(tmp_path_factory, small_data, request) -> Tour:
     return Tour(folder, small_data, request.config.getoption("--all-commands"))
 
 
-@needs("numpy", "torch", "jax", "tensorflow")
+@needs(*BUILT_IN)
 @pytest.mark.parametrize("command", SHOWN, ids=lambda c: f"{c.page}:{c.line}")
 def test_a_command_that_is_shown_runs_as_written(
     command: Command, tour: Tour, request: pytest.FixtureRequest
@@ -170,6 +172,20 @@ def test_a_command_that_is_shown_runs_as_written(
         return
     done = tour.run(command.text)
     assert done.returncode in command.statuses, f"{command.text}\n{done.stdout}\n{done.stderr}"
+
+
+@needs(*BUILT_IN)
+def test_the_first_run_is_of_all_four_which_agree(tour: Tour) -> None:
+    """The one run of all four that README begins with is also the suite's only one."""
+    folder = min((tour.folder / "results" / "runs").iterdir())
+    verdict = json.loads((folder / "verdict.json").read_text())
+    assert verdict["verdict"] == "agree"
+    assert "4 of 4 backends" in verdict["summary"]
+    assert set(verdict["backends"]) == set(BUILT_IN)
+    for entry in verdict["backends"].values():
+        assert entry["rungs"]["lockstep"]["value"] <= 1e-12
+        assert entry["step_time"]["floor_ratio"] > 0
+    assert (folder / "record.json").stat().st_size < 5_000_000
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

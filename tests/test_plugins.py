@@ -103,12 +103,13 @@ def test_a_name_that_two_packages_claim_names_neither(installed):
         ("mine.py", "mine", "{}/mine.py:Backend"),
         ("mine.py:Own", "mine", "{}/mine.py:Own"),
         ("./deep/it.py:Own", "it", "{}/deep/it.py:Own"),
+        ("deep/__init__.py", "deep", "{}/deep/__init__.py:Backend"),
     ],
 )
 def test_a_module_or_a_file_is_named_by_its_place(spec, name, source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "deep").mkdir()
-    for file in ("mine.py", "deep/it.py"):
+    for file in ("mine.py", "deep/it.py", "deep/__init__.py"):
         (tmp_path / file).write_text(LOUD)
     entry = plugins.find(spec)
     assert (entry.name, entry.source) == (name, source.format(tmp_path))
@@ -224,7 +225,7 @@ def test_a_framework_missing_there_is_skipped_or_refused_by_name(tmp_path):
         make_plan(backends=("torch",), pythons={"torch": python})
 
 
-def test_entry_points_of_another_interpreter_are_found_there(tmp_path):
+def test_entry_points_of_another_interpreter_are_found_there(tmp_path, monkeypatch):
     python = program(
         tmp_path, answer(entry_points=[["theirs", "their_module:Own", "their-backend", "0.3"]])
     )
@@ -233,6 +234,9 @@ def test_entry_points_of_another_interpreter_are_found_there(tmp_path):
     plan = make_plan(backends=("theirs",), pythons={"theirs": python})
     assert plan.labels["theirs"].python == python
     assert "unknown" in refusal("theirs")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "harness.toml").write_text('[python]\ntheirs = "python"\n')
+    assert catalogue.describe()["backends"]["theirs"]["python"] == python
 
 
 # -- harness.toml --------------------------------------------------------------------------------

@@ -91,12 +91,11 @@ def read_log(worker: psutil.Process) -> bool:
     return time.time() - worker.create_time() > 2.0
 
 
-@pytest.mark.parametrize("fault", ["computes_forever", "computes_with_a_child"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_no_process_outlives_a_stopped_parent(tmp_path, small_data, number, fault):
-    parent = start(tmp_path, small_data, fault)
+def test_no_process_outlives_a_stopped_parent(tmp_path, small_data, number):
+    parent = start(tmp_path, small_data, "computes_with_a_child")
     try:
-        sessions = wait_until_computing(parent.pid, fault == "computes_with_a_child")
+        sessions = wait_until_computing(parent.pid, child_wanted=True)
         assert len(sessions) > 1
         os.kill(parent.pid, number)
         sent = time.monotonic()

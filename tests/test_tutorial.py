@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import pytest
 
-from harness.new_backend import module_of
 from tests.conftest import clean_environment
 from tests.test_docs import check_exists
 
@@ -112,7 +111,7 @@ class Walk:
 
     @property
     def model(self) -> Path:
-        return self.package / "src" / module_of(NAME) / "model.py"
+        return self.package / "src" / "autograd_backend" / "model.py"
 
 
 def read(file: Path) -> str:

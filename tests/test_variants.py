@@ -20,9 +20,9 @@ from harness.catalogue import as_text, describe
 from harness.interface import Unavailable
 from harness.launch import Worker, WorkerUnavailable, environment
 from harness.limits import DECIDING
-from harness.plan import Timing, missing
+from harness.plan import Timing, make_plan, missing
 from harness.workloads import WORKLOADS
-from tests.conftest import clean_environment, needs, plant
+from tests.conftest import carry_out, clean_environment, needs, plant
 
 ON_CPU = [
     (name, variant)
@@ -61,24 +61,50 @@ def start(tmp_path):
         worker.end(grace_s=0)
 
 
+@pytest.fixture(scope="module")
+def variants(small_data, tmp_path_factory):
+    """By whether torch compiles: one run of it alone, in float64, and one of all other variants.
+
+    Every other size of a batch and dtype is another half minute of compiling with torch.
+    """
+    made = {}
+
+    def run(compiling: bool):
+        if compiling not in made:
+            chosen = {
+                f"{name}-{variant}": (name, variant)
+                for name, variant in ON_CPU
+                if not missing(name) and (variant == "compile") == compiling
+            }
+            hostile = plant("callers.py", "hostile")  # a caller that overwrites its own arrays
+            plan = make_plan(
+                profile="smoke",
+                backends=tuple(f"{label}={name}" for label, (name, _) in chosen.items()),
+                variants={label: variant for label, (_, variant) in chosen.items()},
+                plants=dict.fromkeys(chosen, hostile),
+                dtype="float64" if compiling else "float32",
+                data_dir=str(small_data),
+                threads=1,
+                timeout_s=600.0,
+            )
+            plan = msgspec.structs.replace(plan, small_sizes=())
+            made[compiling] = carry_out(plan, tmp_path_factory.mktemp("variants"))
+        return made[compiling]
+
+    return run
+
+
 @pytest.mark.parametrize(("name", "variant"), ON_CPU)
-def test_every_variant_agrees_in_both_dtypes_is_timed_and_aliases_nothing(name, variant, run_plan):
+def test_every_variant_agrees_in_both_dtypes_is_timed_and_aliases_nothing(name, variant, variants):
     if missing(name):
         pytest.skip(missing(name))
-    outcome = run_plan(
-        backends=(name,),
-        variants={name: variant},
-        plants={name: plant("callers.py", "hostile")},  # a caller that overwrites its own arrays
-        # Every other size of a batch and dtype is another half minute of compiling with torch.
-        change={"small_sizes": ()},
-        dtype="float64" if variant == "compile" else "float32",
-        timeout_s=600.0,
-    )
-    assert outcome.json["verdict"] == "agree", outcome.verdict.labels[name].reason
-    assert all(outcome.rung(name, rung) == "agree" for rung in DECIDING)
-    assert outcome.json["backends"][name]["variant"] == variant
-    assert outcome.json["backends"][name]["step_time"]["median_ns"] > 0
-    dtypes = {m.dtype for m in outcome.record.results[name].measurements}
+    outcome, label = variants(variant == "compile"), f"{name}-{variant}"
+    assert outcome.json["verdict"] == "agree", outcome.verdict.labels[label].reason
+    assert all(outcome.rung(label, rung) == "agree" for rung in DECIDING)
+    entry = outcome.json["backends"][label]
+    assert (entry["backend"], entry["variant"]) == (name, variant)
+    assert entry["step_time"]["median_ns"] > 0
+    dtypes = {m.dtype for m in outcome.record.results[label].measurements}
     assert dtypes == ({"float64"} if variant == "compile" else {"float32", "float64"})
 
 

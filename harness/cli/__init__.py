@@ -17,7 +17,7 @@ INTERRUPTED_STATUS = 130
 
 app = typer.Typer(
     name="harness",
-    help="Does the same model compute the same, learn the same and run as fast in four frameworks?",
+    help="Does the same model compute the same, learn the same and run as fast in each framework?",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

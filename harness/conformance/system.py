@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +33,31 @@ def allowed(processors: Sequence[int]) -> Iterator[None]:
         for task, own in before.items():
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(task, own)
+
+
+class ProcessorTime(NamedTuple):
+    """Seconds of processors that all threads of this process have had, and wanted.
+
+    What a thread waits for while others hold the processors counts as wanted, so that this says
+    how many threads compute on a busy machine too. Where the system does not tell, it is 0.
+    """
+
+    had: float
+    wanted: float
+
+    def __sub__(self, earlier: ProcessorTime) -> ProcessorTime:
+        return ProcessorTime(self.had - earlier.had, self.wanted - earlier.wanted)
+
+
+def processor_time() -> ProcessorTime:
+    """Until now; `wanted` of the threads that live."""
+    wanted_ns = 0
+    with contextlib.suppress(OSError):
+        for task in os.listdir("/proc/self/task"):
+            with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/schedstat") as file:
+                running_ns, waiting_ns = file.read().split()[:2]
+                wanted_ns += int(running_ns) + int(waiting_ns)
+    return ProcessorTime(time.process_time(), wanted_ns / 1e9)
 
 
 def resident_bytes() -> int:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import ClassVar
 
 import numpy as np
@@ -16,32 +17,38 @@ from threadpoolctl import threadpool_limits
 
 
 class TwoThreads(Broken):
-    """Single products take one thread more than was asked for, and leave it at that."""
+    """After a while BLAS has one thread more than was asked for; the facts do not tell of it."""
 
     fails = "threads"
-
-    def products(self, pairs):
-        self.asked = self.facts()["threads"]
-        threadpool_limits(2)
-        return super().products(pairs)
+    told = None
 
     def facts(self):
-        return super().facts() | ({"threads": self.asked} if hasattr(self, "asked") else {})
+        # Not from the start: two threads that share a processor make every check before it slow.
+        if self.told is None:
+            self.told = super().facts()
+        else:
+            threadpool_limits(2)
+        return self.told
 
 
 @broken("threads")
 class Helpers(Trainer):
-    """Each step lets helpers of its own compute as well."""
+    """Each step lets two helpers compute as well, in threads of their own."""
+
+    def __init__(self, backend, workload):
+        super().__init__(backend, workload)
+        self.helpers = ThreadPoolExecutor(2)
 
     def step(self, batch):
-        square = np.ones((300, 300))
-        helpers = [threading.Thread(target=np.matmul, args=(square, square)) for _ in range(6)]
-        for helper in helpers:
-            helper.start()
+        square = np.ones((200, 200))
+        helped = [self.helpers.submit(np.matmul, square, square) for _ in range(8)]
         loss = super().step(batch)
-        for helper in helpers:
-            helper.join()
+        wait(helped)
         return loss
+
+    def close(self):
+        self.helpers.shutdown()
+        super().close()
 
 
 @broken("memory")
