@@ -100,16 +100,15 @@ def ready(folder: Path, *, there: bool = False) -> list[str]:
 
 
 def remove(path: Path) -> None:
-    """Remove whatever lies there, a link itself and not where it leads; OSError where it cannot."""
+    """Remove what lies there, if anything: of a link, the link. OSError where it cannot."""
     if not path.is_symlink() and path.is_dir():
         _open_up(path)
         try:
             shutil.rmtree(path)
         except RecursionError:
             raise OSError(f"{path.name}: folders lie too deep in it to be removed") from None
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
 
 
 def _open_up(path: Path) -> None:
@@ -124,8 +123,7 @@ def _open_up(path: Path) -> None:
 
 def fresh(path: Path) -> int:
     """A new file, open for reading and writing; what lay there is removed, no link is followed."""
-    if os.path.lexists(path):
-        remove(path)
+    remove(path)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(path, flags, 0o644)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -17,11 +18,19 @@ import time
 
 from harness.processes import MARK, adopt_orphans, belonging
 
+# How far apart the two pipes of a parent that is gone close.
+CLOSING_S = 0.2
+
 
 def watch(lifeline: int, mark: str) -> None:
     """Block until the parent's end of the lifeline closes, then end all that is this worker's."""
     while os.read(lifeline, 1):
         pass
+    end_all(mark)
+
+
+def end_all(mark: str) -> None:
+    """Kill all that belongs to this worker, and itself."""
     for pid in belonging(os.getpid(), mark):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
@@ -36,8 +45,8 @@ def main() -> None:
     for descriptor in (commands, replies, lifeline):
         os.set_inheritable(descriptor, False)
     adopt_orphans()
-    watched = (lifeline, os.environ[MARK])
-    threading.Thread(target=watch, args=watched, daemon=True, name="lifeline").start()
+    mark = os.environ[MARK]
+    threading.Thread(target=watch, args=(lifeline, mark), daemon=True, name="lifeline").start()
     # A terminal's Ctrl-C is the parent's to handle: it ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if config["processors"] and hasattr(os, "sched_setaffinity"):
@@ -45,6 +54,10 @@ def main() -> None:
     from harness.worker import serve
 
     serve(commands, replies, config["run"], started_ns)
+    # The channel closes with the lifeline where the parent is gone: this process, ending by itself,
+    # must not be faster than its watch.
+    if select.select([lifeline], [], [], CLOSING_S)[0]:
+        end_all(mark)
 
 
 if __name__ == "__main__":

@@ -268,7 +268,7 @@ def _store(record: ScaleRecord, premises: Premises, crews: list[Crew], progress:
     with contextlib.suppress(OSError):  # writing tells of it
         premises.clear(own)
     for line in [line for crew in crews for line in crew.meddled] + premises.told():
-        progress.note(f"not by the harness: {line}")
+        progress.note(f"not by this run: {line}")
     write_atomic(premises.folder / FILE, msgspec.json.encode(record))
 
 

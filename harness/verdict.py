@@ -331,7 +331,7 @@ def _notes(record: Record, labels: dict[str, LabelVerdict]) -> str:
     if leaving:
         notes.append(f"processes left behind, and ended: {', '.join(leaving)}")
     if record.foreign:
-        notes.append(f"NOT BY THE HARNESS: {'; '.join(record.foreign)}")
+        notes.append(f"NOT BY THIS RUN: {'; '.join(record.foreign)}")
     wavering = [name for name, label in labels.items() if label.reproducible is False]
     if wavering:
         notes.append(f"not deterministic: {', '.join(wavering)}")

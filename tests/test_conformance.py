@@ -9,6 +9,8 @@ import gc
 import os
 import re
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ from harness.conformance import (
 )
 from harness.conformance.material import STEPS, material
 from harness.conformance.serve import answer
-from harness.conformance.system import typical_growth
+from harness.conformance.system import ProcessorTime, processor_time, typical_growth
 from harness.loading import load_file
 from tests.conftest import PROCESSORS, all_processors
 
@@ -255,6 +257,63 @@ def test_the_limit_of_a_number_is_the_ladders():
     limit = limit_for("update", dtype, "step 0")
     assert (evidence.limit, evidence.why) == (limit.value, limit.reason)
     assert evidence.value == pytest.approx(1e-3, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("had", "wanted", "status"),
+    [
+        (1.0, 1.0, "passed"),
+        (1.2, 1.2, "passed"),
+        (1.3, 1.3, "failed"),
+        (2.0, 0.0, "failed"),
+        (0.3, 1.0, "passed"),  # busy: one thread that waits most of the time
+        (0.3, 1.9, "not-possible"),  # busy: two threads, or one that is woken often
+        (1.0, 1.9, "not-possible"),
+        (0.3, 0.0, "not-possible"),  # busy, and the system does not tell what is wanted
+        (0.1, 0.1, "not-possible"),  # a device computes
+    ],
+)
+def test_more_threads_than_asked_for_show_in_the_processors_they_have(
+    had, wanted, status, quick, monkeypatch
+):
+    def clock():
+        now = time.perf_counter()
+        return ProcessorTime(had * now, wanted * now)
+
+    monkeypatch.setattr(process, "processor_time", clock)
+    with threadpool_limits(1):
+        subject = Subject(Backend("cpu", "float32", 1, "plain"), dtype="float32", processors=(0, 1))
+        assert answer(subject, "threads")["status"] == status
+
+
+def test_with_no_processor_to_spare_more_threads_do_not_show():
+    with threadpool_limits(1):
+        subject = Subject(Backend("cpu", "float32", 1, "plain"), dtype="float32", processors=(0,))
+        told = answer(subject, "threads")
+    assert told["status"] == "not-possible"
+    assert "processor" in told["message"]
+
+
+def test_what_threads_want_of_processors_is_told_also_while_others_hold_them():
+    def work():
+        square = np.ones((300, 300))
+        while not done.is_set():
+            square @ square
+
+    done, helpers = threading.Event(), [threading.Thread(target=work) for _ in range(2)]
+    with threadpool_limits(1):
+        for helper in helpers:
+            helper.start()
+        time.sleep(0.05)
+        before, began = processor_time(), time.perf_counter()
+        time.sleep(0.4)
+        found, seconds = processor_time() - before, time.perf_counter() - began
+        done.set()
+        for helper in helpers:
+            helper.join()
+    assert 0 < found.had <= 2.2 * seconds
+    if os.path.exists("/proc/self/schedstat"):
+        assert found.wanted == pytest.approx(2 * seconds, rel=0.25)
 
 
 def test_jumps_of_memory_are_no_growth_and_a_steady_one_is():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from harness.phases import state, timing
 from harness.plan import Timeouts, Timing, make_plan
 from harness.record import read
 from harness.report import markdown, words
-from tests.conftest import Outcome, carry_out
+from tests.conftest import Outcome, carry_out, clean_environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")
 FOLDER = Path(__file__).parent / "misbehaving"
@@ -316,7 +318,7 @@ def test_nothing_but_the_harness_own_is_left_in_the_runs_folder(scribbled: Outco
 def test_what_was_done_to_the_results_is_named(scribbled: Outcome, line: str) -> None:
     assert line in scribbled.json["foreign"]
     told = words.warnings(scribbled.record)[-1]
-    assert told.startswith("NOT BY THE HARNESS (other people's code ran here: Scribbles, ")
+    assert told.startswith("NOT BY THIS RUN (other people's code ran here: Scribbles, ")
     assert line in told
 
 
@@ -386,6 +388,39 @@ def test_an_import_that_hangs_is_ended_at_its_time_limit(tmp_path: Path) -> None
     with pytest.raises(WorkerFailed, match="start: no answer within 1 s"):
         worker.answer()
     assert worker.end(grace_s=0) == []
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from harness.crew import open_worker
+from harness.plan import make_plan
+
+spec, folder = sys.argv[1], Path(sys.argv[2])
+plan = make_plan(profile="smoke", backends=(spec,), threads=1)
+((name, label),) = plan.labels.items()
+worker = open_worker(
+    label, name=name, run="run", dtype="float64", threads=1, workload=plan.workload,
+    logs=folder, scratch=folder,
+)
+worker.answer()
+print("started", flush=True)
+time.sleep(3600)
+"""
+
+
+def test_what_it_started_is_ended_when_the_harness_itself_is_killed(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", KILLED, f"{FOLDER / 'children.py'}:WithoutAName", str(tmp_path)]
+    environment = clean_environment() | {"MISBEHAVING": TOKEN}
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"started\n"
+        assert len(alive()) == 3
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while alive() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive() == []
 
 
 @given(st.dictionaries(st.one_of(st.text(), st.integers(), st.binary()), st.text(), max_size=250))

@@ -20,9 +20,10 @@ from tests.conftest import carry_out, harness, plant
 
 @pytest.fixture(scope="module")
 def python(request):
-    if request.config.getoption("--only-backend") != "mxnet":
+    found = request.config.getoption("--backend-python")
+    if request.config.getoption("--only-backend") != "mxnet" or not found:
         pytest.skip("MXNet has an environment of its own: nox -s mxnet")
-    return request.config.getoption("--backend-python")
+    return found
 
 
 @pytest.fixture

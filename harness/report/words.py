@@ -378,7 +378,7 @@ def warnings(record: Record) -> list[str]:
     if record.foreign:
         others = record.plan.others
         of = f" (other people's code ran here: {', '.join(others)})" if others else ""
-        found.append(f"NOT BY THE HARNESS{of}: {'; '.join(record.foreign)}.")
+        found.append(f"NOT BY THIS RUN{of}: {'; '.join(record.foreign)}.")
     if record.ended != "finished":
         found.append(f"NOT FINISHED: {record.ended}.")
     return found

@@ -73,7 +73,7 @@ def probes(
 def _corner(initial: Params, x: Array, y: Array, clear: Callable[[Params, Array], Array]) -> Probe:
     """A blank image under b1 = 0 (every pre-activation is exactly 0), all ones, and a repeat."""
     params = initial | {"b1": np.zeros_like(initial["b1"])}
-    rows = np.flatnonzero(clear(params, x))[: WORKLOAD.batch_size]
+    rows = _first(clear, params, x)
     made_x, made_y = x[rows], y[rows]
     made_x[0] = 0.0
     # All ones; where that lies near a kink, with as few blank pixels in front as clear it. (An
@@ -85,6 +85,17 @@ def _corner(initial: Params, x: Array, y: Array, clear: Callable[[Params, Array]
     made_x[1] = ones[np.argmax(far)]
     made_x[3], made_y[3] = made_x[2], made_y[2]
     return Probe("corner", params, made_x, made_y)
+
+
+def _first(clear: Callable[[Params, Array], Array], params: Params, x: Array) -> Array:
+    """The first clear rows, a batch of them; looked for in pieces, as almost all are clear."""
+    found: list[int] = []
+    for begin in range(0, len(x), WORKLOAD.batch_size):
+        piece = x[begin : begin + WORKLOAD.batch_size]
+        found += (begin + np.flatnonzero(clear(params, piece))).tolist()
+        if len(found) >= WORKLOAD.batch_size:
+            break
+    return np.array(found[: WORKLOAD.batch_size], dtype=np.intp)
 
 
 def _confident(initial: Params, x: Array, clear: Callable[[Params, Array], Array]) -> Probe:
@@ -110,7 +121,7 @@ def _shifted(
     initial: Params, x: Array, y: Array, clear: Callable[[Params, Array], Array]
 ) -> list[Probe]:
     """b2 moved by +-1e3: mathematically nothing, unless softmax forgets to subtract the maximum."""
-    rows = np.flatnonzero(clear(initial, x))[: WORKLOAD.batch_size]
+    rows = _first(clear, initial, x)
     hidden = np.maximum(x[rows] @ initial["W1"] + initial["b1"], 0.0)
     logits = hidden @ initial["W2"]
     rms = float(np.sqrt(np.mean(np.square(logits - logits.mean(axis=1, keepdims=True)))))
