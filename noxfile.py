@@ -126,7 +126,7 @@ def mxnet(session: nox.Session) -> None:
     for name, its in pythons.items():
         words += ["--backend", name, "--python", f"{name}={its}"]
     session.run("harness", "compare", *words, *session.posargs)
-    alone = ("--only-backend", "mxnet", "--backend-python", python)
+    alone = ("--only-backend", "mxnet", "--only-python", python)
     session.run("pytest", "tests/test_backend.py", "tests/test_mxnet.py", *alone)
 
 

@@ -30,21 +30,29 @@ from harness.record import Record
 settings.register_profile("harness", max_examples=50, deadline=None)
 settings.load_profile("harness")
 
-# The files of tests that take longest, by their minutes.
+# The files of tests that take longest, the longest first.
 LONGEST = (
-    "test_faults",
-    "test_compare",
-    "test_real_data",
     "test_backend",
     "test_docs",
-    "test_processes",
     "test_variants",
+    "test_faults",
+    "test_real_data",
+    "test_compare",
     "test_agreement",
-    "test_browser",
+    "test_processes",
+    "test_keras_example",
+    "test_tutorial",
     "test_bundle",
-    "test_scale",
-    "test_benchmarks",
+    "test_certify",
     "test_bad_input",
+    "test_browser",
+    "test_scale",
+    "test_crash",
+    "test_doctor",
+    "test_misbehaving",
+    "test_operators",
+    "test_benchmarks",
+    "test_sessions",
 )
 
 FAULTS = Path(__file__).parent / "faults"
@@ -57,7 +65,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--all-commands", action="store_true", help="run the long commands of the docs too"
     )
     parser.addoption("--only-backend", choices=list(BACKENDS), help="test this backend alone")
-    parser.addoption("--backend-python", help="the interpreter of that backend")
+    parser.addoption("--only-python", help="the interpreter of that backend")
     parser.addoption("--full-run", help="a stored run of the full profile on the real data")
     parser.addoption("--faults-report", help="where to write what the fault suite found (Markdown)")
 

@@ -1,5 +1,5 @@
 """One backend at a time against the float64 judge; `--only-backend NAME` for the sessions that
-have one framework only, `--backend-python PATH` where it has an environment of its own. Everything
+have one framework only, `--only-python PATH` where it has an environment of its own. Everything
 goes through a worker: no framework is imported here.
 """
 
@@ -28,7 +28,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="module")
 def settings(name, small_data, request):
-    python = request.config.getoption("--backend-python")
+    python = request.config.getoption("--only-python")
     if not python and missing(name):
         if request.config.getoption("--only-backend"):
             pytest.fail(f"{name} was asked for: {missing(name)}")
@@ -52,9 +52,9 @@ def alone(settings, tmp_path_factory):
 
 
 def test_every_deciding_rung_agrees_with_the_float64_judge(clean, name):
-    assert clean.json["verdict"] == "agree"
-    for rung in DECIDING:
-        assert clean.rung(name, rung) == "agree"
+    assert {rung: clean.rung(name, rung) for rung in DECIDING} == dict.fromkeys(DECIDING, "agree")
+    # Its clocks are another matter: five rounds on a busy machine.
+    assert clean.json["backends"][name]["status"] == "ok"
 
 
 def test_no_clean_value_lies_above_a_third_of_its_limit(clean, name):

@@ -22,7 +22,7 @@ BOOK = peers.PEERS[-1]
 LOADED = peers.PEERS[-2]
 KERAS = peers.PEERS[0]
 PLANTED = msgspec.structs.replace(BOOK, label="planted", workload=WRONG_LR)
-ABSENT = peers.Arm("absent", "no_such_peer", "none", against="torch", bar=1.0)
+ABSENT = peers.Arm("absent", "no_such_peer:Backend", "none", against="torch", bar=1.0)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tests.conftest import carry_out, harness, plant
 
 @pytest.fixture(scope="module")
 def python(request):
-    found = request.config.getoption("--backend-python")
+    found = request.config.getoption("--only-python")
     if request.config.getoption("--only-backend") != "mxnet" or not found:
         pytest.skip("MXNet has an environment of its own: nox -s mxnet")
     return found

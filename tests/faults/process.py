@@ -129,9 +129,6 @@ def _compute_forever():
         a @ a
 
 
-computes_forever = _in_step(_compute_forever)
-
-
 def _with_a_child():
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     _compute_forever()
