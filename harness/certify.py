@@ -17,8 +17,9 @@ import msgspec
 
 from harness import __version__, plugins
 from harness.conformance import CHECKS, DTYPES, KIT, Check
-from harness.crew import open_worker
+from harness.crew import Started, open_worker
 from harness.errors import InputError
+from harness.exchange import plain_facts
 from harness.facts import describe_machine, now
 from harness.interface import Workload
 from harness.launch import Worker, WorkerFailed, WorkerRaised, WorkerUnavailable
@@ -210,7 +211,7 @@ class Examined:
             worker = self._worker or self._start()
         except WorkerUnavailable as error:
             return self._unavailable(check, error)
-        except WorkerFailed as error:
+        except (WorkerFailed, msgspec.ValidationError) as error:
             reason = f"its process cannot start: {error}"
             self._closed = "failed", reason
             return self._failed(check, error, reason)
@@ -242,9 +243,9 @@ class Examined:
             logs=self._scratch / "logs",
             scratch=self._scratch,
         )
-        told = worker.answer()
-        self.process.facts = told["facts"]
-        self.process.import_ns, self.process.build_ns = told["import_ns"], told["build_ns"]
+        told = msgspec.convert(worker.answer(), Started)
+        self.process.facts = plain_facts(told.facts)
+        self.process.import_ns, self.process.build_ns = told.import_ns, told.build_ns
         return worker
 
     def _unavailable(self, check: str, error: WorkerUnavailable) -> Result:
