@@ -1,7 +1,7 @@
 """The table of built-in backends: what each is called, what it needs, what it can do.
 
 Imports no framework and no backend; a worker loads `Entry.source` in a process of its own, with
-`Entry.environment` in place. Other people's backends are described by `harness/plugins.py`.
+`Entry.environment` in place. Other people's backends are described by `harness/plan/plugins.py`.
 """
 
 from __future__ import annotations

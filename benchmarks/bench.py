@@ -18,13 +18,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import record as store
-from harness import verdict as verdicts
-from harness.record import Record
+from harness import files
+from harness.record import store
+from harness.record.schema import Record
 from harness.report import roofline, words
-from harness.report.markdown import escape, table
-from harness.timing_stats import MIN_SESSIONS, break_even
-from harness.verdict import Verdict
+from harness.report.tables import escape, table
+from harness.verdict import verdict as verdicts
+from harness.verdict.timing_stats import MIN_SESSIONS, break_even
+from harness.verdict.verdict import Verdict
 
 HERE = Path(__file__).resolve().parent
 # Step over GEMM floor, two threads, CPU, float32, batch 256: the default variants' bars.
@@ -210,12 +211,12 @@ def main() -> int:
     drawn = roofline.draw(found, judged)
     if given.page is not None and drawn:
         picture = given.page.with_name("performance-roofline.svg")
-        store.write_atomic(picture, drawn.encode())
+        files.write_atomic(picture, drawn.encode())
         lines += [f"![Roofline: where a training step lies]({picture.name})", ""]
     text = "\n".join(lines)
     print(text)
     if given.page is not None:
-        store.write_atomic(given.page, text.encode())
+        files.write_atomic(given.page, text.encode())
     return 1 if any("MISSED" in row[-1] or "NOT" in row[-1] for row in rows) else 0
 
 

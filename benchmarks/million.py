@@ -41,9 +41,9 @@ def build(run: str, samples: int, folder: str) -> None:
     import msgspec
     import numpy as np
 
-    from harness import record as store
-    from harness.record import Results, Round, Training
-    from harness.samples import split
+    from harness.record import schema as store
+    from harness.record.samples import split
+    from harness.record.schema import Results, Round, Training
 
     record = store.read(Path(run))
     random = np.random.default_rng(0)

@@ -29,17 +29,19 @@ import msgspec
 import numpy as np
 
 from backends import BACKENDS
-from harness import canonical, data, measure
+from harness import data
 from harness.errors import InputError
-from harness.exchange import load_tensors, save_tensors
-from harness.facts import describe_dataset, describe_machine, now
 from harness.interface import Params, Workload
-from harness.launch import Worker, WorkerFailed, WorkerUnavailable, environment
-from harness.record import DatasetFacts
-from harness.scratch import DATA_BYTES, scratch_folder
+from harness.measure import ladder
+from harness.record.facts import describe_dataset, describe_machine, now
+from harness.record.schema import DatasetFacts
 from harness.signals import as_interrupt, undisturbed
-from harness.timing_stats import MIN_SESSIONS, Ratio, ratio, within
+from harness.tensors import load_tensors, save_tensors
+from harness.verdict.timing_stats import MIN_SESSIONS, Ratio, ratio, within
+from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable, environment
+from harness.workers.scratch import DATA_BYTES, scratch_folder
 from harness.workloads.mlp_scratch import WORKLOAD
+from harness.workloads.reference import canonical
 
 SEED = 0
 # Relative distance of all parameters from ours, as one vector. Correct peers were 1e-7 to 3e-7 away
@@ -205,7 +207,7 @@ class Files:
         self.scratch = scratch
         self.steps = steps
         size = WORKLOAD.batch_size
-        x, y = canonical.training_set(dataset)
+        x, y = data.training_set(dataset)
         order = canonical.epoch_order(SEED, 0, len(y))
         slots = canonical.schedule(len(y), size, 1, steps)[:steps]
         rows = order[: steps * size]
@@ -356,7 +358,7 @@ def distance(params: Params, want: Params) -> float:
     """Relative distance of all parameters as one vector; infinite for what cannot be compared."""
     if any(params[name].shape != value.shape for name, value in want.items()):
         return math.inf
-    found = measure.together(params, {n: v.astype(np.float64) for n, v in want.items()})[0]
+    found = ladder.together(params, {n: v.astype(np.float64) for n, v in want.items()})[0]
     return found if math.isfinite(found) else math.inf
 
 

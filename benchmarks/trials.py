@@ -20,9 +20,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import record, timings
-from harness.report.markdown import table
-from harness.timing_stats import MIN_SESSIONS, Ratio, claim
+from harness.record import store
+from harness.report.tables import table
+from harness.verdict import timings
+from harness.verdict.timing_stats import MIN_SESSIONS, Ratio, claim
 
 ROOT = Path(__file__).resolve().parent.parent
 FAULTS = ROOT / "tests" / "faults" / "busy.py"
@@ -71,7 +72,7 @@ def against_itself(backend: str, times: int, rounds: str, results: Path) -> list
     for place in range(times):
         words = ("--profile", "smoke", "--backend", backend, "--sessions", str(MIN_SESSIONS))
         _, said = harness("run", *words, "--rounds", rounds, "--results-dir", str(results))
-        (ratio,) = timings.against_itself(record.read(Path(said["record"]))).values()
+        (ratio,) = timings.against_itself(store.read(Path(said["record"]))).values()
         found.append(ratio)
         say(f"A/A {backend} {place + 1}/{times}: {told(ratio)}")
     return found

@@ -202,12 +202,12 @@ class Backend(Protocol):
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value of the named operator, then its derivative by each floating argument, in order.
 
-        The derivative is that of sum(weights * value); `weights` has the value's shape, all ones
-        by default. Floating arguments are taken in the backend's dtype; integers (labels) stay
+        The derivative is that of sum(weights * value); `weights` has the value's shape, all ones by
+        default. Floating arguments are taken in the backend's dtype; integers (labels) stay
         integers and have no derivative. Names: "relu" is the framework's own operator,
-        "relu/scratch" the book's expression for it; `harness/operators.py` lists them, "matmul"
-        every backend has. Raises Unavailable (with the reason) for an operator that the framework
-        lacks, ValueError for a name that is none and for weights of another shape.
+        "relu/scratch" the book's expression for it; `harness/measure/operators.py` lists them,
+        "matmul" every backend has. Raises Unavailable (with the reason) for an operator that the
+        framework lacks, ValueError for a name that is none and for weights of another shape.
         """
 
     def peak_device_bytes(self) -> int | None:

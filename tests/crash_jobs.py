@@ -26,15 +26,20 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from harness import baseline, bundle, ending, record, samples, scale, store, verdict
+from harness import bundle, files
 from harness.cli import stored as verbs
-from harness.crew import Key
 from harness.errors import InputError
-from harness.exchange import load_tensors, save_tensors
-from harness.phases import keeping
-from harness.record import Record
+from harness.record import samples, store
+from harness.record import schema as record
+from harness.record.schema import Record
 from harness.report import markdown, operators, roofline, run_page, scale_page
 from harness.report import scale as scale_pages
+from harness.results import baseline
+from harness.results import store as stored
+from harness.run import ending, keeping, scale
+from harness.tensors import load_tensors, save_tensors
+from harness.verdict import verdict
+from harness.workers.crew import Key
 from tests import crash, make
 from tests.crash import State, Writing
 
@@ -68,7 +73,7 @@ def read(document: bytes, table: bytes | None) -> Record | str:
         if table is not None:
             (Path(name) / "steps.parquet").write_bytes(table)
         try:
-            return record.read(Path(name))
+            return store.read(Path(name))
         except InputError as error:
             return str(error)
 
@@ -76,7 +81,7 @@ def read(document: bytes, table: bytes | None) -> Record | str:
 @functools.cache
 def judged(stored: bytes) -> bytes:
     """verdict.json of a record, without the path in it."""
-    found = record.decode(stored, "stored")
+    found = store.decode(stored, "stored")
     return msgspec.json.encode(verdict.to_json(found, JUDGE(found), ""))
 
 
@@ -87,7 +92,7 @@ def wrong_record(folder: Path, allowed: list[Record], *, needed: bool) -> list[s
     """What is wrong with the record in a folder: it must be one of these, or not be there."""
     if not os.path.lexists(folder / "record.json"):
         try:
-            record.read(folder)
+            store.read(folder)
         except InputError:
             return ["the record is lost"] if needed else []
         return ["a record is read that is not there"]
@@ -99,7 +104,7 @@ def wrong_record(folder: Path, allowed: list[Record], *, needed: bool) -> list[s
         return [f"half a record: {found}"]
     if found not in allowed:
         return ["another record"]
-    if judged(record.encode(found)) not in map(judged, map(record.encode, allowed)):
+    if judged(store.encode(found)) not in map(judged, map(store.encode, allowed)):
         return ["another verdict"]
     wrong = []
     for kept in found.kept:
@@ -117,7 +122,7 @@ def wrong_record(folder: Path, allowed: list[Record], *, needed: bool) -> list[s
 def wrong_store(root: Path) -> list[str]:
     """What is wrong with what the store makes of it: debris must not count as a run."""
     there = [path.parent.name for path in root.glob("runs/*/record.json")]
-    runs = store.find(root).runs if (root / "runs").exists() else []
+    runs = stored.find(root).runs if (root / "runs").exists() else []
     wrong = [] if [run.id for run in runs] == there else [f"the store finds {len(runs)} runs"]
     for run in runs:
         file = Path(run.folder) / "verdict.json"
@@ -159,13 +164,13 @@ class Run:
 
     def write(self, root: Path) -> None:
         self.held = made()
-        folder = record.new_run_folder(root)
+        folder = store.new_run_folder(root)
         with ending.stored(
             self.held,
             folder,
             root,
             end_all=lambda: None,
-            write=lambda: record.write(self.held, folder),
+            write=lambda: store.write(self.held, folder),
         ):
             state = SimpleNamespace(folder=folder, record=self.held, plan=self.held.plan, trials=0)
             found = self.held.results["numpy"].measurements[0]
@@ -182,13 +187,13 @@ class Run:
 
 def store_again(root: Path) -> None:
     """The same samples, with other words in the record."""
-    record.write(made(seconds=1.0), folder_of(root))
+    store.write(made(seconds=1.0), folder_of(root))
 
 
 def store_another(root: Path) -> None:
     """Another run's record: refused, always."""
     try:
-        record.write(other_samples(), folder_of(root))
+        store.write(other_samples(), folder_of(root))
     except InputError as error:
         if "other samples" not in str(error):
             raise
@@ -198,12 +203,12 @@ def store_another(root: Path) -> None:
 
 def begin_record(root: Path) -> None:
     folder_of(root).mkdir(parents=True)
-    record.write(made(), folder_of(root))
+    store.write(made(), folder_of(root))
 
 
 def replace_with_another(root: Path) -> None:
     """Another run's record, where none keeps it from taking a record's place."""
-    record.write(other_samples(), folder_of(root))
+    store.write(other_samples(), folder_of(root))
 
 
 def wrong_again(state: State) -> list[str]:
@@ -278,14 +283,14 @@ def wrong_baseline(state: State) -> list[str]:
 def store_scale(root: Path) -> None:
     """As `harness scale` ends."""
     found = scale_record()
-    folder = record.new_run_folder(root)
+    folder = store.new_run_folder(root)
     file = folder / scale.FILE
     with ending.stored(
         found,
         folder,
         root,
         end_all=lambda: None,
-        write=lambda: record.write_atomic(file, msgspec.json.encode(found)),
+        write=lambda: files.write_atomic(file, msgspec.json.encode(found)),
     ):
         pass
     scale_pages.write(found, folder, None)
@@ -371,9 +376,9 @@ def atomic_in_place(path: Path) -> Iterator[Any]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        record.sync(path.parent)
+        files.sync(path.parent)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {record.why(error)}") from None
+        raise InputError(f"cannot write {path}: {files.why(error)}") from None
 
 
 @contextlib.contextmanager
@@ -386,9 +391,9 @@ def atomic_renamed_first(path: Path) -> Iterator[Any]:
             file.flush()
             os.replace(temporary, path)
             os.fsync(file.fileno())
-        record.sync(path.parent)
+        files.sync(path.parent)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {record.why(error)}") from None
+        raise InputError(f"cannot write {path}: {files.why(error)}") from None
 
 
 @contextlib.contextmanager
@@ -405,8 +410,8 @@ def write_record_first(found: Record, folder: Path) -> Path:
     stored.samples = samples.store(found, there)
     content = there.read_bytes()
     os.unlink(there)
-    record.write_atomic(folder / "record.json", record.encode(stored))
-    record.write_atomic(there, content)
+    files.write_atomic(folder / "record.json", store.encode(stored))
+    files.write_atomic(there, content)
     return folder / "record.json"
 
 
@@ -429,7 +434,7 @@ def no_sync(path: Path) -> None:
     """Names and tensors are on the disk when the system pleases."""
 
 
-REAL_ATOMIC, REAL_WRITE = record.atomic, record.write
+REAL_ATOMIC, REAL_WRITE = files.atomic, store.write
 
 
 def everywhere(atomic: Any) -> list[tuple[Any, str, Any]]:

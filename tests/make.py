@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from harness.known_answers import REAL_SHA256
-from harness.plan import TABLE, Label, Plan
-from harness.record import (
+from harness.data.fashion_mnist import REAL_SHA256
+from harness.plan.model import Label, Plan
+from harness.plan.profiles import TABLE
+from harness.record.schema import (
     Case,
     DatasetFacts,
     KnownAnswer,

@@ -9,9 +9,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from harness.exchange import save_tensors
-from harness.plan import TABLE
-from harness.record import (
+from harness.plan.profiles import TABLE
+from harness.record.schema import (
     Churn,
     Curve,
     Differing,
@@ -25,6 +24,7 @@ from harness.record import (
     Training,
     Worst,
 )
+from harness.tensors import save_tensors
 from tests import make
 
 NAMES = ("numpy", "torch", "jax")

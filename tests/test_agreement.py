@@ -8,13 +8,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness import data, session
-from harness.checks.numbers import share
+from harness import data
 from harness.errors import InputError
-from harness.limits import DECIDING, limit_for
-from harness.phases.learning import MOST_IMAGES
-from harness.plan import Timing, make_plan
-from harness.verdict import judge, to_json
+from harness.plan.make import make_plan
+from harness.plan.model import Timing
+from harness.run import session
+from harness.run.learning import MOST_IMAGES
+from harness.verdict.numbers import share
+from harness.verdict.verdict import judge, to_json
+from harness.workloads.reference.limits import DECIDING, limit_for
 from tests.conftest import Silent, carry_out, needs, plant
 
 QUICK = {"timing": Timing(sessions=1, rounds=0, warmup_rounds=0)}

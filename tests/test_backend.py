@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from backends import BACKENDS
-from harness import certify
-from harness.checks.numbers import share
-from harness.conformance import CHECKS
-from harness.limits import DECIDING, limit_for
-from harness.plan import Timing, available_threads, make_plan, missing
+from harness.conformance import CHECKS, certify
+from harness.plan.make import available_threads, make_plan, missing
+from harness.plan.model import Timing
 from harness.report.certificate import explanations
+from harness.verdict.numbers import share
+from harness.workloads.reference.limits import DECIDING, limit_for
 from tests.conftest import Silent, all_processors, carry_out, plant
 
 QUICK = {"timing": Timing(sessions=1, rounds=0, warmup_rounds=0)}

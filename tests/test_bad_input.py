@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.record import SCHEMA
+from harness.record.schema import SCHEMA
 from tests.conftest import harness, write_gz
 
 IMAGES = "train-images-idx3-ubyte.gz"

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import baseline as baselines
 from harness import cli
-from harness import record as store
 from harness.errors import InputError
-from harness.facts import machine_key, machine_name
-from harness.verdict import judge
+from harness.record import schema, store
+from harness.record.facts import machine_key, machine_name
+from harness.results import baseline as baselines
+from harness.verdict.verdict import judge
 from tests import make
 
 
@@ -27,7 +27,7 @@ def of(record, **changes):
 
 def slowed(record, label, factor):
     """The same record with the steps of one label longer."""
-    changed = msgspec.convert(msgspec.to_builtins(record), store.Record)
+    changed = msgspec.convert(msgspec.to_builtins(record), schema.Record)
     for r in changed.results[label].rounds:
         r.step_ns = [round(ns * factor) for ns in r.step_ns]
         r.burst_ns = [round(ns * factor) for ns in r.burst_ns]
@@ -36,7 +36,7 @@ def slowed(record, label, factor):
 
 def sped(record, factor):
     """The same record on a machine that is slower as a whole."""
-    changed = msgspec.convert(msgspec.to_builtins(record), store.Record)
+    changed = msgspec.convert(msgspec.to_builtins(record), schema.Record)
     for results in [*changed.results.values(), *changed.again.values()]:
         for r in results.rounds:
             for name in ("step_ns", "products_ns", "burst_ns", "gather_ns", "put_ns"):
@@ -65,7 +65,7 @@ def test_a_baseline_keeps_each_label_that_agrees_with_one_log_a_session():
 
 
 def test_a_label_whose_numbers_disagree_is_no_baseline():
-    record = msgspec.convert(msgspec.to_builtins(CLEAN), store.Record)
+    record = msgspec.convert(msgspec.to_builtins(CLEAN), schema.Record)
     record.results["torch"].measurements[5].distance = 1.0
     assert of(record).labels.keys() == {"numpy"}
 
@@ -130,7 +130,7 @@ def test_without_the_control_arm_the_steps_themselves_are_compared():
 
 
 def test_a_label_that_does_not_hold_today_is_not_compared():
-    record = msgspec.convert(msgspec.to_builtins(CLEAN), store.Record)
+    record = msgspec.convert(msgspec.to_builtins(CLEAN), schema.Record)
     record.results["torch"].measurements[5].distance = 1.0
     assert outcome(record) == "not compared"
     other = msgspec.structs.replace(make.timed(("numpy", "jax")), machine=CLEAN.machine)
@@ -138,7 +138,7 @@ def test_a_label_that_does_not_hold_today_is_not_compared():
 
 
 def test_another_variant_is_not_compared():
-    record = msgspec.convert(msgspec.to_builtins(CLEAN), store.Record)
+    record = msgspec.convert(msgspec.to_builtins(CLEAN), schema.Record)
     labels = record.plan.labels | {"torch": make.label("torch", variant="compile")}
     record.plan = msgspec.structs.replace(record.plan, labels=labels)
     found = baselines.compare(of(CLEAN), [record])["torch"]
@@ -154,7 +154,7 @@ def test_another_machine_is_refused_in_one_line():
 
 
 def test_what_changed_around_it_is_named():
-    record = msgspec.convert(msgspec.to_builtins(CLEAN), store.Record)
+    record = msgspec.convert(msgspec.to_builtins(CLEAN), schema.Record)
     record.results["torch"].processes[0].facts = {"version:torch": "3.0", "python": "3.11"}
     record.machine = record.machine | {"system": "Linux 7.1"}  # the kernel is no part of the key
     before = of(CLEAN)
@@ -167,7 +167,7 @@ def test_what_changed_around_it_is_named():
 
 
 def test_the_key_is_made_of_stable_facts_only():
-    record = msgspec.convert(msgspec.to_builtins(CLEAN), store.Record)
+    record = msgspec.convert(msgspec.to_builtins(CLEAN), schema.Record)
     name = machine_name(machine_key(record))
     record.machine = record.machine | {"python": "3.99", "numpy": "9"}
     record.machine["system"] = "Linux 99.0"

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from harness import diff, history, store
-from harness.checks.scale import figures
-from harness.record import Record
+from harness.record.schema import Record
 from harness.report import diff as diff_pages
 from harness.report import history as history_pages
 from harness.report import page, run_page, scale_page
-from harness.verdict import judge
+from harness.results import diff, history, store
+from harness.run.scale_figures import figures
+from harness.verdict.verdict import judge
 from tests import make, pages, test_scale, test_store
 from tests.test_report import HOSTILE, hostile
 

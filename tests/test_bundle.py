@@ -17,12 +17,17 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from backends import BACKENDS
-from harness import bundle, measure, session, verdict
+from harness import bundle
 from harness.bundle import difference
 from harness.errors import InputError
-from harness.limits import LIMITS
-from harness.plan import Timing, make_plan, missing
-from harness.record import Kept, write
+from harness.measure import distance as measure
+from harness.plan.make import make_plan, missing
+from harness.plan.model import Timing
+from harness.record.schema import Kept
+from harness.record.store import write
+from harness.results import kept, verdict
+from harness.run import session
+from harness.workloads.reference.limits import LIMITS
 from tests.conftest import Silent, harness, needs, plant
 
 # What takes a fault to its rung, and no more.
@@ -328,7 +333,7 @@ def test_a_divergence_that_nothing_was_kept_of_is_refused_with_the_reason(stored
     judged = verdict.judge(record)
     judged.first_divergence = judged.first_divergence | change
     with pytest.raises(InputError, match=reason):
-        bundle.find(record, judged)
+        kept.find(record, judged)
 
 
 def test_what_is_within_its_limit_by_now_is_refused(stored):

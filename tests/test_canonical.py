@@ -10,10 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness import canonical, data, known_answers
-from harness.data import Dataset
+from harness import data
+from harness.data import Dataset, fashion_mnist
 from harness.interface import Array
+from harness.run import known_answers
 from harness.workloads import WORKLOADS
+from harness.workloads.reference import canonical
 
 RIGHT = {name: getattr(canonical, name) for name in ("epoch_order", "schedule", "accuracy")}
 
@@ -56,11 +58,11 @@ def mean_of_batch_means(losses: Array, rows: Array) -> float:
 
 
 def evaluation_from_training_set(dataset: Dataset) -> tuple[Array, Array]:
-    return canonical.training_set(dataset)
+    return data.training_set(dataset)
 
 
 def evaluation_images_from_training_set(dataset: Dataset) -> tuple[Array, Array]:
-    return canonical.training_set(dataset)[0], dataset.test_labels.astype(np.int64)
+    return data.training_set(dataset)[0], dataset.test_labels.astype(np.int64)
 
 
 def biases_at_a_hundredth(workload: Any, seed: int) -> dict[str, Array]:
@@ -222,12 +224,12 @@ def test_the_training_set_and_the_evaluation_set_are_what_they_are_called() -> N
         test_labels=np.array([4, 5], np.uint8),
         class_names=(),
     )
-    x, y = canonical.training_set(made)
+    x, y = data.training_set(made)
     assert x.shape == (3, 784)
     assert x.dtype == np.float32
     assert np.all(x == np.float32(51) / np.float32(255))
     assert y.tolist() == [1, 2, 3]
-    x, y = canonical.evaluation_set(made)
+    x, y = data.evaluation_set(made)
     assert x.shape == (2, 784)
     assert np.all(x == 1)
     assert y.tolist() == [4, 5]
@@ -237,7 +239,7 @@ def test_the_official_pixels_are_pinned_and_no_other_data_is() -> None:
     made = Dataset(
         name="fashion-mnist",
         synthetic=False,
-        sha256=known_answers.REAL_SHA256,
+        sha256=fashion_mnist.REAL_SHA256,
         source="",
         train_images=np.zeros((1, 28, 28), np.uint8),
         train_labels=np.zeros(1, np.uint8),

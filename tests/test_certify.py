@@ -17,11 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backends import BACKENDS
-from harness import certify
-from harness.certify import Certificate, Result
-from harness.conformance import CHECKS, DTYPES, KIT
+from harness.conformance import CHECKS, DTYPES, KIT, certify
+from harness.conformance.certify import Certificate, Result
 from harness.errors import InputError
-from harness.record import Process
+from harness.record.schema import Process
 from harness.report import certificate as page
 from tests import make
 from tests.conftest import Silent, all_processors, harness

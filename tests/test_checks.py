@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from harness.limits import DECIDING, LIMITS, RUNGS, limit_for
-from harness.record import Number, Record, Worst
-from harness.timings import median_interval
-from harness.verdict import Verdict, exit_status, judge, to_json
+from harness.record.schema import Number, Record, Worst
+from harness.verdict.timings import median_interval
+from harness.verdict.verdict import Verdict, exit_status, judge, to_json
+from harness.workloads.reference.limits import DECIDING, LIMITS, RUNGS, limit_for
 from tests import make
 
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness.record import read
+from harness.record.store import read
 from tests.conftest import clean_environment, harness, needs, plant
 
 ALL = ("numpy", "torch", "jax", "tensorflow")

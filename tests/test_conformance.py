@@ -34,7 +34,7 @@ from harness.conformance import (
 from harness.conformance.material import STEPS, material
 from harness.conformance.serve import answer
 from harness.conformance.system import ProcessorTime, processor_time, typical_growth
-from harness.loading import load_file
+from harness.workers.loading import load_file
 from tests.conftest import PROCESSORS, all_processors
 
 BROKEN = Path(__file__).parent / "broken"
@@ -185,7 +185,7 @@ def test_the_images_are_like_photographs_in_what_matters_to_arithmetic():
 
 def test_every_case_is_clear_of_every_kink_and_small_ones_are_unsure():
     from harness.conformance.material import clear
-    from harness.plan import SMALL_LEAST_LOSS
+    from harness.workloads.reference.screening import SMALL_LEAST_LOSS
 
     made = material()
     assert {case.x.shape[0] for case in made.cases.values()} == {256, 96, 7, 1}
@@ -251,7 +251,7 @@ def test_evidence_names_the_element_and_both_values():
 
 
 def test_the_limit_of_a_number_is_the_ladders():
-    from harness.limits import limit_for
+    from harness.workloads.reference.limits import limit_for
 
     _, dtype, evidence = first_failure(CLASSES["LearningRateOff"])
     limit = limit_for("update", dtype, "step 0")

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy import stats
 
-from harness import diff
-from harness import record as store
 from harness.errors import InputError
-from harness.plan import TABLE, Expected
+from harness.plan.model import Expected
+from harness.plan.profiles import TABLE
+from harness.record import schema, store
 from harness.report import diff as report
+from harness.results import diff
 from tests import make
 
 MACHINE = {
@@ -43,7 +44,7 @@ def clean(names=("numpy", "torch"), **words):
 
 
 def copied(made):
-    return msgspec.convert(msgspec.to_builtins(made), store.Record)
+    return msgspec.convert(msgspec.to_builtins(made), schema.Record)
 
 
 CLEAN = clean()
@@ -520,7 +521,7 @@ def test_the_same_losses_with_other_figures_have_moved():
     def churn(differ):
         def change(made):
             made.results["torch"].churn = [
-                store.Churn(seed=0, samples=100, differ=differ, only_here=0, only_reference=0)
+                schema.Churn(seed=0, samples=100, differ=differ, only_here=0, only_reference=0)
             ]
 
         return planted(change)
@@ -539,7 +540,7 @@ def test_churn_is_of_the_trainings_in_the_labels_own_dtype():
         def change(made):
             made.results["torch"].training.insert(0, make.training(dtype="float64"))
             made.results["torch"].churn = [
-                store.Churn(seed=0, samples=100, differ=differ, only_here=0, only_reference=0)
+                schema.Churn(seed=0, samples=100, differ=differ, only_here=0, only_reference=0)
             ]
 
         return planted(change)
@@ -803,7 +804,7 @@ def test_a_label_that_does_not_repeat_itself_is_said_beside_its_bits():
     def change(made):
         other_digest(made)
         made.results["torch"].repeats = [
-            store.Repeat(dtype="float32", steps=5, first_step=2, distances={"W1": 1e-7})
+            schema.Repeat(dtype="float32", steps=5, first_step=2, distances={"W1": 1e-7})
         ]
 
     found = diff.compare(CLEAN, planted(change))

@@ -9,9 +9,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from harness import cli, diff
-from harness import record as store
+from harness import cli
+from harness.record import store
 from harness.report import diff as report
+from harness.results import diff
 from tests import make
 from tests.test_diff import (
     CLEAN,

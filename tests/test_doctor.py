@@ -19,10 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from harness import doctor, neighbours
-from harness.doctor import Sample, Ticks
+from harness.doctor import neighbours
+from harness.doctor import system as doctor
+from harness.doctor.system import Sample, Ticks
 from harness.errors import InputError
-from harness.plan import make_plan
+from harness.plan.make import make_plan
 from tests.conftest import Silent, harness, needs
 
 CPU = "sys/devices/system/cpu"

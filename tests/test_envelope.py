@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import measure
-from harness.canonical import initial_params
-from harness.envelope import Replica, clear_batches, train_replica
 from harness.interface import Parameter, Workload
-from harness.reference import REFERENCES, sgd
-from harness.workloads import WORKLOADS
+from harness.measure import distance as measure
+from harness.measure import ladder, outcome
+from harness.workloads import REFERENCES, WORKLOADS
+from harness.workloads.reference.canonical import initial_params
+from harness.workloads.reference.envelope import Replica, clear_batches, train_replica
+from harness.workloads.reference.pieces import sgd
 
 REFERENCE = REFERENCES["mlp-scratch"]
 SMALL: Workload = msgspec.structs.replace(
@@ -78,7 +79,7 @@ def test_in_float64_every_replica_is_the_reference() -> None:
             [8],
             Replica(SMALL, 0, number),
         )
-        assert measure.together(found[8], plain)[0] < 1e-15
+        assert ladder.together(found[8], plain)[0] < 1e-15
 
 
 def brute_force_training(
@@ -124,7 +125,7 @@ def test_a_replica_is_what_brute_force_finds(number: int) -> None:
     brute = brute_force_training(initial, x, y, 8, 0, number)
     assert all(value.dtype == np.float32 for value in found.values())
     # Two float32 programs of the same permutations: no further apart than their last bits.
-    assert measure.together(found, {n: v.astype(np.float64) for n, v in brute.items()})[0] < 5e-7
+    assert ladder.together(found, {n: v.astype(np.float64) for n, v in brute.items()})[0] < 5e-7
 
 
 def exact_distance(got: dict, want: dict) -> float:
@@ -145,7 +146,7 @@ def test_the_distance_of_all_parameters_together_is_that_of_exact_arithmetic(see
         n: (v * (1 + 1e-6 * rng.standard_normal(v.shape))).astype(np.float32)
         for n, v in want.items()
     }
-    assert measure.together(got, want)[0] == pytest.approx(exact_distance(got, want), rel=1e-9)
+    assert ladder.together(got, want)[0] == pytest.approx(exact_distance(got, want), rel=1e-9)
 
 
 def test_start_batches_are_what_a_brute_force_search_finds() -> None:
@@ -183,24 +184,24 @@ def test_too_few_clear_samples_are_an_error() -> None:
 
 def test_a_repeat_tells_the_first_step_and_the_distance_of_each_tensor() -> None:
     losses, params = np.array([3.0, 2.0, 1.0]), {"W": np.ones(4, np.float32)}
-    same = measure.repeat(losses, params, losses.copy(), {"W": params["W"].copy()}, "float32")
+    same = ladder.repeat(losses, params, losses.copy(), {"W": params["W"].copy()}, "float32")
     assert same.identical
     other = {"W": np.full(4, 1.5, np.float32)}
-    found = measure.repeat(losses, params, losses + np.array([0, 0, 1e-15]), other, "float32")
+    found = ladder.repeat(losses, params, losses + np.array([0, 0, 1e-15]), other, "float32")
     assert not found.identical
     assert found.first_step == 2
     assert found.distances == {"W": 0.5}
     # Parameters alone: another last update leaves every loss as it was.
-    found = measure.repeat(losses, params, losses, other, "float32")
+    found = ladder.repeat(losses, params, losses, other, "float32")
     assert not found.identical
     assert found.first_step is None
 
 
 def test_nan_is_told_in_a_repeat() -> None:
     nan, zeros = np.array([np.nan]), {"W": np.zeros(2)}
-    assert measure.repeat(nan, zeros, nan, zeros, "float64").identical
-    assert measure.repeat(nan, zeros, np.array([1.0]), zeros, "float64").first_step == 0
-    found = measure.repeat(nan, zeros, nan, {"W": np.array([0.0, np.nan])}, "float64")
+    assert ladder.repeat(nan, zeros, nan, zeros, "float64").identical
+    assert ladder.repeat(nan, zeros, np.array([1.0]), zeros, "float64").first_step == 0
+    found = ladder.repeat(nan, zeros, nan, {"W": np.array([0.0, np.nan])}, "float64")
     assert found.distances == {"W": "nan"}
 
 
@@ -209,7 +210,7 @@ def test_churn_counts_what_a_loop_counts(rows) -> None:
     eye = np.eye(3)
     here, there = (np.array([eye[row[side]] for row in rows]) for side in (0, 1))
     labels = np.array([row[2] for row in rows])
-    found = measure.churn(here, there, labels, 7)
+    found = outcome.churn(here, there, labels, 7)
     assert found.differ == sum(a != b for a, b, _ in rows)
     assert found.only_here == sum(a == y != b for a, b, y in rows)
     assert found.only_reference == sum(b == y != a for a, b, y in rows)
@@ -218,14 +219,14 @@ def test_churn_counts_what_a_loop_counts(rows) -> None:
 
 def test_a_row_of_nan_predicts_nothing() -> None:
     logits = np.array([[np.nan, 0.0], [0.0, 1.0]])
-    found = measure.churn(logits, logits, np.array([0, 1]), 0)
+    found = outcome.churn(logits, logits, np.array([0, 1]), 0)
     assert (found.differ, found.only_here, found.only_reference) == (1, 0, 0)
 
 
 @given(st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 2))))
 def test_a_confusion_matrix_counts_what_a_loop_counts(pairs) -> None:
     predicted, labels = (np.array([pair[i] for pair in pairs], dtype=np.int64) for i in (0, 1))
-    found = measure.confusion(predicted, labels, 3)
+    found = outcome.confusion(predicted, labels, 3)
     for true in range(3):
         for seen in range(3):
             assert found[true][seen] == sum(pair == (seen, true) for pair in pairs)
@@ -239,7 +240,7 @@ def test_a_training_has_the_confusion_matrix_of_its_last_evaluation() -> None:
     labels = np.array([0, 0, 1, 1])
 
     def trained(logits):
-        return measure.training(series, logits, labels, np.array([4, 4]), [0, 1])
+        return outcome.training(series, logits, labels, np.array([4, 4]), [0, 1])
 
     assert trained([first, last]).confusion == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
     assert trained([first]).confusion == [[2, 0, 0], [2, 0, 0], [0, 0, 0]]
@@ -255,28 +256,28 @@ def test_images_that_most_labels_differ_on_come_first() -> None:
         "b": np.array([0, 1, 2, 1, -1]),
         "c": np.array([0, 1, 2, 2, 0]),
     }
-    assert measure.differing(predicted, reference, reference, 9) == [3, 4, 1]
-    assert measure.differing(predicted, reference, reference, 2) == [3, 4]
-    assert measure.differing({"a": reference}, reference, reference, 9) == []
-    assert measure.differing({}, reference, reference, 9) == []
+    assert outcome.differing(predicted, reference, reference, 9) == [3, 4, 1]
+    assert outcome.differing(predicted, reference, reference, 2) == [3, 4]
+    assert outcome.differing({"a": reference}, reference, reference, 9) == []
+    assert outcome.differing({}, reference, reference, 9) == []
     nowhere = np.full(5, -1)  # NaN on both sides is no agreement
-    assert measure.differing({"a": nowhere}, nowhere, reference, 9) == [0, 1, 2, 3, 4]
+    assert outcome.differing({"a": nowhere}, nowhere, reference, 9) == [0, 1, 2, 3, 4]
 
 
 def test_the_trajectory_measures_all_parameters_together_and_names_the_furthest_tensor() -> None:
     want = {"W": np.ones((2, 2)), "b": np.ones(1)}
     got = {"W": np.ones((2, 2), np.float32), "b": np.full(1, 1.5, np.float32)}
-    found = measure.trajectory("start", got, want, process="float32", after=20)
+    found = ladder.trajectory("start", got, want, process="float32", after=20)
     assert found.case == "start, after 20 steps"
     assert found.step == 19
     assert found.distance == pytest.approx(0.5 / 5**0.5)
     assert found.beside == {"W": 0.0, "b": 0.5}
     assert found.worst.got == 1.5
     got["W"][0, 1] = np.nan
-    found = measure.trajectory("start", got, want, process="float32", after=20)
+    found = ladder.trajectory("start", got, want, process="float32", after=20)
     assert found.tensor == "W"
     assert "NaN" in found.problem
-    assert measure.trajectory("late", {}, want, process="float32", after=1).problem
+    assert ladder.trajectory("late", {}, want, process="float32", after=1).problem
 
 
 def test_the_pattern_of_an_error_is_a_factor_and_where_it_lies() -> None:

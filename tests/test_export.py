@@ -24,18 +24,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import record as store
-from harness.checks.timing import is_void
 from harness.cli import main
 from harness.cli.options import FormatName
 from harness.errors import InputError
 from harness.export import FORMATS, Exported, export
 from harness.export.shown import LONGEST_TEXT, Run, distinct, file_names
-from harness.limits import RUNGS
-from harness.plan import Expected
-from harness.record import KnownAnswer, Record
-from harness.timings import session_medians
-from harness.verdict import judge
+from harness.plan.model import Expected
+from harness.record import store
+from harness.record.schema import KnownAnswer, Record
+from harness.verdict.timing import is_void
+from harness.verdict.timings import session_medians
+from harness.verdict.verdict import judge
+from harness.workloads.reference.limits import RUNGS
 from tests import make
 from tests.test_report import HOSTILE, hostile
 

@@ -27,12 +27,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import record as store
 from harness.export import Exported, export
 from harness.export.shown import Run
-from harness.record import Record
-from harness.timings import session_medians, step_medians
-from harness.verdict import judge, to_json
+from harness.record import store
+from harness.record.schema import Record
+from harness.verdict.timings import session_medians, step_medians
+from harness.verdict.verdict import judge, to_json
 from tests import make
 from tests.conftest import clean_environment, harness
 from tests.test_export import disagreeing, void

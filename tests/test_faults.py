@@ -14,12 +14,15 @@ import msgspec
 import pytest
 
 from backends import BACKENDS
-from harness import canonical, known_answers, session, verdict
-from harness.checks.numbers import share
 from harness.interface import Product
-from harness.limits import DECIDING, RUNGS, limit_for
-from harness.plan import Timing, make_plan, missing
+from harness.plan.make import make_plan, missing
+from harness.plan.model import Timing
+from harness.run import known_answers, session
+from harness.verdict import verdict
+from harness.verdict.numbers import share
 from harness.workloads import WORKLOADS
+from harness.workloads.reference import canonical
+from harness.workloads.reference.limits import DECIDING, RUNGS, limit_for
 from tests.conftest import FAULTS as FOLDER
 from tests.conftest import Silent, plant
 from tests.faults import shared

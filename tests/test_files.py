@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import cli
-from harness import record as store
 from harness.errors import InputError
+from harness.record import store
 from harness.report import excerpt, files, markdown
 from harness.report.excerpt import BEGIN, END
-from harness.verdict import judge
+from harness.verdict.verdict import judge
 from tests import make, test_scale
 from tests.test_report import HOSTILE, hostile
 

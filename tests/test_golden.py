@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from harness import golden
 from harness.errors import HarnessError, InputError
-from harness.golden import KEY, Golden
+from harness.run import golden
+from harness.run.golden import KEY, Golden
 from tests.conftest import Silent, harness, needs
 
 COMMITTED = Path(__file__).parent / "golden.safetensors"

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness import cli, history, store
+from harness import cli
 from harness.errors import InputError
 from harness.report import history as report
+from harness.results import history, store
 from tests import make
 from tests.test_report import HOSTILE
 from tests.test_store import NAME, put, told

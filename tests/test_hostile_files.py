@@ -13,19 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import baseline, bundle, cli, scale
-from harness import record as store
-from harness.crew import Key
+from harness import cli, files
 from harness.errors import InputError
 from harness.export import tensorboard
 from harness.export.shown import Run
-from harness.facts import machine_key, machine_name
-from harness.launch import Worker
-from harness.phases import keeping
-from harness.plan import make_plan
-from harness.record import Curve, Kept, Operator, Record, Roof, Special
+from harness.plan.make import make_plan
+from harness.record import store
+from harness.record.facts import machine_key, machine_name
+from harness.record.schema import Curve, Kept, Operator, Record, Roof, Special
 from harness.report import scale as scale_pages
-from harness.verdict import judge
+from harness.results import baseline, kept
+from harness.run import keeping, scale
+from harness.verdict.verdict import judge
+from harness.workers.crew import Key
+from harness.workers.launch import Worker
 from tests import make
 from tests.test_scale import record as scale_record
 
@@ -196,10 +197,10 @@ def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     for path in (pipe, tmp_path / "link", Path("/dev/stdout")):
         before = os.lstat(path)
         with pytest.raises(InputError, match="not a regular file"):
-            store.write_atomic(path, b"x")
+            files.write_atomic(path, b"x")
         assert os.lstat(path).st_ino == before.st_ino
-    store.write_atomic(tmp_path / "file", b"x")
-    store.write_atomic(tmp_path / "file", b"y")
+    files.write_atomic(tmp_path / "file", b"x")
+    files.write_atomic(tmp_path / "file", b"y")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "link", "pipe"]
 
 
@@ -303,7 +304,7 @@ def test_the_page_of_a_grid_and_its_pictures_lie_where_they_were_asked_for(
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_kept_file_with_a_hostile_name_is_not_read(what: str, tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        bundle._inside(tmp_path, HOSTILE[what])
+        kept._inside(tmp_path, HOSTILE[what])
 
 
 # -- what a plan allows ------------------------------------------------------------------------

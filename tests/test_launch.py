@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.launch import REMOVED_VARIABLES, environment
+from harness.workers.launch import REMOVED_VARIABLES, environment
 
 NAMES = [name.replace("*", "SOMETHING") for name in REMOVED_VARIABLES]
 

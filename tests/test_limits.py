@@ -11,7 +11,7 @@ import json
 
 import pytest
 
-from harness.limits import DECIDING, LIMITS, RUNGS, limit_for
+from harness.workloads.reference.limits import DECIDING, LIMITS, RUNGS, limit_for
 
 FROZEN = "4df522e040bc5c97453094179ddb6f3a085156b61d0b1943fcae9adced06c34c"
 

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import measure
 from harness.interface import Array, Params
-from harness.limits import limit_for
-from harness.record import Measurement
-from harness.reference import MLPScratchReference
+from harness.measure import distance as measure
+from harness.measure import ladder, outcome, precision
+from harness.record.schema import Measurement
+from harness.workloads.mlp_scratch import MLPScratchReference
+from harness.workloads.reference.limits import limit_for
 
 WHERE: dict[str, Any] = {"process": "float32", "case": "step 0", "step": 0}
 
@@ -298,7 +299,7 @@ def batch(dtype: str = "float32") -> tuple[dict[str, Array], dict[str, Any]]:
     tensors |= {f"grad.{k}": v.astype(dtype) for k, v in grads.items()}
     tensors |= {f"new.{k}": (wide[k] - 0.1 * grads[k]).astype(dtype) for k in params}
     tensors |= {"loss": np.array(loss), "step loss": np.array(loss)}
-    wanted = measure.Wanted(params, x, logits, loss, grads, centred=False)
+    wanted = ladder.Wanted(params, x, logits, loss, grads, centred=False)
     given_ = {"wanted": wanted, "y": y, "lr": 0.1}
     return tensors, given_ | {"process": dtype, "case": "step 0", "step": 0}
 
@@ -326,7 +327,7 @@ def test_the_judges_own_values_in_the_workers_dtype_stay_below_a_tenth_of_every_
 ) -> None:
     tensors, given_ = batch(dtype)
     given_["wanted"] = replace(given_["wanted"], centred=centred)
-    found = measure.teacher_forced(tensors, **given_)
+    found = ladder.teacher_forced(tensors, **given_)
     assert len(found) == 6 + 1 + 2 + 4 + 4
     assert over(found, 0.1) == []
 
@@ -348,7 +349,7 @@ def test_a_tampered_tensor_fails_at_its_rung_and_nowhere_else(name: str, how: st
         tensors[name] = tensor.copy()
         tensors[name][(0,) * tensor.ndim] = float(how)
     prefix, _, rest = name.partition(".")
-    bad = over(measure.teacher_forced(tensors, **given_))
+    bad = over(ladder.teacher_forced(tensors, **given_))
     assert bad == [(RUNG[prefix], rest or name)]
 
 
@@ -361,7 +362,7 @@ def test_one_element_off_by_a_percent_of_the_tensor_is_over_its_limit(name: str,
     tensor[place] += 1 if tensor.dtype.kind == "i" else 0.01 * float(np.linalg.norm(tensor))
     tensors[name] = tensor
     prefix, _, rest = name.partition(".")
-    found = measure.teacher_forced(tensors, **given_)
+    found = ladder.teacher_forced(tensors, **given_)
     assert over(found) == [(RUNG[prefix], rest or name)]
     worst = next(m.worst for m in found if (m.rung, m.tensor) == (RUNG[prefix], rest or name))
     assert worst is not None
@@ -371,22 +372,22 @@ def test_one_element_off_by_a_percent_of_the_tensor_is_over_its_limit(name: str,
 def test_a_shift_common_to_all_classes_counts_only_where_logits_are_not_centred() -> None:
     tensors, given_ = batch("float64")
     tensors["logits"] = tensors["logits"] + 0.125
-    assert over(measure.teacher_forced(tensors, **given_)) == [("forward", "logits")]
+    assert over(ladder.teacher_forced(tensors, **given_)) == [("forward", "logits")]
     given_["wanted"] = replace(given_["wanted"], centred=True)
-    found = measure.teacher_forced(tensors, **given_)
+    found = ladder.teacher_forced(tensors, **given_)
     assert over(found) == []
 
 
 def test_lockstep_names_parameter_and_step_of_what_is_off() -> None:
     want = {"W1": np.ones((2, 2)), "b1": np.ones(2)}
     losses = np.array([2.0, 1.5, 1.0])
-    clean = measure.lockstep({k: v.copy() for k, v in want.items()}, want, losses, losses, 10)
+    clean = ladder.lockstep({k: v.copy() for k, v in want.items()}, want, losses, losses, 10)
     assert over(clean) == []
     assert [m.tensor for m in clean] == ["W1", "b1", "losses"]
     assert {m.step for m in clean} == {12}
     off = losses.copy()
     off[1] *= 1 + 1e-9
-    found = measure.lockstep({"W1": want["W1"] * (1 + 1e-11)}, want, off, losses, 10)
+    found = ladder.lockstep({"W1": want["W1"] * (1 + 1e-11)}, want, off, losses, 10)
     assert over(found) == [("lockstep", "W1"), ("lockstep", "b1"), ("lockstep", "losses")]
     assert found[2].worst is not None
     assert found[2].worst.index == [11]
@@ -401,7 +402,7 @@ def test_a_training_is_summed_up_by_samples_and_by_epoch() -> None:
         "final.W1": np.array([3.0, 4.0]),
     }
     logits = [np.array([[1.0, 0.0], [1.0, 0.0]]), np.zeros((1, 2))]
-    found = measure.training(series, logits, np.array([0, 1]), np.array([3, 1, 3, 1]), [1, 3])
+    found = outcome.training(series, logits, np.array([0, 1]), np.array([3, 1, 3, 1]), [1, 3])
     assert found.epoch_losses == [1.75, "nan"]
     assert found.losses == [2.0, 1.0, "nan", 1.0]
     assert found.test_accuracy == [0.5, "nan"]  # the second has too few rows
@@ -432,7 +433,7 @@ REDUCED = {
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_precision_probes_product_is_exact_in_its_dtype(dtype: str) -> None:
-    for name, a, b, want in measure.precision_operands(dtype):
+    for name, a, b, want in precision.precision_operands(dtype):
         assert {a.dtype, b.dtype, want.dtype} == {np.dtype(dtype)}
         assert np.array_equal(a @ b, want), name
         exact = a.astype(np.longdouble)[:3] @ b.astype(np.longdouble)
@@ -442,7 +443,7 @@ def test_the_precision_probes_product_is_exact_in_its_dtype(dtype: str) -> None:
 @pytest.mark.parametrize("mode", REDUCED)
 def test_a_reduced_mode_changes_every_element_of_the_precision_probes_product(mode: str) -> None:
     dtype, reduce = REDUCED[mode]
-    for name, a, b, want in measure.precision_operands(dtype):
+    for name, a, b, want in precision.precision_operands(dtype):
         side = reduce(a) if name == "left operand" else a
         other = reduce(b) if name == "right operand" else b
         assert np.all(side @ other != want), name

@@ -15,15 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import launch
-from harness.crew import open_worker
 from harness.errors import InputError
-from harness.exchange import LONGEST_FACT, MOST_FACTS, plain, plain_facts
-from harness.launch import WorkerFailed
-from harness.phases import state, timing
-from harness.plan import Timeouts, Timing, make_plan
-from harness.record import read
+from harness.plan.make import make_plan
+from harness.plan.model import Timeouts, Timing
+from harness.record.store import read
 from harness.report import markdown, words
+from harness.run import state, timing
+from harness.text import LONGEST_FACT, MOST_FACTS, plain, plain_facts
+from harness.workers import launch
+from harness.workers.crew import open_worker
+from harness.workers.launch import WorkerFailed
 from tests.conftest import Outcome, carry_out, clean_environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")

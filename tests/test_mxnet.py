@@ -10,11 +10,11 @@ import sys
 import numpy as np
 import pytest
 
-from harness.crew import open_worker
-from harness.exchange import load_tensors, save_tensors
-from harness.launch import WorkerUnavailable
-from harness.limits import DECIDING
-from harness.plan import make_plan
+from harness.plan.make import make_plan
+from harness.tensors import load_tensors, save_tensors
+from harness.workers.crew import open_worker
+from harness.workers.launch import WorkerUnavailable
+from harness.workloads.reference.limits import DECIDING
 from tests.conftest import carry_out, harness, plant
 
 

@@ -18,9 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.arguments import DTYPES, OPERATORS, check_operator, check_plug_in
-from harness import new_backend, operators, plugins
+from harness.conformance import new_backend
 from harness.errors import InputError
 from harness.interface import Unavailable
+from harness.measure import operators
+from harness.plan import plugins
 from tests.conftest import clean_environment, harness
 from tests.test_tutorial import CODE
 

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from backends import BACKENDS
-from harness import operators, record
-from harness.exchange import load_tensors, save_tensors
-from harness.launch import Worker, WorkerFailed, environment
-from harness.operators import CATALOGUE, ELEMENTWISE, FORMS
-from harness.plan import missing
-from harness.record import Operator
+from harness.measure import operators
+from harness.measure.operators import CATALOGUE, ELEMENTWISE, FORMS
+from harness.plan.make import missing
+from harness.record import store
+from harness.record.schema import Operator
 from harness.report import operators as report
+from harness.tensors import load_tensors, save_tensors
+from harness.workers.launch import Worker, WorkerFailed, environment
 from harness.workloads import WORKLOADS
 from tests import make
 from tests.conftest import needs
@@ -366,7 +367,7 @@ def made(**by_label: list[Operator]):
     stored = make.record(tuple(by_label))
     for label, found in by_label.items():
         stored.results[label].operators = found
-    return record.decode(record.encode(stored), "made")
+    return store.decode(store.encode(stored), "made")
 
 
 def half_at_zero(name, answer):

@@ -13,14 +13,16 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.checks.hints import find_hint
-from harness.checks.trajectory import envelope_limit
 from harness.errors import InputError
-from harness.limits import LIMITS, Limit, read_limits
-from harness.plan import TABLE, Expected, make_plan, parse_expectation
-from harness.record import Churn, Measurement, Pattern, Record, Repeat, Replica
+from harness.plan.make import make_plan, parse_expectation
+from harness.plan.model import Expected
+from harness.plan.profiles import TABLE
+from harness.record.schema import Churn, Measurement, Pattern, Record, Repeat, Replica
 from harness.report import largest, words
-from harness.verdict import exit_status, judge, to_json
+from harness.verdict.hints import find_hint
+from harness.verdict.trajectory import envelope_limit
+from harness.verdict.verdict import exit_status, judge, to_json
+from harness.workloads.reference.limits import LIMITS, Limit, read_limits
 from tests import make
 
 SEEDS = (0, 1, 2, 3, 4)

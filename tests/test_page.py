@@ -24,12 +24,13 @@ from PIL import Image
 
 from harness.cli import main
 from harness.errors import HarnessError
-from harness.limits import RUNGS
-from harness.record import Differing, Record, Worst, write
+from harness.record.schema import Differing, Record, Worst
+from harness.record.store import write
 from harness.report import files, images, page, run_page
 from harness.report.figure import Plot
-from harness.report.terminal import clean
-from harness.verdict import judge
+from harness.text import clean
+from harness.verdict.verdict import judge
+from harness.workloads.reference.limits import RUNGS
 from tests import make, pages
 from tests.test_report import HOSTILE, hostile
 
@@ -375,7 +376,7 @@ def test_the_evidence_of_timing_has_its_parts_and_that_of_accuracy_its_tests(ric
 
 def test_a_declared_difference_is_shown_as_declared(tmp_path):
     made = pages.diverging(tmp_path)
-    from harness.plan import Expected
+    from harness.plan.model import Expected
 
     known = (Expected(label="torch", rung="gradients", reason="its own way"),)
     made.plan = msgspec.structs.replace(made.plan, expect=known)
@@ -657,7 +658,7 @@ def test_a_hostile_text_is_there_to_be_read():
 )
 def test_a_record_without_a_section_gives_a_page(changes):
     if "known_answers" in changes:
-        from harness.record import KnownAnswer
+        from harness.record.schema import KnownAnswer
 
         changes = {"known_answers": [KnownAnswer(**changes["known_answers"][0])]}
     made = make.record(**changes)

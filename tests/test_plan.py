@@ -10,14 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.plan import (
-    TABLE,
-    Plan,
-    available_threads,
-    checkpoint_steps,
-    make_plan,
-    parse_seeds,
-)
+from harness.plan.make import available_threads, make_plan, parse_seeds
+from harness.plan.model import Plan, checkpoint_steps
+from harness.plan.profiles import TABLE
 from tests import make
 
 

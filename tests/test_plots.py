@@ -17,14 +17,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.checks.scale import figures
-from harness.plan import TABLE
-from harness.record import Churn, Record, Replica
+from harness.plan.profiles import TABLE
+from harness.record.schema import Churn, Record, Replica
 from harness.report import figure, page
 from harness.report.figure import Plot
 from harness.report.plots import axes, numbers, plots, scaling, timing
-from harness.scale import ScaleRecord
-from harness.verdict import judge
+from harness.run.scale import ScaleRecord
+from harness.run.scale_figures import figures
+from harness.verdict.verdict import judge
 from tests import make, pages, test_scale
 from tests.test_report import HOSTILE
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends import BACKENDS, Entry
-from harness import catalogue, plugins, settings
 from harness.errors import InputError
-from harness.plan import make_plan
+from harness.plan import catalogue, plugins, settings
+from harness.plan.make import make_plan
 from tests.conftest import carry_out
 
 LOUD = "raise SystemExit('a plug-in was imported where it must not be')\n"

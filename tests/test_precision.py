@@ -1,7 +1,7 @@
 """Reduced precision is a profile of its own: named, proven by a probe, judged by its own limits.
 
-The limits come from a simulation on the real data (see `harness/limits.py`); here it is repeated on
-small made tensors. Frameworks are reached through a worker only.
+The limits come from a simulation on the real data (see `harness/workloads/reference/limits.py`);
+here it is repeated on small made tensors. Frameworks are reached through a worker only.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ import numpy as np
 import pytest
 
 from backends import BACKENDS, PRECISIONS
-from harness import measure
-from harness.catalogue import describe
 from harness.errors import InputError
-from harness.exchange import load_tensors, save_tensors
 from harness.interface import Array, Params
-from harness.launch import Worker, WorkerUnavailable, environment
-from harness.limits import LIMITS, limit_for
-from harness.measure import Wanted
-from harness.plan import SCREEN_MARGINS, make_plan, missing, process_precision
-from harness.reference import REFERENCES, softmax_cross_entropy
-from harness.screening import UNIT_ROUNDOFF
-from harness.verdict import judge
-from harness.workloads import WORKLOADS
+from harness.measure import distance as measure
+from harness.measure import ladder
+from harness.measure.ladder import Wanted
+from harness.measure.precision import not_in_force, precision_operands
+from harness.plan.catalogue import describe
+from harness.plan.make import make_plan, missing
+from harness.plan.model import process_precision
+from harness.tensors import load_tensors, save_tensors
+from harness.verdict.verdict import judge
+from harness.workers.launch import Worker, WorkerUnavailable, environment
+from harness.workloads import REFERENCES, WORKLOADS
+from harness.workloads.reference.limits import LIMITS, limit_for
+from harness.workloads.reference.pieces import softmax_cross_entropy
+from harness.workloads.reference.screening import SCREEN_MARGINS, UNIT_ROUNDOFF
 from tests import make
 from tests.conftest import needs, plant
 
@@ -98,7 +101,7 @@ def shares(precision: str, **how: Any) -> dict[str, float]:
     loss, grads = reference.loss_and_grads(wide, x.astype(np.float64), y)
     logits = reference.logits(wide, x.astype(np.float64))
     found: dict[str, float] = {}
-    for m in measure.teacher_forced(
+    for m in ladder.teacher_forced(
         rounded_step(params, x, y, bits, **how),
         Wanted(params, x, logits, loss, grads, centred=False),
         y=y,
@@ -155,20 +158,20 @@ def test_products_of_far_fewer_bits_are_over_a_reduced_limit(precision, bits):
 @pytest.mark.parametrize("precision", REDUCED)
 def test_a_profiles_own_products_are_exact_under_it_and_under_nothing_coarser(precision):
     bits = BITS[precision]
-    for name, a, b, want in measure.precision_operands("float32", precision):
+    for name, a, b, want in precision_operands("float32", precision):
         assert np.array_equal(with_bits(a, bits) @ with_bits(b, bits), want)
         coarser = with_bits(a, bits - 1, nearest=False) @ with_bits(b, bits - 1, nearest=False)
         assert np.all(coarser != want), name
 
 
 def test_bfloat16_shows_in_the_tf32_probe():
-    for _, a, b, want in measure.precision_operands("float32", "tf32"):
+    for _, a, b, want in precision_operands("float32", "tf32"):
         assert np.mean(with_bits(a, 7) @ with_bits(b, 7) != want) > 0.5
 
 
 def test_a_float64_process_is_probed_with_float64_products_whatever_the_profile():
-    (_, a, _, want), _ = measure.precision_operands("float64", "strict")
-    (_, a2, _, want2), _ = measure.precision_operands("float64", "tf32")
+    (_, a, _, want), _ = precision_operands("float64", "strict")
+    (_, a2, _, want2), _ = precision_operands("float64", "tf32")
     assert a.tobytes() == a2.tobytes()
     assert want.tobytes() == want2.tobytes()
 
@@ -176,20 +179,20 @@ def test_a_float64_process_is_probed_with_float64_products_whatever_the_profile(
 @pytest.mark.parametrize("precision", REDUCED)
 def test_a_mode_is_in_force_only_where_every_element_was_rounded(precision):
     bits = BITS[precision]
-    operands = measure.precision_operands("float32")
+    operands = precision_operands("float32")
     done = {n: (with_bits(a, bits) @ with_bits(b, bits), want) for n, a, b, want in operands}
-    assert measure.not_in_force(precision, done) is None
+    assert not_in_force(precision, done) is None
     one_side = dict(done)
     name, a, b, want = operands[1]
     one_side[name] = (a @ b, want)
-    reason = measure.not_in_force(precision, one_side)
+    reason = not_in_force(precision, one_side)
     assert reason is not None
     assert "0% of a float32 product's elements" in reason
     assert "right operand" in reason
     exact = {n: (a @ b, want) for n, a, b, want in operands}
-    assert "not in force" in (measure.not_in_force(precision, exact) or "")
+    assert "not in force" in (not_in_force(precision, exact) or "")
     missing_one = {"p": (np.zeros(0, np.float32), want)}
-    assert "came back" in (measure.not_in_force(precision, missing_one) or "")
+    assert "came back" in (not_in_force(precision, missing_one) or "")
 
 
 # -- limits ------------------------------------------------------------------------------------
@@ -209,9 +212,9 @@ def test_every_float32_measurement_has_a_limit_in_every_profile(precision, rung,
 
 
 def test_what_is_copied_and_what_is_exact_has_limit_0_in_every_profile():
-    for precision in PRECISIONS:
-        assert limit_for("inputs", "float32", "step 0", precision).value == 0
-        assert limit_for("forward", "float32", "precision", precision).value == 0
+    for profile in PRECISIONS:
+        assert limit_for("inputs", "float32", "step 0", profile).value == 0
+        assert limit_for("forward", "float32", "precision", profile).value == 0
 
 
 def test_bfloat16_has_the_wider_limits():
@@ -297,7 +300,7 @@ class Started:
 
     def products(self, precision: str = "strict") -> dict[str, tuple[Array, Array]]:
         found = {}
-        for name, a, b, want in measure.precision_operands("float32", precision):
+        for name, a, b, want in precision_operands("float32", precision):
             arguments, out = str(self.folder / "arguments"), str(self.folder / "out")
             save_tensors(arguments, {"0": a, "1": b})
             self.worker.call("op", 60.0, name="matmul", arguments=arguments, out=out)
@@ -365,7 +368,7 @@ def test_torch_says_what_is_set_and_the_probe_whether_it_is_in_force(precision, 
     started = start("torch", precision)
     assert started.facts["precision:mkldnn.matmul"] == mode
     assert started.facts["precision:cuda.matmul"] == "ieee"
-    reason = measure.not_in_force(precision, started.products())
+    reason = not_in_force(precision, started.products())
     if reason is None:
         for product, (got, want) in started.products(precision).items():
             assert np.array_equal(got, want), product
@@ -377,6 +380,6 @@ def test_torch_says_what_is_set_and_the_probe_whether_it_is_in_force(precision, 
 @pytest.mark.parametrize("precision", REDUCED)
 def test_products_rounded_in_torch_are_in_force_and_exact_where_they_must_be(precision, start):
     started = start("torch", precision, plant("precision.py", f"{precision}_products"))
-    assert measure.not_in_force(precision, started.products()) is None
+    assert not_in_force(precision, started.products()) is None
     for product, (got, want) in started.products(precision).items():
         assert np.array_equal(got, want), product

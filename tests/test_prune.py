@@ -15,8 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import cli, prune, record, store
+from harness import cli, files
 from harness.errors import InputError
+from harness.record import store
+from harness.results import prune
+from harness.results import store as runs
 from tests import make
 from tests.test_store import put, told, tree
 
@@ -202,7 +205,7 @@ def test_a_folder_without_a_record_is_debris_after_a_day(
 
 def test_a_live_run_is_never_debris(tmp_path: Path) -> None:
     """As the session makes it: a folder, then logs, then the record."""
-    folder = record.new_run_folder(tmp_path)
+    folder = store.new_run_folder(tmp_path)
     assert prune.choose(tmp_path, debris=True).removals == []
     (folder / "logs").mkdir()
     (folder / "logs" / "torch-float32.stderr.txt").touch()
@@ -225,7 +228,7 @@ def test_files_that_were_never_whole_go_after_a_day_and_the_run_stays(
     monkeypatch.setattr(os, "unlink", lambda *_, **__: None)
     for name in ("record.json", "verdict.json", "steps.parquet"):
         with pytest.raises(KeyboardInterrupt):
-            record.write_atomic(folder / name, b"half")
+            files.write_atomic(folder / name, b"half")
     monkeypatch.undo()
     assert os.replace is real
     assert [path.parent for path in left] == [folder] * 3
@@ -252,7 +255,7 @@ def test_what_a_killed_prune_left_is_no_run_and_is_debris(
         prune.carry_out(prune.choose(tmp_path, keep=1, now=NOW))
     monkeypatch.undo()
     assert not old.exists()
-    found = store.find(tmp_path)
+    found = runs.find(tmp_path)
     assert (len(found.runs), found.rest, found.copies) == (1, [], [])
     (aside,) = [p for p in (tmp_path / "runs").iterdir() if p.name.startswith(".")]
     age(aside)

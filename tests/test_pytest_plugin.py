@@ -23,11 +23,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.numpy import Backend as NumPy
-from harness import interface, testing
+from harness import interface
 from harness.errors import InputError
-from harness.launch import WorkerFailed
-from harness.remote import RemoteTrainer, Served
-from harness.testing import Bench, Oracle, RemoteBackend, assert_agrees
+from harness.testing import handles as testing
+from harness.testing.handles import Bench, Oracle, RemoteBackend, assert_agrees
+from harness.workers.launch import WorkerFailed
+from harness.workers.remote import RemoteTrainer, Served
 from harness.workloads import WORKLOADS
 from tests.conftest import clean_environment, needs
 

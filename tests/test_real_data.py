@@ -13,13 +13,21 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from harness.checks.numbers import share
-from harness.checks.outcome import trainings
-from harness.limits import ACCURACY_BAND, BAND_EPOCHS, DECIDING, LOSS_BAND, limit_for
-from harness.plan import TABLE, Timing, make_plan, missing
-from harness.record import read
-from harness.verdict import judge
+from harness.plan.make import make_plan, missing
+from harness.plan.model import Timing
+from harness.plan.profiles import TABLE
+from harness.record.store import read
+from harness.verdict.numbers import share
+from harness.verdict.outcome import trainings
+from harness.verdict.verdict import judge
 from harness.workloads import WORKLOADS
+from harness.workloads.reference.limits import (
+    ACCURACY_BAND,
+    BAND_EPOCHS,
+    DECIDING,
+    LOSS_BAND,
+    limit_for,
+)
 from tests.conftest import Outcome, carry_out, plant, real_data
 
 pytestmark = real_data()

@@ -19,9 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import record as store
+from harness import files
 from harness.errors import HarnessError, InputError
-from harness.record import Measurement, Number, Record, Training, Worst
+from harness.record import schema, store
+from harness.record.schema import Measurement, Number, Record, Training, Worst
 from tests import make
 
 # -- round trip ------------------------------------------------------------------------------
@@ -89,7 +90,7 @@ def test_a_record_is_written_and_read_from_its_folder_and_from_its_file(tmp_path
 
 @given(st.floats())
 def test_a_number_is_stored_as_itself_or_as_its_name(value: float) -> None:
-    stored = store.number(value)
+    stored = schema.number(value)
     if math.isfinite(value):
         assert stored == value
     else:
@@ -235,7 +236,7 @@ def test_an_object_where_fields_are_missing_is_refused_or_has_only_defaults(
 
 @pytest.mark.parametrize(
     ("schema", "says"),
-    [(store.SCHEMA + 1, "newer"), (10**6, "newer"), (0, "does not exist"), (-1, "does not exist"),
+    [(schema.SCHEMA + 1, "newer"), (10**6, "newer"), (0, "does not exist"), (-1, "does not exist"),
      ("1", "not a whole record"), (1.5, "not a whole record"), (None, "not a whole record"),
      (10**40, "newer")],
 )  # fmt: skip
@@ -321,7 +322,7 @@ def test_a_failed_write_leaves_the_old_file_whole_and_nothing_beside_it(
             patch.setattr(os, "fdopen", FullDisk)
         else:
             patch.setattr(os, call, no_space)
-        message = refusal(lambda: store.write_atomic(path, b"new" * 1000), str(path))
+        message = refusal(lambda: files.write_atomic(path, b"new" * 1000), str(path))
     assert "No space left on device" in message
     assert "--results-dir" in message
     assert path.read_bytes() == b"old and whole"
@@ -339,7 +340,7 @@ def test_an_interrupted_write_leaves_the_old_file_whole_and_nothing_beside_it(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            store.write_atomic(path, b"new")
+            files.write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["record.json"]
 
@@ -351,14 +352,14 @@ def test_a_file_is_written_to_the_disk_before_it_takes_its_name(
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda fd: (done.append("fsync"), fsync(fd))[1])
     monkeypatch.setattr(os, "replace", lambda a, b: (done.append("replace"), replace(a, b))[1])
-    store.write_atomic(tmp_path / "f", b"new")
+    files.write_atomic(tmp_path / "f", b"new")
     assert done == ["fsync", "replace", "fsync"]
     assert (tmp_path / "f").read_bytes() == b"new"
 
 
 def test_a_write_into_a_folder_that_is_gone_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "gone" / "record.json"
-    message = refusal(lambda: store.write_atomic(path, b"new"), str(path))
+    message = refusal(lambda: files.write_atomic(path, b"new"), str(path))
     assert "No such file or directory" in message
     assert "free some space" not in message
 

@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import canonical, data
+from harness import data
 from harness.interface import Array, Params
-from harness.reference import MLPScratchReference, sgd, softmax_cross_entropy
 from harness.workloads import WORKLOADS
+from harness.workloads.mlp_scratch import MLPScratchReference
+from harness.workloads.reference import canonical
+from harness.workloads.reference.pieces import sgd, softmax_cross_entropy
 
 JUDGE = MLPScratchReference()
 
@@ -201,7 +203,7 @@ def real_data() -> tuple[Array, Array, Array, Array]:
     loaded = data.load(
         "fashion-mnist", Path(os.environ["FASHION_MNIST_DIR"]), warn=lambda text: None
     )
-    (x, y), (test_x, test_y) = canonical.training_set(loaded), canonical.evaluation_set(loaded)
+    (x, y), (test_x, test_y) = data.training_set(loaded), data.evaluation_set(loaded)
     return x, y, test_x.astype(np.float64), test_y
 
 

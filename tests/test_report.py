@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from harness.limits import LIMITS, RUNGS
-from harness.record import Record, Worst
-from harness.report import markdown, words
-from harness.report.terminal import clean, print_verdict
-from harness.verdict import judge
+from harness.record.schema import Record, Worst
+from harness.report import markdown, tables, words
+from harness.report.terminal import print_verdict
+from harness.text import clean
+from harness.verdict.verdict import judge
+from harness.workloads.reference.limits import LIMITS, RUNGS
 from tests import make
 
 
@@ -96,7 +97,7 @@ def test_markdown_shows_a_hostile_text_as_it_stands(what: str) -> None:
 
 @given(st.text(max_size=40))
 def test_any_text_is_escaped_to_one_line_that_reads_back_as_it_was(text: str) -> None:
-    escaped = markdown.escape(text)
+    escaped = tables.escape(text)
     assert "\n" not in escaped
     assert all(c.isprintable() for c in escaped)
     assert "<" not in escaped

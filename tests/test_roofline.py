@@ -7,9 +7,9 @@ import xml.etree.ElementTree as ET
 import msgspec
 import pytest
 
-from harness.record import Roof
+from harness.record.schema import Roof
 from harness.report import markdown, roofline
-from harness.verdict import judge
+from harness.verdict.verdict import judge
 from harness.workloads import WORKLOADS
 from tests import make
 

@@ -23,12 +23,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import record as store
-from harness import samples
 from harness.errors import HarnessError, InputError
-from harness.record import Number, Record, Results, Round, Training
+from harness.record import samples, schema, store
+from harness.record.schema import Number, Record, Results, Round, Training
 from harness.report import markdown
-from harness.verdict import judge
+from harness.verdict.verdict import judge
 from tests import make
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -571,20 +570,20 @@ def test_numbers_are_kept_in_the_smallest_type_that_holds_them() -> None:
 ENDS = ("finished", "failed", "skipped")
 
 
-def assert_read_and_stored_anew(path: Path, name: str, schema: int, folder: Path) -> Record:
+def assert_read_and_stored_anew(path: Path, name: str, number: int, folder: Path) -> Record:
     """What holds of a golden record of any schema; the record."""
     file = path / "record.json" if path.is_dir() else path
     document = json.loads(file.read_text())
-    assert document["schema"] == schema < store.SCHEMA
+    assert document["schema"] == number < schema.SCHEMA
     old = store.read(path)
-    assert old.schema == store.SCHEMA
+    assert old.schema == schema.SCHEMA
     assert {configured.source for configured in old.plan.labels.values()} == {""}
     statuses = {p["status"] for r in document["results"].values() for p in r["processes"]}
     assert statuses == {"ok"} | ({name} - {"finished"})
     judged = judge(old)
     assert markdown.render(old, judged)
     store.write(old, folder)
-    assert json.loads((folder / "record.json").read_text())["schema"] == store.SCHEMA
+    assert json.loads((folder / "record.json").read_text())["schema"] == schema.SCHEMA
     assert store.read(folder) == old
     return old
 

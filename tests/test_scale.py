@@ -13,8 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends import BACKENDS
-from harness import canonical, scale
-from harness.checks.scale import (
+from harness.errors import InputError
+from harness.record.schema import FINISHED, INTERRUPTED, Process, Round
+from harness.report import scale as report
+from harness.run import scale
+from harness.run.scale import (
+    MOST,
+    RUNGS,
+    Cell,
+    Judged,
+    ScalePlan,
+    ScaleRecord,
+    Session,
+    parse_sizes,
+)
+from harness.run.scale_figures import (
     BARS,
     FLOOR,
     NOT_COMPILED,
@@ -25,12 +38,9 @@ from harness.checks.scale import (
     fits,
     ranked,
 )
-from harness.errors import InputError
-from harness.record import FINISHED, INTERRUPTED, Process, Round
-from harness.report import scale as report
-from harness.scale import MOST, RUNGS, Cell, Judged, ScalePlan, ScaleRecord, Session, parse_sizes
 from harness.workloads import WORKLOADS
 from harness.workloads.mlp_scratch import resized
+from harness.workloads.reference import canonical
 from tests import make
 from tests.conftest import Silent, harness, needs, plant
 
@@ -207,7 +217,7 @@ def test_a_resized_workload_has_the_shapes_computed_by_hand():
 
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_flop_is_what_the_operands_of_a_worker_need(width, batch):
-    from harness.worker import _product_operands
+    from harness.workers.worker import _product_operands
 
     pairs = _product_operands(resized(width, batch), np.dtype(np.float32))
     assert scale.flop(resized(width, batch)) == sum(
@@ -715,7 +725,7 @@ def test_an_interrupted_run_keeps_what_was_measured(tmp_path, small_data):
 
 
 def test_other_threads_and_sessions_are_fresh_processes(tmp_path, small_data):
-    from harness.plan import available_threads
+    from harness.plan.make import available_threads
 
     threads = "1,2" if available_threads() > 1 else "1"
     made = carry_out(tmp_path, small_data, threads=threads, sessions=2, rounds=1)

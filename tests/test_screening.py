@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.interface import Array
-from harness.screening import screen
+from harness.workloads.reference.screening import screen
 
 
 def search(order: list[int], start: int, stop: int, clear: list[bool]) -> list[int] | None:

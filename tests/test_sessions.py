@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from harness.limits import DECIDING
-from harness.plan import make_plan
-from harness.record import read
+from harness.plan.make import make_plan
+from harness.record.store import read
+from harness.workloads.reference.limits import DECIDING
 from tests.conftest import carry_out, plant
 
 ROUNDS = 3

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.record import INTERRUPTED, read
+from harness.record.schema import INTERRUPTED
+from harness.record.store import read
 from tests.conftest import clean_environment, plant
 
 # What the harness promises after the parent is stopped.
@@ -75,7 +76,9 @@ def wait_until_computing(parent: int) -> set[int]:
     since: dict[int, float] = {}
     while time.monotonic() < deadline:
         workers = [
-            p for p in psutil.Process(parent).children() if "harness.guard" in " ".join(p.cmdline())
+            p
+            for p in psutil.Process(parent).children()
+            if "harness.workers.guard" in " ".join(p.cmdline())
         ]
         for worker in (w for w in workers if w.children()):
             burned = worker.cpu_times().user

@@ -18,7 +18,7 @@ from statsmodels.stats import contingency_tables
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
-from harness.stats import (
+from harness.verdict.stats import (
     ALPHA,
     MAX_SEEDS,
     MIN_SEEDS,

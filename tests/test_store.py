@@ -21,8 +21,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import cli, query, record, store, verdict
+from harness import cli, files
 from harness.errors import InputError
+from harness.record import schema as record
+from harness.record import store
+from harness.results import query
+from harness.results import store as runs
+from harness.verdict import verdict
 from tests import make
 
 NAME = "20260102T030405-0000{:02x}"
@@ -47,7 +52,7 @@ STEPS: list[tuple[bytes, int]] = []
 def steps(tmp_path_factory: pytest.TempPathFactory) -> None:
     for number in range(1, 5):
         folder = tmp_path_factory.mktemp("steps")
-        record.write(make.timed(number=number), folder)
+        store.write(make.timed(number=number), folder)
         stored = json.loads((folder / "record.json").read_text())
         STEPS.append(((folder / "steps.parquet").read_bytes(), stored["samples"]["rows"]))
 
@@ -69,7 +74,7 @@ def naive(*parts: int) -> datetime:
 
 
 def rows(results: Path, sql: str) -> list[dict[str, Any]]:
-    answer = query.ask(store.find(results), sql)
+    answer = query.ask(runs.find(results), sql)
     return [dict(zip(answer.columns, row, strict=True)) for chunk in answer.chunks for row in chunk]
 
 
@@ -182,7 +187,7 @@ def test_a_number_that_is_not_finite_is_itself_and_not_null(
 
 def test_a_share_of_no_limit_and_of_a_limit_of_zero() -> None:
     def share(value: Any, limit: Any) -> float | None:
-        return store.Rung(verdict="agree", value=value, limit=limit).share
+        return runs.Rung(verdict="agree", value=value, limit=limit).share
 
     assert share(None, 1.0) is None
     assert share(1.0, None) is None
@@ -202,7 +207,7 @@ def test_a_folder_without_a_record_is_no_run(tmp_path: Path, document: dict) -> 
     grown = put(tmp_path, document, 2)
     (grown / "record.json").rename(grown / "scale.json")
     (tmp_path / "runs" / "a file").write_text("")
-    found = store.find(tmp_path)
+    found = runs.find(tmp_path)
     assert [r.id for r in found.runs] == [NAME.format(0)]
     assert found.rest == [killed.name]
     assert found.scale == [grown.name]
@@ -237,7 +242,7 @@ def test_a_run_without_a_whole_verdict_is_named_and_counted_once(
         file.write_bytes(whole[: len(whole) // 2])
     elif damage == "huge":
         file.write_bytes(whole)
-        os.truncate(file, store.MOST_BYTES + 1)
+        os.truncate(file, runs.MOST_BYTES + 1)
     elif damage == "link":
         file.symlink_to(tmp_path / "runs" / NAME.format(0) / "verdict.json")
     elif damage == "pipe":
@@ -259,11 +264,11 @@ def test_a_run_without_a_whole_verdict_is_named_and_counted_once(
 def test_the_command_that_is_named_mends_a_run_that_was_only_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    folder = record.new_run_folder(tmp_path)
-    record.write(make.timed(), folder)
-    words = store.find(tmp_path).notes()[0].split("harness ")[-1].split()
+    folder = store.new_run_folder(tmp_path)
+    store.write(make.timed(), folder)
+    words = runs.find(tmp_path).notes()[0].split("harness ")[-1].split()
     assert run(monkeypatch, *words) in (0, 1)
-    assert store.find(tmp_path).notes() == []
+    assert runs.find(tmp_path).notes() == []
 
 
 # Fields of a label that the first versions did not write.
@@ -304,7 +309,7 @@ def test_links_are_not_followed(tmp_path: Path, document: dict, where: str) -> N
         name = {"record": "record.json", "steps": "steps.parquet"}[where]
         (runs / real.name / name).unlink()
         (runs / real.name / name).symlink_to(real / name)
-    found = store.find(tmp_path / "results")
+    found = runs.find(tmp_path / "results")
     assert [r.id for r in found.runs] == ([real.name] if where == "steps" else [])
     assert found.links == ([real.name] if where == "folder" else [])
     assert rows(tmp_path / "results", "SELECT count(*) AS n FROM steps") == [{"n": 0}]
@@ -323,12 +328,12 @@ def test_trees_merge_by_copying(tmp_path: Path, document: dict) -> None:
 def test_a_copy_under_another_name_is_not_counted_again(tmp_path: Path, document: dict) -> None:
     folder = put(tmp_path, document)
     shutil.copytree(folder, folder.with_name("0 a copy"))  # first by name, and yet the copy
-    found = store.find(tmp_path)
+    found = runs.find(tmp_path)
     assert [r.id for r in found.runs] == [folder.name]
     assert found.copies == ["0 a copy"]
     assert "0 a copy" in found.notes()[0]
     shutil.rmtree(folder)
-    assert [r.id for r in store.find(tmp_path).runs] == ["0 a copy"]
+    assert [r.id for r in runs.find(tmp_path).runs] == ["0 a copy"]
 
 
 def test_runs_stand_in_the_order_of_their_time(tmp_path: Path, document: dict) -> None:
@@ -337,7 +342,7 @@ def test_runs_stand_in_the_order_of_their_time(tmp_path: Path, document: dict) -
     nameless = put(tmp_path, document, 1, name="renamed")
     text = json.loads((nameless / "verdict.json").read_text()) | {"started": "some day"}
     (nameless / "verdict.json").write_text(json.dumps(text))
-    ids = [r.id for r in store.find(tmp_path).runs]
+    ids = [r.id for r in runs.find(tmp_path).runs]
     assert ids == ["renamed", *(NAME.format(n) for n in (3, 5, 7))]
 
 
@@ -393,7 +398,7 @@ def test_no_damaged_verdict_stops_the_others_or_is_counted_twice(
             + whole[at + data.draw(st.integers(0, 9)) :]
         )
     file.write_bytes(damaged)
-    found = store.find(results)
+    found = runs.find(results)
     assert [r.id for r in found.runs if r.judged is None] in ([], [NAME.format(1)])
     assert 1 <= len(found.runs) <= 2
     counted = ", ".join(f"(SELECT count(*) FROM {table}) AS {table}" for table in query.TABLES)
@@ -416,9 +421,9 @@ def test_runs_that_come_and_go_while_they_are_read_are_there_or_not(
             for _ in range(10_000):
                 if stop.is_set():
                     return
-                folder = record.new_run_folder(tmp_path)
-                record.write_atomic(folder / "record.json", b"{}")
-                record.write_atomic(folder / "verdict.json", text)
+                folder = store.new_run_folder(tmp_path)
+                files.write_atomic(folder / "record.json", b"{}")
+                files.write_atomic(folder / "verdict.json", text)
                 shutil.rmtree(folder)
         except BaseException as error:
             errors.append(error)
@@ -426,7 +431,7 @@ def test_runs_that_come_and_go_while_they_are_read_are_there_or_not(
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        seen = [store.find(tmp_path) for _ in range(150)]
+        seen = [runs.find(tmp_path) for _ in range(150)]
         asked = [rows(tmp_path, "SELECT count(*) AS n FROM runs")[0]["n"] for _ in range(5)]
     finally:
         stop.set()
@@ -538,11 +543,11 @@ def test_steps_are_those_of_the_records_and_a_damaged_file_stops_no_query(
     folders = [put(tmp_path, document, number) for number in range(4)]
     made = make.timed()
     for folder in folders[:2]:
-        record.write(make.timed(), folder)
+        store.write(make.timed(), folder)
     (folders[2] / "steps.parquet").write_bytes(b"PAR1 and then it was cut")
     of = "arm = 0 AND phase = 'round' AND kind = 'step'"
     sql = f"SELECT label, kind, sum(ns) AS ns FROM steps WHERE {of} GROUP BY ALL"
-    answer = query.ask(store.find(tmp_path), sql)
+    answer = query.ask(runs.find(tmp_path), sql)
     found = {row[0]: int(row[2]) for chunk in answer.chunks for row in chunk}
     assert found == {
         label: 2 * sum(sum(r.step_ns) for r in results.rounds)
@@ -701,29 +706,29 @@ def test_the_schema_is_printed_without_any_run(
 @given(st.integers(0, 9999), st.sampled_from("hdw"))
 def test_an_age_is_a_number_and_a_unit(number: int, unit: str) -> None:
     hours = {"h": 1, "d": 24, "w": 168}[unit] * number
-    assert store.age("--x", f"{number}{unit}") == timedelta(hours=hours)
-    assert isinstance(datetime.now(UTC) - store.age("--x", f"{number}{unit}"), datetime)
+    assert runs.age("--x", f"{number}{unit}") == timedelta(hours=hours)
+    assert isinstance(datetime.now(UTC) - runs.age("--x", f"{number}{unit}"), datetime)
 
 
 @given(st.text(max_size=8) | st.from_regex(r"-?[0-9٣]{0,6}\.?[0-9]?[hdwmys ]?\n?", fullmatch=True))
 def test_no_other_text_is_an_age(text: str) -> None:
     good = 2 <= len(text) <= 5 and text[-1] in "hdw" and all(c in "0123456789" for c in text[:-1])
     if good:
-        store.age("--x", text)
+        runs.age("--x", text)
     else:
         with pytest.raises(InputError, match="expected hours, days or weeks"):
-            store.age("--x", text)
+            runs.age("--x", text)
 
 
 @given(st.text(max_size=30))
 def test_any_text_is_a_moment_or_none(text: str) -> None:
-    found = store.moment(text)
+    found = runs.moment(text)
     assert found is None or found.tzinfo is UTC
 
 
 @given(st.datetimes(min_value=naive(1, 1, 3), max_value=naive(9999, 12, 29)))
 def test_a_moment_reads_back_in_any_zone(at: datetime) -> None:
     utc = at.replace(tzinfo=UTC)
-    assert store.moment(utc.isoformat()) == utc
-    assert store.moment(at.isoformat()) == utc
-    assert store.moment(f"{(at + timedelta(hours=2)).isoformat()}+02:00") == utc
+    assert runs.moment(utc.isoformat()) == utc
+    assert runs.moment(at.isoformat()) == utc
+    assert runs.moment(f"{(at + timedelta(hours=2)).isoformat()}+02:00") == utc

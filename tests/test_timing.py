@@ -17,16 +17,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends import BACKENDS
-from harness.checks.finding import Finding, Part
-from harness.checks.timing import LEAST_BURSTS
 from harness.errors import InputError
-from harness.limits import RUNGS
-from harness.plan import CONTROL, TABLE, Plan, make_plan
-from harness.record import Record, Repeat, Round
+from harness.plan.make import make_plan
+from harness.plan.model import CONTROL, Plan
+from harness.plan.profiles import TABLE
+from harness.record.schema import Record, Repeat, Round
 from harness.report import words
-from harness.timings import StepTime
-from harness.verdict import exit_status, judge, to_json
-from harness.worker import _cycled, _groups, _shared
+from harness.verdict import verdict
+from harness.verdict.finding import Finding, Part
+from harness.verdict.timing import LEAST_BURSTS
+from harness.verdict.timings import StepTime
+from harness.verdict.verdict import exit_status, judge, to_json
+from harness.workers.worker import _cycled, _groups, _shared
+from harness.workloads.reference.limits import RUNGS
 from tests import make
 
 FLOOR = 700_000  # the fastest products of a made record, nanoseconds
@@ -214,7 +217,7 @@ def test_a_replay_that_ends_elsewhere_makes_the_times_void(number: int) -> None:
     assert f"session {number - 1}, round 1" in finding.sentence
     assert "what was timed is not what was checked" in finding.sentence
     assert [p.name for p in finding.parts] == ["itself", "clocks", "physics"]
-    assert words.agreement(judge(made).labels["torch"]) == "NOT RANKED: the times are void"
+    assert verdict.agreement(judge(made).labels["torch"]) == "NOT RANKED: the times are void"
     assert exit_status(made, judge(made)) == 1
 
 
@@ -504,7 +507,7 @@ def test_labels_whose_numbers_do_not_agree_are_compared_with_nobody() -> None:
     assert "(torch)" in found["torch"].sentence
     assert "(torch)" in found["jax"].sentence
     assert found["jax"].value == pytest.approx(2.0 / 1.5, rel=1e-3)
-    assert words.agreement(judge(made).labels["numpy"]) == "NOT RANKED: do not agree"
+    assert verdict.agreement(judge(made).labels["numpy"]) == "NOT RANKED: do not agree"
     assert not any(
         row[0].startswith(("torch /", "jax /")) for row in words.ratio_rows(made, judge(made))
     )

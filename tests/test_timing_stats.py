@@ -24,7 +24,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from harness.timing_stats import (
+from harness.verdict.timing_stats import (
     LEAST,
     LOG_LIMIT,
     MIN_ROUNDS,

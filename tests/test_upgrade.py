@@ -18,14 +18,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy import stats
 
-from harness import diff, history, query, store
-from harness import record as records
 from harness.bundle.readme import _pip
 from harness.export import FORMATS
+from harness.record import store
 from harness.report import diff as pages
 from harness.report import files
-from harness.timings import control
-from harness.verdict import judge
+from harness.results import diff, history, query
+from harness.results import store as runs
+from harness.verdict.timings import control
+from harness.verdict.verdict import judge
 from tests import make
 from tests.test_diff import copied, on_terminal
 from tests.test_diff_page import parsed, run, stored
@@ -392,7 +393,7 @@ def test_two_versions_are_two_trends_whatever_they_are_called(tmp_path):
     put(tmp_path, told(made), 0)
     put(tmp_path, told(made), 1)
     put(tmp_path, document, 2)
-    trends = history.trace(store.find(tmp_path)).trends
+    trends = history.trace(runs.find(tmp_path)).trends
     assert {(t.configuration.words()[0], len(t.points)) for t in trends} == {
         ("numpy", 3),
         ("jax", 3),
@@ -401,7 +402,7 @@ def test_two_versions_are_two_trends_whatever_they_are_called(tmp_path):
     }
     assert all(point.changed == {} for trend in trends for point in trend.points)
     # Asked for the backend, all of its versions come.
-    assert len(history.trace(store.find(tmp_path), labels=("jax",)).trends) == 3
+    assert len(history.trace(runs.find(tmp_path), labels=("jax",)).trends) == 3
 
 
 def test_a_variant_of_a_version_belongs_to_that_version(tmp_path):
@@ -411,13 +412,13 @@ def test_a_variant_of_a_version_belongs_to_that_version(tmp_path):
         document["backends"][label] = document["backends"].pop(name)
     put(tmp_path, told(made), 0)
     put(tmp_path, document, 1)
-    assert [len(t.points) for t in history.trace(store.find(tmp_path)).trends] == [2, 2, 2]
+    assert [len(t.points) for t in history.trace(runs.find(tmp_path)).trends] == [2, 2, 2]
 
 
 def test_a_query_tells_versions_apart(tmp_path):
     put(tmp_path, told(upgrade()))
     found = query.ask(
-        store.find(tmp_path),
+        runs.find(tmp_path),
         "SELECT label, backend, version FROM labels JOIN versions USING (run, label) "
         "WHERE package = 'jax' ORDER BY version",
     )
@@ -430,8 +431,8 @@ def test_a_query_tells_versions_apart(tmp_path):
 def test_a_run_with_versions_is_written_and_read_in_every_form(tmp_path):
     made = upgrade(change=slower)
     judged = judge(made)
-    records.write(made, tmp_path)
-    assert records.read(tmp_path) == made
+    store.write(made, tmp_path)
+    assert store.read(tmp_path) == made
     for file in files.write(made, judged, tmp_path, with_images=False):
         text = file.read_text(encoding="utf-8")
         assert OLD in text

@@ -16,12 +16,13 @@ import pytest
 from backends import BACKENDS
 from backends.arguments import check_backend
 from backends.numpy import mlp_plain, mlp_scratch
-from harness.catalogue import as_text, describe
 from harness.interface import Unavailable
-from harness.launch import Worker, WorkerUnavailable, environment
-from harness.limits import DECIDING
-from harness.plan import Timing, make_plan, missing
+from harness.plan.catalogue import as_text, describe
+from harness.plan.make import make_plan, missing
+from harness.plan.model import Timing
+from harness.workers.launch import Worker, WorkerUnavailable, environment
 from harness.workloads import WORKLOADS
+from harness.workloads.reference.limits import DECIDING
 from tests.conftest import carry_out, clean_environment, needs, plant
 
 ON_CPU = [

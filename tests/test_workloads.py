@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.limits import DECIDING
-from harness.plan import REFERENCE, make_plan
+from harness.plan.make import make_plan
+from harness.plan.model import REFERENCE
+from harness.workloads.reference.limits import DECIDING
 from tests.conftest import carry_out
 
 FILE = Path(__file__).parent / "workloads" / "wide.py"

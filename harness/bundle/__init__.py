@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from safetensors import SafetensorError
 
 import backends
 from backends import BACKENDS, STILL_BLAS
@@ -27,61 +25,17 @@ from harness import interface
 from harness.bundle import difference, scripts
 from harness.bundle.difference import Difference, Formula
 from harness.bundle.readme import readme
-from harness.checks.numbers import evidence, sentence_for, within
 from harness.errors import InputError
-from harness.exchange import load_tensors, save_tensors
-from harness.interface import Array, Params
-from harness.limits import DECIDING, Limit, limit_for
-from harness.plan import DTYPES, Label, process_precision
-from harness.record import Kept, Measurement, Record, sync, why
-from harness.report.terminal import clean
-from harness.verdict import Verdict, judge
+from harness.files import sync, why
+from harness.plan.model import Label, process_precision
+from harness.record.schema import Record
+from harness.results.kept import Reproduced, Tensors, find, read_tensors
+from harness.tensors import save_tensors
+from harness.text import clean
+from harness.verdict.verdict import judge
 
 # What a stated distance and the one of the kept tensors may differ by: they are the same numbers.
 SAME = 1e-6
-
-
-@dataclass(frozen=True)
-class Reproduced:
-    """What a bundle reproduces. `instead`: why it is not the verdict's first divergence, or None.
-
-    `first`: the number of the first loss that is compared (lockstep).
-    """
-
-    label: str
-    at: Measurement
-    limit: Limit
-    kept: Kept
-    precision: str
-    sentence: str
-    hint: str | None
-    instead: str | None
-    first: int
-
-    @property
-    def kind(self) -> str:
-        """Which template shows it."""
-        if self.at.rung == "forward" and self.at.case.startswith("shifted"):
-            return "centred"  # as the limits tell these probes apart
-        special = {("loss", "step loss"): "step loss", ("lockstep", "losses"): "losses"}
-        return special.get((self.at.rung, self.at.tensor), self.at.rung)
-
-    @property
-    def key(self) -> str:
-        """The tensor's name in want.safetensors and got.safetensors (a loss is wanted once)."""
-        before = {"gradients": "grad.", "update": "new."}.get(self.at.rung, "")
-        if self.at.rung == "inputs" and self.at.tensor not in ("x", "y"):
-            before = "held."
-        return before + self.at.tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Tensors:
-    """The contents of given, want and got.safetensors."""
-
-    given: dict[str, Array]
-    want: dict[str, Array]
-    got: dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -102,6 +56,10 @@ def make_bundle(record: Record, run_folder: Path, out: Path) -> Made:
     cannot be read or are not the record's, or `out` is a link or not empty.
     """
     reproduced = find(record, judge(record))
+    label = record.plan.labels[reproduced.label]
+    if scripts.source_of(label) is None:
+        told = clean(label.source or label.backend)
+        raise InputError(f"tensors kept of {clean(reproduced.label)}: no such backend here: {told}")
     if out.is_symlink():
         # A run's folder that came from elsewhere may hold one that leads anywhere.
         raise InputError(f"{out}: a symbolic link; choose another --out")
@@ -110,7 +68,6 @@ def make_bundle(record: Record, run_folder: Path, out: Path) -> Made:
     tensors = read_tensors(record, run_folder, reproduced)
     check_stated(reproduced, tensors, record.plan.workload.lr)
     with _whole_folder(out) as folder:
-        label = record.plan.labels[reproduced.label]
         planted = _copy_code(folder / "code", label.plant)
         plug_in = _copy_plug_in(folder / "code" / "plug_in", label)
         sources = _sources(record, reproduced, planted)
@@ -146,154 +103,6 @@ def as_text(made: Made) -> str:
             f"PLUG-IN copied, without whatever it imports beside it: {clean(made.plug_in)}"
         )
     return "\n".join([*lines, f"scripts: {', '.join(made.scripts)}"])
-
-
-def find(record: Record, verdict: Verdict) -> Reproduced:
-    """What can be reproduced of a verdict's first divergence; InputError where nothing can."""
-    first = verdict.first_divergence
-    if first is None:
-        raise InputError(f"nothing to reproduce: {verdict.verdict}")
-    label, rung = first["label"], first["rung"]
-    sentence = clean(first["sentence"])
-    if rung not in DECIDING:
-        raise InputError(
-            f"nothing to reproduce: no single batch shows the rung {rung} ({sentence})"
-        )
-    of_label = [kept for kept in record.kept if kept.label == label]
-    if not of_label:
-        raise InputError(f"no tensors were kept to reproduce it: {_why_none(first)} ({sentence})")
-    kept = next((k for k in of_label if k.rung == rung), of_label[0])
-    configured = record.plan.labels[label]
-    source = scripts.source_of(configured)
-    if kept.dtype not in DTYPES or kept.rung not in DECIDING or source is None:
-        told = f"{kept.dtype}, {kept.rung}, {configured.source or configured.backend}"
-        raise InputError(
-            f"tensors kept of {clean(label)}: no such dtype, rung or backend here: {clean(told)}"
-        )
-    precision = process_precision(configured, kept.dtype)
-    limit = limit_for(kept.rung, kept.dtype, kept.case, precision)
-    at = next((m for m in _kept_ones(record, kept) if limit and not within(m, limit)), None)
-    if at is None or limit is None:
-        raise InputError(
-            f"nothing to reproduce: the tensors kept of {clean(label)} are of {kept.rung}, "
-            f"{clean(kept.case)}, where nothing is over its limit; the verdict is: {sentence}"
-        )
-    place = (first["rung"], first["case"], first["dtype"])
-    same = place == (kept.rung, kept.case, kept.dtype)
-    told = clean(f"{label}, {sentence_for(kept.rung, evidence(at, limit))}")
-    instead = None
-    if not same:
-        instead = (
-            f"The verdict names {', '.join(map(clean, place))} first; the run kept the tensors of "
-            f"{kept.rung}, {clean(kept.case)}, {kept.dtype}, and this reproduces those."
-        )
-    before = [step + 1 for step in record.lockstep_steps if step < (at.step or 0)]
-    return Reproduced(
-        label=label,
-        at=at,
-        limit=limit,
-        kept=kept,
-        precision=precision,
-        sentence=sentence if same else told,
-        hint=first["hint"] if same else None,
-        instead=instead,
-        first=max(before, default=0),
-    )
-
-
-def _kept_ones(record: Record, kept: Kept) -> list[Measurement]:
-    """The measurements that a label's kept tensors belong to."""
-    results = record.results.get(kept.label)
-    place = (kept.dtype, kept.rung, kept.case)
-    return (
-        [m for m in results.measurements if (m.dtype, m.rung, m.case) == place] if results else []
-    )
-
-
-def _why_none(first: dict[str, object]) -> str:
-    """Why a run kept nothing of a divergence."""
-    from harness.phases.keeping import LONGEST_KEPT
-
-    if first["rung"] == "lockstep":
-        return f"lockstep first differs beyond the {LONGEST_KEPT} steps that are kept"
-    if first["case"] == "precision":
-        return "of the product that must not round, a run keeps the distance only"
-    return "the run found nothing over the limits it had"
-
-
-def read_tensors(record: Record, run_folder: Path, reproduced: Reproduced) -> Tensors:
-    """The kept tensors, sorted into given, want and got; InputError where they cannot be used."""
-    file = _inside(run_folder, reproduced.kept.file)
-    try:
-        found = load_tensors(str(file))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"tensors {clean(str(file))}: cannot be read ({error})") from None
-    try:
-        return _sorted(record, reproduced, found)
-    except KeyError as error:
-        raise InputError(f"tensors {clean(str(file))}: {error} is not among them") from None
-    except (TypeError, ValueError) as error:
-        raise InputError(f"tensors {clean(str(file))}: {error}") from None
-
-
-def _inside(run_folder: Path, name: str) -> Path:
-    """A file of the run's folder by the name its record gives; InputError for any other."""
-    root = os.path.realpath(run_folder)
-    parts = name.split("/")
-    if not name or "\0" in name or os.path.isabs(name) or ".." in parts:
-        raise InputError(f"tensors {clean(name)!r}: not a file of the run's own folder")
-    file = os.path.realpath(os.path.join(root, name))
-    if os.path.commonpath((root, file)) != root:
-        raise InputError(f"tensors {clean(name)!r}: not a file of the run's own folder")
-    if not os.path.isfile(file):
-        raise InputError(f"tensors {clean(file)}: there is no such file")
-    return Path(file)
-
-
-def _sorted(record: Record, reproduced: Reproduced, found: dict[str, Array]) -> Tensors:
-    """given, want and got from the kept file's names ("given.W1", "x", "want.loss", ...)."""
-    workload = record.plan.workload
-    params: Params = {p.name: found[f"given.{p.name}"] for p in workload.parameters}
-    for parameter in workload.parameters:
-        if params[parameter.name].shape != parameter.shape:
-            raise ValueError(f"{parameter.name} has shape {params[parameter.name].shape}")
-    rung = reproduced.at.rung
-    batch = ("images", "y", "sizes") if rung == "lockstep" else ("x", "y")
-    given = {f"param.{name}": value for name, value in params.items()}
-    given |= {name: found[name] for name in batch}
-    want, got = (
-        {n.removeprefix(side): v for n, v in found.items() if n.startswith(side)}
-        for side in ("want.", "got.")
-    )
-    if rung == "inputs":
-        want |= {name: given[name] for name in batch}
-        want |= {f"held.{name}": value for name, value in params.items()}
-    if rung == "update":
-        want |= {
-            f"new.{name}": value.astype(np.float64) - workload.lr * want[f"grad.{name}"]
-            for name, value in params.items()
-        }
-    inputs, labels = given[batch[0]], given["y"]
-    if inputs.ndim != 2 or labels.shape != (len(inputs),):
-        raise ValueError(f"{batch[0]} has shape {inputs.shape}, y {labels.shape}")
-    if rung == "lockstep" and int(np.sum(given["sizes"])) != len(labels):
-        raise ValueError(f"{len(labels)} images in batches of {given['sizes'].tolist()}")
-    if reproduced.kind == "losses":
-        want["losses"], got["losses"] = _losses(record, reproduced, len(given["sizes"]))
-    return Tensors(given, want, got)
-
-
-def _losses(record: Record, reproduced: Reproduced, steps: int) -> tuple[Array, Array]:
-    """The reference's and the label's losses of lockstep, float64; ValueError where not stored."""
-    seed, window = record.plan.seeds[0], slice(reproduced.first, steps)
-    here = record.results[reproduced.label].training
-    found = []
-    for trainings in (record.reference, [t for t in here if t.dtype == reproduced.kept.dtype]):
-        losses = next((t.losses for t in trainings if t.seed == seed), [])
-        if len(losses) < steps:
-            raise ValueError(f"the record has no {steps} losses to compare")
-        found.append(np.array([float(value) for value in losses[window]]))
-    return found[0], found[1]
 
 
 def check_stated(reproduced: Reproduced, tensors: Tensors, lr: float) -> None:

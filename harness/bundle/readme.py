@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from backends import BACKENDS
 from harness import __version__
 from harness.bundle.scripts import Source, file_name, source_of
-from harness.facts import versions
-from harness.plan import Label
-from harness.record import Record, Results
-from harness.report.markdown import escape, table
+from harness.plan.model import Label
+from harness.record.facts import versions
+from harness.record.schema import Record, Results
+from harness.report.tables import escape, table
 
 if TYPE_CHECKING:
-    from harness.bundle import Reproduced
+    from harness.results.kept import Reproduced
 
 # What the copied code imports beside the frameworks.
 REQUIREMENTS = ("msgspec", "safetensors", "threadpoolctl")

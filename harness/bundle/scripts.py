@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from string import Template
 
 from backends import BACKENDS
-from harness.launch import environment
-from harness.plan import DEVICES, Label
-from harness.plugins import LABEL
+from harness.plan.model import DEVICES, Label
+from harness.plan.plugins import LABEL
+from harness.workers.launch import environment
 
 # Of a worker's environment, what decides how a library computes (see `launch.environment`).
 TELLING = (

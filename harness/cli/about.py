@@ -5,21 +5,13 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from harness.cli.options import (
-    Backends,
-    DataDir,
-    DatasetName,
-    Json,
-    Quick,
-    ResultsDir,
-    Threads,
-)
+from harness.cli.options import Backends, DataDir, DatasetName, Json, Quick, ResultsDir, Threads
 from harness.cli.output import print_document, warn
 
 
 def list_(as_json: Json = False) -> int:
     """Backends, variants, devices and workloads, and what is missing here."""
-    from harness import catalogue
+    from harness.plan import catalogue
 
     found = catalogue.describe()
     print_document(found, as_json, catalogue.as_text(found))
@@ -34,15 +26,15 @@ def doctor(
     as_json: Json = False,
 ) -> int:
     """What would disturb a measurement here, and what to do about it."""
-    from harness import doctor as examination
-    from harness.plan import make_plan
+    from harness.doctor import system as examination
+    from harness.plan.make import make_plan
     from harness.progress import make_progress
     from harness.signals import as_interrupt
 
     plan = make_plan(backends=tuple(backend or ()), threads=threads)
     lines = examination.examine_system(plan, results_dir)
     if not quick:
-        from harness.neighbours import examine_workers
+        from harness.doctor.neighbours import examine_workers
 
         with as_interrupt(), contextlib.closing(make_progress()) as progress:
             lines += examine_workers(plan, progress)
@@ -56,7 +48,7 @@ def data_(dataset: DatasetName = "auto", data_dir: DataDir = None, as_json: Json
     import msgspec
 
     from harness import data
-    from harness.facts import describe_dataset
+    from harness.record.facts import describe_dataset
 
     facts = describe_dataset(data.load(dataset, data_dir, warn=warn))
     found = msgspec.to_builtins(facts)

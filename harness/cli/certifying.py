@@ -55,8 +55,8 @@ def certify(
     """Put one backend through the conformance kit, and store its certificate."""
     import msgspec
 
-    from harness import certify as kit
-    from harness import settings
+    from harness.conformance import certify as kit
+    from harness.plan import settings
     from harness.progress import make_progress
     from harness.report import certificate as page
     from harness.signals import as_interrupt

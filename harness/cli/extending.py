@@ -14,7 +14,7 @@ def new_backend(name: NewName, to: PackageFolder = None, as_json: Json = False) 
     Of what it writes a few functions are open; `harness certify` says which, and whether what they
     do is right.
     """
-    from harness import new_backend as template
+    from harness.conformance import new_backend as template
 
     folder = to if to is not None else Path(name)
     written = [str(file) for file in template.create(name, folder)]

@@ -53,9 +53,10 @@ def golden_write(
     """Train in float64, and store the losses and some parameters: what others are held to."""
     import msgspec
 
-    from harness import golden, settings
+    from harness.plan import settings
     from harness.progress import make_progress
     from harness.report.golden import described
+    from harness.run import golden
     from harness.signals import as_interrupt
 
     if spec is None and python is not None:
@@ -89,9 +90,10 @@ def golden_check(
     as_json: Json = False,
 ) -> int:
     """Train one backend alone in float64, and hold it to a golden file: 1 where it differs."""
-    from harness import golden, settings
+    from harness.plan import settings
     from harness.progress import make_progress
     from harness.report.golden import show
+    from harness.run import golden
     from harness.signals import as_interrupt
 
     wanted = golden.read(file)

@@ -49,8 +49,8 @@ from harness.cli.stored import judge_and_store, read_baseline
 from harness.errors import InputError
 
 if TYPE_CHECKING:
-    from harness import baseline as baselines
-    from harness.plan import Plan
+    from harness.plan.model import Plan
+    from harness.results import baseline as baselines
 
 
 def compare(
@@ -114,7 +114,7 @@ def run(
     as_json: Json = False,
 ) -> int:
     """Measure and store a record; judge nothing."""
-    from harness.verdict import run_status
+    from harness.verdict.verdict import run_status
 
     plan = _plan(locals())
     ((record, folder),) = read([_carry_out(plan, results_dir)])
@@ -141,8 +141,8 @@ def baseline_save(
     as_json: Json = False,
 ) -> int:
     """Store what steps take on this machine: from a stored run, or measured now."""
-    from harness import baseline as baselines
-    from harness import verdict
+    from harness.results import baseline as baselines
+    from harness.verdict import verdict
 
     plan = _timing_plan(locals())
     folder = record if record is not None else _carry_out(plan, results_dir)
@@ -182,8 +182,8 @@ def baseline_check(
 
     With stored runs (one, or two of the same plan) nothing is measured.
     """
-    from harness import baseline as baselines
-    from harness import verdict
+    from harness.results import baseline as baselines
+    from harness.verdict import verdict
 
     plan = _timing_plan(locals())
     if records is not None and len(records) > 2:
@@ -230,10 +230,10 @@ def scale(
     as_json: Json = False,
 ) -> int:
     """How time per step grows with width and batch size, as multiples of the GEMM floor."""
-    from harness import scale as grid
-    from harness import settings
-    from harness.checks.scale import exit_status, figures
+    from harness.plan import settings
     from harness.report import scale as pages
+    from harness.run import scale as grid
+    from harness.run.scale_figures import exit_status, figures
 
     if page is not None and (
         page.is_dir() or not os.access(page.absolute().parent, os.W_OK | os.X_OK)
@@ -279,8 +279,8 @@ def scale(
 
 def _plan(words: dict[str, Any]) -> Plan:
     """The plan for the words of `compare` and `run`."""
-    from harness import settings
-    from harness.plan import make_plan, parse_expectation
+    from harness.plan import settings
+    from harness.plan.make import make_plan, parse_expectation
 
     memory = words["memory_limit"]
     if memory is not None and memory < 1:
@@ -315,8 +315,8 @@ def _plan(words: dict[str, Any]) -> Plan:
 
 def _timing_plan(words: dict[str, Any]) -> Plan:
     """A plan that is for its times: as little of the numbers as a verdict needs."""
-    from harness import settings
-    from harness.plan import make_plan
+    from harness.plan import settings
+    from harness.plan.make import make_plan
 
     return make_plan(
         profile="smoke",
@@ -337,8 +337,8 @@ def _timing_plan(words: dict[str, Any]) -> Plan:
 
 
 def _carry_out(plan: Plan, results_dir: Path) -> Path:
-    from harness import session
     from harness.progress import make_progress
+    from harness.run import session
     from harness.signals import as_interrupt
 
     with as_interrupt(), contextlib.closing(make_progress()) as progress:

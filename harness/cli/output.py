@@ -12,22 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, InputError
+from harness.record import store
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.record import Record
+    from harness.record.schema import Record
 
 
 def read(paths: list[Path]) -> list[tuple[Record, Path]]:
     """Stored records, and the folder of each; InputError for the first that is not whole."""
-    from harness import record
-
     places = [locate(path) for path in paths]
     for path in places:
         if not os.path.lexists(path / "record.json") and os.path.isfile(path / "scale.json"):
             raise InputError(f"{path}: a run of harness scale; show it with: harness scale {path}")
-    return [(record.read(path), path if path.is_dir() else path.parent) for path in places]
+    return [(store.read(path), path if path.is_dir() else path.parent) for path in places]
 
 
 def locate(path: Path, file: str = "record.json") -> Path:
@@ -43,7 +42,7 @@ def locate(path: Path, file: str = "record.json") -> Path:
     runs = Path("results", "runs")
     if re.fullmatch(r"latest(~[0-9]{1,6})?", str(path)):
         back = int(str(path).partition("~")[2] or 0)
-        from harness.store import EARLIEST, time_of
+        from harness.results.store import EARLIEST, time_of
 
         stored = [file.parent for file in runs.glob(f"*/{file}")]
         # By the time in its name: a folder that was renamed is older than any.
@@ -86,7 +85,7 @@ def on_console() -> Iterator[Console]:
 def warn(text: str) -> None:
     """One line on stderr, whatever names of files or texts of a record it holds."""
     if not text.isprintable():
-        from harness.report.terminal import clean
+        from harness.text import clean
 
         text = clean(text)
     print(f"harness: {text}", file=sys.stderr)

@@ -19,7 +19,7 @@ from harness.cli.output import on_console, out, print_document, warn
 from harness.errors import InputError
 
 if TYPE_CHECKING:
-    from harness.query import Answer
+    from harness.results.query import Answer
 
 # Rows that a table on a terminal shows, unless --limit says otherwise.
 SHOWN = 100
@@ -79,10 +79,10 @@ def history(
     as_json: Json = False,
 ) -> int:
     """How each backend's speed, agreement and accuracy went over the stored runs, by machine."""
-    from harness import history as trends
-    from harness import store
-    from harness.record import write_atomic
+    from harness.files import write_atomic
     from harness.report import history as report
+    from harness.results import history as trends
+    from harness.results import store
 
     start = _since(since) if since is not None else None
     stored = store.find(results_dir)
@@ -101,7 +101,7 @@ def history(
 
 def _since(text: str) -> datetime:
     """A date, a time, or an age before now."""
-    from harness import store
+    from harness.results import store
 
     if (found := store.moment(text)) is not None:
         return found
@@ -121,8 +121,8 @@ def query(
     Reads only. In JSON and CSV every row is given, unless --limit says otherwise; in JSON NaN and
     infinities are the texts "nan", "inf" and "-inf", and bytes are in hexadecimal.
     """
-    from harness import query as asking
-    from harness import store
+    from harness.results import query as asking
+    from harness.results import store
 
     if schema:
         print_document(asking.schema(), as_json, asking.schema_text())
@@ -193,7 +193,7 @@ def _told(value: Any) -> str:
 
 
 def _print_csv(answer: Answer, limit: int | None) -> None:
-    from harness.report.terminal import clean
+    from harness.text import clean
 
     # On a terminal a record's texts cannot steer it; in a file they stay as they are.
     shown = clean if sys.stdout.isatty() else str
@@ -210,7 +210,8 @@ def _print_csv(answer: Answer, limit: int | None) -> None:
 
 
 def _print_table(answer: Answer, limit: int) -> None:
-    from harness.report.terminal import clean, print_table
+    from harness.report.terminal import print_table
+    from harness.text import clean
 
     def shown(text: str) -> str:
         return clean(text[:LONGEST] + (" …" if len(text) > LONGEST else ""))
@@ -240,8 +241,8 @@ def prune(
     as_json: Json = False,
 ) -> int:
     """Remove stored runs, or what killed runs left; without --yes only say what would go."""
-    from harness import prune as pruning
-    from harness import store
+    from harness.results import prune as pruning
+    from harness.results import store
 
     age = store.age("--older-than", older_than) if older_than is not None else None
     chosen = pruning.choose(results_dir, keep=keep, older_than=age, debris=debris, force=force)

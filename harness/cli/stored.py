@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import files
 from harness.cli.options import (
     BundleFolder,
     ExportTo,
@@ -34,10 +35,10 @@ from harness.cli.output import on_console, out, print_document, read, warn
 from harness.errors import InputError
 
 if TYPE_CHECKING:
-    from harness.baseline import Baseline
-    from harness.checks.finding import Part
-    from harness.limits import Limit
-    from harness.record import Record
+    from harness.record.schema import Record
+    from harness.results.baseline import Baseline
+    from harness.verdict.finding import Part
+    from harness.workloads.reference.limits import Limit
 
 
 def check(
@@ -48,7 +49,7 @@ def check(
     as_json: Json = False,
 ) -> int:
     """Judge stored records again, and write their verdict.json; starts no worker."""
-    from harness.limits import read_limits
+    from harness.workloads.reference.limits import read_limits
 
     table = (read_limits(limits), limits.name) if limits is not None else None
     found = read(records)
@@ -67,7 +68,7 @@ def report(
     if sum(given is not None for given in (largest, into, to)) > 1:
         raise InputError("report: --largest, --into and --out: choose one")
     if largest is not None:
-        from harness.record import write_atomic
+        from harness.files import write_atomic
         from harness.report import largest as page
 
         text = page.render([record for record, _ in read(records)])
@@ -78,7 +79,7 @@ def report(
         return _tell([into], as_json)
     if to is not None:
         from harness.report import files
-        from harness.verdict import judge
+        from harness.verdict.verdict import judge
 
         record, folder = _only(records, "report --out")
         images = not without_images
@@ -104,9 +105,9 @@ def _tell(written: list[Path], as_json: bool) -> int:
 
 def _put_into(file: Path, records: list[Path]) -> None:
     """Replace what stands between the markers of a Markdown file."""
-    from harness.record import why, write_atomic
+    from harness.files import why, write_atomic
     from harness.report import excerpt
-    from harness.verdict import judge
+    from harness.verdict.verdict import judge
 
     record, _ = _only(records, "report --into")
     try:
@@ -139,9 +140,9 @@ def diff(
     as_json: Json = False,
 ) -> int:
     """What moved from stored run A to stored run B, or between labels: numbers, speed, versions."""
-    from harness import diff as differences
-    from harness.record import write_atomic
+    from harness.files import write_atomic
     from harness.report import diff as pages
+    from harness.results import diff as differences
 
     if label and pair:
         raise InputError("diff: --label and --pair: choose one")
@@ -172,8 +173,8 @@ def export(
 ) -> int:
     """Write stored runs in a format that other tools read."""
     from harness import export as formats
-    from harness import verdict
     from harness.export.shown import Run, line
+    from harness.verdict import verdict
 
     target = formats.check(name, len(records), to, tracking_uri).target
     if as_json and target == "file" and to is None:
@@ -201,9 +202,8 @@ def judge_and_store(
     baseline: Path | None = None,
 ) -> int:
     """Judge, store and print each record; the worst exit status (0 with `quiet`)."""
-    from harness import record as store
-    from harness import verdict
-    from harness.limits import LIMITS
+    from harness.verdict import verdict
+    from harness.workloads.reference.limits import LIMITS
 
     documents, statuses = [], []
     for record, folder in records:
@@ -219,14 +219,14 @@ def judge_and_store(
             with on_console() as console:
                 print_verdict(record, judged, str(folder), console)
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-        store.write_atomic(folder / "verdict.json", text.encode())
+        files.write_atomic(folder / "verdict.json", text.encode())
         if report:
-            from harness.report import files
+            from harness.report import files as reports
 
-            files.write(record, judged, folder, with_images=with_images)
+            reports.write(record, judged, folder, with_images=with_images)
             if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
                 try:
-                    files.append_summary(record, judged, summary)
+                    reports.append_summary(record, judged, summary)
                 except OSError as error:
                     warn(f"GITHUB_STEP_SUMMARY {summary}: {error.strerror}")
     if as_json:
@@ -237,14 +237,14 @@ def judge_and_store(
 
 def read_baseline(path: Path) -> Baseline:
     """A stored baseline; InputError unless it is one."""
-    from harness import baseline
+    from harness.results import baseline
 
     return baseline.read(path)
 
 
 def _baseline_parts(path: Path, record: Record) -> dict[str, Part]:
     """What the baseline says of each label of a record, as the fifth part of its timing."""
-    from harness import baseline
+    from harness.results import baseline
 
     compared = baseline.compare(read_baseline(path), [record])
     parts = {label: baseline.as_part(found) for label, found in compared.items()}

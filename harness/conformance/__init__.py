@@ -9,14 +9,16 @@ Usable from a backend's own repository, in any process that may import its frame
     def test_it_conforms(check):
         check(Subject(Backend("cpu", "float64", 1, "default"), dtype="float64"))
 
-`harness certify` runs them in workers, float32 and float64 (`harness/certify.py`). Imports NumPy,
-msgspec, threadpoolctl and the harness's judge, measurements and limits; no framework.
+`harness certify` runs them in workers, float32 and float64 (`harness/conformance/certify.py`).
+Imports NumPy, msgspec, threadpoolctl and the harness's judge, measurements and limits; no
+framework.
 """
 
 from __future__ import annotations
 
 from harness.conformance import copying, manners, numbers, operators, process, state, stepping
-from harness.conformance.check import DTYPES, Check, Evidence, Failed, NotPossible
+from harness.conformance.check import DTYPES, Evidence, Failed, NotPossible
+from harness.conformance.kit import Check
 from harness.conformance.subject import Subject
 
 # Which kit a certificate was made with: it goes up when a check is added or made stricter.

@@ -12,13 +12,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.canonical import initial_params
 from harness.interface import Array, Params, Workload
-from harness.measure import Wanted
-from harness.plan import SCREEN_MARGINS, SMALL_LEAST_LOSS
-from harness.reference import REFERENCES, Reference, sgd
-from harness.screening import UNIT_ROUNDOFF, screen
-from harness.workloads import PROBES, WORKLOADS
+from harness.measure.ladder import Wanted
+from harness.workloads import PROBES, REFERENCES, WORKLOADS
+from harness.workloads.reference.canonical import initial_params
+from harness.workloads.reference.pieces import Reference, sgd
+from harness.workloads.reference.screening import (
+    SCREEN_MARGINS,
+    SMALL_LEAST_LOSS,
+    UNIT_ROUNDOFF,
+    screen,
+)
 
 WORKLOAD = WORKLOADS["mlp-scratch"]
 # Of each of these sizes a backend is given batches; 96 is the last one of 60 000 in steps of 256.

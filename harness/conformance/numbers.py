@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from harness import measure
 from harness.conformance.check import Evidence, Failed
 from harness.conformance.material import STEPS
 from harness.conformance.subject import Subject, copied, judged
 from harness.interface import Array, Params
-from harness.record import number
+from harness.measure import distance as measure
+from harness.measure import ladder
+from harness.record.schema import number
 
 PROBES = ("corner", "confident", "shifted-up", "shifted-down")
 RUNGS = ("inputs", "forward", "loss", "gradients", "update")
@@ -140,7 +141,7 @@ def lockstep(subject: Subject) -> Evidence:
     trainer.set_params(copied(subject.initial))
     losses = [trainer.wait(trainer.step(trainer.put(*subject.rows(s)))) for s in range(STEPS)]
     made = subject.material
-    found = measure.lockstep(trainer.get_params(), made.trained, np.array(losses), made.losses, 0)
+    found = ladder.lockstep(trainer.get_params(), made.trained, np.array(losses), made.losses, 0)
     limit = subject.limit("lockstep", "after step 29")
     # The losses first: they say at which step it began.
     return judged([(measurement, limit) for measurement in reversed(found)])

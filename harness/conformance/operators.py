@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness import measure
 from harness.conformance.check import Evidence, Failed
 from harness.conformance.subject import Subject, same_bits
+from harness.measure import distance as measure
+from harness.measure import precision
 
 # The width of products that are timed: one takes milliseconds on a processor.
 WIDTH = 384
@@ -23,7 +24,7 @@ def matmul(subject: Subject) -> Evidence:
     With both derivatives of op("matmul"). No reduced precision is exact there.
     """
     backend, dtype = subject.backend, subject.dtype
-    for name, a, b, want in measure.precision_operands(dtype):
+    for name, a, b, want in precision.precision_operands(dtype):
         same_bits(f"product, {name}", np.asarray(backend.op("matmul", a, b)[0]), want, dtype)
     rng = np.random.default_rng(0)
     a, b, weights = (rng.standard_normal(s).astype(dtype) for s in ((5, 7), (7, 3), (5, 3)))

@@ -21,7 +21,7 @@ from harness.conformance.system import (
     resident_bytes,
     typical_growth,
 )
-from harness.processes import descendants
+from harness.workers.processes import descendants
 
 # How long steps are watched, and processor time beyond the threads that were asked for: that of a
 # quarter of one more thread is more than housekeeping takes.

@@ -12,7 +12,7 @@ from harness.conformance import CHECKS
 from harness.conformance.check import Evidence, Failed, NotPossible
 from harness.conformance.subject import Subject
 from harness.conformance.unwritten import unwritten
-from harness.record import number
+from harness.record.schema import number
 
 # More of a message is a stack of them.
 MOST_LETTERS = 1000

@@ -12,8 +12,8 @@ from harness.conformance.material import SIZES
 from harness.conformance.subject import Subject, copied, same_bits, same_course
 from harness.conformance.system import give_back_free_memory, resident_bytes
 from harness.interface import Trainer
-from harness.measure import relative
-from harness.record import number
+from harness.measure.distance import relative
+from harness.record.schema import number
 from harness.workloads.mlp_scratch import resized
 
 # A trainer of so many hidden units holds 13 MB in float32: one that is kept shows.

@@ -10,8 +10,8 @@ import numpy as np
 from harness.conformance.check import Evidence, Failed, NotPossible
 from harness.conformance.subject import Subject, copied, same_course
 from harness.interface import RunsMany
-from harness.measure import relative
-from harness.record import number
+from harness.measure.distance import relative
+from harness.record.schema import number
 
 # Steps made by one call of `run`.
 MANY = 3

@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from harness import measure
-from harness.checks.numbers import evidence, sentence_for, share
 from harness.conformance.check import Evidence, Failed
 from harness.conformance.material import Material, material, wanted
 from harness.interface import Array, Backend, Params, Trainer, Workload
-from harness.limits import Limit, limit_for
-from harness.processes import descendants
-from harness.record import Measurement, number
+from harness.measure import distance as measure
+from harness.measure import ladder
+from harness.record.schema import Measurement, number
+from harness.verdict.numbers import evidence, sentence_for, share
+from harness.workers.processes import descendants
+from harness.workloads.reference.limits import Limit, limit_for
 
 # Where compilers align: libraries that share the caller's memory do so only if it is aligned.
 ALIGNMENT = 64
@@ -100,7 +101,7 @@ class Subject:
         """Every measurement of one teacher-forced case, as a run takes them."""
         if case not in self._measured:
             given, y = wanted(case, self.dtype), self.material.cases[case].y
-            self._measured[case] = measure.teacher_forced(
+            self._measured[case] = ladder.teacher_forced(
                 teacher_forced(self.trainer, given.params, given.x, y),
                 given,
                 y=y,

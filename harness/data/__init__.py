@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from harness.data import fashion_mnist, synthetic
 from harness.errors import InputError
+from harness.interface import Array
 
 CHOICES = ("auto", "fashion-mnist", "synthetic")
 
@@ -102,3 +103,16 @@ def _sha256(arrays: tuple[Bytes, Bytes, Bytes, Bytes]) -> str:
         digest.update(("x".join(map(str, array.shape)) + "\n").encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def evaluation_set(dataset: Dataset, out: Array | None = None) -> tuple[Array, Array]:
+    """What accuracy is measured on: test pixels float32 (n, inputs) and labels int64 (n,).
+
+    Writes the pixels into `out` (a mapped file, say) where given.
+    """
+    return pixels(dataset.test_images, out), dataset.test_labels.astype(np.int64)
+
+
+def training_set(dataset: Dataset, out: Array | None = None) -> tuple[Array, Array]:
+    """What is trained on: pixels float32 (n, inputs) and labels int64 (n,); `out` as above."""
+    return pixels(dataset.train_images, out), dataset.train_labels.astype(np.int64)

@@ -15,7 +15,7 @@ import msgspec
 
 from harness.errors import InputError
 from harness.export.shown import LeftOut, Run
-from harness.record import write_atomic
+from harness.files import write_atomic
 
 
 class Format(NamedTuple):

@@ -32,14 +32,13 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.checks.finding import Finding
-from harness.checks.numbers import with_limits
 from harness.export.shown import FIGURES, LONGEST_NAME, LeftOut, Run, line
-from harness.limits import DECIDING, LIMITS, MEASURED, RUNGS
-from harness.record import Results
-from harness.report.words import agreement
-from harness.timings import session_medians, steady
-from harness.verdict import LabelVerdict
+from harness.record.schema import Results
+from harness.verdict.finding import Finding
+from harness.verdict.numbers import with_limits
+from harness.verdict.timings import session_medians, steady
+from harness.verdict.verdict import LabelVerdict, agreement
+from harness.workloads.reference.limits import DECIDING, LIMITS, MEASURED, RUNGS
 
 COLUMNS = (
     "run",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.export.shown import LeftOut, Run, distinct, line, some_ranked
-from harness.timings import StepTime
+from harness.verdict.timings import StepTime
 
 
 def render(runs: Sequence[Run]) -> tuple[str, list[LeftOut]]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
-from harness.checks.finding import Finding
 from harness.export.shown import LeftOut, Run, distinct, line
-from harness.limits import RUNGS
-from harness.record import FINISHED, INTERRUPTED
+from harness.record.schema import FINISHED, INTERRUPTED
 from harness.report.words import figure
-from harness.verdict import LabelVerdict, processes_of
+from harness.verdict.finding import Finding
+from harness.verdict.verdict import LabelVerdict, processes_of
+from harness.workloads.reference.limits import RUNGS
 
 # What a case may have come to, but for having passed; the names are those of the XML elements.
 OUTCOMES = {"failures": "failure", "errors": "error", "skipped": "skipped"}

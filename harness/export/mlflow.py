@@ -18,7 +18,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from harness.checks.outcome import trainings
 from harness.errors import InputError
 from harness.export.shown import (
     FIGURES,
@@ -31,12 +30,12 @@ from harness.export.shown import (
     ranked,
     started,
 )
-from harness.facts import versions
-from harness.record import Number, Results
-from harness.report import markdown
-from harness.report.words import agreement
-from harness.timings import StepTime, session_medians
-from harness.verdict import LabelVerdict, to_json
+from harness.record.facts import versions
+from harness.record.schema import Number, Results
+from harness.report import markdown, tables
+from harness.verdict.outcome import trainings
+from harness.verdict.timings import StepTime, session_medians
+from harness.verdict.verdict import LabelVerdict, agreement, to_json
 
 EXPERIMENT = "framework-harness"
 # What an MLflow server takes: metrics and params of one request, characters of a param (the least
@@ -148,7 +147,7 @@ def _log_run(client: Any, experiment: str, run: Run) -> tuple[str, list[LeftOut]
         "harness.summary": verdict.summary,
         "harness.version": record.harness_version,
         "harness.profile": record.plan.profile,
-        "mlflow.note.content": markdown.escape(verdict.summary),
+        "mlflow.note.content": tables.escape(verdict.summary),
     }
     parent = _create(client, experiment, record.run, begun, tags)
     timed, left_out = ranked(run)

@@ -15,8 +15,8 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.export.shown import LeftOut, Run, distinct, line, some_ranked
-from harness.facts import versions
-from harness.record import Record, Results, Round
+from harness.record.facts import versions
+from harness.record.schema import Record, Results, Round
 
 
 def render(runs: Sequence[Run]) -> tuple[str, list[LeftOut]]:

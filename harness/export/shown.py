@@ -10,12 +10,11 @@ from typing import NamedTuple
 import msgspec
 
 from harness.errors import InputError
-from harness.record import Record, Results
-from harness.report.terminal import clean
-from harness.report.words import agreement
-from harness.store import moment
-from harness.timings import StepTime
-from harness.verdict import Verdict
+from harness.record.schema import Record, Results
+from harness.results.store import moment
+from harness.text import clean
+from harness.verdict.timings import StepTime
+from harness.verdict.verdict import Verdict, agreement
 
 # A text of a record is cut here, a name there: what a database column or a chart still takes.
 LONGEST_TEXT = 2000

@@ -15,12 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.checks.outcome import trainings
 from harness.errors import InputError
 from harness.export.shown import LeftOut, Run, file_names, line, missing, ranked, started
-from harness.limits import RUNGS
-from harness.record import Number, Record, Results, why, write_atomic
-from harness.timings import step_medians
+from harness.files import why, write_atomic
+from harness.record.schema import Number, Record, Results
+from harness.verdict.outcome import trainings
+from harness.verdict.timings import step_medians
+from harness.workloads.reference.limits import RUNGS
 
 # TensorBoard's steps are 64-bit integers.
 LAST_STEP = 2**63 - 1
@@ -94,7 +95,7 @@ def _of_training(record: Record, name: str, results: Results) -> Iterator[Scalar
 
 def _story(run: Run, name: str) -> str:
     """The verdict in words, as TensorBoard's text (Markdown) shows it."""
-    from harness.report.markdown import escape
+    from harness.report.tables import escape
 
     label = run.verdict.labels[name]
     told = [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.certify import Certificate, Result
 from harness.conformance import CHECKS, DTYPES, KIT
-from harness.report.terminal import clean, print_table
+from harness.conformance.certify import Certificate, Result
+from harness.report.terminal import print_table
 from harness.report.words import figure
+from harness.text import clean
 
 if TYPE_CHECKING:
     from rich.console import Console

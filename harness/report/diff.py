@@ -11,12 +11,13 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from harness.checks.finding import RungVerdict
-from harness.diff import Diff, Judged, LabelDiff, RungDiff, TrainingDiff, ratio
-from harness.limits import RUNGS
-from harness.record import Number
-from harness.report import figure, words
-from harness.report.terminal import clean, print_table
+from harness.record.schema import Number
+from harness.report import figure, tables, words
+from harness.report.terminal import print_table
+from harness.results.diff import Diff, Judged, LabelDiff, RungDiff, TrainingDiff, ratio
+from harness.text import clean
+from harness.verdict.finding import RungVerdict
+from harness.workloads.reference.limits import RUNGS
 
 # A mark beside the word, as those of verdicts are.
 MARKS = {"same": "✓", "moved": "~", "better": "✓", "worse": "✗", "not comparable": "?"}
@@ -305,11 +306,9 @@ def _across(console: Console, names: tuple[str, ...], rows: list[list[str]], tit
 
 def render(found: Diff) -> str:
     """The same as Markdown."""
-    from harness.report import markdown  # with all that a run's report is made by
-
-    escape = markdown.escape
+    escape = tables.escape
     lines = [f"# {MARKS[found.verdict]} {found.verdict}: {escape(found.summary)}", ""]
-    lines += markdown.table(list(RUN_HEADER), run_rows(found))
+    lines += tables.table(list(RUN_HEADER), run_rows(found))
     for caution in found.cautions:
         lines += [f"> **{escape(caution)}**", ""]
     if sentences := told(found):
@@ -323,7 +322,7 @@ def render(found: Diff) -> str:
         ("Environment", ENVIRONMENT_HEADER, environment_rows(found)),
     ):
         if rows:
-            lines += [f"## {title}", "", *markdown.table(list(header), rows)]
+            lines += [f"## {title}", "", *tables.table(list(header), rows)]
         elif title == "Environment":
             lines += [f"## {title}", "", unchanged(found), ""]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from harness.report.terminal import clean
+from harness.text import clean
 
 LONGEST_NAME = 60
 

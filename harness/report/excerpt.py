@@ -6,12 +6,12 @@ Takes a stored record only.
 from __future__ import annotations
 
 from harness.errors import InputError
-from harness.facts import versions
-from harness.limits import RUNGS
-from harness.record import Record
+from harness.record.facts import versions
+from harness.record.schema import Record
 from harness.report import words
-from harness.report.markdown import escape, table
-from harness.verdict import Verdict
+from harness.report.tables import escape, table
+from harness.verdict.verdict import Verdict
+from harness.workloads.reference.limits import RUNGS
 
 BEGIN = "<!-- harness report --into: begin -->"
 END = "<!-- harness report --into: end -->"

@@ -10,7 +10,7 @@ import html
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.report.terminal import clean
+from harness.text import clean
 
 # A name in a picture is cut here: the legend must leave room for the picture.
 LONGEST_NAME = 60

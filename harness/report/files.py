@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.record import Record, why, write_atomic
+from harness.files import why, write_atomic
+from harness.record.schema import Record
 from harness.report import markdown, operators, roofline, run_page
-from harness.verdict import Verdict
+from harness.verdict.verdict import Verdict
 
 # GitHub takes at most 1 MiB from one step; what is longer it drops whole.
 SUMMARY_BYTES = 1024 * 1024

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.checks.numbers import within
-from harness.golden import Checked, Header, summary
-from harness.record import Number
-from harness.report.terminal import clean, print_table
+from harness.record.schema import Number
+from harness.report.terminal import print_table
 from harness.report.words import MARKS, figure
+from harness.run.golden import Checked, Header, summary
+from harness.text import clean
+from harness.verdict.numbers import within
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from harness.history import History, Point, Setting, Trend, Unit
 from harness.interface import Array
-from harness.limits import MEASURED
-from harness.record import number
+from harness.record.schema import number
 from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
-from harness.report.terminal import clean, print_table
+from harness.report.terminal import print_table
+from harness.results.history import History, Point, Setting, Trend, Unit
+from harness.text import clean, many
+from harness.workloads.reference.limits import MEASURED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +61,7 @@ def by_setting(history: History) -> dict[Setting, list[Trend]]:
 
 def headline(setting: Setting) -> str:
     """What the runs of a setting have in common."""
-    threads = words.many(setting.threads, "thread") if setting.threads else "unknown threads"
+    threads = many(setting.threads, "thread") if setting.threads else "unknown threads"
     named = (setting.machine, setting.workload, setting.dataset, setting.profile)
     machine, workload, dataset, profile = map(axes.plain, named)
     data = f"SYNTHETIC data ({dataset})" if setting.synthetic else dataset
@@ -200,7 +201,7 @@ def _sentence(history: History) -> str:
     times = sorted(p.started for t in history.trends for p in t.points if p.started is not None)
     span = f", {times[0][:10]} to {times[-1][:10]}" if times else ""
     counts = (history.runs, "run"), (trends, "trend"), (machines, "machine")
-    return f"{', '.join(words.many(*of) for of in counts)}{span}."
+    return f"{', '.join(many(*of) for of in counts)}{span}."
 
 
 def _caption(trend: Trend) -> str:
@@ -361,9 +362,7 @@ def _times(
         "Diamonds: versions that are not those of the run before."
     )
     if absent:
-        told += (
-            f" {words.many(absent, 'time')} not drawn: not measured, void, or numbers that differ."
-        )
+        told += f" {many(absent, 'time')} not drawn: not measured, void, or numbers that differ."
     y = axes.linear("step / GEMM floor" if kind == "floor" else f"step time, {unit}")
     return _plot(name, title_, told, trends, values, y, lambda v: f"{v:.3g} {unit}", bars)
 
@@ -389,7 +388,7 @@ def shares(section: str, trends: Sequence[Trend]) -> Plot | None:
     )
     told += axes.said(scale.floor, at_floor, 0, "shares")
     if beyond:
-        told += f" {words.many(beyond, 'share')} not finite, drawn at {scale.edge:g}."
+        told += f" {many(beyond, 'share')} not finite, drawn at {scale.edge:g}."
     low, high = scale.shown(*values, np.array([1.0]))
     y = axes.logarithmic(
         "worst share of a limit", low / 2, high * 2, range=axes.span(low / 2, high * 2)

@@ -11,9 +11,9 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from harness.record import Differing, Record
+from harness.record.schema import Differing, Record
 from harness.report.page import data_address
-from harness.report.terminal import clean
+from harness.text import clean
 
 # A test image larger than this (rows or columns) is not one of a set like MNIST.
 LARGEST_IMAGE = 64

@@ -9,16 +9,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from harness.checks.finding import Evidence, Finding
-from harness.checks.outcome import UNITS
-from harness.checks.timing import void_part
-from harness.checks.trajectory import envelope_limit
-from harness.limits import RUNGS, Limit, limit_for
-from harness.plan import process_precision
-from harness.record import Number, Record, number
+from harness.plan.model import process_precision
+from harness.record.schema import Number, Record, number
 from harness.report import words
 from harness.report.page import Table
-from harness.verdict import LabelVerdict, Verdict
+from harness.verdict.finding import Evidence, Finding
+from harness.verdict.outcome import UNITS
+from harness.verdict.timing import void_part
+from harness.verdict.trajectory import envelope_limit
+from harness.verdict.verdict import LabelVerdict, Verdict
+from harness.workloads.reference.limits import RUNGS, Limit, limit_for
 
 
 @dataclass(frozen=True)

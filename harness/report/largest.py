@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.checks.numbers import share, with_limits
-from harness.checks.trajectory import envelope_limit
-from harness.facts import versions
-from harness.limits import DECIDING, LIMITS, Limit
-from harness.plan import process_precision
-from harness.record import Measurement, Record
+from harness.plan.model import process_precision
+from harness.record.facts import versions
+from harness.record.schema import Measurement, Record
 from harness.report import words
-from harness.report.markdown import escape, table
-from harness.verdict import Verdict, judge
+from harness.report.tables import escape, table
+from harness.verdict.numbers import share, with_limits
+from harness.verdict.trajectory import envelope_limit
+from harness.verdict.verdict import Verdict, judge
+from harness.workloads.reference.limits import DECIDING, LIMITS, Limit
 
 Row = tuple[str, str, str, str]  # rung, dtype, precision, the limit's pattern of batches
 

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from harness.limits import LIMITS, RUNGS
-from harness.record import Record
+from harness.record.schema import Record
 from harness.report import operators, roofline, words
-from harness.report.terminal import clean
-from harness.verdict import Verdict
-
-SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "\n": " "})
-# A single text of a record (an error, a name) is cut here: a report stays readable.
-LONGEST_TEXT = 2000
-
-
-def escape(text: str) -> str:
-    """Text that Markdown shows as it stands, on one line."""
-    return clean(text)[:LONGEST_TEXT].replace("&", "&amp;").translate(SPECIAL)
-
-
-def table(header: list[str], rows: list[list[str]]) -> list[str]:
-    """A Markdown table, cells escaped."""
-    lines = [header, ["---"] * len(header), *([escape(v) for v in row] for row in rows)]
-    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
+from harness.report.tables import escape, table
+from harness.verdict.verdict import Verdict
+from harness.workloads.reference.limits import LIMITS, RUNGS
 
 
 def fitted(text: str, most: int) -> str:

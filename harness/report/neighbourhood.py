@@ -12,8 +12,9 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.interface import Array
-from harness.record import Record
-from harness.verdict import Verdict
+from harness.record.schema import Record
+from harness.results import kept
+from harness.verdict.verdict import Verdict
 
 # Rows above and below the worst element, columns to its left and right.
 ROWS_AROUND, COLUMNS_AROUND = 2, 3
@@ -39,11 +40,9 @@ def neighbourhood(record: Record, verdict: Verdict, folder: Path) -> tuple[list[
 
     folder: of the run. No window where they cannot be had; the sentence then says why.
     """
-    from harness import bundle
-
     try:
-        found = bundle.find(record, verdict)
-        tensors = bundle.read_tensors(record, folder, found)
+        found = kept.find(record, verdict)
+        tensors = kept.read_tensors(record, folder, found)
     except InputError as error:
         return [], f"No neighbourhood: {error}"
     got, want = tensors.got.get(found.key), tensors.want.get(found.key)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from harness import operators
-from harness.operators import CATALOGUE, CONVENTIONS, ELEMENTWISE, FORMS
-from harness.record import Number, Operator, Record, Special
-from harness.report import markdown, words
+from harness.measure import operators
+from harness.measure.operators import CATALOGUE, CONVENTIONS, ELEMENTWISE, FORMS
+from harness.record.schema import Number, Operator, Record, Special
+from harness.report import tables, words
 from harness.report.drawing import as_svg, drawing, name_entries
 
 # Two results are the same to a reader where they differ by less, relative to the larger one.
@@ -45,7 +45,7 @@ def render(record: Record) -> list[str]:
     found = measured(record)
     if not found:
         return []
-    labels = [markdown.escape(label) for label in found]
+    labels = [tables.escape(label) for label in found]
     forms = "the framework's own / the book's expression; one text where both are the same"
     lines = ["## Single operators", ""]
     told = (
@@ -60,18 +60,18 @@ def render(record: Record) -> list[str]:
     rows = special_rows(found)
     apart = [cells for cells, kind in rows if kind == "frameworks"]
     lines += ["### Where frameworks differ", ""]
-    lines += markdown.table(header, apart) if apart else ["Nowhere.", ""]
+    lines += tables.table(header, apart) if apart else ["Nowhere.", ""]
     book = [[*cells[:4], *cells[4].split(" / ")] for cells, kind in rows if kind == "book"]
     if book:
         lines += ["### Where the book's expression differs, alike in every framework", ""]
-        lines += markdown.table(["operator", "at", "of", "true", "own", "book's"], book)
+        lines += tables.table(["operator", "at", "of", "true", "own", "book's"], book)
     lines += ["### Largest error on ordinary points", ""]
     lines += ["In units of the RMS of the truth; one rounding in float32 is 6e-8 of a number.", ""]
-    lines += markdown.table(["operator", "of", *labels], error_rows(found))
+    lines += tables.table(["operator", "of", *labels], error_rows(found))
     if reasons := absences(found):
-        lines += [*(f"- {markdown.escape(reason)}" for reason in reasons), ""]
+        lines += [*(f"- {tables.escape(reason)}" for reason in reasons), ""]
     lines += ["<details><summary>Every special point</summary>", ""]
-    return [*lines, *markdown.table(header, [cells for cells, _ in rows]), "</details>", ""]
+    return [*lines, *tables.table(header, [cells for cells, _ in rows]), "</details>", ""]
 
 
 def special_rows(found: Found) -> list[tuple[list[str], str]]:

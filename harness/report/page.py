@@ -27,7 +27,7 @@ from harness.errors import HarnessError
 from harness.interface import Array
 from harness.report import words
 from harness.report.figure import Plot
-from harness.report.terminal import clean
+from harness.text import clean
 
 TEMPLATES = Path(__file__).parent / "templates"
 # A single text of a record (an error, a name) is cut here: a page stays readable.

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from harness.interface import Workload
-from harness.record import Record, Roof
+from harness.record.schema import Record, Roof
 from harness.report.drawing import as_svg, drawing, name_entries
-from harness.timings import control
-from harness.verdict import Verdict
+from harness.verdict.timings import control
+from harness.verdict.verdict import Verdict
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 COLOURS = ("#1b6ca8", "#d1495b", "#2e7d32", "#b8860b", "#6a4c93", "#444444")

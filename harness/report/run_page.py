@@ -13,16 +13,17 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import quote
 
-from harness.limits import LIMITS, RUNGS, Limit
-from harness.record import Process, Record
+from harness import text
+from harness.record.schema import Process, Record
 from harness.report import operators, page, roofline, words
 from harness.report.figure import Plot
 from harness.report.images import image
 from harness.report.ladder import evidence_facts, ladder
 from harness.report.neighbourhood import Window, neighbourhood
 from harness.report.page import Table
-from harness.report.terminal import clean
-from harness.verdict import Verdict, processes_of
+from harness.text import clean
+from harness.verdict.verdict import Verdict, processes_of
+from harness.workloads.reference.limits import LIMITS, RUNGS, Limit
 
 NAME = "report.html"
 # Of a run's folder: enough for every log of twelve labels in five sessions and two dtypes.
@@ -135,8 +136,8 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     """What was run, beside the headline."""
     plan, known = record.plan, record.machine
     steps = "whole epochs" if plan.steps is None else f"the first {plan.steps} steps"
-    seeds = words.many(len(plan.seeds), "seed")
-    sessions = words.many(plan.timing.sessions, "session")
+    seeds = text.many(len(plan.seeds), "seed")
+    sessions = text.many(plan.timing.sessions, "session")
     machine = [known[name] for name in ("processor", "system") if name in known]
     if "processors" in known:
         machine.insert(1, f"{known['processors']} processors")

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.checks.scale import (
+from harness import text
+from harness.files import write_atomic
+from harness.record.schema import FINISHED
+from harness.report import words
+from harness.report.drawing import as_svg, drawing, name_entries
+from harness.report.tables import escape, table
+from harness.run.scale import RUNGS, ScaleRecord
+from harness.run.scale_figures import (
     BAR_WIDTH,
     FLOOR,
     BreakEven,
@@ -25,13 +32,8 @@ from harness.checks.scale import (
     ranked,
     share_of_limit,
 )
-from harness.record import FINISHED, write_atomic
-from harness.report import words
-from harness.report.drawing import as_svg, drawing, name_entries
-from harness.report.markdown import escape, table
-from harness.report.terminal import clean
-from harness.scale import RUNGS, ScaleRecord
-from harness.timing_stats import MIN_SESSIONS
+from harness.text import clean
+from harness.verdict.timing_stats import MIN_SESSIONS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -142,7 +144,7 @@ def warned(record: ScaleRecord) -> list[str]:
         found.append(f"NOT FINISHED: {record.ended}.")
     if indicative(record):
         found.append(
-            f"Indicative: {words.many(_sessions(record), 'session')}, and a claim needs "
+            f"Indicative: {text.many(_sessions(record), 'session')}, and a claim needs "
             f"{MIN_SESSIONS}; "
             "figures carry the rounds' spread only."
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from harness.checks.scale import BAR_WIDTH, Figure
 from harness.report import page, scale
 from harness.report.page import Table
 from harness.report.plots.scaling import scaling
-from harness.scale import ScaleRecord
+from harness.run.scale import ScaleRecord
+from harness.run.scale_figures import BAR_WIDTH, Figure
 
 
 def render(record: ScaleRecord, found: list[Figure]) -> str:

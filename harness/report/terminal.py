@@ -7,10 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.limits import RUNGS
-from harness.record import Record
+from harness.record.schema import Record
 from harness.report import words
-from harness.verdict import Verdict
+from harness.text import clean
+from harness.verdict.verdict import Verdict
+from harness.workloads.reference.limits import RUNGS
 
 
 def print_verdict(record: Record, verdict: Verdict, folder: str, console: Console) -> None:
@@ -79,8 +80,3 @@ def _style(value: str) -> str:
         if value.startswith(mark) and verdict in words.COLOURS:
             return words.COLOURS[verdict]
     return ""
-
-
-def clean(text: str) -> str:
-    """Text without control and direction characters: a record cannot steer the terminal."""
-    return "".join(" " if c == "\n" else c if c.isprintable() else "�" for c in text)

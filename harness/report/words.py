@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from harness.checks.finding import Finding, Part
-from harness.checks.outcome import UNITS
-from harness.checks.timing import void_part
-from harness.limits import DECIDING, RUNGS
-from harness.plan import SMALL_SIZES
-from harness.record import Number, Record, number
-from harness.timing_stats import MIN_SESSIONS, claim
-from harness.timings import against_itself, control, versus
-from harness.verdict import LabelVerdict, Verdict, left_behind
+from harness.plan.profiles import SMALL_SIZES
+from harness.record.schema import Number, Record, number
+from harness.text import counted, many
+from harness.verdict.finding import Finding
+from harness.verdict.outcome import UNITS
+from harness.verdict.timing import void_part
+from harness.verdict.timing_stats import MIN_SESSIONS, claim
+from harness.verdict.timings import against_itself, control, versus
+from harness.verdict.verdict import Verdict, agreement, left_behind, timing_parts
+from harness.workloads.reference.limits import DECIDING, RUNGS
 
 # A mark beside the word: readable without colour.
 MARKS = {"agree": "✓", "disagree": "✗", "inconclusive": "?", "not-possible": "–", "failed": "✗"}
@@ -140,19 +141,6 @@ def _short(rows: str, full: str) -> bool:
     return rows.isdecimal() and rows != full and int(rows) not in SMALL_SIZES
 
 
-def many(number: int, name: str) -> str:
-    """A number of things: "1 run", "2 runs"."""
-    return f"{number} {name}{'' if number == 1 else 's'}"
-
-
-def counted(words: list[str]) -> list[str]:
-    """Each word once, with how often it stands there where that is more than once."""
-    return [
-        word if (times := words.count(word)) == 1 else f"{times} {word}"
-        for word in dict.fromkeys(words)
-    ]
-
-
 def time_title(record: Record) -> str:
     """What the table of step times is, and what it is not."""
     sessions = record.plan.timing.sessions
@@ -209,19 +197,6 @@ def part_rows(verdict: Verdict) -> list[list[str]]:
 
 
 PART_HEADER = ("label", "part", "verdict", "value", "limit", "")
-
-
-def agreement(label: LabelVerdict) -> str:
-    """The agreement that must stand beside a time."""
-    if void_part(timing_parts(label)) is not None:
-        return "NOT RANKED: the times are void"
-    return "agree" if label.agrees else "NOT RANKED: do not agree"
-
-
-def timing_parts(label: LabelVerdict) -> list[Part]:
-    """The parts of a label's rung timing."""
-    timing = label.findings.get("timing")
-    return timing.parts if timing is not None else []
 
 
 def equivalence_rows(verdict: Verdict) -> list[list[str]]:

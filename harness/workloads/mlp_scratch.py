@@ -8,6 +8,7 @@ import numpy as np
 
 from harness.interface import Array, Parameter, Params, Product, Workload
 from harness.workloads.probes import Probe
+from harness.workloads.reference.pieces import softmax_cross_entropy
 
 INPUTS, OUTPUTS = 784, 10
 
@@ -136,3 +137,35 @@ def _shifted(
         )
         for case, shift in (("shifted-up", SHIFT), ("shifted-down", -SHIFT))
     ]
+
+
+class MLPScratchReference:
+    """relu(x W1 + b1) W2 + b2 under softmax cross-entropy; relu'(0) = 0."""
+
+    def logits(self, params: Params, x: Array) -> Array:
+        h = np.maximum(x @ params["W1"] + params["b1"], 0.0)
+        logits: Array = h @ params["W2"] + params["b2"]
+        return logits
+
+    def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
+        z = x @ params["W1"] + params["b1"]
+        h = np.maximum(z, 0.0)
+        loss, d_logits = softmax_cross_entropy(h @ params["W2"] + params["b2"], y)
+        d_z = np.where(z <= 0.0, 0.0, d_logits @ params["W2"].T)  # NaN passes, as forward
+        return loss, {
+            "W1": x.T @ d_z,
+            "b1": d_z.sum(axis=0),
+            "W2": h.T @ d_logits,
+            "b2": d_logits.sum(axis=0),
+        }
+
+    def kink_margin(self, params: Params, x: Array) -> Array:
+        z = np.abs(x @ params["W1"] + params["b1"])
+        scale = np.abs(x) @ np.abs(params["W1"]) + np.abs(params["b1"])
+        margin: Array = np.where(scale > 0, z / np.where(scale > 0, scale, 1.0), np.inf)
+        least: Array = margin.min(axis=1)
+        return least
+
+    def kink_distance(self, params: Params, x: Array) -> Array:
+        least: Array = np.abs(x @ params["W1"] + params["b1"]).min(axis=1)
+        return least

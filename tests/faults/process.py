@@ -151,7 +151,7 @@ dies_with_a_child = _in_step(_dies_with_a_child)
 
 def answers_nothing(backend):
     """Says that it is done, and writes no file."""
-    from harness import worker
+    from harness.workers import worker
 
     worker.save_tensors = lambda path, tensors: None
     return backend
@@ -159,7 +159,7 @@ def answers_nothing(backend):
 
 def garbage(backend):
     """Writes files that are no tensors."""
-    from harness import worker
+    from harness.workers import worker
 
     def scribble(path, tensors):
         with open(path, "wb") as file:
@@ -183,7 +183,7 @@ def missing_in_float64(backend):
 
 def earlier_run(backend):
     """Answers with the messages of another run."""
-    from harness import worker
+    from harness.workers import worker
 
     send = worker.send
 

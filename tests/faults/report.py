@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import __version__
-from harness.facts import now
-from harness.limits import RUNGS
-from harness.record import Number, Record
-from harness.report.markdown import table
+from harness.record.facts import now
+from harness.record.schema import Number, Record
+from harness.report.tables import table
 from harness.report.words import figure
+from harness.workloads.reference.limits import RUNGS
 
 HEADER = ["fault", "what it does", "framework", "expected", "failed first", "batch", "dtype"]
 HEADER += ["tensor", "value", "limit", "margin", "in float32", "in float64", "verdict"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness import canonical
+from harness import data
 
 
 def pixels_by_256(pixels):
@@ -43,7 +43,7 @@ def accuracy_of_9984(accuracy):
 
 def accuracy_of_training(evaluation_set):
     """Accuracy is measured on the training set."""
-    return lambda dataset, out=None: canonical.training_set(dataset, out)
+    return lambda dataset, out=None: data.training_set(dataset, out)
 
 
 def last_batch_dropped(schedule):

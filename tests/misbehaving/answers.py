@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from well import Backend, NumPyTrainer, replying
 
-from harness.exchange import send
+from harness.workers.channel import send
 
 
 def wrote(descriptor: int, data: bytes) -> None:
@@ -175,7 +175,7 @@ class Large(Backend):
     """A file of four gigabytes that takes no room."""
 
     def trainer(self, workload: Any) -> NumPyTrainer:
-        from harness import worker
+        from harness.workers import worker
 
         def sparse(path: str, tensors: Any) -> None:
             with open(path, "wb") as file:
@@ -189,7 +189,7 @@ class APipe(Backend):
     """Whoever reads its answer waits for ever."""
 
     def trainer(self, workload: Any) -> NumPyTrainer:
-        from harness import worker
+        from harness.workers import worker
 
         worker.save_tensors = lambda path, tensors: os.mkfifo(path)
         return super().trainer(workload)

@@ -28,6 +28,6 @@ class Backend(NumPy):
 
 def replying(change: Callable[[int, bytes], None]) -> None:
     """From here on `change` is given every message of this worker, and the pipe, to send it."""
-    from harness import worker
+    from harness.workers import worker
 
     worker.send = change

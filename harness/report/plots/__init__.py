@@ -7,13 +7,13 @@ record does not hold is not drawn. Times are drawn of labels that may be ranked,
 
 from __future__ import annotations
 
-from harness.record import Record
+from harness.record.schema import Record
 from harness.report.figure import Plot
 from harness.report.plots.learning import learning
 from harness.report.plots.numbers import numbers
 from harness.report.plots.scaling import scaling
 from harness.report.plots.timing import timing
-from harness.verdict import Verdict
+from harness.verdict.verdict import Verdict
 
 __all__ = ["learning", "numbers", "plots", "scaling", "timing"]
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from harness.interface import Array
-from harness.record import Number, Record
+from harness.record.schema import Number, Record
 from harness.report.figure import LONGEST_NAME, style, text
-from harness.report.terminal import clean
+from harness.text import clean
 
 # Lines that belong to no label (limits, floors, the reference): 4:1 on white and on near-black.
 GREY = "#7d7d7d"

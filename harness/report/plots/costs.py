@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.checks.outcome import trainings
-from harness.record import Process, Record
+from harness.record.schema import Process, Record
 from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
 from harness.report.plots.shown import Timed, fair
-from harness.verdict import Verdict
+from harness.verdict.outcome import trainings
+from harness.verdict.verdict import Verdict
 
 # What a step consists of, with a pattern each: in this order in time.
 PHASES = (

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from harness.checks.trajectory import envelope_limit
 from harness.interface import Array
-from harness.plan import Trajectory
-from harness.record import Record, Replica, Training, number
+from harness.plan.model import Trajectory
+from harness.record.schema import Record, Replica, Training, number
 from harness.report import words
 from harness.report.figure import Plot, text
 from harness.report.plots import axes
-from harness.verdict import Verdict
+from harness.verdict.trajectory import envelope_limit
+from harness.verdict.verdict import Verdict
 
 # Above this many, points of one picture are lines: a browser draws those faster.
 MOST_POINTS = 12_000

@@ -6,16 +6,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.checks.outcome import UNITS, trainings
 from harness.interface import Array
-from harness.limits import LIMITS, METRICS, limit_for
-from harness.record import Record, Training
+from harness.record.schema import Record, Training
 from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
 from harness.report.plots.drift import references
-from harness.stats import Equivalence
-from harness.verdict import Verdict
+from harness.verdict.outcome import UNITS, trainings
+from harness.verdict.stats import Equivalence
+from harness.verdict.verdict import Verdict
+from harness.workloads.reference.limits import LIMITS, METRICS, limit_for
 
 # Above this many classes a matrix has no room for its counts, and tells nothing at a glance.
 MOST_CLASSES = 20

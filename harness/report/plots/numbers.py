@@ -7,15 +7,15 @@ import statistics
 
 import numpy as np
 
-from harness.checks.finding import Finding
-from harness.checks.numbers import share, with_limits
-from harness.limits import LIMITS, MEASURED
-from harness.record import Record, number
+from harness.record.schema import Record, number
 from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
 from harness.report.plots.drift import drift
-from harness.verdict import Verdict
+from harness.verdict.finding import Finding
+from harness.verdict.numbers import share, with_limits
+from harness.verdict.verdict import Verdict
+from harness.workloads.reference.limits import LIMITS, MEASURED
 
 # The rungs of one teacher-forced batch that round; `inputs` is copied.
 ROUNDING = ("forward", "loss", "gradients", "update")

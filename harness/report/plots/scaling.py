@@ -12,8 +12,8 @@ from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
 
 if TYPE_CHECKING:
-    from harness.checks.scale import Figure, Where
-    from harness.scale import ScaleRecord
+    from harness.run.scale import ScaleRecord
+    from harness.run.scale_figures import Figure, Where
 
 
 def scaling(record: ScaleRecord, found: list[Figure]) -> list[Plot]:
@@ -21,7 +21,7 @@ def scaling(record: ScaleRecord, found: list[Figure]) -> list[Plot]:
 
     found: what `harness.checks.scale.figures` makes of the record; only what is ranked is drawn.
     """
-    from harness.checks.scale import ranked
+    from harness.run.scale_figures import ranked
 
     plots = []
     for threads in dict.fromkeys(record.plan.threads):
@@ -48,7 +48,7 @@ def _of_threads(record: ScaleRecord, threads: int) -> str:
 
 def _time(record: ScaleRecord, found: list[Figure], threads: int, told: str) -> Plot | None:
     """Time per step against the work of its matrix products: a mark a cell."""
-    from harness.checks.scale import FLOOR, fits
+    from harness.run.scale_figures import FLOOR, fits
 
     if not found:
         return None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from harness.report import words
 from harness.report.plots import axes
-from harness.timings import StepTime
-from harness.verdict import Verdict
+from harness.verdict.timings import StepTime
+from harness.verdict.verdict import Verdict, agreement
 
 Timed = dict[str, StepTime]
 
 
 def fair(verdict: Verdict) -> list[str]:
     """The labels whose times may be shown: those that agree, with clocks that may be believed."""
-    return [name for name, label in verdict.labels.items() if words.agreement(label) == "agree"]
+    return [name for name, label in verdict.labels.items() if agreement(label) == "agree"]
 
 
 def ranked(verdict: Verdict) -> Timed:
@@ -25,8 +24,8 @@ def ranked(verdict: Verdict) -> Timed:
 def unranked(verdict: Verdict) -> str:
     """A sentence that names the labels whose times are not shown, and why; or nothing."""
     told = [
-        f"{axes.plain(name)} ({words.agreement(label)})"
+        f"{axes.plain(name)} ({agreement(label)})"
         for name, label in verdict.labels.items()
-        if words.agreement(label) != "agree"
+        if agreement(label) != "agree"
     ]
     return f" Left out: {'; '.join(told)}." if told else ""

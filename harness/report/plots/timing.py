@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.interface import Array
-from harness.record import Record, Round
+from harness.record.schema import Record, Round
 from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
 from harness.report.plots.costs import costs
 from harness.report.plots.shown import Timed, ranked, unranked
-from harness.timing_stats import Ratio, claim, ratio
-from harness.timings import (
+from harness.verdict.timing_stats import Ratio, claim, ratio
+from harness.verdict.timings import (
     Place,
     against_itself,
     control,
@@ -29,7 +29,7 @@ from harness.timings import (
     step_medians,
     versus,
 )
-from harness.verdict import Verdict
+from harness.verdict.verdict import Verdict
 
 # Above this many samples a page grows too large; then each round has one point.
 MOST_SAMPLES = 60_000

@@ -1,0 +1,316 @@
+"""What backends use of this machine, and what one that lies idle costs the next: for `doctor`.
+
+Live workers, started as in a run, compute blocks as timing does: one at a time, in random order.
+What happens in a worker that fails stands in its line; the others go on. Imports no framework.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from harness import __version__
+from harness.doctor.system import Line, judged, unknown
+from harness.plan.model import Plan
+from harness.progress import Progress
+from harness.record.facts import describe_machine, now
+from harness.record.schema import FINISHED, Record
+from harness.signals import undisturbed
+from harness.tensors import save_tensors
+from harness.workers.crew import Crew, Key
+from harness.workers.scratch import scratch_folder
+from harness.workloads.reference import canonical
+
+# Blocks of a backend after each neighbour, unless time runs out first: 12 give the median ratio an
+# interval (third smallest to third largest); below 6 there is none that holds in 95 of 100 cases.
+ROUNDS, LEAST_ROUNDS = 12, 6
+CONFIDENCE = 0.95
+# Four backends on two quiet cores need 10 s.
+MOST_S = 60.0
+# OpenBLAS' spinning threads cost their neighbours 1.5 to 1.8 (TIMING.md); a shared machine alone
+# moves such a median by some per cent.
+MOST_COST = 1.15
+# Sets of products over which processor time is taken: a tenth of a second at a millisecond each.
+PRODUCTS = 100
+# Of the threads asked for, so much must be at work on average: the small products of a step do
+# not fill them all.
+LEAST_USE = 0.7
+# Processor time of so much of one more thread than asked for means that there are more.
+MOST_EXTRA = 0.25
+# Pixels of a few batches, parameters and logs.
+SCRATCH_BYTES = 100_000_000
+# What a library says of float32 products that round their operands.
+REDUCED = ("tf32", "bf16", "bfloat16", "high", "medium", "true")
+# Not modes of float32 products: whether float64 exists.
+NO_ROUNDING = ("precision:x64",)
+
+
+def examine_workers(plan: Plan, progress: Progress) -> list[Line]:
+    """Every line that needs workers. InputError where a backend asked for by name cannot run."""
+    # Nothing is compared: no float64 process beside the others.
+    labels = {
+        label: msgspec.structs.replace(configured, twin=False)
+        for label, configured in plan.labels.items()
+    }
+    plan = msgspec.structs.replace(plan, labels=labels)
+    with scratch_folder(SCRATCH_BYTES) as scratch:
+        crew = Crew(plan, "doctor", scratch / "logs", scratch, progress)
+        record = _record(plan)
+        try:
+            files = _files(plan, scratch)
+            crew.start(record)
+            crew.await_started(files)
+            used = _threads(crew)
+            blocks = _blocks(crew, scratch, progress)
+            for key in crew.live():
+                crew.say_goodbye(key)
+        finally:
+            with undisturbed():
+                crew.end_all()
+    lines = []
+    for label, results in record.results.items():
+        (process,) = results.processes
+        if process.status == "skipped":
+            lines.append(unknown(label, process.reason or "skipped"))
+        elif process.status == "failed":
+            advice = f"see what it is with: harness run --profile smoke --backend {label}"
+            lines.append(Line(label, f"its worker failed: {process.reason}", "warning", advice))
+        else:
+            lines += [versions(label, process.facts), precision(label, process.facts)]
+            lines += threads(label, used[label], plan.threads)
+            own = {a: blocks[a, label] for a in record.results if (a, label) in blocks}
+            lines.append(neighbours(label, own, plan.timing.warmup_steps))
+    return lines
+
+
+def versions(label: str, facts: Mapping[str, str]) -> Line:
+    """What the worker says it runs."""
+    found = [
+        f"{name.removeprefix('version:')} {value}"
+        for name, value in facts.items()
+        if name.startswith("version:") or name in ("python", "blas", "device")
+    ]
+    return Line(f"{label} versions", ", ".join(found))
+
+
+def precision(label: str, facts: Mapping[str, str]) -> Line:
+    """The precision modes in force, as the library tells of itself."""
+    modes = {name: value for name, value in facts.items() if name.startswith("precision:")}
+    if not modes:
+        return unknown(f"{label} precision", "its library does not tell")
+    shown = [f"{name.removeprefix('precision:')} {value}" for name, value in modes.items()]
+    reduced = [name for name, value in modes.items() if value.lower() in REDUCED]
+    return judged(
+        f"{label} precision",
+        ", ".join(shown),
+        "float32 products round their operands: the backend must pin its precision",
+        bad=any(name not in NO_ROUNDING for name in reduced),
+    )
+
+
+def threads(label: str, used: Mapping[str, Any], asked: int) -> list[Line]:
+    """Thread libraries loaded in a worker (its answer to `threads`), and processors really used."""
+    pools = [
+        f"{pool['internal_api']}{' ' + pool['version'] if pool.get('version') else ''}: "
+        f"{pool['num_threads']}"
+        for pool in used["libraries"]
+    ]
+    more = any(pool["num_threads"] > asked for pool in used["libraries"])
+    share = used["cpu_ns"] / used["wall_ns"]
+    few, many = share < LEAST_USE * asked, share > asked + MOST_EXTRA
+    return [
+        judged(
+            f"{label} thread libraries",
+            f"{', '.join(pools) or 'none that threadpoolctl knows'} (asked for: {asked})",
+            "a library that has more threads than asked for: the backend must limit it",
+            bad=more,
+        ),
+        judged(
+            f"{label} processors used",
+            f"{share:.2f} of {asked} (processor time / time, {len(used['products_ns'])} times the "
+            f"products of a step, {statistics.median(used['products_ns']) / 1e6:.2f} ms each)",
+            "more threads compute than were asked for: the backend must limit them"
+            if many
+            else "others hold the processors, or there are more threads than such small products "
+            "can use: quieten the machine, or use fewer --threads",
+            bad=few or many,
+        ),
+    ]
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """How much longer a step takes after a neighbour: the median ratio, and its lower bound."""
+
+    factor: float
+    least: float
+
+    @property
+    def too_much(self) -> bool:
+        """Over MOST_COST, and not by chance."""
+        return self.factor > MOST_COST and self.least > 1
+
+
+def cost(after: Sequence[float], own: Sequence[float]) -> Cost:
+    """Ratios formed within rounds: step times after a neighbour to those after itself.
+
+    `least`: the ratio of the highest rank below which the true median lies in (1 - CONFIDENCE) / 2
+    of all cases at most (order statistics, binomial with 1/2); 0 where there are too few rounds.
+    """
+    ratios = sorted(a / b for a, b in zip(after, own, strict=True))
+    below, rank = 0.0, -1
+    for ratio_rank in range(len(ratios)):
+        below += math.comb(len(ratios), ratio_rank) / 2 ** len(ratios)
+        if below > (1 - CONFIDENCE) / 2:
+            break
+        rank = ratio_rank
+    return Cost(statistics.median(ratios), ratios[rank] if rank >= 0 else 0.0)
+
+
+T = TypeVar("T")
+Times = tuple[list[float], list[float]]  # a round each: median step in ns, of warm-up and of timed
+
+
+def neighbours(label: str, blocks: Mapping[str, Times], warmup_steps: int) -> Line:
+    """What a backend's steps take after each other one's, against after its own.
+
+    blocks: by the label that computed just before.
+    """
+    topic = f"{label} after another"
+    others = {a: times for a, times in blocks.items() if a != label}
+    if not others:
+        return Line(topic, "no other backend is here")
+    rounds = min(len(timed) for _, timed in blocks.values())
+    if rounds < LEAST_ROUNDS:
+        return unknown(topic, f"the machine is too busy: {rounds} rounds in {MOST_S:.0f} s")
+    shown, slow, slow_first = [], [], []
+    for before, (first, timed) in others.items():
+        early, late = cost(first, blocks[label][0]), cost(timed, blocks[label][1])
+        shown.append(f"{before} x{late.factor:.2f} (warm-up x{early.factor:.2f})")
+        slow += [before] if late.too_much else []
+        slow_first += [before] if early.too_much else []
+    text = f"step time against that after its own: {', '.join(shown)}"
+    if slow:
+        return Line(
+            topic,
+            text,
+            "warning",
+            f"threads of {', '.join(slow)} go on after its work: give its process a variable that "
+            "puts them to sleep (as OPENBLAS_THREAD_TIMEOUT in backends/__init__.py), or time the "
+            "backends apart (--backend)",
+        )
+    if slow_first:
+        return Line(
+            topic,
+            text,
+            "warning",
+            f"{', '.join(slow_first)} slows the first {warmup_steps} steps, which the harness "
+            "leaves out of figures: do so too where you time the two by turns",
+        )
+    return Line(topic, text)
+
+
+def _record(plan: Plan) -> Record:
+    """Where the crew writes what becomes of its processes; it is not stored."""
+    return Record(
+        run="doctor",
+        started=now(),
+        seconds=0.0,
+        ended=FINISHED,
+        harness_version=__version__,
+        plan=plan,
+        machine=describe_machine(),
+        dataset=None,
+        results={},
+    )
+
+
+def _files(plan: Plan, scratch: Path) -> dict[str, str]:
+    """Data, parameters and order of one block: random pixels and labels, since no number counts."""
+    rng = np.random.default_rng(0)
+    rows = plan.timing.steps * plan.workload.batch_size
+    x = rng.random((rows, plan.workload.sizes["num_inputs"]), dtype=np.float32)
+    y = rng.integers(plan.workload.sizes["num_outputs"], size=rows)
+    np.save(scratch / "x.npy", x)
+    np.save(scratch / "y.npy", y)
+    save_tensors(str(scratch / "initial"), canonical.initial_params(plan.workload, 0))
+    order = {"order": canonical.epoch_order(0, 0, rows)[None], "slots": np.zeros((0, 3), np.int64)}
+    save_tensors(str(scratch / "schedule"), order)
+    names = {"train_x": "x.npy", "train_y": "y.npy", "test_x": "x.npy", "test_y": "y.npy"}
+    return {name: str(scratch / file) for name, file in names.items()}
+
+
+def _threads(crew: Crew) -> dict[str, dict[str, Any]]:
+    """Each worker's answer to `threads`, by label."""
+    found = {}
+    for key in crew.live():
+        with crew.containing(key):
+            found[key.label] = crew.call(key, "threads", products=PRODUCTS)
+    return found
+
+
+def _blocks(crew: Crew, scratch: Path, progress: Progress) -> dict[tuple[str, str], Times]:
+    """Blocks of every worker right after a block of every worker, by (before, measured)."""
+    for key in crew.live():
+        _block(crew, key, scratch)  # compiled here
+    found: dict[tuple[str, str], Times] = {}
+    shuffle = random.Random(0)
+    ends = time.monotonic() + MOST_S
+    progress.phase("neighbours", ROUNDS)
+    for done in range(ROUNDS):
+        if time.monotonic() > ends:
+            break
+        before: Key | None = None
+        for key in tour(crew.live(), shuffle):
+            # Only one computes: the neighbour has answered when the next is asked.
+            block = _block(crew, key, scratch)
+            if block is not None and before is not None:
+                warmup, timed = found.setdefault((before.label, key.label), ([], []))
+                warmup.append(statistics.median(block["warmup_ns"]))
+                timed.append(statistics.median(block["step_ns"]))
+            before = key if block is not None else None
+        progress.advance(done + 1)
+    ended = {key.label for key in crew.processes} - {key.label for key in crew.live()}
+    return {pair: times for pair, times in found.items() if not ended & {*pair}}
+
+
+def tour(keys: Sequence[T], shuffle: random.Random) -> list[T]:
+    """The keys in an order in which every one follows every one, itself included, exactly once.
+
+    An Eulerian circuit of the complete directed graph with loops (Hierholzer's construction).
+    """
+    left = {key: shuffle.sample(list(keys), len(keys)) for key in keys}
+    found, path = [], [*shuffle.sample(list(keys), min(1, len(keys)))]
+    while path:
+        if left[path[-1]]:
+            path.append(left[path[-1]].pop())
+        else:
+            found.append(path.pop())
+    return found[::-1]
+
+
+def _block(crew: Crew, key: Key, scratch: Path) -> dict[str, Any] | None:
+    """One block as timing has them; None where the worker is no more."""
+    timing = crew.plan.timing
+    if key not in crew.workers:
+        return None
+    with crew.containing(key):
+        return crew.call(
+            key,
+            "block",
+            params=str(scratch / "initial"),
+            schedule=str(scratch / "schedule"),
+            first=0,
+            warmup_steps=timing.warmup_steps,
+            steps=timing.steps,
+            products=timing.products,
+            replay=False,
+        )
+    return None

@@ -1,0 +1,164 @@
+"""Files written whole or not at all, and names for them. Imports errors only."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from io import BufferedRandom
+from pathlib import Path
+
+from harness.errors import InputError
+
+# A disk, quota or file-size limit that is reached: the user's to mend.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What a file system answers that cannot fsync a folder.
+NOT_KNOWN = (errno.EBADF, errno.EINVAL, errno.ENOTSUP)
+
+
+def new_name() -> str:
+    """What nothing else is called: the time, UTC, and a few random digits."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+
+
+def why(error: OSError) -> str:
+    """The operating system's reason, in a few words."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[BufferedRandom]:
+    """An open file that is there as `path`, whole, once the block ends, and still after a crash.
+
+    A link there is replaced, not followed. If the block raises, nothing is left of it. Raises
+    InputError where the disk is full, the folder cannot be written, or a device or pipe is there.
+    """
+    if _is_special(path):
+        raise InputError(f"cannot write {path}: not a regular file")
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = None
+        sync(path.parent)
+    except OSError as error:
+        hint = (
+            "; free some space or choose another --results-dir" if error.errno in NO_SPACE else ""
+        )
+        raise InputError(f"cannot write {path}: {why(error)}{hint}") from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a file that takes this path's place would take away a device, pipe or socket.
+
+    All of /dev is such: /dev/stdout is a link to whatever file stdout is.
+    """
+    if os.path.realpath(path.parent) == "/dev":
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def sync(path: Path) -> None:
+    """What a file holds, or the names in a folder, are on the disk: a power cut takes none of it.
+
+    Raises OSError.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some file systems do not know the call for a folder, and need none.
+        if error.errno not in NOT_KNOWN or not path.is_dir():
+            raise
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all; InputError where it cannot be."""
+    with atomic(path) as file:
+        file.write(data)
+
+
+def ready(folder: Path, *, there: bool = False) -> list[str]:
+    """Make one of a run's own folders usable; what was wrong with it, a line each.
+
+    Something else of that name is removed. there: it was there before; else nothing is told where
+    it is not, unless the one above it is gone too. OSError where it cannot be made.
+    """
+    found = []
+    if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
+        found.append(f"{folder.name}: {_kind(folder)} in place of the folder, removed")
+        remove(folder)
+    if not folder.exists():
+        gone = folder.parent if not folder.parent.exists() else folder
+        if there or gone != folder:
+            found.append(f"{gone.name}: deleted while the run lived, with all in it")
+        folder.mkdir(parents=True, exist_ok=True)
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        found.append(f"{folder.name}: could not be written any more; mended")
+        os.chmod(folder, mode | stat.S_IRWXU)
+    return found
+
+
+def remove(path: Path) -> None:
+    """Remove what lies there, if anything: of a link, the link. OSError where it cannot."""
+    if not path.is_symlink() and path.is_dir():
+        _open_up(path)
+        try:
+            shutil.rmtree(path)
+        except RecursionError:
+            raise OSError(f"{path.name}: folders lie too deep in it to be removed") from None
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def _open_up(path: Path) -> None:
+    """Let whoever owns a folder, and those in it, remove what is in them."""
+    todo = [os.fspath(path)]
+    while todo:
+        folder = todo.pop()
+        os.chmod(folder, stat.S_IRWXU)
+        with os.scandir(folder) as entries:
+            todo += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def fresh(path: Path) -> int:
+    """A new file, open for reading and writing; what lay there is removed, no link is followed."""
+    remove(path)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, 0o644)
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is still the one of this name."""
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def _kind(path: Path) -> str:
+    mode = os.lstat(path).st_mode
+    kinds = ((stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a folder"), (stat.S_ISREG, "a file"))
+    return next((name for test, name in kinds if test(mode)), "a special file")

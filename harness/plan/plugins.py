@@ -1,0 +1,200 @@
+"""Where a backend or a workload comes from: a table, an entry point, a module, a file.
+
+Nothing of a plug-in is imported here: a backend is described by its name and its place, and loaded
+in its worker only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.metadata import entry_points
+
+import backends
+from backends import BACKENDS, STILL_BLAS, Entry
+from harness.errors import InputError
+from harness.plan import interpreters
+from harness.plan.interpreters import EntryPoint
+from harness.workloads import WORKLOADS
+
+GROUP = "harness.backends"
+WORKLOAD_GROUP = "harness.workloads"
+# A label stands in tables, in file names and before ":" and "=".
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}")
+DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+CLASS = "Backend"
+
+
+def known(python: str = "", group: str = GROUP) -> dict[str, Entry]:
+    """Every backend with a name: the built-in ones, then entry points, in order of their names.
+
+    python: the interpreter whose packages count ("": the harness's own). Of an entry point that
+    has a built-in's name nothing is said; a name that two packages claim is left out, since it
+    names neither.
+    """
+    points = _entry_points(python, group)
+    claims = [point.name for point in points]
+    return dict(BACKENDS) | {
+        point.name: _from_entry_point(point)
+        for point in sorted(points, key=lambda point: point.name)
+        if point.name not in BACKENDS
+        and claims.count(point.name) == 1
+        and LABEL.fullmatch(point.name)
+    }
+
+
+def _entry_points(python: str, group: str) -> list[EntryPoint]:
+    if not interpreters.is_own(python):
+        found = interpreters.examine(python, group=group).entry_points
+    else:
+        found = [
+            EntryPoint(p.name, p.value, p.dist.name, p.dist.version)
+            if p.dist
+            else EntryPoint(p.name, p.value, "", "")
+            for p in entry_points(group=group)
+        ]
+    return [*dict.fromkeys(found)]  # a package found twice on the path is one
+
+
+def _from_entry_point(point: EntryPoint) -> Entry:
+    module, _, name = point.value.partition("[")[0].replace(" ", "").partition(":")
+    return _plug_in(
+        point.name,
+        f"{module}:{name or CLASS}",
+        f"entry point of {point.distribution} {point.version}".rstrip(),
+        package=(module.partition(".")[0],),
+        distributions=(point.distribution,) if point.distribution else (),
+    )
+
+
+def _plug_in(
+    name: str,
+    source: str,
+    origin: str,
+    package: tuple[str, ...] = (),
+    distributions: tuple[str, ...] = (),
+) -> Entry:
+    return Entry(
+        name=name,
+        source=source,
+        extra="",
+        package=package,
+        distributions=distributions,
+        variants=("default",),
+        environment=STILL_BLAS,
+        by_default=False,
+        origin=origin,
+    )
+
+
+def find(spec: str, python: str = "", option: str = "--backend") -> Entry:
+    """The backend that `spec` names; InputError, in one line, where it names none.
+
+    spec: a built-in's name, an entry point's, MODULE:CLASS, or FILE.py:CLASS (the class may be
+    left out of a file: `Backend`). python: the interpreter it is to run under; option: what the
+    error names.
+    """
+    if spec in BACKENDS:
+        return BACKENDS[spec]
+    if (placed := _place(option, spec, CLASS)) is not None:
+        return placed
+    named = known(python)
+    if spec in named:
+        return named[spec]
+    raise _unknown(option, spec, [*named], _entry_points(python, GROUP))
+
+
+def find_workload(spec: str) -> tuple[str, str]:
+    """Where a plug-in workload lies, and how it was found; InputError where there is none.
+
+    spec: the name of an entry point of WORKLOAD_GROUP, MODULE:NAME, or FILE.py:NAME.
+    """
+    if (placed := _place("--workload", spec, "")) is not None:
+        return placed.source, placed.origin
+    points = _entry_points("", WORKLOAD_GROUP)
+    found = [_from_entry_point(point) for point in points if point.name == spec]
+    if len(found) == 1:
+        return found[0].source, found[0].origin
+    names = sorted({*WORKLOADS, *(point.name for point in points)})
+    raise _unknown("--workload", spec, names, points)
+
+
+def known_workloads() -> dict[str, tuple[str, str]]:
+    """Source and origin of every installed plug-in workload, by name."""
+    points = _entry_points("", WORKLOAD_GROUP)
+    found = {point.name: _from_entry_point(point) for point in points}
+    return {name: (found[name].source, found[name].origin) for name in sorted(found)}
+
+
+def _unknown(option: str, spec: str, names: list[str], points: list[EntryPoint]) -> InputError:
+    if [point.name for point in points].count(spec) > 1:
+        return InputError(f"{option} {spec!r}: two packages have this name; give MODULE:NAME")
+    return InputError(
+        f"{option} {spec!r}: unknown; give MODULE:NAME or FILE.py:NAME, "
+        f"or choose from {', '.join(names)}"
+    )
+
+
+def _place(option: str, spec: str, default: str) -> Entry | None:
+    """What MODULE:NAME or FILE.py:NAME names; None where `spec` is neither."""
+    place, colon, name = spec.rpartition(":")
+    if not colon or os.sep in name or name.endswith(".py"):
+        place, name = spec, default
+    if place.endswith(".py") or os.sep in place:
+        if not os.path.isfile(place) or not place.endswith(".py"):
+            raise InputError(f"{option} {spec!r}: there is no Python file {place}")
+        if not name.isidentifier():
+            raise InputError(f"{option} {spec!r}: {name!r} names nothing in it; give FILE.py:NAME")
+        stem = os.path.splitext(os.path.basename(place))[0]
+        if stem == "__init__":
+            stem = os.path.basename(os.path.dirname(os.path.abspath(place)))
+        return _plug_in(stem, f"{os.path.abspath(place)}:{name}", "file")
+    if colon and DOTTED.fullmatch(place) and name.isidentifier():
+        package = (place.partition(".")[0],)
+        return _plug_in(place.rpartition(".")[2], f"{place}:{name}", "module", package)
+    return None
+
+
+def split(text: str) -> tuple[str, str]:
+    """A label ("" where none is given) and what it names, of [LABEL=]SPEC."""
+    label, equals, spec = text.partition("=")
+    if equals and LABEL.fullmatch(label):
+        return label, spec
+    return "", text
+
+
+def missing(entry: Entry, device: str = "cpu", python: str = "") -> str | None:
+    """Why a backend cannot run here, with the command that mends it; None where it can.
+
+    Looks for packages and device files only: no framework is imported. InputError where `python`
+    is no interpreter that a worker can run under.
+    """
+    if interpreters.is_own(python):
+        from importlib.util import find_spec
+
+        absent = [package for package in entry.package if find_spec(package) is None]
+        mend = f"python -m pip install 'framework-harness[{entry.extra}]'" if entry.extra else ""
+    else:
+        absent = interpreters.examine(python, entry.package).absent
+        mend = "" if entry.plug_in else f"{python} -m pip install {' '.join(absent)}"
+    if entry.requirements:
+        file = os.path.join(os.path.dirname(backends.__file__), entry.requirements)
+        mend = f"{python} -m pip install -r {file}"
+        if interpreters.is_own(python):
+            apart = f"in an environment of its own, then --python {entry.name}=PYTHON"
+            mend = f"PYTHON -m pip install -r {file} ({apart})"
+    if absent:
+        where = "" if interpreters.is_own(python) else f" for {python}"
+        return f"{', '.join(absent)} not installed{where}" + (
+            f"; install with: {mend}" if mend else ""
+        )
+    if device not in entry.devices:
+        return f"{entry.name} runs on {', '.join(entry.devices)} only, not on {device}"
+    if device == "cuda" and not cuda_present():
+        return "no CUDA device here (no NVIDIA driver is loaded)"
+    return None
+
+
+def cuda_present() -> bool:
+    """Whether an NVIDIA driver is loaded and a device file is there (Linux, WSL)."""
+    return any(os.path.exists(path) for path in ("/dev/nvidia0", "/dev/dxg"))

@@ -1,0 +1,37 @@
+"""`harness.toml` in the working directory: what is settled once, in place of options every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import InputError
+from harness.files import why
+from harness.plan import interpreters
+
+FILE = "harness.toml"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`python`: by label, the interpreter of its processes."""
+
+    python: dict[str, str] = {}
+
+
+def read(folder: Path | None = None) -> Settings:
+    """The settings in a folder (default: the working directory), paths made absolute.
+
+    None are settled where there is no such file. InputError for one that is not understood.
+    """
+    file = (folder or Path()) / FILE
+    try:
+        found = msgspec.toml.decode(file.read_bytes(), type=Settings)
+    except FileNotFoundError:
+        return Settings()
+    except OSError as error:
+        raise InputError(f"{file}: {why(error)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"{file}: {' '.join(str(error).split())}") from None
+    start = file.resolve().parent
+    return Settings({name: interpreters.absolute(p, start) for name, p in found.python.items()})

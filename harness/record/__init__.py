@@ -1,0 +1,1 @@
+"""What a run stores: the schema, the samples, the folder. It sees no tensor."""

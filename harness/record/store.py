@@ -1,0 +1,143 @@
+"""A run's folder on the disk: made, written whole, read back. Imports no framework."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import HarnessError, InputError
+from harness.files import new_name, sync, why, write_atomic
+from harness.record.schema import SCHEMA, STEPS, Record
+
+# A full record is at most 30 MB; what the workers print lies beside it.
+NEEDED_BYTES = 50_000_000
+
+
+def check_folder(results_dir: Path) -> None:
+    """InputError where no run can be stored under results_dir; nothing is made or written."""
+    nearest = results_dir.absolute()
+    while not os.path.exists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise InputError(f"results directory {results_dir}: {nearest} is not a directory")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"results directory {results_dir}: {nearest} is not writable")
+    free = shutil.disk_usage(nearest).free
+    if free < NEEDED_BYTES:
+        raise InputError(
+            f"results directory {results_dir}: {free // 10**6} MB free, {NEEDED_BYTES // 10**6} MB "
+            "needed; free some space or choose another --results-dir"
+        )
+
+
+def new_run_folder(results_dir: Path) -> Path:
+    """A fresh folder results_dir/runs/<time>-<random>; InputError where it cannot be made."""
+    runs = results_dir / "runs"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        while True:
+            folder = runs / new_name()
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                sync(runs)
+                return folder
+    except OSError as error:
+        raise InputError(f"results directory {results_dir}: {why(error)}") from None
+
+
+def write(record: Record, folder: Path) -> Path:
+    """Store a record as folder/record.json and folder/steps.parquet; the one given is not changed.
+
+    record.json is written last, and it alone makes a record of what is there. One that is there
+    already is replaced only by one with the same samples: two files cannot be replaced at once, and
+    a cut in between would leave neither. InputError for another.
+    """
+    from harness.record import samples
+
+    path = folder / "record.json"
+    stored = msgspec.structs.replace(samples.strip(record), schema=SCHEMA)
+    encode(stored)  # what cannot be stored is refused before anything is written
+    table = folder / STEPS
+    try:
+        stored.samples = samples.store(record, table, only=_samples_of(path))
+        write_atomic(path, encode(stored))
+    except BaseException:
+        if not os.path.lexists(path):
+            with contextlib.suppress(OSError):
+                os.unlink(table)
+        raise
+    return path
+
+
+def _samples_of(path: Path) -> str | None:
+    """The SHA-256 of the samples that a stored record names; None without such a record."""
+    try:
+        named = decode(path.read_bytes(), str(path)).samples
+    except (OSError, InputError):
+        return None
+    return named.sha256 if named is not None else None
+
+
+def read(path: Path) -> Record:
+    """The record in a run's folder (or the file itself); InputError unless it is a whole one."""
+    file = path / "record.json" if path.is_dir() else path
+    try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would be waited for
+            raise InputError(f"record {file}: not a file")
+        data = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"record {file}: {why(error)}") from None
+    record = decode(data, str(file))
+    if record.samples is not None:
+        from harness.record import samples
+
+        samples.load(record, file.parent / record.samples.file)
+    elif record.schema > 1:
+        raise InputError(f"record {file}: it does not name its samples")
+    record.schema = SCHEMA
+    return record
+
+
+class _Head(msgspec.Struct):
+    schema: int
+
+
+def decode(data: bytes, name: str) -> Record:
+    """A record from bytes; `name` is what the error calls it."""
+    try:
+        head = msgspec.json.decode(data, type=_Head)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"record {name}: not a whole record ({error})") from None
+    if head.schema > SCHEMA:
+        raise InputError(
+            f"record {name}: schema {head.schema} is newer than this harness reads ({SCHEMA}); "
+            "upgrade the harness"
+        )
+    if head.schema < 1:
+        raise InputError(f"record {name}: schema {head.schema} does not exist")
+    try:
+        record = msgspec.json.decode(data, type=Record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"record {name}: not a valid record ({error})") from None
+    if not record.plan.seeds:
+        raise InputError(f"record {name}: its plan has no seed")
+    held = (*record.results, *record.again)
+    strangers = [label for label in held if label not in record.plan.labels]
+    if strangers:
+        raise InputError(
+            f"record {name}: results of {strangers[0]!r}, which its plan does not have"
+        )
+    return record
+
+
+def encode(record: Record) -> bytes:
+    """The bytes that `write` stores."""
+    try:
+        return msgspec.json.encode(record)
+    except (TypeError, ValueError) as error:
+        raise HarnessError(f"cannot encode the record: {error}") from None

@@ -1,0 +1,1 @@
+"""Many stored runs: found, asked, compared, kept as baselines, pruned."""

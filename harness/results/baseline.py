@@ -1,0 +1,330 @@
+"""Baselines: what steps took on a machine once, and whether they are slower today.
+
+Compared are multiples of the GEMM floor (a step over NumPy's matrix products of the same round), so
+that a machine that is slower as a whole today accuses nobody; on a GPU, and without the control
+arm, the steps themselves. A regression needs three keys: the interval excludes 1, the effect
+exceeds the plan's factor, and a second measurement confirms both. Starts no worker.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from harness.errors import InputError
+from harness.files import why, write_atomic
+from harness.record.facts import machine_key, machine_name
+from harness.record.schema import FINISHED, Record
+from harness.text import many
+from harness.verdict.finding import Part, RungVerdict
+from harness.verdict.timing_stats import MIN_SESSIONS, Change, change
+from harness.verdict.timings import floor_logs, session_medians
+from harness.verdict.verdict import Verdict, judge
+
+SCHEMA = 1
+
+Unit = Literal["floor", "ns"]
+Outcome = Literal["regression", "slower", "faster", "same", "inconclusive", "not compared"]
+
+
+class Stored(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One label of a baseline. `logs`: one natural logarithm a session, of `unit`.
+
+    Unit "floor": step over GEMM floor; "ns": the step itself. `step_ns`: the sessions' medians.
+    """
+
+    backend: str
+    variant: str
+    device: str
+    dtype: str
+    precision: str
+    unit: Unit
+    logs: list[float]
+    step_ns: list[float]
+    environment: dict[str, str]
+
+
+class Baseline(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What was measured on a machine once. `machine`: the stable facts that make its key."""
+
+    schema: int = SCHEMA
+    machine: dict[str, str]
+    environment: dict[str, str]
+    run: str
+    started: str
+    labels: dict[str, Stored]
+
+
+class Comparison(msgspec.Struct, kw_only=True):
+    """One label today against the baseline.
+
+    `changes`: of each measurement, in their order; `steps_ns`: the geometric means of the sessions'
+    median step, then and today, which is what the clock said, machine and all.
+    """
+
+    outcome: Outcome
+    reason: str
+    changes: list[Change] = []
+    unit: Unit | None = None
+    steps_ns: list[float] = []
+    environment: dict[str, list[str | None]] = {}
+
+
+def default_path(record: Record, results_dir: Path) -> Path:
+    """results_dir/baselines/<machine>.json."""
+    return results_dir / "baselines" / f"{machine_name(machine_key(record))}.json"
+
+
+def make(record: Record, verdict: Verdict) -> Baseline:
+    """The baseline that a record gives: labels whose numbers agree and whose times are not void.
+
+    Raises InputError for a record that is not finished, has fewer than MIN_SESSIONS sessions, or no
+    such label.
+    """
+    _refuse_weak(record)
+    labels = {
+        name: stored for name in record.plan.labels if (stored := _stored(name, record, verdict))
+    }
+    if not labels:
+        raise InputError(f"run {record.run}: no label agrees, so no time of it can be a baseline")
+    return Baseline(
+        machine=machine_key(record),
+        environment=_environment(record),
+        run=record.run,
+        started=record.started,
+        labels=labels,
+    )
+
+
+def _refuse_weak(record: Record) -> None:
+    if record.ended != FINISHED:
+        raise InputError(f"run {record.run}: not finished ({record.ended})")
+    if (sessions := record.plan.timing.sessions) < MIN_SESSIONS:
+        raise InputError(
+            f"run {record.run}: {many(sessions, 'timing session')}, and a baseline "
+            f"needs {MIN_SESSIONS}: measure with --sessions {MIN_SESSIONS}"
+        )
+
+
+def _stored(label: str, record: Record, verdict: Verdict) -> Stored | None:
+    """What a baseline keeps of a label; None for one that cannot be ranked, or was timed little."""
+    if why_unranked(label, record, verdict) is not None:
+        return None
+    found = times(label, record, verdict)
+    return found if len(found.logs) >= MIN_SESSIONS else None
+
+
+def why_unranked(label: str, record: Record, verdict: Verdict) -> str | None:
+    """Why nothing is compared with a label's times; None where `times` gives them."""
+    judged = verdict.labels[label]
+    timing = judged.findings.get("timing")
+    if judged.status != "ok":
+        return judged.status
+    if judged.step_time is None or timing is None:
+        return "not timed"
+    if not judged.agrees:
+        return "its numbers do not agree"
+    if not any(part.name == "across" for part in timing.parts):
+        return "its times are void"
+    if min(session_medians(record, record.results[label])) <= 0:
+        return "a session's median step is no time"
+    return None
+
+
+def times(label: str, record: Record, verdict: Verdict) -> Stored:
+    """A label's times, one log a session; only where `why_unranked` gives None."""
+    judged = verdict.labels[label]
+    configured = record.plan.labels[label]
+    medians = session_medians(record, record.results[label])
+    logs = floor_logs(record, label)
+    unit: Unit = "floor" if logs is not None and len(logs) == len(medians) else "ns"
+    return Stored(
+        backend=configured.backend,
+        variant=configured.variant,
+        device=configured.device,
+        dtype=configured.dtype,
+        precision=configured.precision,
+        unit=unit,
+        logs=logs if unit == "floor" and logs else [math.log(ns) for ns in medians],
+        step_ns=medians,
+        environment=judged.process.facts if judged.process else {},
+    )
+
+
+def _environment(record: Record) -> dict[str, str]:
+    """What may change on one machine and move its times."""
+    return {
+        "kernel": record.machine.get("system", ""),
+        "python": record.machine.get("python", ""),
+        "harness": record.harness_version,
+        "threads": str(record.plan.threads),
+    }
+
+
+def compare(baseline: Baseline, records: list[Record]) -> dict[str, Comparison]:
+    """Every label of today's measurements against a baseline.
+
+    `records`: one measurement, or two of the same plan, of which the second confirms or refutes
+    what the first suspects. Raises InputError for records of another machine, or weak ones.
+    """
+    for record in records:
+        _refuse_weak(record)
+        if machine_key(record) != baseline.machine:
+            raise InputError(
+                f"run {record.run} is of another machine than the baseline (run {baseline.run}): "
+                f"{differences(baseline.machine, machine_key(record))}"
+            )
+    verdicts = [judge(record) for record in records]
+    found = {}
+    for label in records[0].plan.labels:
+        before = baseline.labels.get(label)
+        after = [_stored(label, r, v) for r, v in zip(records, verdicts, strict=True)]
+        found[label] = _compare_label(baseline, records[0], before, after)
+    return found
+
+
+def _compare_label(
+    baseline: Baseline, record: Record, before: Stored | None, after: list[Stored | None]
+) -> Comparison:
+    if before is None:
+        return Comparison(outcome="not compared", reason="the baseline does not have it")
+    today = [stored for stored in after if stored is not None]
+    if len(today) < len(after):
+        return Comparison(outcome="not compared", reason="its numbers or times do not hold today")
+    for stored in today:
+        if (reason := why_unlike(before, stored)) is not None:
+            return Comparison(outcome="not compared", reason=reason)
+    changes = [change(before.logs, t.logs, record.plan.timing.factor) for t in today]
+    outcome, reason = _decide(changes)
+    then = baseline.environment | before.environment
+    now = _environment(record) | today[0].environment
+    return Comparison(
+        outcome=outcome,
+        reason=reason,
+        changes=changes,
+        unit=before.unit,
+        steps_ns=[geometric_mean(before.step_ns), geometric_mean(today[0].step_ns)],
+        environment={
+            name: [then.get(name), now.get(name)]
+            for name in sorted({*then, *now})
+            if then.get(name) != now.get(name)
+        },
+    )
+
+
+def _decide(changes: list[Change]) -> tuple[Outcome, str]:
+    """The outcome of one measurement, or of two."""
+    first = changes[0]
+    if first.verdict != "slower":
+        return first.verdict, "one measurement"
+    if len(changes) == 1:
+        return "slower", "suspected: a second measurement must confirm it"
+    if changes[1].verdict == "slower":
+        return "regression", "a second measurement confirms it"
+    return "inconclusive", f"the second measurement says {changes[1].verdict}"
+
+
+def why_unlike(before: Stored, after: Stored) -> str | None:
+    """What makes two labels' times incomparable, in a few words; None where nothing does."""
+    for field in ("backend", "variant", "device", "dtype", "precision", "unit"):
+        then, now = getattr(before, field), getattr(after, field)
+        if then != now:
+            return f"{field} was {then}, is {now}"
+    return None
+
+
+def geometric_mean(values: list[float]) -> float:
+    """Of positive values."""
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def differences(then: dict[str, str], now: dict[str, str]) -> str:
+    """The facts that differ, each with both values; "" where none does."""
+    names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+    return "; ".join(f"{n} was {then.get(n)!r}, is {now.get(n)!r}" for n in names)
+
+
+def as_part(found: Comparison) -> Part | None:
+    """A comparison as the fifth part of the rung timing; None where there was none."""
+    if found.outcome == "not compared":
+        return None
+    last = found.changes[-1]
+    interval = "" if last.low is None else f" [{last.low:.3f}, {last.high:.3f}]"
+    verdict: RungVerdict = "agree" if found.outcome in ("same", "faster") else "inconclusive"
+    return Part(
+        name="baseline",
+        verdict="disagree" if found.outcome == "regression" else verdict,
+        value=last.value,
+        sentence=(
+            f"{found.outcome} against the baseline, {last.value:.3f}{interval}: {found.reason}"
+        ),
+    )
+
+
+def read(path: Path) -> Baseline:
+    """A stored baseline; InputError unless it is a whole one that this harness reads."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(
+            f"there is no baseline {path}; make one with: harness baseline save"
+        ) from None
+    except OSError as error:
+        raise InputError(f"baseline {path}: {why(error)}") from None
+    try:
+        found = msgspec.json.decode(data, type=Baseline)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"baseline {path}: not a valid one ({error})") from None
+    if found.schema != SCHEMA:
+        raise InputError(f"baseline {path}: schema {found.schema}, and this harness reads {SCHEMA}")
+    for name, label in found.labels.items():
+        if len(label.logs) < MIN_SESSIONS or len(label.step_ns) != len(label.logs):
+            raise InputError(f"baseline {path}: {name} has {len(label.logs)} sessions")
+        if min(label.step_ns) <= 0 or max(map(abs, label.logs)) > 100:
+            raise InputError(f"baseline {path}: {name} has times that cannot be")
+    return found
+
+
+def write(baseline: Baseline, path: Path) -> None:
+    """Store a baseline, whole or not at all; InputError where that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {path.parent}: {why(error)}") from None
+    write_atomic(path, msgspec.json.format(msgspec.json.encode(baseline), indent=1) + b"\n")
+
+
+def as_document(found: dict[str, Comparison]) -> dict[str, Any]:
+    """Comparisons as plain data."""
+    plain: dict[str, Any] = msgspec.to_builtins(found)
+    return plain
+
+
+def as_text(found: dict[str, Comparison], baseline: Baseline, path: Path) -> str:
+    """Comparisons for people: a line a label, then what changed around it."""
+    lines = [f"against {path} (run {baseline.run}, {baseline.started})"]
+    width = max(map(len, found), default=0)
+    for label, c in found.items():
+        if not c.changes:
+            lines.append(f"  {label:<{width}}  {c.outcome}: {c.reason}")
+            continue
+        told = ", ".join(
+            f"{x.value:.3f}" + ("" if x.low is None else f" [{x.low:.3f}, {x.high:.3f}]")
+            for x in c.changes
+        )
+        then, now = (ns / 1e6 for ns in c.steps_ns)
+        of = "multiple of the floor" if c.unit == "floor" else "step"
+        lines.append(
+            f"  {label:<{width}}  {c.outcome.upper() if c.outcome == 'regression' else c.outcome}: "
+            f"{of} × {told}; step {then:.3f} ms then, {now:.3f} ms today; {c.reason}"
+        )
+    changed = {
+        f"{name}: {then} → {now}"
+        for c in found.values()
+        for name, (then, now) in c.environment.items()
+    }
+    lines += [f"  changed: {text}" for text in sorted(changed)] or ["  environment unchanged"]
+    return "\n".join(lines)

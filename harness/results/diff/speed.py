@@ -1,0 +1,113 @@
+"""Steps of two labels, now over then. Pure.
+
+Of two runs they are compared as `harness/results/baseline.py` does. Of one run as its report does:
+by ratios formed within a round, where both were measured seconds apart.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from harness.results import baseline as baselines
+from harness.results.diff.sides import Of, other_machine
+from harness.results.diff.told import SpeedDiff
+from harness.verdict.timing import starved_of_threads
+from harness.verdict.timing_stats import MIN_SESSIONS, Change, change, claim
+from harness.verdict.timings import against_itself, session_medians, versus
+
+
+def speed_of(then: Of, now: Of, *, one_run: bool) -> SpeedDiff:
+    """A label's steps now over then, where they may be compared at all."""
+    if reason := other_machine(then.record, now.record):
+        return SpeedDiff(outcome="not comparable", reason=reason)
+    for when, of in (("then", then), ("now", now)):
+        if reason := baselines.why_unranked(of.label, of.record, of.verdict):
+            return SpeedDiff(outcome="not comparable", reason=f"{when}: {reason}")
+    return _within_a_run(then, now) if one_run else _of_two_runs(then, now)
+
+
+def _within_a_run(then: Of, now: Of) -> SpeedDiff:
+    """Of two labels timed in turns: what the machine did meanwhile is in both, and cancels.
+
+    So what counts is `timing.least`, as between the labels of any run, not the factor by which a
+    machine itself changes from day to day.
+    """
+    record = now.record
+    found = versus(record, now.label, then.label)
+    if found is None:
+        return SpeedDiff(outcome="not comparable", reason="the two labels share no round")
+    least = record.plan.timing.least
+    if not 0 <= least < math.inf:
+        reason = f"the plan's least difference {least:g} is none: not negative, and finite"
+        return SpeedDiff(outcome="not comparable", reason=reason)
+    outcome: Literal["slower", "faster", "same", "inconclusive"] = "inconclusive"
+    sessions = "1 session" if found.n == 1 else f"{found.n} sessions"
+    reason = f"{sessions}, both timed in the same rounds of one run"
+    doubts = [
+        f"{of.label}: {starved}"
+        for of in (then, now)
+        if (starved := starved_of_threads(of.label, record))
+    ]
+    doubts += [
+        f"two processes of {name} differ"
+        for name, ratio in against_itself(record).items()
+        if claim(ratio, least)
+    ]
+    if not found.claimable or found.low is None or found.high is None:
+        reason = f"indicative, no claim: {reason}, and a claim needs {MIN_SESSIONS}"
+    elif doubts:
+        reason += f"; nothing is claimed: {'; '.join(doubts)}"
+    elif claim(found, least):
+        outcome = "slower" if found.value > 1 else "faster"
+    elif 1 / (1 + least) <= found.low and found.high <= 1 + least:
+        outcome = "same"
+        reason += f", surely within {least:.0%}"
+    else:
+        reason += f": neither surely within {least:.0%}, nor surely beyond it"
+    medians = (session_medians(record, record.results[x.label]) for x in (then, now))
+    return SpeedDiff(
+        outcome=outcome,
+        reason=reason,
+        claim=found.claimable and not doubts,
+        change=Change(
+            n_before=found.n,
+            n_after=found.n,
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            verdict=outcome,
+        ),
+        unit="ns",
+        steps_ns=[*map(baselines.geometric_mean, medians)],
+        paired=True,
+    )
+
+
+def _of_two_runs(then: Of, now: Of) -> SpeedDiff:
+    """Of two runs: multiples of the GEMM floor on a CPU, and the sessions of each are its own."""
+    before, after = (baselines.times(of.label, of.record, of.verdict) for of in (then, now))
+    if reason := baselines.why_unlike(before, after):
+        return SpeedDiff(outcome="not comparable", reason=reason)
+    # The larger of two plans' factors, so that the answer is the same from either side.
+    factor = max(of.record.plan.timing.factor for of in (then, now))
+    if not 1 < factor < math.inf:
+        reason = f"the plan's factor {factor:g} is none: more than 1, and finite"
+        return SpeedDiff(outcome="not comparable", reason=reason)
+    found = change(before.logs, after.logs, factor)
+    enough = min(found.n_before, found.n_after) >= MIN_SESSIONS
+    sessions = f"{found.n_before} and {found.n_after} sessions"
+    if not enough:
+        reason = f"indicative, no claim: {sessions}, and a claim needs {MIN_SESSIONS} in each run"
+    elif found.verdict == "inconclusive":
+        reason = f"{sessions}: neither surely within {factor:g} times, nor beyond it"
+    else:
+        reason = f"{sessions}, factor {factor:g}"
+    return SpeedDiff(
+        outcome=found.verdict,
+        reason=reason,
+        claim=enough,
+        change=found,
+        unit=before.unit,
+        steps_ns=[baselines.geometric_mean(side.step_ns) for side in (before, after)],
+    )

@@ -1,0 +1,230 @@
+"""The rungs up to lockstep, the trajectory's start, and each process against itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from harness.interface import Array, Params
+from harness.measure import distance as measure
+from harness.measure import ladder
+from harness.measure.ladder import Wanted
+from harness.measure.precision import not_in_force, precision_operands
+from harness.record.schema import Case
+from harness.run.keeping import keep_if_off, keep_lockstep_if_off
+from harness.run.learning import train_worker
+from harness.run.operators import ask_operator
+from harness.run.state import Batch, State
+from harness.tensors import load_tensors, save_tensors
+from harness.workers.crew import Key
+from harness.workers.launch import WorkerUnavailable
+from harness.workloads.reference.screening import SMALL_LEAST_LOSS
+
+
+def probe_precision(state: State) -> None:
+    """A product that must not round beyond the plan's precision, in every process.
+
+    A process whose reduced precision is not in force is set aside (see `not_in_force`).
+    """
+    for key in state.crew.live():
+        precision = state.crew.precision(key)
+        with state.crew.containing(key):
+            if precision != "strict":
+                full = {
+                    name: (ask_operator(state, key, "matmul", {"0": a, "1": b})["0"], want)
+                    for name, a, b, want in precision_operands(key[1])
+                }
+                if (reason := not_in_force(precision, full)) is not None:
+                    raise WorkerUnavailable(reason)
+            for name, a, b, want in precision_operands(key[1], precision):
+                found = measure.identical(
+                    f"product, {name}",
+                    ask_operator(state, key, "matmul", {"0": a, "1": b})["0"],
+                    want,
+                    process=key[1],
+                    case="precision",
+                    step=None,
+                    rung="forward",
+                )
+                state.results(key).measurements.append(found)
+
+
+def start_twice(state: State) -> None:
+    """A against A, in every process; the first of the two is also the trajectory's start.
+
+    Only float32 has a trajectory: elsewhere, and in the second run, the first stretch is enough.
+    """
+    if state.plan.trajectory is None:
+        return
+    after = state.start_after()
+    want = {done: state.judged("start", done) for done in after}
+    again = after[0]
+    todo = [
+        (key, steps)
+        for key in state.crew.live()
+        for steps in (after[-1] if key[1] == "float32" else again, again)
+    ]
+    state.progress.phase("the start, twice", sum(steps for _, steps in todo))
+    first: dict[Key, tuple[Array, Params]] = {}
+    done = 0
+    for key, steps in todo:
+        if key not in state.crew.workers:
+            continue
+        with state.crew.containing(key):
+            out = state.fresh_folder()
+            state.crew.train(
+                key,
+                state.course.file(f"initial-{state.seed}"),
+                state.course.file(f"start-{state.seed}"),
+                steps=steps,
+                snapshots=[n - 1 for n in after if n <= steps],
+                evaluations=[],
+                out=out,
+                done=done,
+            )
+            done += steps
+            series = load_tensors(f"{out}/series")["losses"][:again]
+            params = load_tensors(f"{out}/params-{again - 1}")
+            if key in first:
+                losses, once = first[key]
+                repeat = ladder.repeat(losses, once, series, params, key[1])
+                state.results(key).repeats.append(repeat)
+                continue
+            first[key] = series, params
+            if key[1] == "float32":
+                for n in after:
+                    got = load_tensors(f"{out}/params-{n - 1}")
+                    found = ladder.trajectory("start", got, want[n], process=key[1], after=n)
+                    state.results(key).measurements.append(found)
+
+
+def teacher_force(state: State) -> None:
+    """Every checkpoint, small batch and probe, in every process, at the judge's parameters.
+
+    One process computes at a time; meanwhile the parent measures what the one before made. Small
+    batches go to all at once: there is little to compute, but much to compile.
+    """
+    state.progress.phase("teacher-forced", len(state.course.checkpoints))
+    given = batches(state) if state.batches is None else state.batches
+    done = 0
+    before: list[tuple[Batch, Key, Path]] = []
+    for turn, batch in enumerate(given):
+        state.record.cases.append(batch.case)
+        file = state.course.file(f"batch-{turn % 2}")
+        save_tensors(file, batch.given)
+        params: dict[str, str] = {}
+        keys = state.crew.live()
+        for dtype in dict.fromkeys(key.dtype for key in keys):
+            if dtype not in batch.wanted:
+                batch.wanted[dtype] = _wanted(state, batch, dtype)
+            params[dtype] = state.course.file(f"params-{dtype}-{turn % 2}")
+            save_tensors(params[dtype], batch.wanted[dtype].params)
+        outs = {key: state.scratch / f"case-{turn % 2}-{place}" for place, key in enumerate(keys)}
+        small = batch.case.rows in state.plan.small_sizes
+        for group in [keys] if small else [[key] for key in keys]:
+            for key in group:
+                outs[key].unlink(missing_ok=True)  # what another left there is no answer
+                with state.crew.containing(key):
+                    words = {"params": params[key.dtype], "batch": file, "out": str(outs[key])}
+                    state.crew.ask(key, "case", **words)
+            for earlier in before:
+                _measure(state, *earlier)
+            before = []
+            for key in group:
+                if key in state.crew.workers:
+                    with state.crew.containing(key):
+                        state.crew.workers[key].answer()
+                    before.append((batch, key, outs[key]))
+        done += batch.case.case == f"step {batch.case.step}"
+        state.progress.advance(done)
+    for earlier in before:
+        _measure(state, *earlier)
+
+
+def batches(state: State) -> Iterator[Batch]:
+    """The teacher-forced batches of a run, in order; nothing of a backend decides them."""
+    course = state.course
+    for step in course.checkpoints:
+        params = state.judged("schedule", step)
+        rounded = {name: value.astype(np.float32) for name, value in params.items()}
+        rows, replaced = course.screened(step, rounded, state.reference)
+        case = Case(case=f"step {step}", step=step, rows=len(rows), replaced=replaced)
+        yield Batch(case, params, course.x[rows], course.y[rows], {"rows": rows})
+        if step in course.small:
+            yield from _small(state, step, params, rows)
+    for probe in state.probes():
+        case = Case(case=probe.case, step=None, rows=len(probe.y), replaced=0)
+        given = {"x": probe.x, "y": probe.y}
+        yield Batch(case, probe.params, probe.x, probe.y, given, centred=probe.centred)
+
+
+def _small(state: State, step: int, params: Params, rows: Array) -> Iterator[Batch]:
+    """Small batches of a checkpoint's samples that the reference is not confident of."""
+    course = state.course
+    logits = state.reference.logits(params, course.x[rows].astype(np.float64))
+    top = logits.max(axis=1)
+    losses = np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top
+    losses -= logits[np.arange(len(rows)), course.y[rows]]
+    usable = rows[losses >= SMALL_LEAST_LOSS]
+    for size in state.plan.small_sizes:
+        if size <= len(usable):
+            few = usable[:size]
+            case = Case(case=f"step {step}, batch of {size}", step=step, rows=size, replaced=0)
+            yield Batch(case, params, course.x[few], course.y[few], {"rows": few})
+
+
+def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
+    """What a process made of a batch, against the judge."""
+    if key not in state.crew.workers:
+        return
+    with state.crew.containing(key):
+        got, wanted = load_tensors(str(out)), batch.wanted[key[1]]
+        found = ladder.teacher_forced(
+            got,
+            wanted,
+            y=batch.y,
+            lr=state.plan.workload.lr,
+            process=key[1],
+            case=batch.case.case,
+            step=batch.case.step,
+        )
+        state.results(key).measurements += found
+        keep_if_off(state, key, found, wanted, batch.y, got)
+
+
+def _wanted(state: State, batch: Batch, dtype: str) -> Wanted:
+    """What processes of a dtype are given, and the judge's word on those very values."""
+    held = {name: value.astype(dtype) for name, value in batch.params.items()}
+    wide = {name: value.astype(np.float64) for name, value in held.items()}
+    logits, loss, grads = state.judge.values(wide, batch.x.astype(np.float64), batch.y)
+    return Wanted(held, batch.x.astype(dtype), logits, loss, grads, batch.centred)
+
+
+def lockstep(state: State) -> None:
+    """Float64, free-running from step 0, in every float64 process, against the judge."""
+    course = state.course
+    keys = state.crew.live("float64")
+    state.progress.phase("lockstep", len(keys) * course.lockstep_steps)
+    judged = load_tensors(f"{state.judge_folder('schedule', state.seed)}/series")["losses"]
+    for place, key in enumerate(keys):
+        with state.crew.containing(key):
+            snapshots = [done - 1 for done in course.snapshots]
+            out = train_worker(
+                state, key, state.seed, "lockstep", snapshots, place * course.lockstep_steps
+            )
+            losses = load_tensors(f"{out}/series")["losses"]
+            before = 0
+            for after in course.snapshots:
+                params = load_tensors(f"{out}/params-{after - 1}")
+                found = ladder.lockstep(
+                    params,
+                    state.judged("schedule", after),
+                    losses[before:after],
+                    judged[before:after],
+                    before,
+                )
+                state.results(key).measurements += found
+                keep_lockstep_if_off(state, key, found, after, params)
+                before = after

@@ -1,0 +1,154 @@
+"""The numbers of one run, made once: data, schedules, and the steps that are looked at.
+
+Everything a worker needs of them lies as files in the run's scratch folder. Imports no framework.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from harness import data
+from harness.errors import InputError
+from harness.interface import Array, Params
+from harness.plan.model import Plan, checkpoint_steps, small_steps
+from harness.tensors import load_tensors, save_tensors
+from harness.workloads.reference import canonical
+from harness.workloads.reference.canonical import Slot
+from harness.workloads.reference.pieces import Reference
+from harness.workloads.reference.screening import UNIT_ROUNDOFF, screen
+
+
+class Course:
+    """Data and schedules of a plan.
+
+    x, test_x: float32 pixels (n, inputs), mapped; y, test_y: int64 labels. `image_shape`: rows and
+    columns of an image. `slots`: every step of the schedule; `ends`: the last step of each epoch.
+    `order`: int64 (epochs, n), of the first seed. `lockstep_steps`: how many steps lockstep takes;
+    `snapshots`: numbers of steps done after which it compares.
+    """
+
+    def __init__(self, plan: Plan, dataset: data.Dataset, scratch: Path) -> None:
+        self.plan = plan
+        self.scratch = scratch
+        self._sealed: dict[str, int | None] = {}
+        train, test = (
+            reserve(scratch / f"{name}.npy", (len(images), images[0].size))
+            for name, images in (("x", dataset.train_images), ("test_x", dataset.test_images))
+        )
+        self.image_shape = dataset.test_images.shape[1:]
+        self.x, self.y = data.training_set(dataset, train)
+        self.test_x, self.test_y = data.evaluation_set(dataset, test)
+        np.save(self.file("y.npy"), self.y)
+        np.save(self.file("test_y.npy"), self.test_y)
+        workload, n = plan.workload, len(self.x)
+        self.slots: list[Slot] = canonical.schedule(
+            n, workload.batch_size, workload.epochs, plan.steps
+        )
+        self.rows = np.array([slot.stop - slot.start for slot in self.slots])
+        epochs = max(slot.epoch for slot in self.slots) + 1
+        self.ends = [
+            step
+            for step, slot in enumerate(self.slots)
+            if step + 1 == len(self.slots) or self.slots[step + 1].epoch != slot.epoch
+        ]
+        cut = plan.steps is not None
+        last = len(self.slots) - 1 if cut else self.ends[min(plan.lockstep_epochs, epochs) - 1]
+        self.lockstep_steps = last + 1
+        self.checkpoints = checkpoint_steps(plan, len(self.slots))
+        self.small = small_steps(plan, len(self.slots))
+        inside = [c for c in self.checkpoints if 0 < c < self.lockstep_steps]
+        done = [e + 1 for e in self.ends if e + 1 <= self.lockstep_steps]
+        self.snapshots = sorted({*inside, *done, self.lockstep_steps})
+        late = plan.trajectory.late_from if plan.trajectory is not None else None
+        self.late = self.ends[late - 1 :] if late is not None and plan.steps is None else []
+        for seed in plan.seeds:
+            order = np.stack([canonical.epoch_order(seed, e, n) for e in range(epochs)])
+            if seed == plan.seeds[0]:
+                self.order = order
+                self.save_schedule("lockstep", seed, order, self.slots[: self.lockstep_steps])
+            self.save_schedule("schedule", seed, order, self.slots)
+            save_tensors(self.file(f"initial-{seed}"), self.initial(seed))
+
+    def data(self) -> dict[str, str]:
+        """The files that every worker maps, as its command `data` takes them."""
+        names = {"train_x": "x", "train_y": "y", "test_x": "test_x", "test_y": "test_y"}
+        return {given: self.file(f"{name}.npy") for given, name in names.items()}
+
+    def file(self, name: str) -> str:
+        """A file of the scratch folder."""
+        return str(self.scratch / name)
+
+    def seal(self) -> None:
+        """Remember what every worker is given, so that `broken` can tell whether it stayed so."""
+        names = ("x.npy", "y.npy", "test_x.npy", "test_y.npy")
+        given = (f"{kind}-{seed}" for kind in ("initial", "schedule") for seed in self.plan.seeds)
+        for name in (*names, *given):
+            self._sealed[name] = _checksum(self.file(name))
+
+    def broken(self) -> list[str]:
+        """The sealed files that are not what they were, or gone."""
+        return [name for name, was in self._sealed.items() if _checksum(self.file(name)) != was]
+
+    def initial(self, seed: int) -> Params:
+        """The parameters every dtype starts from, float32."""
+        return canonical.initial_params(self.plan.workload, seed)
+
+    def save_schedule(self, kind: str, seed: int, order: Array, slots: list[Slot]) -> None:
+        """A schedule as workers read it: order int64 (epochs, samples), slots int64 (steps, 3)."""
+        given = {"order": order, "slots": np.array(slots, dtype=np.int64)}
+        save_tensors(self.file(f"{kind}-{seed}"), given)
+
+    def schedule(self, kind: str, seed: int) -> list[Array]:
+        """The rows of each step of a schedule that was saved."""
+        given = load_tensors(self.file(f"{kind}-{seed}"))
+        return [given["order"][e, start:stop] for e, start, stop in given["slots"].tolist()]
+
+    def screened(self, step: int, params: Params, judge: Reference) -> tuple[Array, int]:
+        """The rows of a checkpoint's batch without kinks, and how many were replaced.
+
+        params: float32. InputError where the data set has too few samples.
+        """
+        slot = self.slots[step]
+        try:
+            return screen(
+                self.order[slot.epoch],
+                slot.start,
+                slot.stop,
+                lambda rows: self.clear(params, self.x[rows], judge),
+            )
+        except ValueError as error:
+            raise InputError(f"too few samples of the data set are usable: {error}") from None
+
+    def clear(self, params: Params, x: Array, judge: Reference) -> Array:
+        """Which rows of x have no pre-activation within rounding of a kink: bool (n,)."""
+        limit = self.plan.screen_margin * UNIT_ROUNDOFF
+        wide = {name: value.astype(np.float64) for name, value in params.items()}
+        found: Array = judge.kink_margin(wide, x.astype(np.float64)) >= limit
+        return found
+
+
+def _checksum(file: str) -> int | None:
+    """CRC-32 of a file's bytes, 0.1 s for all the pixels; None where it cannot be read."""
+    found = 0
+    try:
+        with open(file, "rb") as opened:
+            while piece := opened.read(2**20):
+                found = zlib.crc32(piece, found)
+    except OSError:
+        return None
+    return found
+
+
+def reserve(path: Path, shape: tuple[int, int]) -> Array:
+    """A mapped float32 .npy file with its room on the disk taken; OSError where there is none."""
+    array = open_memmap(path, "w+", np.float32, shape)
+    if hasattr(os, "posix_fallocate"):
+        # A sparse file that runs out of disk while it is filled ends the process, without a word.
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array

@@ -1,0 +1,100 @@
+"""Trains what everything is compared with; its parameters at every step looked at are kept."""
+
+from __future__ import annotations
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from harness.errors import HarnessError, InputError
+from harness.plan.model import judged_by_label
+from harness.run.judge import HarnessJudge, LabelJudge
+from harness.run.learning import stored_training
+from harness.run.state import State
+from harness.workers.crew import Key
+from harness.workers.providers import LabelReference
+from harness.workloads.reference.canonical import Slot
+from harness.workloads.reference.envelope import clear_batches
+
+
+def train_judge(state: State) -> None:
+    """The judge trains; its parameters at checkpoints and snapshots, and its logits, are kept.
+
+    A label that is the reference must have started; the harness's own trains meanwhile.
+    """
+    # One thread while every core is busy importing: two would wait for each other far longer
+    # than they compute (50 ms a step in place of 6).
+    threads = threadpool_limits(1)
+
+    def before_step(step: int) -> None:
+        if step % 20 == 0 and state.crew.all_answered():
+            threads.restore_original_limits()
+        state.progress.advance(step)
+
+    if not judged_by_label(state.plan):
+        state.judge = HarnessJudge(state.reference, state.course, before_step)
+    else:
+        name, _, dtype = state.plan.reference.rpartition(":")
+        if Key(name, dtype) not in state.crew.workers:
+            reason = state.crew.processes[Key(name, dtype)].reason
+            raise HarnessError(f"the reference {state.plan.reference} cannot run: {reason}")
+        state.judge = LabelJudge(state.crew, Key(name, dtype), state.course)
+        if state.plan.provided is not None and not state.plan.provided.reference:
+            state.reference = LabelReference(state.judge.values)
+    keep = {
+        *(c - 1 for c in state.course.checkpoints),
+        *(s - 1 for s in state.course.snapshots),
+        *state.course.late,
+    }
+    state.progress.phase("judge", len(state.course.slots))
+    try:
+        _train_judge(state, "schedule", state.seed, keep, state.course.ends)
+        _find_start_batches(state)
+        if state.plan.trajectory is not None:
+            after = {done - 1 for done in state.start_after()}
+            _train_judge(state, "start", state.seed, after, [])
+    finally:
+        threads.restore_original_limits()
+
+
+def _find_start_batches(state: State) -> None:
+    """The schedule of the start: the first steps of epoch 0 without samples near a kink."""
+    chosen, course = state.plan.trajectory, state.course
+    if chosen is None:
+        return
+    size = state.plan.workload.batch_size
+    steps = min(chosen.start_steps, len(course.x) // size)
+    try:
+        batches, _ = clear_batches(
+            state.reference,
+            state.plan.workload,
+            course.initial(state.seed),
+            course.x,
+            course.y,
+            course.order[0],
+            steps,
+            chosen.clearance,
+        )
+    except ValueError as error:
+        raise InputError(f"too few samples of the data set are usable: {error}") from None
+    slots = [Slot(0, i * size, (i + 1) * size) for i in range(steps)]
+    course.save_schedule("start", state.seed, np.concatenate(batches)[None], slots)
+    state.start_steps = steps
+
+
+def train_reference(state: State) -> None:
+    """The judge trains the other seeds too: accuracy is compared seed by seed."""
+    others = state.plan.seeds[1:]
+    if others:
+        state.progress.phase("judge, other seeds", len(state.course.slots))
+    for seed in others:
+        _train_judge(state, "schedule", seed, set(), state.course.ends)
+
+
+def _train_judge(
+    state: State, kind: str, seed: int, snapshots: set[int], evaluations: list[int]
+) -> None:
+    folder = state.judge_folder(kind, seed)
+    state.judge.train(kind, seed, snapshots, evaluations, folder)
+    if kind == "schedule":
+        trained = stored_training(state, folder, "float64", seed, evaluations)
+        state.record.reference.append(trained)

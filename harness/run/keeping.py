@@ -1,0 +1,95 @@
+"""Keeps the tensors of each label's first divergence, so that it can be reproduced.
+
+What is kept is chosen by the built-in limits; the verdict is found later, from the record.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.files import ready, remove, sync
+from harness.interface import Array, Params
+from harness.measure.ladder import Wanted
+from harness.record.schema import LONGEST_KEPT, Kept, Measurement
+from harness.run.state import State
+from harness.tensors import save_tensors
+from harness.verdict.numbers import share
+from harness.workers.crew import Key
+from harness.workloads.reference.limits import RUNGS, limit_for
+
+
+def keep_if_off(
+    state: State,
+    key: Key,
+    found: list[Measurement],
+    wanted: Wanted,
+    y: Array,
+    got: dict[str, Array],
+) -> None:
+    """Keep what a teacher-forced case was given and gave, if it is this label's first."""
+    worst = _first_off(state, key, found)
+    if worst is None:
+        return
+    given = {f"given.{n}": v for n, v in wanted.params.items()} | {"x": wanted.x, "y": y}
+    want = {"want.logits": wanted.logits, "want.loss": np.array(wanted.loss)}
+    want |= {f"want.grad.{n}": v for n, v in wanted.grads.items()}
+    same = () if worst.rung == "inputs" else ("x", "y")
+    kept_got = {f"got.{name}": value for name, value in got.items() if name not in same}
+    _keep(state, key, worst, given | want | kept_got)
+
+
+def keep_lockstep_if_off(
+    state: State, key: Key, found: list[Measurement], after: int, params: Params
+) -> None:
+    """Keep the first steps' batches if lockstep is this label's first divergence."""
+    worst = _first_off(state, key, found)
+    if worst is None or after > LONGEST_KEPT:
+        return
+    batches = state.course.schedule("lockstep", state.seed)[:after]
+    rows = np.concatenate(batches)
+    tensors = {f"given.{n}": v for n, v in state.course.initial(state.seed).items()}
+    tensors |= {
+        "images": np.rint(state.course.x[rows] * np.float32(255)).astype(np.uint8),
+        "y": state.course.y[rows],
+        "sizes": np.array([len(batch) for batch in batches]),
+    }
+    tensors |= {f"want.{n}": v for n, v in state.judged("schedule", after).items()}
+    tensors |= {f"got.{n}": v for n, v in params.items()}
+    _keep(state, key, worst, tensors)
+
+
+def _first_off(state: State, key: Key, found: list[Measurement]) -> Measurement | None:
+    """The lowest rung's measurement over its limit, if none so low was kept for the label."""
+    off = [
+        m
+        for m in found
+        if (limit := limit_for(m.rung, m.dtype, m.case, state.crew.precision(key))) is not None
+        and share(m, limit) > 1
+    ]
+    if not off:
+        return None
+    first = min(off, key=lambda m: RUNGS.index(m.rung))
+    kept = [k for k in state.record.kept if k.label == key[0]]
+    lower = all(RUNGS.index(first.rung) < RUNGS.index(k.rung) for k in kept)
+    return first if lower else None
+
+
+def _keep(state: State, key: Key, first: Measurement, tensors: dict[str, Array]) -> None:
+    folder = state.folder / "tensors"
+    state.record.foreign += ready(state.folder, there=True) + ready(folder)
+    others = []
+    for kept in state.record.kept:
+        if kept.label == key[0]:
+            remove(state.folder / kept.file)
+        else:
+            others.append(kept)
+    place = list(state.plan.labels).index(key[0])
+    # Labels are no file names; and a trial's tensors must not be taken for another's.
+    file = f"tensors/{state.trials}-{place}-{key[1]}.safetensors"
+    remove(state.folder / file)  # a link of that name would be followed
+    save_tensors(str(state.folder / file), tensors)
+    # Before the record that names it: a power cut must not leave the one without the other.
+    sync(state.folder / file)
+    sync(folder)
+    kept = Kept(label=key[0], dtype=key[1], rung=first.rung, case=first.case, file=file)
+    state.record.kept = [*others, kept]

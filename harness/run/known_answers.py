@@ -1,0 +1,113 @@
+"""Known answers of the shared code, checked at the start of every session.
+
+Initial parameters, batch order, schedule, pixels, metrics and the choice of the evaluation set
+are the same for every backend, so no comparison between backends can see a mistake in them.
+Here they are pinned: digests by an independent program, and small cases worked out by hand.
+Imports NumPy; no framework.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness import data
+from harness.data import Dataset, pixels
+from harness.data.fashion_mnist import REAL_SHA256
+from harness.interface import Array
+from harness.record.schema import KnownAnswer
+from harness.workloads import WORKLOADS
+from harness.workloads.reference import canonical
+from harness.workloads.reference.canonical import digest
+
+# SHA-256 of little-endian C-order bytes, seed 0 (NumPy does not promise that streams never change).
+DIGESTS = {
+    "W1, seed 0": "5a7d335e00a14db5c460998e39103ffc804f3139d2abfcf1efdcd7722c6d71ed",
+    "W2, seed 0": "bb963fc2beea396c19a55a0a53e6a0385bdee0c73ccd1f030dc3bbe29f605ad7",
+    "order, seed 0, epoch 0": "0445a5ae5f8ab8aa12ff81a80afdafa963112b1c166e9ae02dc4856815d7f05c",
+    "order, seed 0, epoch 9": "332278fd90b81e797c4b85efad9702f2b9a5bf69606b9df78770cfe5c5620f4f",
+}
+# Of all 256 pixel values, as float32 in [0, 1]: v / 255 rounded once.
+PIXELS_DIGEST = "141e0af15774187c00b2bbb8706b5cf613a1e1a168fd4e14ad8e3470f3956330"
+REAL_PIXELS = {
+    "train": "c8e7985e4e6a3382c3c25c81a43502a695894fef5d797f4c58a637801efb1612",
+    "test": "0c0f08b9d95e81a9c662a7e200cbb82a22e7669e3a79c4e861585d1dbf736efd",
+}
+
+
+def check_shared_code() -> list[KnownAnswer]:
+    """Every pinned answer that needs no data set, as (name, want, got)."""
+    workload = WORKLOADS["mlp-scratch"]
+    params = canonical.initial_params(workload, 0)
+    got = {
+        "W1, seed 0": digest(params["W1"]),
+        "W2, seed 0": digest(params["W2"]),
+        "order, seed 0, epoch 0": digest(canonical.epoch_order(0, 0, 60_000).astype(np.int64)),
+        "order, seed 0, epoch 9": digest(canonical.epoch_order(0, 9, 60_000).astype(np.int64)),
+    }
+    answers = [KnownAnswer(name=name, want=DIGESTS[name], got=got[name]) for name in DIGESTS]
+
+    def pin(name: str, want: object, value: object) -> None:
+        answers.append(KnownAnswer(name=name, want=str(want), got=str(value)))
+
+    pin("biases start at 0", 0.0, float(np.abs(params["b1"]).max() + np.abs(params["b2"]).max()))
+    every = np.resize(np.arange(256, dtype=np.uint8), (1, 28, 28))
+    pin("pixels are v / 255 in float32", PIXELS_DIGEST, digest(pixels(every)))
+
+    slots = canonical.schedule(60_000, 256, 10)
+    pin("ten epochs are 2350 steps", 2350, len(slots))
+    pin("an epoch's last batch", "(0, 59904, 60000)", tuple(slots[234]))
+    pin("the last batch of all", "(9, 59904, 60000)", tuple(slots[-1]))
+    samples = [s.stop - s.start for s in slots]
+    pin(
+        "every sample once an epoch",
+        [60_000] * 10,
+        [sum(samples[e * 235 : e * 235 + 235]) for e in range(10)],
+    )
+    pin(
+        "a mean over samples, not over batches",
+        1.75,
+        canonical.epoch_loss(np.array([1.0, 4.0]), np.array([3, 1])),
+    )
+    pin("accuracy over every row", "0.9984", canonical.accuracy(*_last_rows_wrong()))
+    pin(
+        "a row with NaN is wrong",
+        0.5,
+        canonical.accuracy(np.array([[np.nan, 0], [0, 1]]), np.array([0, 1])),
+    )
+    x, y = data.evaluation_set(_two_sets())
+    pin("evaluation is on the test set's labels", "[7, 8]", y.tolist())
+    pin("evaluation is on the test set's images", PIXELS_DIGEST, digest(x[:1]))
+    return answers
+
+
+def check_pixels(dataset: Dataset, train: Array, test: Array) -> list[KnownAnswer]:
+    """The official data set's pixels; nothing is known of any other."""
+    if dataset.sha256 != REAL_SHA256:
+        return []
+    return [
+        KnownAnswer(name=f"pixels, {part}", want=REAL_PIXELS[part], got=digest(array))
+        for part, array in (("train", train), ("test", test))
+    ]
+
+
+def _last_rows_wrong() -> tuple[Array, Array]:
+    """10 000 rows of logits of which the last 16, and no others, are wrong."""
+    labels = np.arange(10_000) % 10
+    logits = np.eye(10)[labels]
+    logits[-16:] = np.roll(logits[-16:], 1, axis=1)
+    return logits, labels
+
+
+def _two_sets() -> Dataset:
+    """A tiny data set whose training and test labels differ."""
+    return Dataset(
+        name="known",
+        synthetic=True,
+        sha256="",
+        source="",
+        train_images=np.zeros((2, 28, 28), np.uint8),
+        train_labels=np.array([1, 2], np.uint8),
+        test_images=np.resize(np.arange(256, dtype=np.uint8), (1, 28, 28)).repeat(2, axis=0),
+        test_labels=np.array([7, 8], np.uint8),
+        class_names=(),
+    )

@@ -1,0 +1,225 @@
+"""Drives workers through a plan and fills one Record; what happens in each phase is `phases`'.
+
+The order: known answers of the shared code; all workers import at once while the judge trains;
+then one worker computes at a time: a product that must not round, the same training twice,
+teacher-forced batches, float64 lockstep, free training, single operators, and timing in
+interleaved rounds. A worker that fails leaves what it measured; the others go on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from harness import __version__, data
+from harness.errors import HarnessError, InputError
+from harness.files import why
+from harness.plan.model import Plan, judged_by_label
+from harness.progress import Progress
+from harness.record.facts import describe_dataset, describe_machine, now
+from harness.record.schema import FINISHED, INTERRUPTED, Record, Results
+from harness.record.store import check_folder, new_run_folder, write
+from harness.run import known_answers
+from harness.run.agreement import batches, lockstep, probe_precision, start_twice, teacher_force
+from harness.run.course import Course
+from harness.run.ending import MISTAKE, TRACEBACK, stored
+from harness.run.judging import train_judge, train_reference
+from harness.run.learning import find_envelope, show_differing, train
+from harness.run.operators import single_operators
+from harness.run.premises import Premises
+from harness.run.state import State
+from harness.run.timing import end_twins, time_steps
+from harness.signals import undisturbed
+from harness.text import plain
+from harness.workers.scratch import scratch_bytes, scratch_folder
+
+
+def begin(state: State, dataset: data.Dataset) -> None:
+    """Everything before the first measurement."""
+    state.record.known_answers = known_answers.check_shared_code()
+    _refuse_wrong_answers(state.record)
+    state.record.dataset = describe_dataset(dataset)
+    state.course = course = Course(state.plan, dataset, state.scratch)
+    state.record.known_answers += known_answers.check_pixels(dataset, course.x, course.test_x)
+    _refuse_wrong_answers(state.record)
+    state.record.lockstep_steps = [done - 1 for done in course.snapshots]
+    if state.plan.others:
+        course.seal()
+    state.start_reference()
+    state.crew.start(state.record)
+    if judged_by_label(state.plan):
+        state.crew.await_started(course.data())
+        train_judge(state)
+    else:
+        train_judge(state)
+        state.crew.await_started(course.data())
+
+
+def _store(state: State, premises: Premises) -> None:
+    """Store the record, in a folder that holds what the harness wrote and nothing else.
+
+    Where that folder cannot be had any more: InputError, with the record stored elsewhere.
+    """
+    record, folder = state.record, state.folder
+    if (broken := state.broken()) and record.ended in (FINISHED, INTERRUPTED):
+        record.ended = (
+            f"what every worker is given was changed while the run lived ({', '.join(broken)}): "
+            "none of its numbers can be relied on"
+        )
+    own = state.own_files() + ([TRACEBACK] if record.ended.endswith(MISTAKE) else [])
+    lost = None
+    try:
+        premises.clear(own)
+    except OSError as error:
+        lost = f"the run's folder {folder} cannot be written any more ({why(error)})"
+        folder = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
+        premises.found.append(lost)
+    record.kept = [kept for kept in record.kept if (folder / kept.file).is_file()]
+    meddled = [line for crew in state.crews for line in crew.meddled]
+    record.foreign = [plain(line) for line in (*record.foreign, *meddled)] + premises.told()
+    write(record, folder)
+    if lost is not None:
+        raise InputError(f"{lost}; the record was stored in {folder}")
+
+
+def _refuse_wrong_answers(record: Record) -> None:
+    wrong = [answer.name for answer in record.known_answers if answer.got != answer.want]
+    if wrong:
+        raise HarnessError(
+            f"known answers of the shared code: {'; '.join(wrong)}: not what is pinned; "
+            "nothing was compared, since every backend would share the mistake"
+        )
+
+
+def measure_numbers(state: State) -> None:
+    """The rungs up to lockstep, and the trajectory's start."""
+    probe_precision(state)
+    start_twice(state)
+    teacher_force(state)
+    lockstep(state)
+
+
+def measure_all(state: State, dataset: data.Dataset) -> None:
+    """Every phase in order."""
+    begin(state, dataset)
+    measure_numbers(state)
+    train_reference(state)
+    end_twins(state)
+    train(state)
+    show_differing(state)
+    find_envelope(state)
+    single_operators(state)
+    time_steps(state)
+
+
+class Live:
+    """A session that has begun: any number of trials in the same workers."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def trial(self, plants: dict[str, str | None]) -> Record:
+        """The rungs up to lockstep for some labels; a record of those.
+
+        Each label has a fault planted (None: clean) in its workers as they live.
+        """
+        state, whole = self._state, self._state.record
+        state.trials += 1
+        labels = {
+            label: msgspec.structs.replace(state.plan.labels[label], plant=plant)
+            for label, plant in plants.items()
+        }
+        state.record = msgspec.structs.replace(
+            whole,
+            plan=msgspec.structs.replace(state.plan, labels=labels, skipped={}),
+            cases=[],
+            kept=[],
+            results={label: Results(processes=whole.results[label].processes) for label in labels},
+        )
+        state.crew.only = labels
+        try:
+            self._plant(plants)
+            measure_numbers(state)
+            return msgspec.convert(msgspec.to_builtins(state.record), Record)
+        finally:
+            self._plant(dict.fromkeys(plants))
+            state.crew.only = None
+            state.record = whole
+
+    def _plant(self, plants: dict[str, str | None]) -> None:
+        crew = self._state.crew
+        for key in crew.live():
+            with crew.containing(key):
+                crew.call(key, "plant", plant=plants[key[0]])
+
+
+def _dataset(plan: Plan, progress: Progress) -> data.Dataset:
+    """The plan's data; InputError where there is none or it is too small."""
+    directory = Path(plan.data_dir) if plan.data_dir is not None else None
+    dataset = data.load(plan.dataset, directory, warn=progress.note)
+    least = 2 * plan.workload.batch_size
+    if len(dataset.train_labels) < least:
+        raise InputError(
+            f"data set {dataset.source}: {len(dataset.train_labels)} training images, and two "
+            f"batches need {least}"
+        )
+    return dataset
+
+
+def _empty_record(plan: Plan, run: str) -> Record:
+    return Record(
+        run=run,
+        started=now(),
+        seconds=0.0,
+        ended=FINISHED,
+        harness_version=__version__,
+        plan=plan,
+        machine=describe_machine(),
+        dataset=None,
+        results={},
+    )
+
+
+@contextmanager
+def live(plan: Plan, folder: Path, progress: Progress) -> Iterator[Live]:
+    """A session that has begun, for any number of trials; its logs go to `folder`."""
+    dataset = _dataset(plan, progress)
+    with scratch_folder(scratch_bytes(plan)) as scratch:
+        state = State(plan, _empty_record(plan, folder.name), folder, scratch, progress)
+        try:
+            begin(state, dataset)
+            find_envelope(state)
+            state.batches = list(batches(state))
+            yield Live(state)
+        finally:
+            with undisturbed():
+                state.end_all()
+
+
+def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path]:
+    """Carry out a plan and store its record; the record and its folder.
+
+    Whatever stops the run (a signal, the harness's own failure), no process is left and what was
+    measured is stored; the record says what happened. Raises InputError, with nothing written,
+    where the data, the results directory or a backend asked for by name cannot be used.
+    """
+    check_folder(results_dir)
+    dataset = _dataset(plan, progress)
+    with scratch_folder(scratch_bytes(plan)) as scratch:
+        folder = new_run_folder(results_dir)
+        record = _empty_record(plan, folder.name)
+        state = State(plan, record, folder, scratch, progress)
+        premises = Premises(folder)
+        with stored(
+            record,
+            folder,
+            scratch,
+            end_all=state.end_all,
+            write=lambda: _store(state, premises),
+        ):
+            measure_all(state, dataset)
+    return record, folder

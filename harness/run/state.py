@@ -1,0 +1,158 @@
+"""A run in progress: what every phase shares."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from harness.files import ready
+from harness.interface import Array, Params
+from harness.measure.ladder import Wanted
+from harness.plan.model import Plan
+from harness.progress import Progress
+from harness.record.schema import Case, Record, Results
+from harness.run.course import Course
+from harness.run.judge import Judge
+from harness.tensors import load_tensors
+from harness.workers.crew import Crew, Key
+from harness.workers.launch import log_names
+from harness.workers.providers import WORKLOAD, ProvidedReference
+from harness.workloads import PROBES, REFERENCES
+from harness.workloads.probes import Probe
+from harness.workloads.reference.pieces import Reference
+
+# Probe batches are chosen from so many samples: enough for 256 clear and bright ones.
+PROBE_POOL = 4096
+
+
+@dataclass(eq=False)
+class Batch:
+    """One teacher-forced batch: parameters (any dtype), x: float32 (n, inputs), y: int64 (n,).
+
+    `given`: what workers read, rows of the data or x and y; `wanted`: the judge's word, by dtype,
+    filled as it is asked for; `centred`: as `measure.Wanted`'s.
+    """
+
+    case: Case
+    params: Params
+    x: Array
+    y: Array
+    given: dict[str, Array]
+    centred: bool = False
+    wanted: dict[str, Wanted] = field(default_factory=dict)
+
+
+@dataclass
+class State:
+    """Plan, data, live workers, judge, and the record being filled.
+
+    `course` is there once the data are, `judge` once it has begun to train; `start_steps`: steps of
+    the trajectory's start. `predicted`: the classes, int64 (test images,), that each label gives
+    after its training with the first seed. `batches`: the teacher-forced ones, where they are used
+    more than once. `trials`: how many records were made in these workers so far. `crews`: all there
+    were, the present one last. `provided`: the process of a plug-in workload, which judges.
+    """
+
+    plan: Plan
+    record: Record
+    folder: Path
+    scratch: Path
+    progress: Progress
+    crew: Crew = field(init=False)
+    reference: Reference = field(init=False)
+    course: Course = field(init=False)
+    judge: Judge = field(init=False)
+    start_steps: int = 0
+    predicted: dict[str, Array] = field(default_factory=dict)
+    batches: list[Batch] | None = None
+    trials: int = 0
+    crews: list[Crew] = field(default_factory=list)
+    provided: ProvidedReference | None = None
+
+    def __post_init__(self) -> None:
+        self.crew = self.new_crew(0)
+
+    def start_reference(self) -> None:
+        """Have the reference at hand; one that a plug-in brings has a process of its own."""
+        provided = self.plan.provided
+        if provided is None:
+            self.reference = REFERENCES[self.plan.workload.name]
+        elif provided.reference:
+            self.reference = self.provided = ProvidedReference(
+                provided.source, self.record.run, self.folder / "logs", self.scratch
+            )
+
+    def probes(self) -> list[Probe]:
+        """The workload's made batches."""
+        pool, initial = self.course.order[0][:PROBE_POOL], self.course.initial(self.seed)
+        x, y = self.course.x[pool], self.course.y[pool]
+        if self.plan.provided is None:
+            make = PROBES[self.plan.workload.name]
+            return make(
+                initial, x, y, lambda params, x: self.course.clear(params, x, self.reference)
+            )
+        if self.provided is None or not self.plan.provided.probes:
+            return []
+        return self.provided.probes(initial, x, y, self.plan.screen_margin)
+
+    def new_crew(self, session: int) -> Crew:
+        """Workers that are not started yet."""
+        self.record.foreign += ready(self.folder, there=True)
+        logs = self.folder / "logs"
+        crew = Crew(self.plan, self.record.run, logs, self.scratch, self.progress, session)
+        self.crews.append(crew)
+        return crew
+
+    def end_all(self) -> None:
+        """End whatever still lives, of whichever session."""
+        self.crew.end_all()
+        for left in self.provided.end() if self.provided is not None else []:
+            told = f"the workload left a process running, ended: {left.command}"
+            self.record.foreign.append(told)
+
+    def broken(self) -> list[str]:
+        """Of what every worker is given, the files that one of them changed or removed."""
+        return self.course.broken() if hasattr(self, "course") else []
+
+    def own_files(self) -> list[str]:
+        """What the harness has written in the run's folder so far."""
+        logs = [name for crew in self.crews for name in crew.logs]
+        if self.plan.provided is not None and self.plan.provided.reference:
+            logs += log_names(WORKLOAD)
+        return [f"logs/{name}" for name in logs] + [kept.file for kept in self.record.kept]
+
+    @property
+    def seed(self) -> int:
+        """The seed of every rung but accuracy: the plan's first."""
+        return self.plan.seeds[0]
+
+    def results(self, key: Key) -> Results:
+        """Where a process's measurements go."""
+        found = self.record.again if key.arm else self.record.results
+        return found[key.label]
+
+    def judge_folder(self, kind: str, seed: int) -> Path:
+        """What the judge left of a training (see `harness/run/judge.py`)."""
+        return self.scratch / f"judge-{kind}-{seed}"
+
+    def judged(self, kind: str, done: int) -> Params:
+        """The judge's parameters after so many steps, float64."""
+        if done == 0:
+            initial = self.course.initial(self.seed)
+            return {name: value.astype(np.float64) for name, value in initial.items()}
+        return load_tensors(f"{self.judge_folder(kind, self.seed)}/params-{done - 1}")
+
+    def start_after(self) -> list[int]:
+        """Numbers of steps after which the start is compared: the plan's, or its end."""
+        chosen = self.plan.trajectory
+        after = chosen.start_after if chosen is not None else ()
+        return sorted({n for n in after if n <= self.start_steps} or {self.start_steps})
+
+    def fresh_folder(self) -> Path:
+        """A name for a worker's training to be written to; what another left there is gone."""
+        folder = self.scratch / "train"
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder

@@ -1,0 +1,101 @@
+"""Times steps in interleaved rounds between live workers, in one session or several.
+
+The first session is timed in the workers whose numbers were measured; every other one in fresh
+processes, because two processes of the same backend differ steadily by 2 %.
+"""
+
+from __future__ import annotations
+
+import random
+
+from harness.plan.model import CONTROL
+from harness.record.schema import Roof, Round
+from harness.run.state import State
+from harness.workers.crew import Key, checked
+
+# A product large enough to be bound by arithmetic, small enough to take 30 ms; and a copy far
+# beyond the caches (128 MB each way).
+ROOF_SIZE = 1536
+ROOF_COPY_BYTES = 128 * 2**20
+
+
+def time_steps(state: State) -> None:
+    """Every session of the plan; the workers are ended with their session."""
+    timing = state.plan.timing
+    for session in range(timing.sessions):
+        keys = state.crew.live() if session == 0 else _surviving(state)
+        arms = [Key(key.label, key.dtype, 1) for key in keys if key.label == timing.again]
+        if session:
+            state.crew = state.new_crew(session)
+        for key in arms if session == 0 else [*keys, *arms]:
+            state.crew.start_one(state.record, key)
+        state.crew.await_started(state.course.data())
+        if session == 0:
+            _roofs(state)
+        _rounds(state, session)
+        for key in state.crew.live():
+            state.crew.say_goodbye(key)
+
+
+def _surviving(state: State) -> list[Key]:
+    """The labels whose processes went well in every session so far."""
+    found = []
+    for label, configured in state.plan.labels.items():
+        processes = state.record.results[label].processes
+        own = [p.status for p in processes if p.dtype == configured.dtype]
+        if all(p.status != "failed" for p in processes) and {*own} == {"ok"}:
+            found.append(Key(label, configured.dtype))
+    return found
+
+
+def _rounds(state: State, session: int) -> None:
+    """Each worker one block a round, in random order."""
+    timing = state.plan.timing
+    full = len(state.course.x) // state.plan.workload.batch_size
+    steps = min(timing.steps, full)
+    total = timing.warmup_rounds + timing.rounds
+    of = f", session {session + 1} of {timing.sessions}" if timing.sessions > 1 else ""
+    state.progress.phase(f"timing{of}", total)
+    shuffle = random.Random(f"{state.record.run} {session}")
+    for round_ in range(total if steps else 0):
+        keys = state.crew.live()
+        shuffle.shuffle(keys)
+        timed = round_ - timing.warmup_rounds
+        for place, key in enumerate(keys):
+            with state.crew.containing(key):
+                block = state.crew.call(
+                    key,
+                    "block",
+                    params=state.course.file(f"initial-{state.seed}"),
+                    schedule=state.course.file(f"schedule-{state.seed}"),
+                    first=round_ * steps % (full - steps + 1),
+                    warmup_steps=timing.warmup_steps,
+                    steps=steps,
+                    products=timing.products,
+                    replay=timed == 0,
+                    burst_steps=0 if timed % timing.burst_every else timing.burst_steps,
+                )
+                state.results(key).rounds.append(
+                    checked(Round(session=session, round=round_, place=place, **block))
+                )
+        state.progress.advance(round_ + 1)
+
+
+def _roofs(state: State) -> None:
+    """What every process reaches in a large product; the control arm also in a copy."""
+    for key in state.crew.live():
+        if key.arm:
+            continue
+        control = state.plan.labels[key.label].backend == CONTROL
+        copy_bytes = ROOF_COPY_BYTES if control else 0
+        with state.crew.containing(key):
+            found = state.crew.call(key, "roof", size=ROOF_SIZE, copy_bytes=copy_bytes)
+            roof = Roof(label=key.label, dtype=key.dtype, size=ROOF_SIZE, **found)
+            state.record.roofs.append(checked(roof))
+
+
+def end_twins(state: State) -> None:
+    """End the float64 processes beside float32 ones: timing wants a quiet machine."""
+    for key in state.crew.live():
+        if not state.crew.own(key):
+            state.crew.say_goodbye(key)

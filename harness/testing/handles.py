@@ -1,0 +1,496 @@
+"""What a library's own tests use: its backends as handles, the judge, and `assert_agrees`.
+
+`harness/testing/pytest_plugin.py` makes fixtures of it. Every backend lives in a worker, and none
+is imported here; nor is pytest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import SkipTest
+
+import msgspec
+import numpy as np
+
+from harness.conformance.material import clear, images
+from harness.errors import InputError
+from harness.interface import Array, Params, Unavailable, Workload
+from harness.measure import distance as measure
+from harness.plan import plugins, settings
+from harness.plan.make import MOST_DEFAULT_THREADS, available_threads, make_plan
+from harness.plan.model import Plan, Timing
+from harness.record.schema import INTERRUPTED, Measurement, Record
+from harness.report import words
+from harness.report.neighbourhood import Window, neighbourhood, windows
+from harness.run import session
+from harness.text import clean
+from harness.verdict import verdict
+from harness.verdict.finding import Evidence
+from harness.verdict.hints import shape_of_the_error
+from harness.verdict.numbers import evidence, sentence_for, within
+from harness.verdict.verdict import Verdict
+from harness.workers.crew import open_worker
+from harness.workers.launch import WorkerUnavailable
+from harness.workers.remote import Connection, RemoteTrainer
+from harness.workers.scratch import scratch_folder
+from harness.workloads import REFERENCES, WORKLOADS
+from harness.workloads.reference.limits import DECIDING, RUNGS, Limit, limit_for
+from harness.workloads.reference.pieces import sgd
+from harness.workloads.reference.screening import screen
+
+WORKLOAD = WORKLOADS["mlp-scratch"]
+# A worker's logs, and one file of tensors each way.
+SCRATCH_BYTES = 50_000_000
+# Times are no matter of a test that passes or fails.
+UNTIMED = Timing(sessions=1, rounds=0, warmup_rounds=0)
+# `Oracle.batch` chooses from so many images: enough for 256 that are clear of every kink.
+POOL = 2048
+# What `assert_agrees` calls the one tensor that it is given without a name.
+TENSORS = {"forward": "logits", "loss": "loss"}
+CASE = "as given"
+
+
+class Compared(NamedTuple):
+    """One backend through the ladder: its record, the verdict, and the run's folder."""
+
+    record: Record
+    verdict: Verdict
+    folder: Path
+
+
+class Bench:
+    """The backends of one session of tests, and the workers that live; `close` ends them.
+
+    A worker is started once per backend and dtype, and again where it has failed.
+    """
+
+    def __init__(
+        self,
+        *,
+        backends: tuple[str, ...] = (),
+        pythons: dict[str, str] | None = None,
+        plants: dict[str, str] | None = None,
+        device: str = "cpu",
+        root: Path,
+    ) -> None:
+        """Words as `plan.make_plan` takes them; InputError where they mean nothing.
+
+        root: where harness.toml is, and where files are looked for that are not found from here.
+        """
+        self._settled = settings.read(root).python
+        self._pythons = pythons or {}
+        self._plants = {label: _placed(plant, root) for label, plant in (plants or {}).items()}
+        self._device = device
+        self.named = bool(backends)
+        self._specs = self._labelled([_placed(text, root) for text in backends])
+        whole = None if self.named else self._make_plan(profile="smoke")
+        self.labels = tuple(whole.labels if whole is not None else self._specs)
+        for option, table in (("--backend-python", self._pythons), ("--backend-plant", plants)):
+            for label in table or {}:
+                if label not in self.labels:
+                    known = ", ".join(self.labels)
+                    raise InputError(f"{option} {label}=: unknown; choose from {known}")
+        self._live: dict[tuple[str, str], Connection] = {}
+        self._started = 0
+        self._held = contextlib.ExitStack()
+        self._scratch: Path | None = None
+
+    def _labelled(self, texts: list[str]) -> dict[str, str]:
+        """[LABEL=]SPEC by label; InputError for an unknown one, and for a label that is there."""
+        found: dict[str, str] = {}
+        for text in texts:
+            label, spec = plugins.split(text)
+            python = (self._settled | self._pythons).get(label or spec, "")
+            label = label or plugins.find(spec, python).name
+            if label in found:
+                raise InputError(f"--backend {text!r}: every label once; give LABEL=SPEC")
+            found[label] = spec
+        return found
+
+    def _make_plan(self, label: str | None = None, profile: str = "smoke") -> Plan:
+        """The plan of one label, or of all that are made to enter one."""
+        mine = (lambda table: table) if label is None else _only(label)
+        return make_plan(
+            profile=profile,
+            backends=() if label is None else (f"{label}={self._specs[label]}",),
+            pythons=mine(self._pythons),
+            settled=self._settled,
+            plants=mine(self._plants),
+            device=self._device,
+            threads=_threads(),
+        )
+
+    def plan(self, label: str, profile: str = "smoke") -> Plan:
+        """The plan of a label alone.
+
+        Raises InputError where a backend that was named cannot run here, else SkipTest.
+        """
+        if self.named:
+            return self._make_plan(label, profile)
+        whole = self._make_plan(profile=profile)
+        if label in whole.skipped:
+            raise SkipTest(f"{label}: {whole.skipped[label]}")
+        return msgspec.structs.replace(whole, labels={label: whole.labels[label]}, skipped={})
+
+    def connection(self, label: str, dtype: str) -> Connection:
+        """A live worker of a label; Unavailable, SkipTest or WorkerFailed where there is none."""
+        found = self._live.get((label, dtype))
+        if found is not None and found.failed is None:
+            return found
+        plan = self.plan(label)
+        if self._scratch is None:
+            self._scratch = self._held.enter_context(scratch_folder(SCRATCH_BYTES))
+        self._started += 1
+        folder = self._scratch / str(self._started)
+        folder.mkdir()
+        with _processors_apart(plan.threads):
+            worker = open_worker(
+                plan.labels[label],
+                name=f"{label}-{dtype}",
+                run=folder.name,
+                dtype=dtype,
+                threads=plan.threads,
+                workload=plan.workload,
+                logs=folder,
+                scratch=self._scratch,
+                timeouts=plan.timeouts,
+            )
+        try:
+            made = Connection(worker, folder, plan.timeouts.command_s)
+        except WorkerUnavailable as error:
+            raise self.absent(label, str(error), expected=error.no_float64) from None
+        self._live[label, dtype] = made
+        return made
+
+    def absent(self, label: str, reason: str, *, expected: bool = False) -> Exception:
+        """What a test ends with whose backend cannot run: failed if it was named, else skipped.
+
+        expected: skipped in any case.
+        """
+        if self.named and not expected:
+            return Unavailable(f"{label}: {reason}")
+        return SkipTest(f"{label}: {reason}")
+
+    def close(self) -> None:
+        """End every worker. Idempotent."""
+        for connection in self._live.values():
+            connection.close()
+        self._live = {}
+        self._held.close()
+        self._scratch = None
+
+
+class RemoteBackend:
+    """One backend under test. `label`: what the command line calls it."""
+
+    def __init__(self, bench: Bench, label: str, folder: Callable[[], Path]) -> None:
+        """folder: makes one for a run of `compare`."""
+        self._bench = bench
+        self._folder = folder
+        self.label = label
+        self.name = bench.plan(label).labels[label].backend
+
+    def __repr__(self) -> str:
+        return f"<backend {self.label}>"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What it says of itself: versions, device, threads; of its float32 process."""
+        return dict(self._bench.connection(self.label, "float32").facts)
+
+    def trainer(self, workload: Workload | None = None, dtype: str = "float32") -> RemoteTrainer:
+        """A new trainer in the process of that dtype; `close` it.
+
+        Raises ValueError where the backend does not know the workload.
+        """
+        connection = self._bench.connection(self.label, dtype)
+        return RemoteTrainer(connection, workload or WORKLOAD, dtype)
+
+    def compare(self, profile: str = "smoke") -> Compared:
+        """The whole ladder, in processes of its own, untimed; the run is stored and judged."""
+        plan = msgspec.structs.replace(self._bench.plan(self.label, profile), timing=UNTIMED)
+        with _processors_apart(plan.threads):
+            record, folder = session.run(plan, self._folder(), _Silent())
+        if record.ended == INTERRUPTED:
+            raise KeyboardInterrupt
+        judged = verdict.judge(record)
+        label = judged.labels[self.label]
+        if label.status == "skipped":
+            raise self._bench.absent(self.label, label.reason or "it was not started")
+        return Compared(record, judged, folder)
+
+
+class Oracle:
+    """The judge: float64 NumPy, and the numbers that every backend is given.
+
+    Parameters may be of any floating dtype: give it the very ones that the backend holds.
+    """
+
+    def __init__(self) -> None:
+        self.workload = WORKLOAD
+        self._reference = REFERENCES[WORKLOAD.name]
+        self._images: tuple[Array, Array] | None = None
+
+    def initial(self, seed: int = 0) -> Params:
+        """The parameters that a training starts from: float32, canonical names and layouts."""
+        from harness.workloads.reference.canonical import initial_params
+
+        return initial_params(self.workload, seed)
+
+    def batch(
+        self, n: int = 256, *, seed: int = 0, params: Params | None = None
+    ) -> tuple[Array, Array]:
+        """N made images x: float32 (n, inputs), and their labels y: int64 (n,).
+
+        None has a pre-activation within rounding of ReLU's kink at `params` (default: the initial
+        ones of `seed`), where correct backends may differ by 6e-3 in a gradient. ValueError where
+        there are not so many (some 1500).
+        """
+        if self._images is None:
+            self._images = images(POOL)
+        x, y = self._images
+        order = np.random.default_rng([seed, 5]).permutation(len(x))
+        at = self.initial(seed) if params is None else params
+        if n > len(order):
+            raise ValueError(f"a batch of {n}: there are {len(order)} images")
+        rows, _ = screen(order, 0, n, lambda rows: clear(at, x[rows]))
+        return x[rows], y[rows]
+
+    def logits(self, params: Params, x: Array) -> Array:
+        """Logits float64 (n, outputs)."""
+        return self._reference.logits(_wide(params), np.asarray(x, np.float64))
+
+    def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
+        """Mean loss in nats, and the gradient of every parameter, float64."""
+        return self._reference.loss_and_grads(_wide(params), np.asarray(x, np.float64), y)
+
+    def step(self, params: Params, x: Array, y: Array) -> Params:
+        """The parameters after one update, float64; those given are not changed."""
+        new = _wide(params)
+        sgd(new, self.loss_and_grads(params, x, y)[1], self.workload.lr)
+        return new
+
+
+def assert_agrees(
+    got: RemoteBackend | Mapping[str, Any] | Any,
+    want: Mapping[str, Any] | Any = None,
+    *,
+    rung: str = "forward",
+    dtype: str = "float32",
+    before: Mapping[str, Any] | Any = None,
+    profile: str = "smoke",
+) -> None:
+    """AssertionError, with the first divergence, unless a backend or tensors agree.
+
+    A backend alone goes through the whole ladder of a profile against the float64 judge. Else
+    `got` and `want` are tensors by name, or one tensor: `got` of a process of `dtype`, `want` the
+    judge's, held to the ladder's limit of `rung`. A loss may be a Python float. For the rung
+    update they are the parameters after one step, and `before` those from which it was taken, as
+    the backend holds them. ValueError for a rung without a limit in this dtype.
+    """
+    __tracebackhide__ = True
+    if isinstance(got, RemoteBackend):
+        found = got.compare(profile)
+        if found.verdict.verdict != "agree":
+            raise AssertionError(_told_of_run(got.label, found))
+        return
+    pairs = _paired(rung, got, want)
+    limit = limit_for(rung, dtype, CASE) if rung in DECIDING else None
+    if limit is None:
+        raise ValueError(f"no limit is fixed for {rung!r} in {dtype}; rungs: {', '.join(DECIDING)}")
+    if rung == "update" and before is None:
+        raise ValueError("update: give before=, the parameters from which the step was taken")
+    given = _by_name(rung, before) if before is not None else {}
+    measured = [
+        _measured(rung, name, *arrays, dtype, given.get(name)) for name, arrays in pairs.items()
+    ]
+    first = next((m for m in measured if not within(m, limit)), None)
+    if first is not None:
+        raise AssertionError(_told_of_tensors(first, measured, limit, pairs[first.tensor]))
+
+
+def _by_name(rung: str, given: Mapping[str, Any] | Any) -> dict[str, Array]:
+    if isinstance(given, Mapping):
+        return {str(name): np.asarray(value) for name, value in given.items()}
+    return {TENSORS.get(rung, "tensor"): np.asarray(given)}
+
+
+def _paired(
+    rung: str, got: Mapping[str, Any] | Any, want: Mapping[str, Any] | Any
+) -> dict[str, tuple[Array, Array]]:
+    """Got and wanted by name; AssertionError unless both have the same names."""
+    here, there = _by_name(rung, got), _by_name(rung, want)
+    differ = [f"{name} is missing" for name in there if name not in here]
+    differ += [f"{name} is not wanted" for name in here if name not in there]
+    if differ:
+        raise AssertionError(f"{rung}: {', '.join(map(clean, differ))}")
+    return {name: (here[name], value) for name, value in there.items()}
+
+
+def _measured(
+    rung: str, name: str, got: Array, want: Array, dtype: str, before: Array | None
+) -> Measurement:
+    """One tensor against the judge's, as a run measures it."""
+    where: dict[str, Any] = {"process": dtype, "case": CASE, "step": None}
+    if rung == "inputs":
+        return measure.identical(name, got, want, **where)
+    if rung == "loss" and got.ndim == 0:
+        return measure.measure(rung, name, got, want, **where, dtype=str(got.dtype))
+    wide = want.astype(np.float64)
+    if rung != "update" or measure.mismatch(got, wide, dtype) is not None:
+        return measure.measure(rung, name, got, wide, **where)
+    if before is None or before.shape != got.shape or before.dtype != got.dtype:
+        raise ValueError(f"update: before= has no {name} of the shape and dtype of the new one")
+    change = before.astype(np.float64) - wide
+    excess, beside = measure.excess_update(before, got, change)
+    plain = before.astype(np.float64) - got.astype(np.float64) - change
+    return measure.measure(
+        rung, name, got, wide, **where, error=excess, scale=change, plain=plain, beside=beside
+    )
+
+
+def _told_of_tensors(
+    first: Measurement, measured: list[Measurement], limit: Limit, arrays: tuple[Array, Array]
+) -> str:
+    """The first divergence of tensors that were given."""
+    got, want = arrays
+    around: list[Window] = []
+    if first.worst is not None and got.shape == want.shape:
+        around = windows(got, want, list(first.worst.index), 0)
+    lines = _told(first.rung, evidence(first, limit), shape_of_the_error(first), around)
+    others = [
+        f"{words.MARKS['agree' if within(m, limit) else 'disagree']} {clean(m.tensor)} "
+        f"{m.problem or words.figure(m.distance)}"
+        for m in measured
+    ]
+    return "\n".join([*lines, f"  tensors     {', '.join(others)}"])
+
+
+def _told_of_run(label: str, found: Compared) -> str:
+    """What a run found of its one label: the first divergence, or why there is no verdict."""
+    record, judged, folder = found
+    of_label = judged.labels[label]
+    rungs = " ".join(f"{rung} {words.cell(of_label.findings.get(rung))};" for rung in RUNGS[:-1])
+    end = [f"  rungs       {rungs.rstrip(';')}", f"  stored      harness report {folder}"]
+    at = judged.first_divergence
+    finding = of_label.findings.get(at["rung"]) if at is not None else None
+    first = finding.first if finding is not None else None
+    if judged.verdict != "disagree" or finding is None or first is None:
+        tails = [clean(line) for tail in _last_words(record) for line in tail.splitlines()]
+        return "\n".join([f"{judged.verdict}: {clean(judged.summary)}", *tails, *end])
+    around, _ = neighbourhood(record, judged, folder)
+    notes = [f"  note        {clean(warning)}" for warning in words.warnings(record)]
+    lines = [*_told(finding.rung, first, finding.hint, around), *notes, *end]
+    return "\n".join([f"{label} does not agree with {record.plan.reference}", *lines])
+
+
+def _last_words(record: Record) -> list[str]:
+    """What failed processes last wrote to stderr."""
+    return [
+        process.stderr_tail
+        for results in record.results.values()
+        for process in results.processes
+        if process.status == "failed"
+    ]
+
+
+def _told(rung: str, at: Evidence, hint: str | None, around: list[Window]) -> list[str]:
+    """The first divergence: the sentence, each figure on its line, and what lies around it."""
+    rows = {
+        "rung": f"{rung}, {at.where}, {at.dtype}",
+        "step": None if at.step is None else str(at.step),
+        "tensor": at.tensor,
+        "element": None if at.index is None else str(at.index),
+        "got": None if at.got is None else repr(at.got),
+        "expected": None if at.expected is None else repr(at.expected),
+        "problem": at.problem,
+        "distance": None if at.distance is None else words.figure(at.distance),
+        "limit": None if at.limit is None else f"{at.limit:g} ({at.why})",
+        "looks like": hint,
+    }
+    lines = [clean(sentence_for(rung, at))]
+    lines += [f"  {name:<11} {clean(text)}" for name, text in rows.items() if text is not None]
+    return lines + _drawn(around[-1] if around else None)
+
+
+def _drawn(window: Window | None) -> list[str]:
+    """A window as text, the worst element in brackets."""
+    if window is None:
+        return []
+    cells = [
+        [f"[{v}]" if (i, j) == window.worst else v for j, v in enumerate(row)]
+        for i, row in enumerate(window.values)
+    ]
+    table = [["", *window.columns], *([n, *row] for n, row in zip(window.rows, cells, strict=True))]
+    width = max(len(text) for row in table for text in row)
+    drawn = ["    " + " ".join(f"{text:>{width}}" for text in row).rstrip() for row in table]
+    return [f"  {window.caption}, around it:", *drawn]
+
+
+def _wide(params: Params) -> Params:
+    """Copies in float64."""
+    return {name: np.array(value, dtype=np.float64) for name, value in params.items()}
+
+
+def _only(label: str) -> Callable[[dict[str, str]], dict[str, str]]:
+    """A table's row of one label."""
+    return lambda table: {name: value for name, value in table.items() if name == label}
+
+
+def _placed(text: str, root: Path) -> str:
+    """[LABEL=]FILE[:NAME] with the file's place under `root`, if only there is one."""
+    label, spec = plugins.split(text)
+    file, colon, name = spec.rpartition(":")
+    if not colon or name.endswith(".py"):
+        file, colon, name = spec, "", ""
+    if not file.endswith(".py") or os.path.isfile(file) or not (root / file).is_file():
+        return text
+    return f"{label}{'=' if label else ''}{root / file}{colon}{name}"
+
+
+def _beside() -> tuple[int, int]:
+    """Which of how many pytest processes this is (pytest-xdist); 0 of 1 where it is alone."""
+    place = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    count = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "")
+    if not (place.isdecimal() and count.isdecimal()):
+        return 0, 1
+    return int(place), max(1, int(count))
+
+
+def _threads() -> int:
+    """Threads of a worker: those of a plan, shared among pytest processes side by side."""
+    return max(1, min(available_threads() // _beside()[1], MOST_DEFAULT_THREADS))
+
+
+@contextlib.contextmanager
+def _processors_apart(threads: int) -> Iterator[None]:
+    """In here workers are started on other processors than those of other pytest processes.
+
+    A worker keeps to the first processors that its parent may use: all would share them, and two
+    that share one wait for each other.
+    """
+    place, count = _beside()
+    if count == 1 or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    here = sorted(own)
+    os.sched_setaffinity(0, {here[(place * threads + i) % len(here)] for i in range(threads)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
+
+
+class _Silent:
+    """Progress that nobody looks at."""
+
+    def phase(self, name: str, total: int) -> None: ...
+
+    def advance(self, done: int) -> None: ...
+
+    def note(self, text: str) -> None: ...

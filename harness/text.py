@@ -1,0 +1,44 @@
+"""Words for people: bounded, free of control characters. Imports nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def clean(text: str) -> str:
+    """Text without control and direction characters: a record cannot steer the terminal."""
+    return "".join(" " if c == "\n" else c if c.isprintable() else "�" for c in text)
+
+
+def many(number: int, name: str) -> str:
+    """A number of things: "1 run", "2 runs"."""
+    return f"{number} {name}{'' if number == 1 else 's'}"
+
+
+def counted(words: list[str]) -> list[str]:
+    """Each word once, with how often it stands there where that is more than once."""
+    return [
+        word if (times := words.count(word)) == 1 else f"{times} {word}"
+        for word in dict.fromkeys(words)
+    ]
+
+
+# Facts are a few versions and settings, to be read by people: beyond this they are cut.
+MOST_FACTS, LONGEST_NAME, LONGEST_FACT = 200, 100, 1000
+
+
+def plain(text: str, most: int = 200) -> str:
+    """Text that can be stored and shown: no control characters, of bounded length."""
+    found = "".join(c if c.isprintable() else " " if c.isspace() else "�" for c in text[: most + 1])
+    return found if len(found) <= most else f"{found[: most - 1]}…"
+
+
+def plain_facts(told: Mapping[Any, Any]) -> dict[str, str]:
+    """What a backend says of itself as it is stored, whatever it is; how much was left out."""
+    few = len(told) <= MOST_FACTS
+    found = {
+        plain(str(name), LONGEST_NAME): plain(str(value), LONGEST_FACT)
+        for name, value in list(told.items())[: MOST_FACTS if few else MOST_FACTS - 1]
+    }
+    return found if few else found | {"facts left out": str(len(told) - len(found))}

@@ -1,0 +1,120 @@
+"""What the pattern of a divergence points to: one plain clause, from stored measurements only.
+
+A hint is a guess with its reason; the verdict never rests on one.
+"""
+
+from __future__ import annotations
+
+from harness.record.schema import Measurement, Record
+from harness.verdict.finding import Finding
+from harness.verdict.numbers import share, with_limits
+from harness.workloads.reference.limits import Limit
+
+# An error is "a constant factor" if less than this share of it is left under the best factor.
+FACTOR_LEFT = 0.05
+# What the made batches are there for.
+PROBED = {
+    "corner": "the derivative at a pre-activation of exactly 0",
+    "confident": "a probability near 0 or 1 in the loss",
+    "shifted-up": "a softmax that does not subtract the maximum",
+    "shifted-down": "a softmax that does not subtract the maximum",
+}
+# Sizes of a rounding of operands: unit roundoffs 2**-11 (TF32) and 2**-8 (bfloat16), with room.
+ROUNDINGS = (("TF32", 2.0**-13, 2.0**-9.5), ("bfloat16", 2.0**-9.5, 2.0**-6))
+
+
+def find_hint(
+    finding: Finding, label: str, record: Record, limits: tuple[Limit, ...]
+) -> str | None:
+    """The clauses that fit a disagreement of one label's rung, joined; None where none does."""
+    if finding.first is None:
+        return None
+    found = with_limits(finding.rung, label, record, limits)
+    over = [m for m, limit in found if limit is not None and share(m, limit) > 1]
+    within = [m for m, limit in found if limit is not None and share(m, limit) <= 1]
+    first = next(
+        (
+            m
+            for m in over
+            if (m.case, m.tensor, m.dtype)
+            == (finding.first.where, finding.first.tensor, finding.first.dtype)
+        ),
+        None,
+    )
+    if first is None:
+        return None
+    clauses = [
+        _where_it_shows(first, over, within, record),
+        _which_tensors(first, over, within),
+        shape_of_the_error(first),
+        _which_dtype(over, within),
+    ]
+    return "; ".join(clause for clause in clauses if clause) or None
+
+
+def _where_it_shows(
+    first: Measurement, over: list[Measurement], within: list[Measurement], record: Record
+) -> str | None:
+    """Only one kind of batch, or only from a step on."""
+    cases = {m.case for m in over}
+    clean = {m.case for m in within} - cases
+    if cases <= set(PROBED) and clean:
+        return f"only the made batch {first.case}: look at {PROBED[first.case]}"
+    rows = {case.case: case.rows for case in record.cases}
+    full = record.plan.workload.batch_size
+    sizes = {rows.get(case, full) for case in cases}
+    if full not in sizes and any(rows.get(case) == full for case in clean):
+        return f"only batches of other sizes than {full}: look at what is divided by the batch size"
+    off = {m.step for m in over if m.step is not None}
+    clean_steps = {m.step for m in within if m.step is not None} - off
+    # All of it clean up to a step, none of it after.
+    if off and clean_steps and max(clean_steps) < min(off):
+        return f"not before step {min(off)}: look at state that is carried from step to step"
+    return None
+
+
+def _which_tensors(
+    first: Measurement, over: list[Measurement], within: list[Measurement]
+) -> str | None:
+    """One tensor of several."""
+    here = {m.tensor for m in over if m.case == first.case and m.dtype == first.dtype}
+    others = {m.tensor for m in within if m.case == first.case and m.dtype == first.dtype} - here
+    if len(here) == 1 and others:
+        return f"only {first.tensor}; {', '.join(sorted(others))} agree"
+    return None
+
+
+def shape_of_the_error(first: Measurement) -> str | None:
+    """A factor, zeros, a part of the elements, or the size of a known rounding."""
+    pattern = first.pattern
+    if pattern is None or not isinstance(first.distance, float) or first.rung == "inputs":
+        return None
+    if first.got_norm == 0:
+        return "it is all zeros"
+    if isinstance(pattern.factor, float) and isinstance(pattern.residual, float):
+        small = pattern.residual <= FACTOR_LEFT * abs(pattern.factor - 1)
+        if small and first.rung in ("forward", "loss", "gradients", "update"):
+            update = first.rung == "update"
+            if update and abs(pattern.factor) < 1e-9:
+                return "nothing of the change was made"
+            what = "the change expected" if update else "what is expected"
+            return f"a constant factor: {pattern.factor:.10g} times {what}"
+    if first.rung != "lockstep":
+        for name, low, high in ROUNDINGS:
+            if low <= first.distance < high and pattern.elements > 0.05:
+                return f"spread over the tensor, and of the size of {name} rounding"
+    if pattern.columns < 0.5 and pattern.columns <= pattern.rows:
+        return f"in {pattern.columns:.0%} of the columns"
+    if pattern.rows < 0.5:
+        return f"in {pattern.rows:.0%} of the rows"
+    return None
+
+
+def _which_dtype(over: list[Measurement], within: list[Measurement]) -> str | None:
+    """Only float64: something narrower is used inside."""
+    if {m.dtype for m in over} == {"float64"} and any(m.dtype == "float32" for m in within):
+        sizes = [m.distance for m in over if isinstance(m.distance, float)]
+        if sizes and max(sizes) > 1e-9:
+            return "float64 only: something is computed in float32"
+        return "float64 only: below what float32 can show"
+    return None

@@ -1,0 +1,334 @@
+"""The rung timing: six parts, each with three possible answers.
+
+*itself*: sessions of fresh processes repeat one another, the control arm equals itself, and what
+was timed is what was checked. *clocks*: several clocks on the same work tell the same. *physics*:
+no step is faster than its own matrix products. *across*: the ratio to the fastest lies in the
+declared band. *beside*: no process that a worker left behind computed meanwhile; told only where
+one did. *baseline*: no slower than what was stored, where a baseline is given. A rung disagrees if
+a part does, and is inconclusive if a part is: one session says little.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from harness.record.schema import Record, Round, number
+from harness.verdict.finding import Finding, Part, RungVerdict
+from harness.verdict.timing_stats import MIN_SESSIONS, claim, within
+from harness.verdict.timings import (
+    StepTime,
+    against_itself,
+    cores_used,
+    floor_logs,
+    loop_overhead,
+    median_interval,
+    session_medians,
+    share_of_physics,
+    steady,
+    versus,
+)
+
+# A step faster than this share of the fastest products seen is not possible, only not waited for.
+PHYSICAL_SHARE = 0.95
+# Two clocks on the same work: up to the first they agree, beyond the second something is wrong that
+# noise does not explain, in between nobody knows.
+CLOCKS_AGREE = 1.10
+CLOCKS_DISAGREE = 2.0
+# Work that is still queued after the wait, in steps. Copying fresh parameters takes up to .2 of a
+# step longer than copying them again (JAX); a single step that was not waited for takes one.
+DRAIN_AGREES = 0.5
+DRAIN_DISAGREES = 1.0
+# Fewer bursts than this and one interruption decides.
+LEAST_BURSTS = 5
+# Of the threads asked for, the share that must be seen at work during the steps. One interruption
+# lowers it as an idle thread does, so it only opens a question.
+LEAST_CORES = 0.6
+# A process that was left behind and used no more than this only started and waited (Python and
+# NumPy take 0.2 s to import).
+IDLE_NS = 500_000_000
+
+
+def check_timing(
+    label: str, record: Record, times: dict[str, StepTime], baseline: Part | None = None
+) -> Finding:
+    """The parts for one label.
+
+    times: those of the labels that are ranked; baseline: what it says of this label.
+    """
+    finding = Finding(rung="timing", verdict="inconclusive", sentence="nothing was timed")
+    results = record.results[label]
+    if not steady(record, results):
+        return finding
+    finding.parts = parts(label, record, times)
+    if baseline is not None:
+        finding.parts.append(baseline)
+    finding.measured = sum(len(r.step_ns) for r in steady(record, results))
+    finding.verdict = _worst([part.verdict for part in finding.parts])
+    deciding = [part for part in finding.parts if part.verdict == finding.verdict]
+    across = next((part for part in finding.parts if part.name == "across"), None)
+    if across is not None:
+        finding.value, finding.limit = across.value, across.limit
+    if finding.verdict == "agree":
+        finding.sentence = across.sentence if across is not None else "agrees in every part"
+    else:
+        # A disagreement is named with its label, as those of the other rungs are.
+        who = f"{label}, timing: " if finding.verdict == "disagree" else ""
+        finding.sentence = who + "; ".join(part.sentence for part in deciding)
+    if (void := void_part(finding.parts)) is not None:
+        finding.value, finding.limit = void.value, void.limit
+    return finding
+
+
+# Parts whose disagreement makes every figure of the label void.
+VOID = ("itself", "clocks", "physics")
+
+
+def void_part(found: list[Part]) -> Part | None:
+    """The first part by which every figure of the label is void; None where none says so."""
+    return next((p for p in found if p.name in VOID and p.verdict == "disagree"), None)
+
+
+def is_void(label: str, record: Record) -> bool:
+    """Whether a label's times cannot be what they are said to be."""
+    if not steady(record, record.results[label]):
+        return False
+    found = (itself(label, record), clocks(label, record), physics(label, record))
+    return any(part.verdict == "disagree" for part in found)
+
+
+def parts(label: str, record: Record, times: dict[str, StepTime]) -> list[Part]:
+    """Every part that the record itself can answer."""
+    found = [itself(label, record), clocks(label, record), physics(label, record)]
+    if label in times:
+        found.append(across(label, record, times))
+    if (disturbed := beside(record)) is not None:
+        found.append(disturbed)
+    return found
+
+
+def beside(record: Record) -> Part | None:
+    """What computed beside every label of the run, as far as it outlived its worker; else None."""
+    arms = [*record.results.values(), *record.again.values()]
+    processes = [process for results in arms for process in results.processes]
+    busy = [
+        (left.cpu_ns, f"{left.command} ({left.cpu_ns / 1e9:.1f} s), left behind by {process.label}")
+        for process in processes
+        for left in process.left_behind
+        if left.cpu_ns > IDLE_NS
+    ]
+    if not busy:
+        return None
+    return Part(
+        name="beside",
+        verdict="inconclusive",
+        value=number(sum(ns for ns, _ in busy) / 1e9),
+        limit=IDLE_NS / 1e9,
+        sentence="computed beside what was timed: " + "; ".join(told for _, told in busy),
+    )
+
+
+def _worst(verdicts: list[RungVerdict]) -> RungVerdict:
+    for verdict in ("disagree", "inconclusive"):
+        if verdict in verdicts:
+            return verdict
+    return "agree"
+
+
+def itself(label: str, record: Record) -> Part:
+    """Sessions repeat one another, A equals A, and a replay ends at the same parameters."""
+    timing = record.plan.timing
+    part = Part(name="itself", verdict="inconclusive", limit=timing.spread, sentence="")
+    other = _unlike_its_replay(label, record)
+    if other is not None:
+        part.verdict = "disagree"
+        part.limit = None
+        part.sentence = (
+            f"session {other.session}, round {other.round}: the timed steps end at other "
+            "parameters than the same steps without a clock: what was timed is not what was checked"
+        )
+        return part
+    logs = floor_logs(record, label)
+    medians = session_medians(record, record.results[label])
+    if len(medians) < MIN_SESSIONS:
+        s = "" if len(medians) == 1 else "s"
+        part.sentence = f"indicative: {len(medians)} session{s}, and a claim needs {MIN_SESSIONS}"
+        return part
+    if logs is not None and len(logs) == len(medians):
+        spread = math.exp(max(logs) - min(logs))
+        of = "multiples of the floor"
+    else:
+        spread = max(medians) / min(medians) if min(medians) > 0 else math.inf
+        of = "steps"
+    part.value = number(spread)
+    doubts = []
+    if spread > timing.spread:
+        doubts.append(f"the sessions' {of} lie {spread:.3g}-fold apart (limit {timing.spread:g})")
+    pairs = against_itself(record)
+    if timing.again is not None and timing.again not in pairs:
+        doubts.append(f"a second process of {timing.again} was not timed")
+    for name, ratio in pairs.items():
+        if not ratio.claimable:
+            doubts.append(f"two processes of {name} were compared in {ratio.n} sessions only")
+        elif claim(ratio, timing.least):
+            doubts.append(
+                f"two processes of {name} differ: {ratio.value:.3f} "
+                f"[{ratio.low:.3f}, {ratio.high:.3f}]"
+            )
+    if starved := starved_of_threads(label, record):
+        doubts.append(starved)
+    part.verdict = "inconclusive" if doubts else "agree"
+    part.sentence = "; ".join(doubts) or (
+        f"{len(medians)} sessions within {spread:.3f} of one another"
+    )
+    return part
+
+
+def starved_of_threads(label: str, record: Record) -> str | None:
+    """That fewer threads were at work than were asked for; None where enough were."""
+    on_cpu = record.plan.labels[label].device == "cpu"  # beside a GPU the processor only waits
+    cores = cores_used(steady(record, record.results[label])) if on_cpu else None
+    if cores is None or cores >= LEAST_CORES * record.plan.threads:
+        return None
+    return f"{cores:.2f} of {record.plan.threads} threads were at work"
+
+
+def _unlike_its_replay(label: str, record: Record) -> Round | None:
+    """The first round whose steps end elsewhere than without a clock, or than in session 0.
+
+    Not asked of a backend that does not repeat itself bit for bit anyway.
+    """
+    results = record.results[label]
+    if not all(repeat.identical for repeat in results.repeats):
+        return None
+    # On a GPU each process may choose kernels of its own: only its own replay binds it.
+    on_cpu = record.plan.labels[label].device == "cpu"
+    first: dict[int, str] = {}
+    again = record.again[label].rounds if label in record.again else []
+    for r in [*results.rounds, *again]:
+        if r.digest != r.replayed:
+            return r
+        if on_cpu and r.digest is not None and first.setdefault(r.round, r.digest) != r.digest:
+            return r
+    return None
+
+
+def clocks(label: str, record: Record) -> Part:
+    """Latency, throughput, the epoch's wall time and the drain tell the same of the same work."""
+    rounds = steady(record, record.results[label])
+    found: list[Part] = []
+    overhead = loop_overhead(record, label)
+    if overhead is not None:
+        # A loop does a little beside its parts; that an epoch is shorter than them cannot be.
+        found.append(_clock("epoch / (gathers + puts + steps)", [max(overhead, 1e-9)], both=True))
+    bursts = [
+        r
+        for r in rounds
+        if len(r.burst_ns) == 2 and min(*r.burst_ns, r.burst_steps, sum(r.step_ns)) > 0
+    ]
+    if len(bursts) >= LEAST_BURSTS:
+        # Means of one round on both sides: on a busy machine a mean holds its interruptions, as a
+        # burst does, and a median does not.
+        each = [r.burst_ns[1] / (2 * r.burst_steps) / statistics.fmean(r.step_ns) for r in bursts]
+        found.append(_clock("throughput / latency", each))
+        double = [r.burst_ns[1] / (2 * r.burst_ns[0]) for r in bursts]
+        found.append(_clock("2K steps / twice K steps", double, both=True))
+    if not found:
+        sentence = "too few rounds for the clocks to be compared"
+        found.append(
+            Part(name="clocks", verdict="inconclusive", limit=CLOCKS_AGREE, sentence=sentence)
+        )
+    step = statistics.median([ns for r in rounds for ns in r.step_ns] or [0])
+    drains = [r.drain_ns[0] - r.drain_ns[1] for r in rounds if len(r.drain_ns) == 2]
+    # From a GPU, copying the parameters once takes as long as a step.
+    if drains and step > 0 and record.plan.labels[label].device == "cpu":
+        found.append(_drain(statistics.median(drains) / step))
+    worst = _worst([part.verdict for part in found])
+    return max((p for p in found if p.verdict == worst), key=_share)
+
+
+def _share(part: Part) -> float:
+    """A value in units of its limit."""
+    return float(part.value or 0) / (part.limit or 1)
+
+
+def _clock(what: str, ratios: Sequence[float], *, both: bool = False) -> Part:
+    """One clock over another, a ratio a round; `both`: being too small is as wrong.
+
+    It disagrees where the median does and the interval of that median (all of fewer than six
+    rounds) also lies beyond what agrees: of five bursts on a machine that is busy with other
+    things, three may take twice as long, but hardly all.
+    """
+    factor = statistics.median(ratios)
+    low, high = median_interval(ratios)
+    if both and factor < 1:
+        factor, low = 1 / factor, 1 / high
+    verdict = _between(factor, CLOCKS_AGREE, CLOCKS_DISAGREE)
+    if verdict == "disagree" and low <= CLOCKS_AGREE:
+        verdict = "inconclusive"
+    return Part(
+        name="clocks",
+        verdict=verdict,
+        value=number(factor),
+        limit=CLOCKS_AGREE,
+        sentence=f"{what} is off by {factor:.3f} (agree below {CLOCKS_AGREE:g})",
+    )
+
+
+def _drain(left: float) -> Part:
+    """So many steps of work were still queued after the last wait."""
+    return Part(
+        name="clocks",
+        verdict=_between(left, DRAIN_AGREES, DRAIN_DISAGREES),
+        value=number(left),
+        limit=DRAIN_AGREES,
+        sentence=f"{left:.2f} steps of work were left after the last wait: somebody is not waiting",
+    )
+
+
+def _between(value: float, agrees: float, disagrees: float) -> RungVerdict:
+    if value <= agrees:
+        return "agree"
+    return "disagree" if value >= disagrees else "inconclusive"
+
+
+def physics(label: str, record: Record) -> Part:
+    """A step takes at least as long as its matrix products on the fastest framework there."""
+    share = share_of_physics(label, record)
+    part = Part(
+        name="physics", verdict="inconclusive", limit=1.0, sentence="no products were timed"
+    )
+    if share is None:
+        return part
+    part.value = number(PHYSICAL_SHARE / max(share, 1e-9))
+    if share >= PHYSICAL_SHARE:
+        part.verdict = "agree"
+        part.sentence = f"a step takes {share:.3g} times its matrix products on this device"
+    else:
+        part.verdict = "disagree"
+        part.sentence = (
+            f"a step takes {share:.3g} of the time that its matrix products alone take on this "
+            "device: somebody is not waiting"
+        )
+    return part
+
+
+def across(label: str, record: Record, times: dict[str, StepTime]) -> Part:
+    """The ratio to the fastest of the ranked labels, against the band of the plan."""
+    band = record.plan.timing.band
+    fastest = min(times, key=lambda name: times[name].median_ns)
+    ratio = versus(record, label, fastest)
+    part = Part(name="across", verdict="inconclusive", limit=band, sentence="shares no round")
+    if ratio is None:
+        return part
+    part.value = number(ratio.value)
+    told = f"{ratio.value:.2f} times the fastest here ({fastest})"
+    if ratio.low is not None and ratio.high is not None and ratio.claimable:
+        told = (
+            f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}] times the fastest here "
+            f"({fastest}), band {band:g}"
+        )
+    part.verdict = "agree" if label == fastest else within(ratio, band)
+    part.sentence = told
+    return part

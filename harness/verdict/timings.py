@@ -1,0 +1,288 @@
+"""Figures of time from a record: what every label took, by session; no judgement.
+
+Ratios are formed within a round, where both were measured seconds apart; a session gives their
+median, and an interval is Student's t over sessions, which are fresh processes each. Pure: takes a
+stored record, reads no clock.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from harness.plan.model import CONTROL
+from harness.record.schema import Process, Record, Results, Round, Training
+from harness.verdict.timing_stats import MIN_ROUNDS, MIN_SESSIONS, Ratio, ratio, steadiness
+
+Place = tuple[int, int]  # session, round
+
+
+class StepTime(msgspec.Struct, kw_only=True):
+    """Step time of one label, nanoseconds unless said.
+
+    `median_ns`: the geometric mean of the sessions' medians; `ci95_ns`: Student's t over the logs
+    of those, or, of fewer than MIN_SESSIONS sessions, of the median over their rounds; then the
+    figure is `indicative` and no claim rests on it. `spread_ns`: the rounds' smallest and largest
+    median. `throughput_ns`: one of many steps with a single wait. `first_steps_ns`: by batch size;
+    `compile_ns`: the first full step less a steady one. `epoch_ns`, `eval_ns`: medians over free
+    trainings; `loop_overhead`: epoch over the sum of its gathers, puts and steps (a ratio).
+    `gemm_floor_ns`: NumPy's matrix products in the same rounds, `own_floor_ns`: the label's own;
+    `floor_ratio` and its interval: multiples of the former. `cores`: processor time over wall time
+    of the steps. `steadiness`: a label a session. `at_once`: steps that one call makes.
+    """
+
+    median_ns: int
+    ci95_ns: list[int]
+    spread_ns: list[int]
+    throughput_ns: int | None
+    first_step_ns: int | None
+    first_steps_ns: dict[str, int]
+    compile_ns: int | None
+    put_median_ns: int
+    gather_median_ns: int
+    epoch_ns: int | None
+    eval_ns: int | None
+    loop_overhead: float | None
+    gemm_floor_ns: int | None
+    own_floor_ns: int
+    floor_ratio: float | None
+    floor_ci95: list[float] | None
+    cores: float | None
+    import_ns: int | None
+    build_ns: int | None
+    steadiness: list[str]
+    at_once: int
+    steps: int
+    sessions: int
+    indicative: bool
+
+
+def steady(record: Record, results: Results) -> list[Round]:
+    """The rounds after warm-up of every session."""
+    return [r for r in results.rounds if r.round >= record.plan.timing.warmup_rounds]
+
+
+def step_medians(record: Record, results: Results) -> dict[Place, float]:
+    """The median step of each round."""
+    return _medians(steady(record, results), lambda r: r.step_ns)
+
+
+def product_medians(record: Record, results: Results) -> dict[Place, float]:
+    """The median set of matrix products of each round."""
+    return _medians(steady(record, results), lambda r: r.products_ns)
+
+
+def _medians(rounds: list[Round], series: Callable[[Round], list[int]]) -> dict[Place, float]:
+    return {(r.session, r.round): statistics.median(series(r)) for r in rounds if series(r)}
+
+
+def control(record: Record) -> str | None:
+    """The label of the control arm that was timed: NumPy on the CPU; None without one.
+
+    Of several NumPys the one of that very name: it is the same in other runs.
+    """
+    found = [
+        label
+        for label, results in record.results.items()
+        if record.plan.labels[label].backend == CONTROL and product_medians(record, results)
+    ]
+    return CONTROL if CONTROL in found else next(iter(found), None)
+
+
+def session_logs(above: dict[Place, float], below: dict[Place, float]) -> list[float]:
+    """Of each session that has both, the median over its rounds of log(above / below)."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for place, value in above.items():
+        if value > 0 and below.get(place, 0) > 0:
+            found[place[0]].append(math.log(value / below[place]))
+    return [statistics.median(logs) for _, logs in sorted(found.items())]
+
+
+def versus(record: Record, label: str, other: str) -> Ratio | None:
+    """Step of a label over that of another; None where they share no round."""
+    logs = session_logs(
+        step_medians(record, record.results[label]), step_medians(record, record.results[other])
+    )
+    return ratio(logs) if logs else None
+
+
+def against_itself(record: Record) -> dict[str, Ratio]:
+    """A against A: of each label that entered twice, its first process over its second."""
+    found = {}
+    for label, second in record.again.items():
+        logs = session_logs(
+            step_medians(record, record.results[label]), step_medians(record, second)
+        )
+        if logs:
+            found[label] = ratio(logs)
+    return found
+
+
+def floor_logs(record: Record, label: str) -> list[float] | None:
+    """A session's log of step over GEMM floor; None off the CPU or without a control arm."""
+    arm = control(record)
+    if arm is None or record.plan.labels[label].device != "cpu":
+        return None
+    return session_logs(
+        step_medians(record, record.results[label]), product_medians(record, record.results[arm])
+    )
+
+
+def session_medians(record: Record, results: Results) -> list[float]:
+    """The median step of each session, nanoseconds."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for r in steady(record, results):
+        found[r.session] += r.step_ns
+    return [statistics.median(values) for _, values in sorted(found.items()) if values]
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """A 95 % interval for the median from order statistics, whatever the distribution.
+
+    Source: the binomial argument (Conover, Practical Nonparametric Statistics, 3.2); with fewer
+    than six values it is the whole range, which covers less than 95 %.
+    """
+    ordered = sorted(values)
+    n = len(ordered)
+    below = 0  # largest k with P(Binomial(n, 1/2) <= k - 1) <= 2.5 %
+    ways = tail = 1  # of n tosses with k heads, and with k or fewer: whole numbers, so exact
+    while below < n // 2 and 40 * tail <= 2**n:
+        below += 1
+        ways = ways * (n - below + 1) // below
+        tail += ways
+    low = max(below - 1, 0)
+    return ordered[low], ordered[n - 1 - low]
+
+
+def step_time(label: str, record: Record, process: Process, results: Results) -> StepTime | None:
+    """The step time of a label, or None where it was not timed."""
+    rounds = steady(record, results)
+    if (
+        not all(r.step_ns and r.gather_ns and r.put_ns and r.products_ns for r in rounds)
+        or not rounds
+    ):
+        return None
+    medians = step_medians(record, results)
+    by_session = session_medians(record, results)
+    spread = ratio([math.log(value) for value in by_session if value > 0] or [0.0])
+    sure = spread.low is not None and spread.high is not None and spread.n >= MIN_SESSIONS
+    low, high = (spread.low, spread.high) if sure else median_interval([*medians.values()])
+    first = process.first_step_ns.get(str(record.plan.workload.batch_size))
+    arm = control(record)
+    floors = floor_logs(record, label)
+    multiple = ratio(floors) if floors else None
+    trained = [t for t in results.training if t.dtype == process.dtype]
+    return StepTime(
+        median_ns=round(spread.value),
+        ci95_ns=[round(low or 0), round(high or 0)],
+        spread_ns=[round(min(medians.values())), round(max(medians.values()))],
+        throughput_ns=_median(_throughputs(rounds)),
+        first_step_ns=first,
+        first_steps_ns=process.first_step_ns,
+        compile_ns=max(0, first - round(spread.value)) if first is not None else None,
+        put_median_ns=round(statistics.median([ns for r in rounds for ns in r.put_ns])),
+        gather_median_ns=round(statistics.median([ns for r in rounds for ns in r.gather_ns])),
+        epoch_ns=_median(ns for t in trained if t.whole for ns in t.epoch_ns),
+        eval_ns=_median(ns for t in trained if t.whole for ns in t.eval_ns),
+        loop_overhead=loop_overhead(record, label),
+        gemm_floor_ns=(
+            _median(product_medians(record, record.results[arm]).values())
+            if arm is not None and floors is not None
+            else None
+        ),
+        own_floor_ns=round(statistics.median([ns for r in rounds for ns in r.products_ns])),
+        floor_ratio=multiple.value if multiple else None,
+        floor_ci95=(
+            [multiple.low, multiple.high]
+            if multiple and multiple.claimable and multiple.low and multiple.high
+            else None
+        ),
+        cores=cores_used(rounds),
+        import_ns=process.import_ns,
+        build_ns=process.build_ns,
+        steadiness=_steadiness(rounds),
+        at_once=rounds[0].at_once,
+        steps=sum(len(r.step_ns) * r.at_once for r in rounds),
+        sessions=spread.n,
+        indicative=not sure,
+    )
+
+
+def _median(values: Iterable[float]) -> int | None:
+    found = [*values]
+    return round(statistics.median(found)) if found else None
+
+
+def _throughputs(rounds: list[Round]) -> list[float]:
+    return [
+        r.burst_ns[1] / (2 * r.burst_steps)
+        for r in rounds
+        if len(r.burst_ns) == 2 and r.burst_steps > 0
+    ]
+
+
+def cores_used(rounds: list[Round]) -> float | None:
+    """Processor time over wall time of the timed steps; None where it was not taken."""
+    told = [(r.cpu_ns, sum(r.step_ns) * r.at_once) for r in rounds if r.cpu_ns is not None]
+    shares = [cpu / wall for cpu, wall in told if wall > 0]
+    return statistics.median(shares) if shares else None
+
+
+def _steadiness(rounds: list[Round]) -> list[str]:
+    series: dict[int, list[int]] = defaultdict(list)
+    for r in rounds:
+        series[r.session].append(max(1, round(statistics.median(r.step_ns))))
+    return [
+        steadiness(values) if len(values) >= MIN_ROUNDS else "too short"
+        for _, values in sorted(series.items())
+    ]
+
+
+def loop_overhead(record: Record, label: str) -> float | None:
+    """Epoch's wall time over the sum of its gathers, puts and steps: the median over epochs.
+
+    Of the label's own dtype, all seeds; None where a training did not time them.
+    """
+    found: list[float] = []
+    for training in record.results[label].training:
+        if training.dtype == record.plan.labels[label].dtype:
+            found += _overheads(training)
+    return statistics.median(found) if found else None
+
+
+def _overheads(training: Training) -> list[float]:
+    """Of each timed epoch, wall time over the sum of its parts."""
+    parts = training.step_ns, training.gather_ns, training.put_ns
+    if not training.epoch_ns or len({*map(len, parts)}) > 1 or not training.step_ns:
+        return []
+    steps = len(training.step_ns) // len(training.epoch_ns)
+    found = []
+    for epoch, wall in enumerate(training.epoch_ns):
+        span = slice(epoch * steps, (epoch + 1) * steps)
+        total = sum(sum(series[span]) for series in parts)
+        if total > 0:
+            found.append(wall / total)
+    return found
+
+
+def share_of_physics(label: str, record: Record) -> float | None:
+    """Step over the fastest set of its matrix products on that device: the median over rounds.
+
+    Both of one round, so that a machine that slows down does so for both; None where no round has
+    both.
+    """
+    device = record.plan.labels[label].device
+    products: dict[Place, int] = {}
+    for name, results in record.results.items():
+        if record.plan.labels[name].device == device:
+            for r in steady(record, results):
+                for ns in r.products_ns:
+                    place = r.session, r.round
+                    products[place] = min(ns, products.get(place, ns))
+    steps = step_medians(record, record.results[label])
+    shares = [ns / products[place] for place, ns in steps.items() if products.get(place)]
+    return statistics.median(shares) if shares else None

@@ -1,0 +1,1 @@
+"""The processes that hold a framework: started, asked, ended. They know not who asks."""

@@ -1,0 +1,331 @@
+"""The live workers of a run: started together, asked one at a time, ended in good order.
+
+What a worker does wrong ends that worker only, and stands in its `Process` entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from harness.errors import InputError
+from harness.files import ready
+from harness.interface import Array, Workload
+from harness.plan.model import Label, Plan, Timeouts, process_precision
+from harness.progress import Progress
+from harness.record.schema import Bytes, LeftBehind, Nanoseconds, Process, Record, Results
+from harness.tensors import UNUSABLE, load_tensors
+from harness.text import plain, plain_facts
+from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable, environment, log_names
+
+# Of a reason so much is kept: it stands in one line.
+LONGEST_REASON = 1500
+# So many processes that a worker left are told one by one.
+MOST_LEFT = 20
+
+Kind = TypeVar("Kind")
+
+
+def checked(made: Kind) -> Kind:
+    """A struct made of a worker's words, as it is; ValueError where a field has the wrong kind."""
+    return msgspec.convert(msgspec.to_builtins(made), type(made))
+
+
+class Started(msgspec.Struct):
+    """What a worker says when it has imported and built its backend."""
+
+    facts: dict[str, str]
+    import_ns: Nanoseconds
+    build_ns: Nanoseconds
+
+
+class Usage(msgspec.Struct):
+    """What a worker says of itself at its end."""
+
+    peak_rss_bytes: Bytes | None
+    peak_device_bytes: Bytes | None
+    first_step_ns: dict[str, Nanoseconds]
+
+
+def open_worker(
+    label: Label,
+    *,
+    name: str,
+    run: str,
+    dtype: str,
+    threads: int,
+    workload: Workload,
+    logs: Path,
+    scratch: Path,
+    timeouts: Timeouts | None = None,
+    precision: str = "strict",
+    memory_headroom: int | None = None,
+) -> Worker:
+    """Start a process of a label and ask it to import; the worker's `answer()` tells of it.
+
+    name: for its log files, in `logs`. It works in a folder of its label's in `scratch`: what it
+    writes without a thought lies apart from what others are given. The caller ends it. Raises
+    WorkerFailed where the interpreter cannot be started, or is gone at once.
+    """
+    place = scratch / f"of-{hashlib.sha256(msgspec.json.encode(label)).hexdigest()[:16]}"
+    place.mkdir(exist_ok=True)
+    worker = Worker(
+        name,
+        run,
+        label.python,
+        environment(threads, label.environment, precision, label.python, scratch),
+        threads,
+        logs,
+        place,
+    )
+    try:
+        worker.ask(
+            "start",
+            (timeouts or Timeouts()).start_s,
+            source=label.source,
+            device=label.device,
+            dtype=dtype,
+            threads=threads,
+            variant=label.variant,
+            precision=precision,
+            workload=msgspec.to_builtins(workload),
+            plant=label.plant,
+            memory_headroom=memory_headroom,
+        )
+    except WorkerFailed:
+        worker.end(grace_s=0)
+        raise
+    return worker
+
+
+class Key(NamedTuple):
+    """A process: its label, its dtype; `arm` 1 is the second process of a label (A against A)."""
+
+    label: str
+    dtype: str
+    arm: int = 0
+
+
+class Crew:
+    """Every worker of a plan, and what is known of its process.
+
+    `only`: where set, the labels that `live` tells of; the others wait. `session`: 0, or from 1 on
+    for processes that are there for timing only. `logs`: the names of all log files; `meddled`:
+    what others did to them and their folder, a line each.
+    """
+
+    def __init__(
+        self, plan: Plan, run: str, logs: Path, scratch: Path, progress: Progress, session: int = 0
+    ) -> None:
+        self.plan = plan
+        self.session = session
+        self.workers: dict[Key, Worker] = {}
+        self.processes: dict[Key, Process] = {}
+        self.only: Collection[str] | None = None
+        self.logs: list[str] = []
+        self.meddled: list[str] = []
+        self._started: set[Key] = set()
+        self._run = run
+        self._logs = logs
+        self._scratch = scratch
+        self._progress = progress
+
+    def start(self, record: Record) -> None:
+        """Start every process and let all import at once; answers are collected later."""
+        for label, configured in self.plan.labels.items():
+            record.results.setdefault(label, Results())
+            if label in self.plan.skipped:
+                reason = self.plan.skipped[label]
+                record.results[label].processes.append(
+                    Process(label=label, dtype=configured.dtype, status="skipped", reason=reason)
+                )
+                continue
+            for dtype in [configured.dtype] + (["float64"] if configured.twin else []):
+                self.start_one(record, Key(label, dtype))
+
+    def start_one(self, record: Record, key: Key) -> None:
+        """Start one process and ask it to import; its entry goes to the record."""
+        process = Process(label=key.label, dtype=key.dtype, session=self.session, status="ok")
+        self.processes[key] = process
+        found = record.again if key.arm else record.results
+        found.setdefault(key.label, Results()).processes.append(process)
+        self._start(key)
+
+    def _start(self, key: Key) -> None:
+        label, dtype, arm = key
+        self.meddled += ready(self._logs)
+        times = f"-session{self.session}" if self.session else ""
+        name = f"{label}-{dtype}{times}{'-again' if arm else ''}"
+        self.logs += log_names(name)
+        with self.containing(key):
+            self.workers[key] = open_worker(
+                self.plan.labels[label],
+                name=name,
+                run=self._run,
+                dtype=dtype,
+                threads=self.plan.threads,
+                workload=self.plan.workload,
+                logs=self._logs,
+                scratch=self._scratch,
+                timeouts=self.plan.timeouts,
+                precision=self.precision(key),
+                memory_headroom=self.plan.memory_headroom,
+            )
+
+    def all_answered(self) -> bool:
+        """Whether every worker has imported (or ended)."""
+        return all(worker.has_answered() for worker in self.workers.values())
+
+    def await_started(self, given: dict[str, str]) -> None:
+        """Collect what the workers say of themselves; `given`: the data's files for each."""
+        asked = [(key, worker) for key, worker in self.workers.items() if key not in self._started]
+        if not asked:
+            return
+        self._progress.phase("start workers", len(asked))
+        for done, (key, worker) in enumerate(asked, 1):
+            self._started.add(key)
+            with self.containing(key):
+                process = self.processes[key]
+                told = msgspec.convert(worker.answer(), Started)
+                process.facts = plain_facts(told.facts)
+                process.import_ns, process.build_ns = told.import_ns, told.build_ns
+                self.call(key, "data", **given)
+            self._progress.advance(done)
+
+    def live(self, dtype: str | None = None) -> list[Key]:
+        """The processes that still live, in the plan's order; those of one dtype where given."""
+        return [
+            key
+            for key in self.workers
+            if (self.only is None or key.label in self.only) and dtype in (None, key.dtype)
+        ]
+
+    def precision(self, key: Key) -> str:
+        """The precision of a process: float64 beside a reduced float32 is strict."""
+        return process_precision(self.plan.labels[key.label], key.dtype)
+
+    def own(self, key: Key) -> bool:
+        """Whether this is the label's own process, not the float64 one beside it."""
+        return key.dtype == self.plan.labels[key.label].dtype
+
+    def call(self, key: Key, do: str, **fields: Any) -> dict[str, Any]:
+        """One command under the plan's time limit; raises as `launch.Worker.answer`."""
+        return self.workers[key].call(do, self.plan.timeouts.command_s, **fields)
+
+    def ask(self, key: Key, do: str, **fields: Any) -> None:
+        """Send a command under the plan's time limit; `workers[key].answer()` waits for it."""
+        self.workers[key].ask(do, self.plan.timeouts.command_s, **fields)
+
+    def answer(self, key: Key, do: str, **fields: Any) -> dict[str, Array]:
+        """One command whose answer is tensors, written by the worker to a file."""
+        out = self._scratch / "answer"
+        out.unlink(missing_ok=True)  # what another left there is no answer
+        self.call(key, do, out=str(out), **fields)
+        return load_tensors(str(out))
+
+    def train(
+        self,
+        key: Key,
+        params: str,
+        schedule: str,
+        *,
+        steps: int,
+        snapshots: list[int],
+        evaluations: list[int],
+        out: Path,
+        done: int = 0,
+    ) -> None:
+        """Train freely (see the worker's `train`); `done` steps of the phase lie behind."""
+        limits = self.plan.timeouts
+        out.mkdir(parents=True)
+        self.workers[key].call(
+            "train",
+            limits.command_s + steps * limits.per_step_s,
+            lambda at, _: self._progress.advance(done + at),
+            params=params,
+            schedule=schedule,
+            snapshots=snapshots,
+            evaluations=evaluations,
+            at_once=self.plan.timing.steps,
+            out=str(out),
+        )
+        self._progress.advance(done + steps)
+
+    @contextmanager
+    def containing(self, key: Key) -> Iterator[None]:
+        """What a worker does wrong ends that worker only, and is recorded with its reason."""
+        try:
+            yield
+        except WorkerUnavailable as error:
+            if self.session or key.arm:
+                self.fail(key, f"its first process ran here: {error}")
+            elif self.own(key) or error.no_float64 or self._own_status(key) != "ok":
+                self.set_aside(key, str(error))
+            else:
+                # Its float32 process runs here: without this one lockstep would go unnoticed.
+                self.fail(key, f"the float64 process beside it cannot run: {error}")
+        except WorkerFailed as error:
+            self.fail(key, str(error))
+        except UNUSABLE as error:
+            self.fail(key, f"unusable answer: {type(error).__name__}: {error}")
+
+    def set_aside(self, key: Key, reason: str) -> None:
+        """End a process that cannot do what is asked; InputError where it was asked for by name."""
+        process, configured = self.processes[key], self.plan.labels[key.label]
+        process.status, process.reason = "skipped", plain(reason, LONGEST_REASON)
+        self.end_worker(key, grace_s=0)
+        if configured.asked_for and self.own(key):
+            raise InputError(f"--backend {key.label}: not available: {reason}") from None
+
+    def _own_status(self, key: Key) -> str:
+        own = Key(key.label, self.plan.labels[key.label].dtype)
+        return self.processes[own].status
+
+    def fail(self, key: Key, reason: str) -> None:
+        """End a process that went wrong, and store its reason."""
+        process = self.processes[key]
+        process.status = "failed"
+        process.reason = plain(" ".join(reason.split()), LONGEST_REASON)
+        self._progress.note(f"{key.label} ({key.dtype}) failed: {process.reason}")
+        self.end_worker(key, grace_s=0)
+
+    def say_goodbye(self, key: Key) -> None:
+        """End a worker that has done its work."""
+        with self.containing(key):
+            usage = msgspec.convert(self.call(key, "usage"), Usage)
+            process = self.processes[key]
+            process.peak_rss_bytes = usage.peak_rss_bytes
+            process.peak_device_bytes = usage.peak_device_bytes
+            process.first_step_ns = usage.first_step_ns
+            self.call(key, "close")
+            self.end_worker(key, grace_s=2.0)
+
+    def end_worker(self, key: Key, *, grace_s: float) -> None:
+        """End one worker and all that it started; keep the last of what it printed."""
+        worker = self.workers.pop(key, None)
+        if worker is None:
+            return
+        process = self.processes[key]
+        left = worker.end(grace_s=grace_s)
+        process.left_behind = [LeftBehind(command=c, cpu_ns=ns) for c, ns in left[:MOST_LEFT]]
+        if len(left) > MOST_LEFT:
+            cpu_ns = sum(ns for _, ns in left[MOST_LEFT:])
+            more = f"and {len(left) - MOST_LEFT} more"
+            process.left_behind.append(LeftBehind(command=more, cpu_ns=cpu_ns))
+        if left:
+            told = ", ".join(each.command for each in process.left_behind)
+            self._progress.note(f"{key.label} ({key.dtype}) left processes running, ended: {told}")
+        self.meddled += [f"logs/{name}: replaced; written again" for name in worker.rewritten]
+        process.stdout_bytes, process.stderr_bytes = worker.printed
+        if process.status == "failed":
+            process.stderr_tail = worker.stderr_tail()
+
+    def end_all(self) -> None:
+        """End whatever still lives, at once; used when a run stops early."""
+        for key in list(self.workers):
+            self.end_worker(key, grace_s=0)

@@ -1,0 +1,76 @@
+"""What runs in the process of a plug-in workload: its data, its reference and its probes.
+
+The harness's own process loads nothing of it; `harness/workers/providers.py` is the other end.
+Imports NumPy, msgspec and safetensors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from harness.interface import Array, Params
+from harness.tensors import load_tensors, save_tensors
+from harness.workers.loading import load_object
+from harness.workloads.reference.screening import UNIT_ROUNDOFF
+
+
+class Provider:
+    """The object at MODULE:NAME or FILE:NAME (a class is called without arguments).
+
+    It has `workload`: a `Workload`; and may have `reference`: a `Reference` in float64 NumPy (of
+    its two kink methods none is needed where nothing has a kink); `probes`: a `MakeProbes`.
+    """
+
+    def __init__(self, source: str) -> None:
+        found = load_object(source)
+        self._given = found() if isinstance(found, type) else found
+        self._reference: Any = getattr(self._given, "reference", None)
+
+    def describe(self) -> dict[str, Any]:
+        """The workload as plain data, and what comes with it."""
+        return {
+            "workload": msgspec.to_builtins(self._given.workload),
+            "reference": self._reference is not None,
+            "probes": getattr(self._given, "probes", None) is not None,
+        }
+
+    def ask(self, what: str, params: str, batch: str, out: str) -> dict[str, Any]:
+        """One of the reference's methods at parameters and a batch from files; the answer's file.
+
+        Tensors: "logits"; "loss" and "grad.NAME"; "kink_margin"; "kink_distance".
+        """
+        at, given = load_tensors(params), load_tensors(batch)
+        if what == "loss_and_grads":
+            loss, grads = self._reference.loss_and_grads(at, given["x"], given["y"])
+            tensors = {f"grad.{name}": np.asarray(grad) for name, grad in grads.items()}
+            tensors["loss"] = np.array(loss, dtype=np.float64)
+        elif what == "logits":
+            tensors = {"logits": self._reference.logits(at, given["x"])}
+        else:
+            tensors = {what: self._kinks(what, at, given["x"])}
+        save_tensors(out, tensors)
+        return {}
+
+    def _kinks(self, method: str, params: Params, x: Array) -> Array:
+        found = getattr(self._reference, method, None)
+        return np.full(len(x), np.inf) if found is None else np.asarray(found(params, x))
+
+    def probes(self, params: str, batch: str, screen_margin: float, out: str) -> dict[str, Any]:
+        """The made batches from initial parameters and a pool of samples; one file each."""
+        given = load_tensors(batch)
+
+        def clear(at: Params, x: Array) -> Array:
+            wide = {name: value.astype(np.float64) for name, value in at.items()}
+            far = self._kinks("kink_margin", wide, x.astype(np.float64))
+            return np.asarray(far >= screen_margin * UNIT_ROUNDOFF)
+
+        told = []
+        made = self._given.probes(load_tensors(params), given["x"], given["y"], clear)
+        for number, probe in enumerate(made):
+            held = {f"params.{name}": value for name, value in probe.params.items()}
+            save_tensors(f"{out}-{number}", {"x": probe.x, "y": probe.y} | held)
+            told.append([probe.case, probe.centred])
+        return {"probes": told}

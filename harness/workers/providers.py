@@ -1,0 +1,219 @@
+"""Plug-in workloads as the harness sees them: described by, and judged through, their own process.
+
+`harness/workers/provider.py` is the other end. Nothing of a plug-in is imported here.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from harness.errors import HarnessError, InputError
+from harness.interface import Array, Params, Workload
+from harness.plan import plugins
+from harness.plan.model import Provided, Timeouts
+from harness.tensors import UNUSABLE, load_tensors, save_tensors
+from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable, environment
+from harness.workers.processes import Left
+from harness.workloads.probes import Probe
+
+INITS = ("normal", "zeros")
+# Far above any model that is trained here, far below what would fill a machine's memory.
+MOST_ELEMENTS = 10**9
+# What its log files are named after.
+WORKLOAD = "workload"
+
+
+def describe(spec: str) -> tuple[Workload, Provided]:
+    """The workload that `spec` names (see `plugins.find_workload`), as its own process tells it.
+
+    InputError where there is none, or it is none that can be trained.
+    """
+    source, origin = plugins.find_workload(spec)
+    with tempfile.TemporaryDirectory(prefix="harness-") as folder:
+        try:
+            with _Process(source, "describe", Path(folder), Path(folder)) as process:
+                told = process.told
+        except HarnessError as error:
+            raise InputError(f"--workload {spec}: {error}") from None
+    try:
+        workload = msgspec.convert(told["workload"], Workload)
+    except (msgspec.ValidationError, KeyError) as error:
+        raise InputError(f"--workload {spec}: not a Workload: {error}") from None
+    if (reason := _unusable(workload)) is not None:
+        raise InputError(f"--workload {spec}: {reason}")
+    return workload, Provided(source, origin, bool(told["reference"]), bool(told["probes"]))
+
+
+def _unusable(workload: Workload) -> str | None:
+    """Why a workload cannot be trained; None where it can."""
+    names = [parameter.name for parameter in workload.parameters]
+    shapes = [parameter.shape for parameter in workload.parameters]
+    if not plugins.LABEL.fullmatch(workload.name):
+        return f"its name {workload.name!r} is none (letters, digits, _ . @ + -)"
+    if not names or len(set(names)) < len(names):
+        return f"its parameters {', '.join(names) or '(none)'} have no names of their own"
+    if any(size < 1 for shape in shapes for size in shape):
+        return "a parameter has an axis of no length"
+    if sum(math.prod(shape) for shape in shapes) > MOST_ELEMENTS:
+        return f"more than {MOST_ELEMENTS:,} parameters"
+    for parameter in workload.parameters:
+        if parameter.init not in INITS:
+            return f"{parameter.name} starts as {parameter.init!r}; known: {', '.join(INITS)}"
+        if parameter.axes and len(parameter.axes) != len(parameter.shape):
+            return f"{parameter.name} has {len(parameter.shape)} axes and {parameter.axes}"
+    if min(workload.batch_size, workload.epochs) < 1:
+        return "batch_size and epochs are at least 1"
+    if not all(map(math.isfinite, (workload.lr, workload.sigma))):
+        return "lr and sigma are finite"
+    return None
+
+
+class _Process:
+    """A live process of a plug-in workload; what it does wrong is a HarnessError."""
+
+    def __init__(self, source: str, run: str, logs: Path, scratch: Path) -> None:
+        self._source = source
+        self._scratch = scratch
+        self._worker: Worker | None = None
+        logs.mkdir(parents=True, exist_ok=True)
+        env = environment(1, {}, "strict", "", scratch)
+        self._worker = Worker(WORKLOAD, run, sys.executable, env, 1, logs, scratch)
+        try:
+            self.told = self.call("provide", source=source)
+        except BaseException:
+            self.end()
+            raise
+
+    def call(self, do: str, **words: Any) -> Any:
+        assert self._worker is not None
+        limits = Timeouts()
+        try:
+            seconds = limits.start_s if do == "provide" else limits.command_s
+            return self._worker.call(do, seconds, **words)
+        except (WorkerFailed, WorkerUnavailable) as error:
+            raise HarnessError(f"the workload {self._source} failed: {error}") from None
+
+    def end(self) -> list[Left]:
+        worker, self._worker = self._worker, None
+        return worker.end(grace_s=0) if worker is not None else []
+
+    def __enter__(self) -> _Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+
+class ProvidedReference:
+    """The reference of a plug-in workload, asked through its process; see `reference.Reference`.
+
+    Every method raises HarnessError where the process fails or answers what is no answer.
+    """
+
+    def __init__(self, source: str, run: str, logs: Path, scratch: Path) -> None:
+        self._process = _Process(source, run, logs, scratch)
+        self._source = source
+        self._params, self._batch, self._out = (
+            str(scratch / f"workload-{name}") for name in ("params", "batch", "out")
+        )
+
+    def _ask(self, what: str, params: Params, **batch: Array) -> dict[str, Array]:
+        save_tensors(self._params, params)
+        save_tensors(self._batch, batch)
+        words = {"params": self._params, "batch": self._batch, "out": self._out}
+        Path(self._out).unlink(missing_ok=True)
+        self._process.call("provided", what=what, **words)
+        return self._read(self._out)
+
+    def _read(self, file: str) -> dict[str, Array]:
+        try:
+            return load_tensors(file)
+        except UNUSABLE as error:
+            raise HarnessError(f"the workload {self._source} failed: {error}") from None
+
+    def _shaped(self, name: str, got: Array, shape: tuple[int, ...]) -> Array:
+        if got.shape != shape or got.dtype.kind != "f":
+            raise HarnessError(
+                f"the workload {self._source} failed: {name} is {got.dtype} {got.shape}, "
+                f"floating {shape} is wanted"
+            )
+        return got
+
+    def logits(self, params: Params, x: Array) -> Array:
+        found = self._ask("logits", params, x=x)["logits"]
+        return self._shaped("logits", found, (len(x), *found.shape[1:2]))
+
+    def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
+        found = self._ask("loss_and_grads", params, x=x, y=y)
+        grads = {
+            name: self._shaped(
+                f"the gradient of {name}", found.get(f"grad.{name}", np.array(0)), value.shape
+            )
+            for name, value in params.items()
+        }
+        return float(found["loss"]), grads
+
+    def kink_margin(self, params: Params, x: Array) -> Array:
+        return self._kinks("kink_margin", params, x)
+
+    def kink_distance(self, params: Params, x: Array) -> Array:
+        return self._kinks("kink_distance", params, x)
+
+    def _kinks(self, method: str, params: Params, x: Array) -> Array:
+        return self._shaped(method, self._ask(method, params, x=x)[method], (len(x),))
+
+    def probes(self, initial: Params, x: Array, y: Array, screen_margin: float) -> list[Probe]:
+        """The made batches of the workload."""
+        save_tensors(self._params, initial)
+        save_tensors(self._batch, {"x": x, "y": y})
+        told = self._process.call(
+            "probes",
+            params=self._params,
+            batch=self._batch,
+            out=self._out,
+            screen_margin=screen_margin,
+        )
+        return [
+            self._probe(str(case), bool(centred), self._read(f"{self._out}-{number}"), initial)
+            for number, (case, centred) in enumerate(told["probes"])
+        ]
+
+    def _probe(self, case: str, centred: bool, given: dict[str, Array], initial: Params) -> Probe:
+        params = {
+            name: self._shaped(f"{name} of {case}", given[f"params.{name}"], value.shape)
+            for name, value in initial.items()
+        }
+        return Probe(case, params, given["x"], given["y"], centred)
+
+    def end(self) -> list[Left]:
+        """End the process; what it had started that outlived it."""
+        return self._process.end()
+
+
+class LabelReference:
+    """A label that judges, as a reference: where a workload brings none of its own.
+
+    Nothing is known of kinks: no sample is near one.
+    """
+
+    def __init__(self, values: Callable[[Params, Array, Array], tuple[Array, float, Params]]):
+        self._values = values
+
+    def logits(self, params: Params, x: Array) -> Array:
+        return self._values(params, x, np.zeros(len(x), dtype=np.int64))[0]
+
+    def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
+        return self._values(params, x, y)[1:]
+
+    def kink_margin(self, params: Params, x: Array) -> Array:  # noqa: ARG002
+        return np.full(len(x), np.inf)
+
+    kink_distance = kink_margin

@@ -1,0 +1,74 @@
+"""The run's scratch folder: bulk arrays between the processes, gone when the run ends.
+
+A folder whose owner was killed is swept by the next run: its lock is free then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from harness.errors import InputError
+from harness.files import remove, why
+from harness.plan.model import Plan
+
+PREFIX = "framework-harness-"
+# Pixels of 70 000 images as float32 take 220 MB; batches, orders and answers stay below 200 MB.
+DATA_BYTES = 420_000_000
+
+
+def scratch_bytes(plan: Plan) -> int:
+    """Room that a run needs: data, and the parameters of judge and worker at each checkpoint."""
+    held = sum(8 * math.prod(parameter.shape) for parameter in plan.workload.parameters)
+    snapshots = len(plan.checkpoints) if plan.checkpoints is not None else 260
+    return DATA_BYTES + 2 * (snapshots + plan.workload.epochs) * held
+
+
+@contextlib.contextmanager
+def scratch_folder(needed: int) -> Iterator[Path]:
+    """A fresh folder, removed on the way out. InputError where there is no room for one."""
+    base = Path(tempfile.gettempdir())
+    _sweep(base)
+    free = shutil.disk_usage(base).free
+    if free < needed:
+        raise InputError(
+            f"temporary directory {base}: {free // 10**6} MB free, {needed // 10**6} MB "
+            "needed; free some space or set TMPDIR"
+        )
+    folder = base / f"{PREFIX}{secrets.token_hex(8)}"
+    lock = FileLock(_lock_of(folder))
+    try:
+        # The lock first: a folder without one in use belongs to nobody and is swept.
+        lock.acquire()
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        lock.release()
+        raise InputError(f"temporary directory {base}: {why(error)}; set TMPDIR") from None
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):
+            remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # what else can be removed, where that failed
+        lock.release()
+        _lock_of(folder).unlink(missing_ok=True)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".lock")
+
+
+def _sweep(base: Path) -> None:
+    """Remove what killed runs left: folders whose lock nobody holds."""
+    for lock_file in base.glob(f"{PREFIX}*.lock"):
+        with contextlib.suppress(Timeout, OSError):
+            with FileLock(lock_file, timeout=0):
+                remove(lock_file.with_suffix(""))
+            lock_file.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What judges: references in float64, canonical numbers, screening, envelope, limits."""

@@ -1,0 +1,82 @@
+"""The numbers every backend shares: initial parameters, batch order, schedule, metrics.
+
+This code exists once, in NumPy, outside the backends. A comparison between backends cannot see a
+mistake in it, so `harness/run/known_answers.py` pins it, and every session checks that first.
+Imports NumPy and the interface; no framework.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.interface import Array, Params, Workload
+
+
+class Slot(NamedTuple):
+    """One step of a schedule: rows [start, stop) of the order of `epoch`."""
+
+    epoch: int
+    start: int
+    stop: int
+
+
+def digest(array: Array) -> str:
+    """SHA-256 (hex) of an array's bytes: little-endian, C order. Shape and dtype are not in it."""
+    little = np.asarray(array).astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+    return hashlib.sha256(little.tobytes()).hexdigest()
+
+
+def initial_params(workload: Workload, seed: int) -> Params:
+    """The parameters every dtype starts from: float32, in the workload's order.
+
+    Weights are `default_rng([seed, 0]).standard_normal(shape) * sigma` in float64, rounded once.
+    """
+    rng = np.random.default_rng([seed, 0])
+    params: Params = {}
+    for parameter in workload.parameters:
+        if parameter.init == "normal":
+            values = rng.standard_normal(parameter.shape) * workload.sigma
+        elif parameter.init == "zeros":
+            values = np.zeros(parameter.shape)
+        else:
+            raise ValueError(f"unknown initialisation {parameter.init!r} of {parameter.name}")
+        params[parameter.name] = values.astype(np.float32)
+    return params
+
+
+def epoch_order(seed: int, epoch: int, n: int) -> Array:
+    """The order of the n training samples in one epoch: int64 (n,)."""
+    return np.random.default_rng([seed, 1, epoch]).permutation(n)
+
+
+def schedule(n: int, batch_size: int, epochs: int, steps: int | None = None) -> list[Slot]:
+    """Every step of a training: the epochs' batches in order, short last batches kept.
+
+    With `steps`, only the first `steps` full batches of epoch 0, then its short batch if any.
+    """
+    one_epoch = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+    if steps is None:
+        return [Slot(epoch, *rows) for epoch in range(epochs) for rows in one_epoch]
+    full = [Slot(0, *rows) for rows in one_epoch if rows[1] - rows[0] == batch_size]
+    short = [Slot(0, *rows) for rows in one_epoch if rows[1] - rows[0] < batch_size]
+    return full[:steps] + short
+
+
+def epoch_loss(losses: Array, rows: Array) -> float:
+    """Mean loss of an epoch in nats: sum of per-sample losses / samples.
+
+    losses: float64 (steps,), mean loss of each batch; rows: int (steps,), samples of each.
+    """
+    return float(np.dot(losses, rows) / np.sum(rows))
+
+
+def accuracy(logits: Array, labels: Array) -> float:
+    """Share of the rows of logits (n, classes) whose largest entry is at the label (n,).
+
+    A row with NaN counts as wrong: a broken model must not score by argmax's tie rule.
+    """
+    right = (np.argmax(logits, axis=1) == labels) & ~np.isnan(logits).any(axis=1)
+    return float(np.count_nonzero(right) / len(labels))

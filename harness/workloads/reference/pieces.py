@@ -1,0 +1,53 @@
+"""The judge: plain float64 NumPy, no buffers, no tricks, one class a workload.
+
+Independent of the NumPy backend, and shares no line with it. Proven by tests: central
+differences, facts from an independent program, and the frameworks' autodiff. Imports NumPy only.
+
+Shapes for a batch of n: x (n, inputs), y int (n,), logits (n, outputs); parameters and gradients
+as the workload names them. Losses are means in nats.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from harness.interface import Array, Params
+
+
+class Reference(Protocol):
+    """What the judge of a workload can say of given parameters and a batch, in float64."""
+
+    def logits(self, params: Params, x: Array) -> Array: ...
+
+    def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]: ...
+
+    def kink_margin(self, params: Params, x: Array) -> Array:
+        """Per sample (n,): the least |z| / S over its pre-activations; inf where S = 0.
+
+        z is a pre-activation of a unit with a kink at 0, S = |x|·|W| + |b| the scale of its
+        rounding error: |error of z| is a small multiple of u·S for unit roundoff u.
+        """
+
+    def kink_distance(self, params: Params, x: Array) -> Array:
+        """Per sample (n,): the least |z| over its pre-activations."""
+
+
+def softmax_cross_entropy(logits: Array, y: Array) -> tuple[float, Array]:
+    """Mean of -log softmax(logits)[y] over the batch, and its gradient (n, outputs)."""
+    rows = np.arange(len(y))
+    top = logits.argmax(axis=1)
+    shifted = logits - logits[rows, top, None]
+    others = np.exp(shifted)
+    others[rows, top] = 0.0  # log1p: 1 + others would round where p is near 1
+    log_p = shifted - np.log1p(others.sum(axis=1, keepdims=True))
+    grad = np.exp(log_p)
+    grad[rows, y] = np.expm1(log_p[rows, y])  # p - 1 without cancellation where p is near 1
+    return float(-log_p[rows, y].mean()), grad / len(y)
+
+
+def sgd(params: Params, grads: Params, lr: float) -> None:
+    """One step of plain SGD, in place: p -= lr * grad for every parameter."""
+    for name, grad in grads.items():
+        params[name] -= lr * grad
