@@ -39,7 +39,7 @@ from harness.results import store as stored
 from harness.run import ending, keeping, scale
 from harness.tensors import load_tensors, save_tensors
 from harness.verdict import verdict
-from harness.workers.crew import Key
+from harness.workers.pool import Key
 from tests import crash, make
 from tests.crash import State, Writing
 

@@ -813,11 +813,11 @@ def test_neighbours_are_measured_and_a_dead_worker_leaves_the_other(tmp_path, mo
     real = neighbours._block
     calls = []
 
-    def deadly(crew, key, scratch):
+    def deadly(pool, key, scratch):
         calls.append(key.label)
-        if calls.count("other") == 5 and key in crew.workers:
-            os.kill(crew.workers[key].pid, 9)
-        return real(crew, key, scratch)
+        if calls.count("other") == 5 and key in pool.workers:
+            os.kill(pool.workers[key].pid, 9)
+        return real(pool, key, scratch)
 
     monkeypatch.setattr(neighbours, "_block", deadly)
     found = {line.topic: line for line in neighbours.examine_workers(plan, Silent())}

@@ -25,8 +25,8 @@ from harness.report import scale as scale_pages
 from harness.results import baseline, kept
 from harness.run import keeping, scale
 from harness.verdict.verdict import judge
-from harness.workers.crew import Key
 from harness.workers.launch import Worker
+from harness.workers.pool import Key
 from tests import make
 from tests.test_scale import record as scale_record
 

@@ -23,8 +23,8 @@ from harness.report import markdown, words
 from harness.run import state, timing
 from harness.text import LONGEST_FACT, MOST_FACTS, plain, plain_facts
 from harness.workers import launch
-from harness.workers.crew import open_worker
 from harness.workers.launch import WorkerFailed
+from harness.workers.pool import open_worker
 from tests.conftest import Outcome, carry_out, clean_environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")
@@ -397,7 +397,7 @@ def test_an_import_that_hangs_is_ended_at_its_time_limit(tmp_path: Path) -> None
 KILLED = """
 import sys, time
 from pathlib import Path
-from harness.crew import open_worker
+from harness.pool import open_worker
 from harness.plan import make_plan
 
 spec, folder = sys.argv[1], Path(sys.argv[2])

@@ -12,8 +12,8 @@ import pytest
 
 from harness.plan.make import make_plan
 from harness.tensors import load_tensors, save_tensors
-from harness.workers.crew import open_worker
 from harness.workers.launch import WorkerUnavailable
+from harness.workers.pool import open_worker
 from harness.workloads.reference.limits import DECIDING
 from tests.conftest import carry_out, harness, plant
 

@@ -16,7 +16,7 @@ framework.
 
 from __future__ import annotations
 
-from harness.conformance import copying, manners, numbers, operators, process, state, stepping
+from harness.conformance import copying, numbers, operators, process, refusals, state, stepping
 from harness.conformance.check import DTYPES, Evidence, Failed, NotPossible
 from harness.conformance.kit import Check
 from harness.conformance.subject import Subject
@@ -28,10 +28,10 @@ KIT = "1"
 _FLOAT64, _ONCE = ("float64",), ("float32",)
 
 CHECKS: tuple[Check, ...] = (
-    Check(manners.facts),
-    Check(manners.unknown_workload_refused),
-    Check(manners.bad_parameters_refused),
-    Check(manners.bad_batches_refused),
+    Check(refusals.facts),
+    Check(refusals.unknown_workload_refused),
+    Check(refusals.bad_parameters_refused),
+    Check(refusals.bad_batches_refused),
     Check(copying.dtype_kept),
     Check(copying.parameters_round_trip),
     Check(copying.batch_round_trip),

@@ -29,8 +29,8 @@ from harness.record.schema import Number, Process, Stored
 from harness.record.store import check_folder
 from harness.signals import undisturbed
 from harness.text import plain_facts
-from harness.workers.crew import Started, open_worker
 from harness.workers.launch import Worker, WorkerFailed, WorkerRaised, WorkerUnavailable
+from harness.workers.pool import Started, open_worker
 from harness.workers.scratch import scratch_folder
 
 SCHEMA = 1

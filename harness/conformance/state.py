@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.conformance.check import Evidence, Failed
 from harness.conformance.material import SIZES
-from harness.conformance.subject import Subject, copied, same_bits, same_course
+from harness.conformance.subject import Subject, copied, same_bits, same_training
 from harness.conformance.system import give_back_free_memory, resident_bytes
 from harness.interface import Trainer
 from harness.measure.distance import relative
@@ -40,7 +40,7 @@ def looking_changes_nothing(subject: Subject) -> Evidence:
         losses.append(trainer.wait(trainer.step(batch)))
     looked_at = losses, trainer.get_params()
     what = "two steps with and without"
-    return same_course(subject, looked_at, plain, subject.initial, what)
+    return same_training(subject, looked_at, plain, subject.initial, what)
 
 
 def set_params_resets(subject: Subject) -> Evidence:
@@ -51,7 +51,7 @@ def set_params_resets(subject: Subject) -> Evidence:
     for _ in range(2):
         trainer.wait(trainer.step(batches[-1]))
     again = subject.train(trainer, subject.initial, batches)
-    return same_course(subject, again, first, subject.initial, "three steps, and again")
+    return same_training(subject, again, first, subject.initial, "three steps, and again")
 
 
 def instances_independent(subject: Subject) -> Evidence:
@@ -72,8 +72,8 @@ def instances_independent(subject: Subject) -> Evidence:
         got = (losses[0], one.get_params()), (losses[1], other.get_params())
         want_of_other = subject.train(other, trained, others)
     what = "by turns and alone"
-    same_course(subject, got[1], want_of_other, trained, f"the second trainer, {what}")
-    return same_course(subject, got[0], want, subject.initial, f"the first trainer, {what}")
+    same_training(subject, got[1], want_of_other, trained, f"the second trainer, {what}")
+    return same_training(subject, got[0], want, subject.initial, f"the first trainer, {what}")
 
 
 def repeatable(subject: Subject) -> Evidence:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.conformance.check import Evidence, Failed, NotPossible
-from harness.conformance.subject import Subject, copied, same_course
+from harness.conformance.subject import Subject, copied, same_training
 from harness.interface import RunsMany
 from harness.measure.distance import relative
 from harness.record.schema import number
@@ -33,7 +33,7 @@ def run(subject: Subject) -> Evidence:
     if len(losses) != MANY:
         raise Failed(f"run told {len(losses)} losses of {MANY} steps")
     got = [float(loss) for loss in losses], trainer.get_params()
-    return same_course(subject, got, want, subject.initial, f"{MANY} steps by run")
+    return same_training(subject, got, want, subject.initial, f"{MANY} steps by run")
 
 
 def loss_handles(subject: Subject) -> Evidence:

@@ -181,7 +181,7 @@ def same_bits(what: str, got: Array, want: Array, dtype: str) -> None:
     )
 
 
-def same_course(
+def same_training(
     subject: Subject,
     got: tuple[Sequence[float], Params],
     want: tuple[Sequence[float], Params],

@@ -25,7 +25,7 @@ from harness.record.facts import describe_machine, now
 from harness.record.schema import FINISHED, Record
 from harness.signals import undisturbed
 from harness.tensors import save_tensors
-from harness.workers.crew import Crew, Key
+from harness.workers.pool import Key, Pool
 from harness.workers.scratch import scratch_folder
 from harness.workloads.reference import canonical
 
@@ -62,19 +62,19 @@ def examine_workers(plan: Plan, progress: Progress) -> list[Line]:
     }
     plan = msgspec.structs.replace(plan, labels=labels)
     with scratch_folder(SCRATCH_BYTES) as scratch:
-        crew = Crew(plan, "doctor", scratch / "logs", scratch, progress)
+        pool = Pool(plan, "doctor", scratch / "logs", scratch, progress)
         record = _record(plan)
         try:
             files = _files(plan, scratch)
-            crew.start(record)
-            crew.await_started(files)
-            used = _threads(crew)
-            blocks = _blocks(crew, scratch, progress)
-            for key in crew.live():
-                crew.say_goodbye(key)
+            pool.start(record)
+            pool.await_started(files)
+            used = _threads(pool)
+            blocks = _blocks(pool, scratch, progress)
+            for key in pool.live():
+                pool.say_goodbye(key)
         finally:
             with undisturbed():
-                crew.end_all()
+                pool.end_all()
     lines = []
     for label, results in record.results.items():
         (process,) = results.processes
@@ -218,7 +218,7 @@ def neighbours(label: str, blocks: Mapping[str, Times], warmup_steps: int) -> Li
 
 
 def _record(plan: Plan) -> Record:
-    """Where the crew writes what becomes of its processes; it is not stored."""
+    """Where the workers write what becomes of its processes; it is not stored."""
     return Record(
         run="doctor",
         started=now(),
@@ -247,19 +247,19 @@ def _files(plan: Plan, scratch: Path) -> dict[str, str]:
     return {name: str(scratch / file) for name, file in names.items()}
 
 
-def _threads(crew: Crew) -> dict[str, dict[str, Any]]:
+def _threads(pool: Pool) -> dict[str, dict[str, Any]]:
     """Each worker's answer to `threads`, by label."""
     found = {}
-    for key in crew.live():
-        with crew.containing(key):
-            found[key.label] = crew.call(key, "threads", products=PRODUCTS)
+    for key in pool.live():
+        with pool.containing(key):
+            found[key.label] = pool.call(key, "threads", products=PRODUCTS)
     return found
 
 
-def _blocks(crew: Crew, scratch: Path, progress: Progress) -> dict[tuple[str, str], Times]:
+def _blocks(pool: Pool, scratch: Path, progress: Progress) -> dict[tuple[str, str], Times]:
     """Blocks of every worker right after a block of every worker, by (before, measured)."""
-    for key in crew.live():
-        _block(crew, key, scratch)  # compiled here
+    for key in pool.live():
+        _block(pool, key, scratch)  # compiled here
     found: dict[tuple[str, str], Times] = {}
     shuffle = random.Random(0)
     ends = time.monotonic() + MOST_S
@@ -268,16 +268,16 @@ def _blocks(crew: Crew, scratch: Path, progress: Progress) -> dict[tuple[str, st
         if time.monotonic() > ends:
             break
         before: Key | None = None
-        for key in tour(crew.live(), shuffle):
+        for key in tour(pool.live(), shuffle):
             # Only one computes: the neighbour has answered when the next is asked.
-            block = _block(crew, key, scratch)
+            block = _block(pool, key, scratch)
             if block is not None and before is not None:
                 warmup, timed = found.setdefault((before.label, key.label), ([], []))
                 warmup.append(statistics.median(block["warmup_ns"]))
                 timed.append(statistics.median(block["step_ns"]))
             before = key if block is not None else None
         progress.advance(done + 1)
-    ended = {key.label for key in crew.processes} - {key.label for key in crew.live()}
+    ended = {key.label for key in pool.processes} - {key.label for key in pool.live()}
     return {pair: times for pair, times in found.items() if not ended & {*pair}}
 
 
@@ -296,13 +296,13 @@ def tour(keys: Sequence[T], shuffle: random.Random) -> list[T]:
     return found[::-1]
 
 
-def _block(crew: Crew, key: Key, scratch: Path) -> dict[str, Any] | None:
+def _block(pool: Pool, key: Key, scratch: Path) -> dict[str, Any] | None:
     """One block as timing has them; None where the worker is no more."""
-    timing = crew.plan.timing
-    if key not in crew.workers:
+    timing = pool.plan.timing
+    if key not in pool.workers:
         return None
-    with crew.containing(key):
-        return crew.call(
+    with pool.containing(key):
+        return pool.call(
             key,
             "block",
             params=str(scratch / "initial"),

@@ -18,8 +18,8 @@ from harness.run.learning import train_worker
 from harness.run.operators import ask_operator
 from harness.run.state import Batch, State
 from harness.tensors import load_tensors, save_tensors
-from harness.workers.crew import Key
 from harness.workers.launch import WorkerUnavailable
+from harness.workers.pool import Key
 from harness.workloads.reference.screening import SMALL_LEAST_LOSS
 
 
@@ -28,9 +28,9 @@ def probe_precision(state: State) -> None:
 
     A process whose reduced precision is not in force is set aside (see `not_in_force`).
     """
-    for key in state.crew.live():
-        precision = state.crew.precision(key)
-        with state.crew.containing(key):
+    for key in state.pool.live():
+        precision = state.pool.precision(key)
+        with state.pool.containing(key):
             if precision != "strict":
                 full = {
                     name: (ask_operator(state, key, "matmul", {"0": a, "1": b})["0"], want)
@@ -63,21 +63,21 @@ def start_twice(state: State) -> None:
     again = after[0]
     todo = [
         (key, steps)
-        for key in state.crew.live()
+        for key in state.pool.live()
         for steps in (after[-1] if key[1] == "float32" else again, again)
     ]
     state.progress.phase("the start, twice", sum(steps for _, steps in todo))
     first: dict[Key, tuple[Array, Params]] = {}
     done = 0
     for key, steps in todo:
-        if key not in state.crew.workers:
+        if key not in state.pool.workers:
             continue
-        with state.crew.containing(key):
+        with state.pool.containing(key):
             out = state.fresh_folder()
-            state.crew.train(
+            state.pool.train(
                 key,
-                state.course.file(f"initial-{state.seed}"),
-                state.course.file(f"start-{state.seed}"),
+                state.inputs.file(f"initial-{state.seed}"),
+                state.inputs.file(f"start-{state.seed}"),
                 steps=steps,
                 snapshots=[n - 1 for n in after if n <= steps],
                 evaluations=[],
@@ -106,36 +106,36 @@ def teacher_force(state: State) -> None:
     One process computes at a time; meanwhile the parent measures what the one before made. Small
     batches go to all at once: there is little to compute, but much to compile.
     """
-    state.progress.phase("teacher-forced", len(state.course.checkpoints))
+    state.progress.phase("teacher-forced", len(state.inputs.checkpoints))
     given = batches(state) if state.batches is None else state.batches
     done = 0
     before: list[tuple[Batch, Key, Path]] = []
     for turn, batch in enumerate(given):
         state.record.cases.append(batch.case)
-        file = state.course.file(f"batch-{turn % 2}")
+        file = state.inputs.file(f"batch-{turn % 2}")
         save_tensors(file, batch.given)
         params: dict[str, str] = {}
-        keys = state.crew.live()
+        keys = state.pool.live()
         for dtype in dict.fromkeys(key.dtype for key in keys):
             if dtype not in batch.wanted:
                 batch.wanted[dtype] = _wanted(state, batch, dtype)
-            params[dtype] = state.course.file(f"params-{dtype}-{turn % 2}")
+            params[dtype] = state.inputs.file(f"params-{dtype}-{turn % 2}")
             save_tensors(params[dtype], batch.wanted[dtype].params)
         outs = {key: state.scratch / f"case-{turn % 2}-{place}" for place, key in enumerate(keys)}
         small = batch.case.rows in state.plan.small_sizes
         for group in [keys] if small else [[key] for key in keys]:
             for key in group:
                 outs[key].unlink(missing_ok=True)  # what another left there is no answer
-                with state.crew.containing(key):
+                with state.pool.containing(key):
                     words = {"params": params[key.dtype], "batch": file, "out": str(outs[key])}
-                    state.crew.ask(key, "case", **words)
+                    state.pool.ask(key, "case", **words)
             for earlier in before:
                 _measure(state, *earlier)
             before = []
             for key in group:
-                if key in state.crew.workers:
-                    with state.crew.containing(key):
-                        state.crew.workers[key].answer()
+                if key in state.pool.workers:
+                    with state.pool.containing(key):
+                        state.pool.workers[key].answer()
                     before.append((batch, key, outs[key]))
         done += batch.case.case == f"step {batch.case.step}"
         state.progress.advance(done)
@@ -145,14 +145,14 @@ def teacher_force(state: State) -> None:
 
 def batches(state: State) -> Iterator[Batch]:
     """The teacher-forced batches of a run, in order; nothing of a backend decides them."""
-    course = state.course
-    for step in course.checkpoints:
+    inputs = state.inputs
+    for step in inputs.checkpoints:
         params = state.judged("schedule", step)
         rounded = {name: value.astype(np.float32) for name, value in params.items()}
-        rows, replaced = course.screened(step, rounded, state.reference)
+        rows, replaced = inputs.screened(step, rounded, state.reference)
         case = Case(case=f"step {step}", step=step, rows=len(rows), replaced=replaced)
-        yield Batch(case, params, course.x[rows], course.y[rows], {"rows": rows})
-        if step in course.small:
+        yield Batch(case, params, inputs.x[rows], inputs.y[rows], {"rows": rows})
+        if step in inputs.small:
             yield from _small(state, step, params, rows)
     for probe in state.probes():
         case = Case(case=probe.case, step=None, rows=len(probe.y), replaced=0)
@@ -162,24 +162,24 @@ def batches(state: State) -> Iterator[Batch]:
 
 def _small(state: State, step: int, params: Params, rows: Array) -> Iterator[Batch]:
     """Small batches of a checkpoint's samples that the reference is not confident of."""
-    course = state.course
-    logits = state.reference.logits(params, course.x[rows].astype(np.float64))
+    inputs = state.inputs
+    logits = state.reference.logits(params, inputs.x[rows].astype(np.float64))
     top = logits.max(axis=1)
     losses = np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top
-    losses -= logits[np.arange(len(rows)), course.y[rows]]
+    losses -= logits[np.arange(len(rows)), inputs.y[rows]]
     usable = rows[losses >= SMALL_LEAST_LOSS]
     for size in state.plan.small_sizes:
         if size <= len(usable):
             few = usable[:size]
             case = Case(case=f"step {step}, batch of {size}", step=step, rows=size, replaced=0)
-            yield Batch(case, params, course.x[few], course.y[few], {"rows": few})
+            yield Batch(case, params, inputs.x[few], inputs.y[few], {"rows": few})
 
 
 def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
     """What a process made of a batch, against the judge."""
-    if key not in state.crew.workers:
+    if key not in state.pool.workers:
         return
-    with state.crew.containing(key):
+    with state.pool.containing(key):
         got, wanted = load_tensors(str(out)), batch.wanted[key[1]]
         found = ladder.teacher_forced(
             got,
@@ -204,19 +204,19 @@ def _wanted(state: State, batch: Batch, dtype: str) -> Wanted:
 
 def lockstep(state: State) -> None:
     """Float64, free-running from step 0, in every float64 process, against the judge."""
-    course = state.course
-    keys = state.crew.live("float64")
-    state.progress.phase("lockstep", len(keys) * course.lockstep_steps)
+    inputs = state.inputs
+    keys = state.pool.live("float64")
+    state.progress.phase("lockstep", len(keys) * inputs.lockstep_steps)
     judged = load_tensors(f"{state.judge_folder('schedule', state.seed)}/series")["losses"]
     for place, key in enumerate(keys):
-        with state.crew.containing(key):
-            snapshots = [done - 1 for done in course.snapshots]
+        with state.pool.containing(key):
+            snapshots = [done - 1 for done in inputs.snapshots]
             out = train_worker(
-                state, key, state.seed, "lockstep", snapshots, place * course.lockstep_steps
+                state, key, state.seed, "lockstep", snapshots, place * inputs.lockstep_steps
             )
             losses = load_tensors(f"{out}/series")["losses"]
             before = 0
-            for after in course.snapshots:
+            for after in inputs.snapshots:
                 params = load_tensors(f"{out}/params-{after - 1}")
                 found = ladder.lockstep(
                     params,

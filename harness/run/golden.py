@@ -31,14 +31,14 @@ from harness.plan.model import CONTROL, REFERENCE, Plan
 from harness.progress import Progress
 from harness.record.facts import now, versions
 from harness.record.schema import Measurement
-from harness.run.course import Course
+from harness.run.inputs import Inputs
 from harness.run.judge import HarnessJudge
 from harness.tensors import UNUSABLE, load_tensors
 from harness.text import plain_facts
 from harness.verdict.finding import Evidence
 from harness.verdict.numbers import evidence, sentence_for, within
-from harness.workers.crew import Started, open_worker
 from harness.workers.launch import WorkerFailed, WorkerUnavailable
+from harness.workers.pool import Started, open_worker
 from harness.workers.scratch import scratch_bytes, scratch_folder
 from harness.workloads import REFERENCES, WORKLOADS
 from harness.workloads.reference.canonical import digest
@@ -161,13 +161,13 @@ def make(plan: Plan, *, own: bool, after: list[int] | None, progress: Progress) 
     Raises InputError for steps beyond the schedule, HarnessError where the training failed or is
     none that anything could be held to.
     """
-    with _course(plan, progress) as (course, found):
+    with _inputs(plan, progress) as (inputs, found):
         if after is None:
-            epoch = course.ends[0] + 1
+            epoch = inputs.ends[0] + 1
             after = sorted({*(n for n in AFTER if n < epoch), epoch})
-        _lay_out(course, after)
+        _lay_out(inputs, after)
         label, configured = next(iter(plan.labels.items()))
-        trained = (_train_judge if own else _train_worker)(course, after, progress)
+        trained = (_train_judge if own else _train_worker)(inputs, after, progress)
         tensors = _named(trained.losses, trained.params)
         writer = REFERENCE if own else f"{label}:float64"
         for name, problem in _unfit(tensors, plan.workload, after):
@@ -186,7 +186,7 @@ def make(plan: Plan, *, own: bool, after: list[int] | None, progress: Progress) 
             ),
             harness_version=__version__,
             written=now(),
-            shared=_shared(course),
+            shared=_shared(inputs),
             tensors={name: digest(value) for name, value in tensors.items()},
         )
     return Golden(header, trained.losses, trained.params)
@@ -199,20 +199,20 @@ def check(golden: Golden, plan: Plan, progress: Progress) -> Checked:
     """
     header = golden.header
     label = next(iter(plan.labels))
-    with _course(plan, progress) as (course, found):
+    with _inputs(plan, progress) as (inputs, found):
         if found.sha256 != header.data.sha256:
             raise InputError(
                 f"the golden file was made with {header.data.name} ({header.data.sha256[:12]}), "
                 f"and this is {found.name} ({found.sha256[:12]}); choose its --data-dir"
             )
-        _lay_out(course, header.after)
-        moved = [name for name, here in _shared(course).items() if header.shared.get(name) != here]
+        _lay_out(inputs, header.after)
+        moved = [name for name, here in _shared(inputs).items() if header.shared.get(name) != here]
         if moved:
             raise HarnessError(
                 f"{', '.join(moved)}: made here, not what the golden file was trained with; every "
                 "backend would share the mistake"
             )
-        trained = _train_worker(course, header.after, progress)
+        trained = _train_worker(inputs, header.after, progress)
     limit = limit_for(RUNG, "float64", "")
     assert limit is not None
     measured, before = [], 0
@@ -247,44 +247,44 @@ def _first_loss(got: Array, want: Array, limit: Limit) -> int | None:
 
 
 @contextmanager
-def _course(plan: Plan, progress: Progress) -> Iterator[tuple[Course, Data]]:
+def _inputs(plan: Plan, progress: Progress) -> Iterator[tuple[Inputs, Data]]:
     """Data and schedules of a plan, in a scratch folder that goes at the end."""
     directory = Path(plan.data_dir) if plan.data_dir is not None else None
     dataset = data.load(plan.dataset, directory, warn=progress.note)
     found = Data(name="synthetic" if dataset.synthetic else "fashion-mnist", sha256=dataset.sha256)
     with scratch_folder(scratch_bytes(plan)) as scratch:
-        yield Course(plan, dataset, scratch), found
+        yield Inputs(plan, dataset, scratch), found
 
 
-def _lay_out(course: Course, after: list[int]) -> None:
+def _lay_out(inputs: Inputs, after: list[int]) -> None:
     """Save the schedule of a training; InputError where it has not so many steps."""
-    if after[-1] > len(course.slots):
-        raise InputError(f"after {after[-1]} steps: the schedule has {len(course.slots)}")
-    seed = course.plan.seeds[0]
-    course.save_schedule("golden", seed, course.order, course.slots[: after[-1]])
+    if after[-1] > len(inputs.slots):
+        raise InputError(f"after {after[-1]} steps: the schedule has {len(inputs.slots)}")
+    seed = inputs.plan.seeds[0]
+    inputs.save_schedule("golden", seed, inputs.order, inputs.slots[: after[-1]])
 
 
-def _shared(course: Course) -> dict[str, str]:
+def _shared(inputs: Inputs) -> dict[str, str]:
     """Digests of what no backend makes: initial parameters, and the samples of every step."""
-    seed = course.plan.seeds[0]
-    found = {name: digest(value) for name, value in course.initial(seed).items()}
-    return found | {"the order": digest(np.concatenate(course.schedule("golden", seed)))}
+    seed = inputs.plan.seeds[0]
+    found = {name: digest(value) for name, value in inputs.initial(seed).items()}
+    return found | {"the order": digest(np.concatenate(inputs.schedule("golden", seed)))}
 
 
-def _train_judge(course: Course, after: list[int], progress: Progress) -> Trained:
+def _train_judge(inputs: Inputs, after: list[int], progress: Progress) -> Trained:
     """The harness's own reference."""
     progress.phase(REFERENCE, after[-1])
-    judge = HarnessJudge(REFERENCES[course.plan.workload.name], course, progress.advance)
-    out = course.scratch / "golden"
-    judge.train("golden", course.plan.seeds[0], {n - 1 for n in after}, [], out)
+    judge = HarnessJudge(REFERENCES[inputs.plan.workload.name], inputs, progress.advance)
+    out = inputs.scratch / "golden"
+    judge.train("golden", inputs.plan.seeds[0], {n - 1 for n in after}, [], out)
     return _read_training(out, after, {})
 
 
-def _train_worker(course: Course, after: list[int], progress: Progress) -> Trained:
+def _train_worker(inputs: Inputs, after: list[int], progress: Progress) -> Trained:
     """The plan's one backend, in a worker; HarnessError where it fails."""
-    plan, seed = course.plan, course.plan.seeds[0]
+    plan, seed = inputs.plan, inputs.plan.seeds[0]
     label, configured = next(iter(plan.labels.items()))
-    out, logs = course.scratch / "golden", course.scratch / "logs"
+    out, logs = inputs.scratch / "golden", inputs.scratch / "logs"
     out.mkdir()
     logs.mkdir()
     limits = plan.timeouts
@@ -297,19 +297,19 @@ def _train_worker(course: Course, after: list[int], progress: Progress) -> Train
             threads=plan.threads,
             workload=plan.workload,
             logs=logs,
-            scratch=course.scratch,
+            scratch=inputs.scratch,
             timeouts=limits,
         )
         try:
             facts = plain_facts(msgspec.convert(worker.answer(), Started).facts)
             progress.phase(label, after[-1])
-            worker.call("data", limits.command_s, None, **course.data())
+            worker.call("data", limits.command_s, None, **inputs.data())
             worker.call(
                 "train",
                 limits.command_s + after[-1] * limits.per_step_s,
                 lambda done, _: progress.advance(done),
-                params=course.file(f"initial-{seed}"),
-                schedule=course.file(f"golden-{seed}"),
+                params=inputs.file(f"initial-{seed}"),
+                schedule=inputs.file(f"golden-{seed}"),
                 snapshots=[n - 1 for n in after],
                 evaluations=[],
                 at_once=plan.timing.steps,

@@ -17,10 +17,10 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.interface import Array, Params
-from harness.run.course import Course
+from harness.run.inputs import Inputs
 from harness.tensors import UNUSABLE, save_tensors
-from harness.workers.crew import Crew, Key
 from harness.workers.launch import WorkerFailed
+from harness.workers.pool import Key, Pool
 from harness.workloads.reference.pieces import Reference, sgd
 
 # The judge looks at test images in pieces of this many: its float64 copy stays small.
@@ -33,7 +33,7 @@ class Judge(Protocol):
     def train(
         self, kind: str, seed: int, snapshots: set[int], evaluations: list[int], out: Path
     ) -> None:
-        """Train through a schedule of the course; see the module for the files left in `out`."""
+        """Train through a schedule of the run; see the module for the files left in `out`."""
 
     def values(self, params: Params, x: Array, y: Array) -> tuple[Array, float, Params]:
         """Logits (n, outputs), mean loss in nats, gradients; params and x float64, y int64 (n,)."""
@@ -42,24 +42,24 @@ class Judge(Protocol):
 class HarnessJudge:
     """`harness/float64`. `each(step)` is called before every step of a training."""
 
-    def __init__(self, reference: Reference, course: Course, each: Callable[[int], None]) -> None:
+    def __init__(self, reference: Reference, inputs: Inputs, each: Callable[[int], None]) -> None:
         self._reference = reference
-        self._course = course
+        self._inputs = inputs
         self._each = each
 
     def train(
         self, kind: str, seed: int, snapshots: set[int], evaluations: list[int], out: Path
     ) -> None:
-        """Train through a schedule of the course."""
-        course = self._course
+        """Train through a schedule of the inputs."""
+        inputs = self._inputs
         out.mkdir(parents=True)
-        params = {n: v.astype(np.float64) for n, v in course.initial(seed).items()}
+        params = {n: v.astype(np.float64) for n, v in inputs.initial(seed).items()}
         losses = []
-        for step, rows in enumerate(course.schedule(kind, seed)):
+        for step, rows in enumerate(inputs.schedule(kind, seed)):
             self._each(step)
-            x = course.x[rows].astype(np.float64)
-            loss, grads = self._reference.loss_and_grads(params, x, course.y[rows])
-            sgd(params, grads, course.plan.workload.lr)
+            x = inputs.x[rows].astype(np.float64)
+            loss, grads = self._reference.loss_and_grads(params, x, inputs.y[rows])
+            sgd(params, grads, inputs.plan.workload.lr)
             losses.append(loss)
             if step in snapshots:
                 save_tensors(f"{out}/params-{step}", params)
@@ -70,7 +70,7 @@ class HarnessJudge:
         save_tensors(f"{out}/series", {"losses": np.array(losses)} | untimed | final)
 
     def _evaluate(self, params: Params) -> Array:
-        test = self._course.test_x
+        test = self._inputs.test_x
         pieces = [test[at : at + EVALUATION_ROWS] for at in range(0, len(test), EVALUATION_ROWS)]
         return np.concatenate(
             [self._reference.logits(params, piece.astype(np.float64)) for piece in pieces]
@@ -85,21 +85,21 @@ class HarnessJudge:
 class LabelJudge:
     """A float64 worker of the plan, named as the reference; HarnessError where it fails."""
 
-    def __init__(self, crew: Crew, key: Key, course: Course) -> None:
-        self._crew = crew
+    def __init__(self, pool: Pool, key: Key, inputs: Inputs) -> None:
+        self._pool = pool
         self._key = key
-        self._course = course
+        self._inputs = inputs
 
     def train(
         self, kind: str, seed: int, snapshots: set[int], evaluations: list[int], out: Path
     ) -> None:
-        """Train the worker through a schedule of the course."""
+        """Train the worker through a schedule of the inputs."""
         with self._needed():
-            self._crew.train(
+            self._pool.train(
                 self._key,
-                self._course.file(f"initial-{seed}"),
-                self._course.file(f"{kind}-{seed}"),
-                steps=len(self._course.schedule(kind, seed)),
+                self._inputs.file(f"initial-{seed}"),
+                self._inputs.file(f"{kind}-{seed}"),
+                steps=len(self._inputs.schedule(kind, seed)),
                 snapshots=sorted(snapshots),
                 evaluations=evaluations,
                 out=out,
@@ -107,11 +107,11 @@ class LabelJudge:
 
     def values(self, params: Params, x: Array, y: Array) -> tuple[Array, float, Params]:
         """The worker's word."""
-        given, batch = self._course.file("judge-params"), self._course.file("judge-batch")
+        given, batch = self._inputs.file("judge-params"), self._inputs.file("judge-batch")
         save_tensors(given, params)
         save_tensors(batch, {"x": x, "y": y})
         with self._needed():
-            said = self._crew.answer(self._key, "case", params=given, batch=batch)
+            said = self._pool.answer(self._key, "case", params=given, batch=batch)
             grads = {name: said[f"grad.{name}"] for name in params}
             return said["logits"], float(said["loss"]), grads
 
@@ -119,11 +119,11 @@ class LabelJudge:
     def _needed(self) -> Iterator[None]:
         """Nothing can be judged without the reference: what it does wrong ends the run."""
         label = f"{self._key.label}:{self._key.dtype}"
-        if self._key not in self._crew.workers:
-            reason = self._crew.processes[self._key].reason
+        if self._key not in self._pool.workers:
+            reason = self._pool.processes[self._key].reason
             raise HarnessError(f"the reference {label} failed: {reason}")
         try:
             yield
         except (WorkerFailed, *UNUSABLE) as error:
-            self._crew.fail(self._key, f"as the reference: {error}")
+            self._pool.fail(self._key, f"as the reference: {error}")
             raise HarnessError(f"the reference {label} failed: {error}") from None

@@ -10,7 +10,7 @@ from harness.plan.model import judged_by_label
 from harness.run.judge import HarnessJudge, LabelJudge
 from harness.run.learning import stored_training
 from harness.run.state import State
-from harness.workers.crew import Key
+from harness.workers.pool import Key
 from harness.workers.providers import LabelReference
 from harness.workloads.reference.canonical import Slot
 from harness.workloads.reference.envelope import clear_batches
@@ -26,28 +26,28 @@ def train_judge(state: State) -> None:
     threads = threadpool_limits(1)
 
     def before_step(step: int) -> None:
-        if step % 20 == 0 and state.crew.all_answered():
+        if step % 20 == 0 and state.pool.all_answered():
             threads.restore_original_limits()
         state.progress.advance(step)
 
     if not judged_by_label(state.plan):
-        state.judge = HarnessJudge(state.reference, state.course, before_step)
+        state.judge = HarnessJudge(state.reference, state.inputs, before_step)
     else:
         name, _, dtype = state.plan.reference.rpartition(":")
-        if Key(name, dtype) not in state.crew.workers:
-            reason = state.crew.processes[Key(name, dtype)].reason
+        if Key(name, dtype) not in state.pool.workers:
+            reason = state.pool.processes[Key(name, dtype)].reason
             raise HarnessError(f"the reference {state.plan.reference} cannot run: {reason}")
-        state.judge = LabelJudge(state.crew, Key(name, dtype), state.course)
+        state.judge = LabelJudge(state.pool, Key(name, dtype), state.inputs)
         if state.plan.provided is not None and not state.plan.provided.reference:
             state.reference = LabelReference(state.judge.values)
     keep = {
-        *(c - 1 for c in state.course.checkpoints),
-        *(s - 1 for s in state.course.snapshots),
-        *state.course.late,
+        *(c - 1 for c in state.inputs.checkpoints),
+        *(s - 1 for s in state.inputs.snapshots),
+        *state.inputs.late,
     }
-    state.progress.phase("judge", len(state.course.slots))
+    state.progress.phase("judge", len(state.inputs.slots))
     try:
-        _train_judge(state, "schedule", state.seed, keep, state.course.ends)
+        _train_judge(state, "schedule", state.seed, keep, state.inputs.ends)
         _find_start_batches(state)
         if state.plan.trajectory is not None:
             after = {done - 1 for done in state.start_after()}
@@ -58,26 +58,26 @@ def train_judge(state: State) -> None:
 
 def _find_start_batches(state: State) -> None:
     """The schedule of the start: the first steps of epoch 0 without samples near a kink."""
-    chosen, course = state.plan.trajectory, state.course
+    chosen, inputs = state.plan.trajectory, state.inputs
     if chosen is None:
         return
     size = state.plan.workload.batch_size
-    steps = min(chosen.start_steps, len(course.x) // size)
+    steps = min(chosen.start_steps, len(inputs.x) // size)
     try:
         batches, _ = clear_batches(
             state.reference,
             state.plan.workload,
-            course.initial(state.seed),
-            course.x,
-            course.y,
-            course.order[0],
+            inputs.initial(state.seed),
+            inputs.x,
+            inputs.y,
+            inputs.order[0],
             steps,
             chosen.clearance,
         )
     except ValueError as error:
         raise InputError(f"too few samples of the data set are usable: {error}") from None
     slots = [Slot(0, i * size, (i + 1) * size) for i in range(steps)]
-    course.save_schedule("start", state.seed, np.concatenate(batches)[None], slots)
+    inputs.save_schedule("start", state.seed, np.concatenate(batches)[None], slots)
     state.start_steps = steps
 
 
@@ -85,9 +85,9 @@ def train_reference(state: State) -> None:
     """The judge trains the other seeds too: accuracy is compared seed by seed."""
     others = state.plan.seeds[1:]
     if others:
-        state.progress.phase("judge, other seeds", len(state.course.slots))
+        state.progress.phase("judge, other seeds", len(state.inputs.slots))
     for seed in others:
-        _train_judge(state, "schedule", seed, set(), state.course.ends)
+        _train_judge(state, "schedule", seed, set(), state.inputs.ends)
 
 
 def _train_judge(

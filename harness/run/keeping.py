@@ -14,7 +14,7 @@ from harness.record.schema import LONGEST_KEPT, Kept, Measurement
 from harness.run.state import State
 from harness.tensors import save_tensors
 from harness.verdict.numbers import share
-from harness.workers.crew import Key
+from harness.workers.pool import Key
 from harness.workloads.reference.limits import RUNGS, limit_for
 
 
@@ -45,12 +45,12 @@ def keep_lockstep_if_off(
     worst = _first_off(state, key, found)
     if worst is None or after > LONGEST_KEPT:
         return
-    batches = state.course.schedule("lockstep", state.seed)[:after]
+    batches = state.inputs.schedule("lockstep", state.seed)[:after]
     rows = np.concatenate(batches)
-    tensors = {f"given.{n}": v for n, v in state.course.initial(state.seed).items()}
+    tensors = {f"given.{n}": v for n, v in state.inputs.initial(state.seed).items()}
     tensors |= {
-        "images": np.rint(state.course.x[rows] * np.float32(255)).astype(np.uint8),
-        "y": state.course.y[rows],
+        "images": np.rint(state.inputs.x[rows] * np.float32(255)).astype(np.uint8),
+        "y": state.inputs.y[rows],
         "sizes": np.array([len(batch) for batch in batches]),
     }
     tensors |= {f"want.{n}": v for n, v in state.judged("schedule", after).items()}
@@ -63,7 +63,7 @@ def _first_off(state: State, key: Key, found: list[Measurement]) -> Measurement 
     off = [
         m
         for m in found
-        if (limit := limit_for(m.rung, m.dtype, m.case, state.crew.precision(key))) is not None
+        if (limit := limit_for(m.rung, m.dtype, m.case, state.pool.precision(key))) is not None
         and share(m, limit) > 1
     ]
     if not off:

@@ -14,7 +14,7 @@ from harness.record.schema import Differing, Training, number
 from harness.record.schema import Replica as StoredReplica
 from harness.run.state import State
 from harness.tensors import load_tensors
-from harness.workers.crew import Key, checked
+from harness.workers.pool import Key, checked
 from harness.workloads.reference.envelope import Replica, train_replica
 
 # Enough to see what kind of image is at the edge; 1 kB each in the record.
@@ -25,16 +25,16 @@ def train(state: State) -> None:
     """Free training of every label in its own dtype, for every seed."""
     todo = [
         (key, seed)
-        for key in state.crew.live()
+        for key in state.pool.live()
         for seed in state.plan.seeds
-        if state.crew.own(key) and not _trained(state, key, seed)
+        if state.pool.own(key) and not _trained(state, key, seed)
     ]
-    steps = len(state.course.slots)
+    steps = len(state.inputs.slots)
     state.progress.phase("training", len(todo) * steps)
     for place, (key, seed) in enumerate(todo):
-        if key in state.crew.workers:
-            with state.crew.containing(key):
-                late = state.course.late if seed == state.seed else []
+        if key in state.pool.workers:
+            with state.pool.containing(key):
+                late = state.inputs.late if seed == state.seed else []
                 out = train_worker(state, key, seed, "schedule", late, place * steps)
                 for end in late if key[1] == "float32" else []:
                     state.results(key).measurements.append(
@@ -51,20 +51,20 @@ def train(state: State) -> None:
 def show_differing(state: State) -> None:
     """Keep some test images that the labels do not agree on."""
     folder = state.judge_folder("schedule", state.seed)
-    judged = folder / f"logits-{state.course.ends[-1]}"
+    judged = folder / f"logits-{state.inputs.ends[-1]}"
     if not state.predicted:
         return
     reference = outcome.predictions(load_tensors(str(judged))["logits"])
-    truth = state.course.test_y
+    truth = state.inputs.test_y
     for index in outcome.differing(state.predicted, reference, truth, MOST_IMAGES):
-        pixels = np.rint(state.course.test_x[index] * np.float32(255)).astype(np.uint8)
+        pixels = np.rint(state.inputs.test_x[index] * np.float32(255)).astype(np.uint8)
         state.record.differing.append(
             Differing(
                 index=index,
                 true=int(truth[index]),
                 reference=int(reference[index]),
                 predicted={label: int(of[index]) for label, of in state.predicted.items()},
-                shape=list(state.course.image_shape),
+                shape=list(state.inputs.image_shape),
                 pixels=base64.b64encode(pixels.tobytes()).decode(),
             )
         )
@@ -80,15 +80,15 @@ def train_worker(
     state: State, key: Key, seed: int, kind: str, snapshots: list[int], done: int
 ) -> Path:
     """Train one worker through "schedule" or "lockstep"; stores the series; the folder."""
-    steps = len(state.course.slots) if kind == "schedule" else state.course.lockstep_steps
-    ends = [step for step in state.course.ends if step < steps]
+    steps = len(state.inputs.slots) if kind == "schedule" else state.inputs.lockstep_steps
+    ends = [step for step in state.inputs.ends if step < steps]
     # The accuracy of a training cut short says nothing, and costs a compilation.
-    evaluations = ends if steps == len(state.course.slots) else []
+    evaluations = ends if steps == len(state.inputs.slots) else []
     out = state.fresh_folder()
-    state.crew.train(
+    state.pool.train(
         key,
-        state.course.file(f"initial-{seed}"),
-        state.course.file(f"{kind}-{seed}"),
+        state.inputs.file(f"initial-{seed}"),
+        state.inputs.file(f"{kind}-{seed}"),
         steps=steps,
         snapshots=snapshots,
         evaluations=evaluations,
@@ -97,12 +97,12 @@ def train_worker(
     )
     results = state.results(key)
     results.training.append(stored_training(state, out, key[1], seed, evaluations, steps))
-    if evaluations and state.crew.own(key):
+    if evaluations and state.pool.own(key):
         last = f"logits-{evaluations[-1]}"
         logits = load_tensors(f"{out}/{last}")["logits"]
         judged = load_tensors(f"{state.judge_folder('schedule', seed)}/{last}")["logits"]
         if logits.shape == judged.shape:
-            results.churn.append(outcome.churn(logits, judged, state.course.test_y, seed))
+            results.churn.append(outcome.churn(logits, judged, state.inputs.test_y, seed))
             if seed == state.seed:
                 state.predicted[key.label] = outcome.predictions(logits)
     return out
@@ -112,12 +112,12 @@ def stored_training(
     state: State, out: Path, dtype: str, seed: int, evaluations: list[int], steps: int | None = None
 ) -> Training:
     """A training as it is stored, from the files it left."""
-    steps = len(state.course.slots) if steps is None else steps
-    ends = [step for step in state.course.ends if step < steps]
+    steps = len(state.inputs.slots) if steps is None else steps
+    ends = [step for step in state.inputs.ends if step < steps]
     series = load_tensors(f"{out}/series")
     logits = [load_tensors(f"{out}/logits-{e}")["logits"] for e in evaluations]
-    trained = outcome.training(series, logits, state.course.test_y, state.course.rows[:steps], ends)
-    trained.dtype, trained.seed, trained.whole = dtype, seed, steps == len(state.course.slots)
+    trained = outcome.training(series, logits, state.inputs.test_y, state.inputs.rows[:steps], ends)
+    trained.dtype, trained.seed, trained.whole = dtype, seed, steps == len(state.inputs.slots)
     names = [parameter.name for parameter in state.plan.workload.parameters]
     trained.final_norms = {
         name: norm for name in names if (norm := trained.final_norms.get(name)) is not None
@@ -128,9 +128,9 @@ def stored_training(
 def find_envelope(state: State) -> None:
     """How far replicas of the float32 reference stray: at the start, and late where asked."""
     chosen = state.plan.trajectory
-    if chosen is None or not any(key[1] == "float32" for key in state.crew.processes):
+    if chosen is None or not any(key[1] == "float32" for key in state.pool.processes):
         return
-    late = [end + 1 for end in state.course.late]
+    late = [end + 1 for end in state.inputs.late]
     total = chosen.replicas * (state.start_steps + max(late, default=0))
     state.progress.phase("envelope", total)
     done = 0
@@ -138,13 +138,13 @@ def find_envelope(state: State) -> None:
     for regime, kind, after in regimes:
         if not after:
             continue
-        schedule = state.course.schedule(kind, state.seed)
+        schedule = state.inputs.schedule(kind, state.seed)
         want = {n: state.judged(kind, n) for n in after}
         for place in range(chosen.replicas):
             found = train_replica(
                 state.reference,
                 state.plan.workload,
-                state.course.initial(state.seed),
+                state.inputs.initial(state.seed),
                 partial(_batch, state, schedule),
                 after,
                 Replica(state.plan.workload, state.seed, place),
@@ -166,4 +166,4 @@ def find_envelope(state: State) -> None:
 
 def _batch(state: State, schedule: list[Array], step: int) -> tuple[Array, Array]:
     rows = schedule[step]
-    return state.course.x[rows], state.course.y[rows]
+    return state.inputs.x[rows], state.inputs.y[rows]

@@ -11,7 +11,7 @@ from harness.measure import operators
 from harness.run.state import State
 from harness.tensors import load_tensors, save_tensors
 from harness.text import plain
-from harness.workers.crew import Key
+from harness.workers.pool import Key
 
 # Why a framework lacks an operator, in a cell of a table.
 LONGEST_ABSENT = 500
@@ -19,10 +19,10 @@ LONGEST_ABSENT = 500
 
 def single_operators(state: State) -> None:
     """Values and derivatives of single operators, in every float32 process."""
-    keys = state.crew.live("float32") if state.plan.operators else []
+    keys = state.pool.live("float32") if state.plan.operators else []
     state.progress.phase("single operators", len(keys))
     for done, key in enumerate(keys, 1):
-        with state.crew.containing(key):
+        with state.pool.containing(key):
             for found in operators.measured(key[1], partial(ask_or_why, state, key)):
                 state.results(key).operators.append(found)
         state.progress.advance(done)
@@ -40,9 +40,9 @@ def ask_or_why(
     state: State, key: Key, name: str, tensors: dict[str, Array]
 ) -> dict[str, Array] | str:
     """An operator's answer, or why this backend has none of that name."""
-    arguments, out = state.course.file("arguments"), state.scratch / "operator"
+    arguments, out = state.inputs.file("arguments"), state.scratch / "operator"
     save_tensors(arguments, tensors)
     out.unlink(missing_ok=True)
-    told = state.crew.call(key, "op", name=name, arguments=arguments, out=str(out))
+    told = state.pool.call(key, "op", name=name, arguments=arguments, out=str(out))
     absent = msgspec.convert(told["absent"], str | None)
     return plain(absent, LONGEST_ABSENT) if absent else load_tensors(str(out))

@@ -41,13 +41,13 @@ from harness.record.schema import (
 )
 from harness.record.store import check_folder, new_run_folder
 from harness.run import known_answers
-from harness.run.course import Course
 from harness.run.ending import MISTAKE, TRACEBACK, stored
+from harness.run.inputs import Inputs
 from harness.run.premises import Premises
 from harness.signals import undisturbed
 from harness.tensors import load_tensors, save_tensors
 from harness.verdict.numbers import share
-from harness.workers.crew import Crew, Key, Usage, checked
+from harness.workers.pool import Key, Pool, Usage, checked
 from harness.workers.scratch import DATA_BYTES, scratch_folder
 from harness.workloads import REFERENCES
 from harness.workloads.mlp_scratch import resized
@@ -252,26 +252,26 @@ def run(plan: ScalePlan, results_dir: Path, progress: Progress) -> tuple[ScaleRe
             machine=describe_machine(),
             dataset=describe_dataset(dataset),
         )
-        premises, crews = Premises(folder), list[Crew]()
+        premises, pools = Premises(folder), list[Pool]()
         with stored(
             record,
             folder,
             scratch,
             end_all=lambda: None,  # each session ends its own
-            write=lambda: _store(record, premises, crews, progress),
+            write=lambda: _store(record, premises, pools, progress),
         ):
-            _measure_all(record, dataset, scratch, folder, progress, crews)
+            _measure_all(record, dataset, scratch, folder, progress, pools)
     return record, folder
 
 
-def _store(record: ScaleRecord, premises: Premises, crews: list[Crew], progress: Progress) -> None:
+def _store(record: ScaleRecord, premises: Premises, pools: list[Pool], progress: Progress) -> None:
     """Store the record, in a folder that holds what the harness wrote and nothing else."""
-    own = [f"logs/{name}" for crew in crews for name in crew.logs]
+    own = [f"logs/{name}" for pool in pools for name in pool.logs]
     if record.ended.endswith(MISTAKE):
         own.append(TRACEBACK)
     with contextlib.suppress(OSError):  # writing tells of it
         premises.clear(own)
-    for line in [line for crew in crews for line in crew.meddled] + premises.told():
+    for line in [line for pool in pools for line in pool.meddled] + premises.told():
         progress.note(f"not by this run: {line}")
     write_atomic(premises.folder / FILE, msgspec.json.encode(record))
 
@@ -302,13 +302,13 @@ def _measure_all(
     scratch: Path,
     folder: Path,
     progress: Progress,
-    crews: list[Crew],
+    pools: list[Pool],
 ) -> None:
-    """Every cell in every session for every number of threads; `crews` gets each session's."""
+    """Every cell in every session for every number of threads; `pools` gets each session's."""
     plan = record.plan
-    course = Course(plan.plan, dataset, scratch)
+    inputs = Inputs(plan.plan, dataset, scratch)
     answers = known_answers.check_shared_code()
-    answers += known_answers.check_pixels(dataset, course.x, course.test_x)
+    answers += known_answers.check_pixels(dataset, inputs.x, inputs.test_x)
     if wrong := [answer.name for answer in answers if answer.got != answer.want]:
         raise HarnessError(
             f"known answers of the shared code: {'; '.join(wrong)}: nothing is timed"
@@ -320,40 +320,40 @@ def _measure_all(
             session = Session(threads=threads)
             record.sessions.append(session)
             configured = msgspec.structs.replace(plan.plan, threads=threads)
-            crew = Crew(configured, record.run, folder / "logs", scratch, progress, place)
-            crews.append(crew)
+            pool = Pool(configured, record.run, folder / "logs", scratch, progress, place)
+            pools.append(pool)
             try:
-                _start(crew, record, session, course)
+                _start(pool, record, session, inputs)
                 of = f", session {number + 1} of {plan.plan.timing.sessions}"
                 progress.phase(f"cells, threads: {threads}{of}", len(cells))
                 for done, (width, batch) in enumerate(cells, 1):
-                    if not crew.live():
+                    if not pool.live():
                         break
-                    _Sized(record, place, crew, course, width, batch).measure()
+                    _Sized(record, place, pool, inputs, width, batch).measure()
                     progress.advance(done)
-                for key in crew.live():
-                    crew.say_goodbye(key)
+                for key in pool.live():
+                    pool.say_goodbye(key)
             finally:
                 with undisturbed():
-                    crew.end_all()
+                    pool.end_all()
 
 
-def _start(crew: Crew, record: ScaleRecord, session: Session, course: Course) -> None:
+def _start(pool: Pool, record: ScaleRecord, session: Session, inputs: Inputs) -> None:
     """Start a session's processes, all importing at once."""
-    held = Record(  # a crew enters its processes in one of these
+    held = Record(  # a pool enters its processes in one of these
         run=record.run,
         started=record.started,
         seconds=0.0,
         ended="",
         harness_version=__version__,
-        plan=crew.plan,
+        plan=pool.plan,
         machine={},
         dataset=None,
         results={},
     )
-    crew.start(held)
+    pool.start(held)
     session.processes = [p for results in held.results.values() for p in results.processes]
-    crew.await_started(course.data())
+    pool.await_started(inputs.data())
 
 
 @dataclass
@@ -362,8 +362,8 @@ class _Sized:
 
     record: ScaleRecord
     place: int
-    crew: Crew
-    course: Course
+    pool: Pool
+    inputs: Inputs
     width: int
     batch: int
 
@@ -371,10 +371,10 @@ class _Sized:
         """The cell's entries are in the record from the start: an interrupted one keeps them."""
         self.workload = resized(self.width, self.batch)
         self.block = block_for(self.record.plan, flop(self.workload))
-        self.steps = min(self.block.steps, len(self.course.x) // self.batch)
+        self.steps = min(self.block.steps, len(self.inputs.x) // self.batch)
         self.reference: Reference = REFERENCES[self.workload.name]
         self.entries: dict[Key, Cell] = {}
-        for key, process in self.crew.processes.items():
+        for key, process in self.pool.processes.items():
             if process.status == "skipped":
                 continue
             entry = Cell(label=key.label, width=self.width, batch=self.batch, session=self.place)
@@ -385,7 +385,7 @@ class _Sized:
             self._time()
         finally:
             for key, entry in self.entries.items():
-                process = self.crew.processes[key]
+                process = self.pool.processes[key]
                 if process.status == "failed":
                     entry.failed = process.reason
 
@@ -396,47 +396,47 @@ class _Sized:
         say), on batches without samples near a kink, as the trajectory's start: a unit that flips
         would move a loss by 3e-5. Every loss of it is judged.
         """
-        course, seed = self.course, self.record.plan.plan.seeds[0]
+        inputs, seed = self.inputs, self.record.plan.plan.seeds[0]
         initial = canonical.initial_params(self.workload, seed)
-        save_tensors(course.file("cell-initial"), initial)
+        save_tensors(inputs.file("cell-initial"), initial)
         try:
             rows, replaced = screen(
-                course.order[0],
+                inputs.order[0],
                 0,
                 self.batch,
-                lambda rows: course.clear(initial, course.x[rows], self.reference),
+                lambda rows: inputs.clear(initial, inputs.x[rows], self.reference),
             )
             batches, _ = clear_batches(
                 self.reference,
                 self.workload,
                 initial,
-                course.x,
-                course.y,
-                course.order[0],
+                inputs.x,
+                inputs.y,
+                inputs.order[0],
                 self.steps,
                 self.record.plan.clearance,
             )
         except ValueError as error:
             raise HarnessError(f"width {self.width}, batch {self.batch}: {error}") from None
-        save_tensors(course.file("cell-batch"), {"rows": rows})
+        save_tensors(inputs.file("cell-batch"), {"rows": rows})
         # Workers remember a schedule by its file's name.
         schedule = f"cell-{self.width}-{self.batch}"
         slots = [Slot(0, at * self.batch, (at + 1) * self.batch) for at in range(self.steps)]
-        course.save_schedule(schedule, seed, np.concatenate(batches)[None], slots)
-        wanted = self._wanted(initial, course.x[rows], course.y[rows])
+        inputs.save_schedule(schedule, seed, np.concatenate(batches)[None], slots)
+        wanted = self._wanted(initial, inputs.x[rows], inputs.y[rows])
         losses = self._losses(initial, batches)
-        for key in self.crew.live():
-            with self.crew.containing(key):
+        for key in self.pool.live():
+            with self.pool.containing(key):
                 entry = self.entries[key]
                 entry.replaced = replaced
                 workload = msgspec.to_builtins(self.workload)
-                told = self.crew.call(key, "workload", workload=workload)
+                told = self.pool.call(key, "workload", workload=workload)
                 entry.build_ns = msgspec.convert(told["build_ns"], int)
                 found = [
-                    *self._case(key, wanted, course.y[rows]),
-                    self._trained(key, losses, course.file(f"{schedule}-{seed}")),
+                    *self._case(key, wanted, inputs.y[rows]),
+                    self._trained(key, losses, inputs.file(f"{schedule}-{seed}")),
                 ]
-                entry.judged = _nearest(found, self.crew.precision(key))
+                entry.judged = _nearest(found, self.pool.precision(key))
 
     def _wanted(self, initial: Params, x: Array, y: Array) -> Wanted:
         """The float64 reference's word on the first batch; x: float32 (n, inputs), y: (n,)."""
@@ -450,16 +450,16 @@ class _Sized:
         params = {name: value.astype(np.float64) for name, value in initial.items()}
         losses = []
         for rows in batches:
-            x = self.course.x[rows].astype(np.float64)
-            loss, grads = self.reference.loss_and_grads(params, x, self.course.y[rows])
+            x = self.inputs.x[rows].astype(np.float64)
+            loss, grads = self.reference.loss_and_grads(params, x, self.inputs.y[rows])
             sgd(params, grads, self.workload.lr)
             losses.append(loss)
         return np.array(losses)
 
     def _case(self, key: Key, wanted: Wanted, y: Array) -> list[Measurement]:
         """What a worker makes of the first batch, against the judge."""
-        params, batch = self.course.file("cell-initial"), self.course.file("cell-batch")
-        got = self.crew.answer(key, "case", params=params, batch=batch)
+        params, batch = self.inputs.file("cell-initial"), self.inputs.file("cell-batch")
+        got = self.pool.answer(key, "case", params=params, batch=batch)
         case = f"{self.width} x {self.batch}"
         return ladder.teacher_forced(
             got, wanted, y=y, lr=self.workload.lr, process=key.dtype, case=case, step=0
@@ -467,13 +467,13 @@ class _Sized:
 
     def _trained(self, key: Key, want: Array, schedule: str) -> Measurement:
         """The losses of a worker's training against the judge's."""
-        out = self.course.scratch / "cell-train"
+        out = self.inputs.scratch / "cell-train"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
-        self.crew.call(
+        self.pool.call(
             key,
             "train",
-            params=self.course.file("cell-initial"),
+            params=self.inputs.file("cell-initial"),
             schedule=schedule,
             snapshots=[],
             evaluations=[],
@@ -493,17 +493,17 @@ class _Sized:
 
     def _time(self) -> None:
         """Interleaved rounds, each worker one block, in random order."""
-        timing, crew = self.record.plan.plan.timing, self.crew
+        timing, pool = self.record.plan.plan.timing, self.pool
         seed = self.record.plan.plan.seeds[0]
-        full = len(self.course.x) // self.batch
+        full = len(self.inputs.x) // self.batch
         shuffle = random.Random(f"{self.record.run} {self.place} {self.width} {self.batch}")
         for round_ in range(timing.warmup_rounds + timing.rounds):
-            keys = crew.live()
+            keys = pool.live()
             shuffle.shuffle(keys)
             replay = round_ == timing.warmup_rounds
             fields = {
-                "params": self.course.file("cell-initial"),
-                "schedule": self.course.file(f"schedule-{seed}"),
+                "params": self.inputs.file("cell-initial"),
+                "schedule": self.inputs.file(f"schedule-{seed}"),
                 "first": round_ * self.steps % (full - self.steps + 1),
                 "warmup_steps": self.block.warmup_steps,
                 "steps": self.steps,
@@ -511,17 +511,17 @@ class _Sized:
                 "replay": replay,
             }
             for place, key in enumerate(keys):
-                with crew.containing(key):
+                with pool.containing(key):
                     entry = self.entries[key]
-                    told = crew.call(key, "block", **fields)
+                    told = pool.call(key, "block", **fields)
                     timed = checked(Round(session=self.place, round=round_, place=place, **told))
                     entry.rounds.append(timed)
                     if timed.digest != timed.replayed:
-                        again = crew.call(key, "block", **fields)
+                        again = pool.call(key, "block", **fields)
                         entry.repeats = again["replayed"] == timed.replayed
-        for key in crew.live():
-            with crew.containing(key):
-                usage = msgspec.convert(crew.call(key, "usage"), Usage)
+        for key in pool.live():
+            with pool.containing(key):
+                usage = msgspec.convert(pool.call(key, "usage"), Usage)
                 self.entries[key].first_step_ns = usage.first_step_ns
 
 

@@ -25,8 +25,8 @@ from harness.record.schema import FINISHED, INTERRUPTED, Record, Results
 from harness.record.store import check_folder, new_run_folder, write
 from harness.run import known_answers
 from harness.run.agreement import batches, lockstep, probe_precision, start_twice, teacher_force
-from harness.run.course import Course
 from harness.run.ending import MISTAKE, TRACEBACK, stored
+from harness.run.inputs import Inputs
 from harness.run.judging import train_judge, train_reference
 from harness.run.learning import find_envelope, show_differing, train
 from harness.run.operators import single_operators
@@ -43,20 +43,20 @@ def begin(state: State, dataset: data.Dataset) -> None:
     state.record.known_answers = known_answers.check_shared_code()
     _refuse_wrong_answers(state.record)
     state.record.dataset = describe_dataset(dataset)
-    state.course = course = Course(state.plan, dataset, state.scratch)
-    state.record.known_answers += known_answers.check_pixels(dataset, course.x, course.test_x)
+    state.inputs = inputs = Inputs(state.plan, dataset, state.scratch)
+    state.record.known_answers += known_answers.check_pixels(dataset, inputs.x, inputs.test_x)
     _refuse_wrong_answers(state.record)
-    state.record.lockstep_steps = [done - 1 for done in course.snapshots]
+    state.record.lockstep_steps = [done - 1 for done in inputs.snapshots]
     if state.plan.others:
-        course.seal()
+        inputs.seal()
     state.start_reference()
-    state.crew.start(state.record)
+    state.pool.start(state.record)
     if judged_by_label(state.plan):
-        state.crew.await_started(course.data())
+        state.pool.await_started(inputs.data())
         train_judge(state)
     else:
         train_judge(state)
-        state.crew.await_started(course.data())
+        state.pool.await_started(inputs.data())
 
 
 def _store(state: State, premises: Premises) -> None:
@@ -79,7 +79,7 @@ def _store(state: State, premises: Premises) -> None:
         folder = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
         premises.found.append(lost)
     record.kept = [kept for kept in record.kept if (folder / kept.file).is_file()]
-    meddled = [line for crew in state.crews for line in crew.meddled]
+    meddled = [line for pool in state.pools for line in pool.meddled]
     record.foreign = [plain(line) for line in (*record.foreign, *meddled)] + premises.told()
     write(record, folder)
     if lost is not None:
@@ -140,21 +140,21 @@ class Live:
             kept=[],
             results={label: Results(processes=whole.results[label].processes) for label in labels},
         )
-        state.crew.only = labels
+        state.pool.only = labels
         try:
             self._plant(plants)
             measure_numbers(state)
             return msgspec.convert(msgspec.to_builtins(state.record), Record)
         finally:
             self._plant(dict.fromkeys(plants))
-            state.crew.only = None
+            state.pool.only = None
             state.record = whole
 
     def _plant(self, plants: dict[str, str | None]) -> None:
-        crew = self._state.crew
-        for key in crew.live():
-            with crew.containing(key):
-                crew.call(key, "plant", plant=plants[key[0]])
+        pool = self._state.pool
+        for key in pool.live():
+            with pool.containing(key):
+                pool.call(key, "plant", plant=plants[key[0]])
 
 
 def _dataset(plan: Plan, progress: Progress) -> data.Dataset:

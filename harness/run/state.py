@@ -14,11 +14,11 @@ from harness.measure.ladder import Wanted
 from harness.plan.model import Plan
 from harness.progress import Progress
 from harness.record.schema import Case, Record, Results
-from harness.run.course import Course
+from harness.run.inputs import Inputs
 from harness.run.judge import Judge
 from harness.tensors import load_tensors
-from harness.workers.crew import Crew, Key
 from harness.workers.launch import log_names
+from harness.workers.pool import Key, Pool
 from harness.workers.providers import WORKLOAD, ProvidedReference
 from harness.workloads import PROBES, REFERENCES
 from harness.workloads.probes import Probe
@@ -49,10 +49,10 @@ class Batch:
 class State:
     """Plan, data, live workers, judge, and the record being filled.
 
-    `course` is there once the data are, `judge` once it has begun to train; `start_steps`: steps of
+    `inputs` is there once the data are, `judge` once it has begun to train; `start_steps`: steps of
     the trajectory's start. `predicted`: the classes, int64 (test images,), that each label gives
     after its training with the first seed. `batches`: the teacher-forced ones, where they are used
-    more than once. `trials`: how many records were made in these workers so far. `crews`: all there
+    more than once. `trials`: how many records were made in these workers so far. `pools`: all there
     were, the present one last. `provided`: the process of a plug-in workload, which judges.
     """
 
@@ -61,19 +61,19 @@ class State:
     folder: Path
     scratch: Path
     progress: Progress
-    crew: Crew = field(init=False)
+    pool: Pool = field(init=False)
     reference: Reference = field(init=False)
-    course: Course = field(init=False)
+    inputs: Inputs = field(init=False)
     judge: Judge = field(init=False)
     start_steps: int = 0
     predicted: dict[str, Array] = field(default_factory=dict)
     batches: list[Batch] | None = None
     trials: int = 0
-    crews: list[Crew] = field(default_factory=list)
+    pools: list[Pool] = field(default_factory=list)
     provided: ProvidedReference | None = None
 
     def __post_init__(self) -> None:
-        self.crew = self.new_crew(0)
+        self.pool = self.new_crew(0)
 
     def start_reference(self) -> None:
         """Have the reference at hand; one that a plug-in brings has a process of its own."""
@@ -87,39 +87,39 @@ class State:
 
     def probes(self) -> list[Probe]:
         """The workload's made batches."""
-        pool, initial = self.course.order[0][:PROBE_POOL], self.course.initial(self.seed)
-        x, y = self.course.x[pool], self.course.y[pool]
+        pool, initial = self.inputs.order[0][:PROBE_POOL], self.inputs.initial(self.seed)
+        x, y = self.inputs.x[pool], self.inputs.y[pool]
         if self.plan.provided is None:
             make = PROBES[self.plan.workload.name]
             return make(
-                initial, x, y, lambda params, x: self.course.clear(params, x, self.reference)
+                initial, x, y, lambda params, x: self.inputs.clear(params, x, self.reference)
             )
         if self.provided is None or not self.plan.provided.probes:
             return []
         return self.provided.probes(initial, x, y, self.plan.screen_margin)
 
-    def new_crew(self, session: int) -> Crew:
+    def new_crew(self, session: int) -> Pool:
         """Workers that are not started yet."""
         self.record.foreign += ready(self.folder, there=True)
         logs = self.folder / "logs"
-        crew = Crew(self.plan, self.record.run, logs, self.scratch, self.progress, session)
-        self.crews.append(crew)
-        return crew
+        pool = Pool(self.plan, self.record.run, logs, self.scratch, self.progress, session)
+        self.pools.append(pool)
+        return pool
 
     def end_all(self) -> None:
         """End whatever still lives, of whichever session."""
-        self.crew.end_all()
+        self.pool.end_all()
         for left in self.provided.end() if self.provided is not None else []:
             told = f"the workload left a process running, ended: {left.command}"
             self.record.foreign.append(told)
 
     def broken(self) -> list[str]:
         """Of what every worker is given, the files that one of them changed or removed."""
-        return self.course.broken() if hasattr(self, "course") else []
+        return self.inputs.broken() if hasattr(self, "inputs") else []
 
     def own_files(self) -> list[str]:
         """What the harness has written in the run's folder so far."""
-        logs = [name for crew in self.crews for name in crew.logs]
+        logs = [name for pool in self.pools for name in pool.logs]
         if self.plan.provided is not None and self.plan.provided.reference:
             logs += log_names(WORKLOAD)
         return [f"logs/{name}" for name in logs] + [kept.file for kept in self.record.kept]
@@ -141,7 +141,7 @@ class State:
     def judged(self, kind: str, done: int) -> Params:
         """The judge's parameters after so many steps, float64."""
         if done == 0:
-            initial = self.course.initial(self.seed)
+            initial = self.inputs.initial(self.seed)
             return {name: value.astype(np.float64) for name, value in initial.items()}
         return load_tensors(f"{self.judge_folder(kind, self.seed)}/params-{done - 1}")
 

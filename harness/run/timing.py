@@ -11,7 +11,7 @@ import random
 from harness.plan.model import CONTROL
 from harness.record.schema import Roof, Round
 from harness.run.state import State
-from harness.workers.crew import Key, checked
+from harness.workers.pool import Key, checked
 
 # A product large enough to be bound by arithmetic, small enough to take 30 ms; and a copy far
 # beyond the caches (128 MB each way).
@@ -23,18 +23,18 @@ def time_steps(state: State) -> None:
     """Every session of the plan; the workers are ended with their session."""
     timing = state.plan.timing
     for session in range(timing.sessions):
-        keys = state.crew.live() if session == 0 else _surviving(state)
+        keys = state.pool.live() if session == 0 else _surviving(state)
         arms = [Key(key.label, key.dtype, 1) for key in keys if key.label == timing.again]
         if session:
-            state.crew = state.new_crew(session)
+            state.pool = state.new_crew(session)
         for key in arms if session == 0 else [*keys, *arms]:
-            state.crew.start_one(state.record, key)
-        state.crew.await_started(state.course.data())
+            state.pool.start_one(state.record, key)
+        state.pool.await_started(state.inputs.data())
         if session == 0:
             _roofs(state)
         _rounds(state, session)
-        for key in state.crew.live():
-            state.crew.say_goodbye(key)
+        for key in state.pool.live():
+            state.pool.say_goodbye(key)
 
 
 def _surviving(state: State) -> list[Key]:
@@ -51,23 +51,23 @@ def _surviving(state: State) -> list[Key]:
 def _rounds(state: State, session: int) -> None:
     """Each worker one block a round, in random order."""
     timing = state.plan.timing
-    full = len(state.course.x) // state.plan.workload.batch_size
+    full = len(state.inputs.x) // state.plan.workload.batch_size
     steps = min(timing.steps, full)
     total = timing.warmup_rounds + timing.rounds
     of = f", session {session + 1} of {timing.sessions}" if timing.sessions > 1 else ""
     state.progress.phase(f"timing{of}", total)
     shuffle = random.Random(f"{state.record.run} {session}")
     for round_ in range(total if steps else 0):
-        keys = state.crew.live()
+        keys = state.pool.live()
         shuffle.shuffle(keys)
         timed = round_ - timing.warmup_rounds
         for place, key in enumerate(keys):
-            with state.crew.containing(key):
-                block = state.crew.call(
+            with state.pool.containing(key):
+                block = state.pool.call(
                     key,
                     "block",
-                    params=state.course.file(f"initial-{state.seed}"),
-                    schedule=state.course.file(f"schedule-{state.seed}"),
+                    params=state.inputs.file(f"initial-{state.seed}"),
+                    schedule=state.inputs.file(f"schedule-{state.seed}"),
                     first=round_ * steps % (full - steps + 1),
                     warmup_steps=timing.warmup_steps,
                     steps=steps,
@@ -83,19 +83,19 @@ def _rounds(state: State, session: int) -> None:
 
 def _roofs(state: State) -> None:
     """What every process reaches in a large product; the control arm also in a copy."""
-    for key in state.crew.live():
+    for key in state.pool.live():
         if key.arm:
             continue
         control = state.plan.labels[key.label].backend == CONTROL
         copy_bytes = ROOF_COPY_BYTES if control else 0
-        with state.crew.containing(key):
-            found = state.crew.call(key, "roof", size=ROOF_SIZE, copy_bytes=copy_bytes)
+        with state.pool.containing(key):
+            found = state.pool.call(key, "roof", size=ROOF_SIZE, copy_bytes=copy_bytes)
             roof = Roof(label=key.label, dtype=key.dtype, size=ROOF_SIZE, **found)
             state.record.roofs.append(checked(roof))
 
 
 def end_twins(state: State) -> None:
     """End the float64 processes beside float32 ones: timing wants a quiet machine."""
-    for key in state.crew.live():
-        if not state.crew.own(key):
-            state.crew.say_goodbye(key)
+    for key in state.pool.live():
+        if not state.pool.own(key):
+            state.pool.say_goodbye(key)

@@ -33,8 +33,8 @@ from harness.verdict.finding import Evidence
 from harness.verdict.hints import shape_of_the_error
 from harness.verdict.numbers import evidence, sentence_for, within
 from harness.verdict.verdict import Verdict
-from harness.workers.crew import open_worker
 from harness.workers.launch import WorkerUnavailable
+from harness.workers.pool import open_worker
 from harness.workers.remote import Connection, RemoteTrainer
 from harness.workers.scratch import scratch_folder
 from harness.workloads import REFERENCES, WORKLOADS

@@ -103,7 +103,7 @@ class Connection:
     """
 
     def __init__(self, worker: Worker, folder: Path, timeout_s: float) -> None:
-        """Wait until the worker has started (see `crew.open_worker`); folder: one of its own.
+        """Wait until the worker has started (see `pool.open_worker`); folder: one of its own.
 
         Raises WorkerFailed or WorkerUnavailable, with the worker ended.
         """

@@ -20,12 +20,7 @@ import msgspec
 from harness.errors import InputError
 from harness.record.facts import machine_key, machine_name
 from harness.record.schema import FINISHED, Record
-from harness.results.diff.environment import around, besides, changes
-from harness.results.diff.moves import move, moves_of, of_runs, order, ratio, told_of, told_of_pair
-from harness.results.diff.numbers import WOBBLE, churn_of, rungs_of, trainings_of
-from harness.results.diff.sides import Of, answers, one_run, other_machine, same_data, trouble
-from harness.results.diff.speed import speed_of
-from harness.results.diff.told import (
+from harness.results.diff.document import (
     Diff,
     Judged,
     LabelDiff,
@@ -36,6 +31,11 @@ from harness.results.diff.told import (
     TrainingDiff,
     Word,
 )
+from harness.results.diff.environment import around, besides, changes
+from harness.results.diff.labels import Of, answers, one_run, other_machine, same_data, trouble
+from harness.results.diff.moves import move, moves_of, of_runs, order, ratio, told_of, told_of_pair
+from harness.results.diff.numbers import WOBBLE, churn_of, rungs_of, trainings_of
+from harness.results.diff.speed import speed_of
 from harness.verdict.verdict import Verdict, judge
 
 __all__ = [
@@ -243,7 +243,7 @@ def _cautions(
     if other_given and same_data(then, now):
         found.append(
             "results not given the same numbers in both runs (the reference's last bits, or "
-            f"another course), so not compared bit for bit: {other_given}"
+            f"another training), so not compared bit for bit: {other_given}"
         )
     if reason := other_machine(then, now):
         found.append(f"times are not compared: {reason}")

@@ -12,8 +12,8 @@ import msgspec
 
 from harness.plan.model import Label
 from harness.record.schema import Record, Results
-from harness.results.diff.sides import answers
-from harness.results.diff.told import Changed
+from harness.results.diff.document import Changed
+from harness.results.diff.labels import answers
 
 # Of a plan, what cannot move a result: where the data lies, and the labels, told one by one.
 NO_PART_OF_PLAN = ("data_dir", "labels")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from harness.record.schema import Number, Record
-from harness.results.diff.environment import arrow
-from harness.results.diff.numbers import FREE
-from harness.results.diff.sides import Of, trouble
-from harness.results.diff.told import (
+from harness.results.diff.document import (
     At,
     Changed,
     Direction,
@@ -18,6 +15,9 @@ from harness.results.diff.told import (
     SpeedDiff,
     TrainingDiff,
 )
+from harness.results.diff.environment import arrow
+from harness.results.diff.labels import Of, trouble
+from harness.results.diff.numbers import FREE
 from harness.verdict.timing_stats import Change
 from harness.workloads.reference.limits import DECIDING, RUNGS
 

@@ -10,8 +10,8 @@ import math
 from typing import Literal
 
 from harness.results import baseline as baselines
-from harness.results.diff.sides import Of, other_machine
-from harness.results.diff.told import SpeedDiff
+from harness.results.diff.document import SpeedDiff
+from harness.results.diff.labels import Of, other_machine
 from harness.verdict.timing import starved_of_threads
 from harness.verdict.timing_stats import MIN_SESSIONS, Change, change, claim
 from harness.verdict.timings import against_itself, session_medians, versus

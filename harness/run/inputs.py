@@ -23,7 +23,7 @@ from harness.workloads.reference.pieces import Reference
 from harness.workloads.reference.screening import UNIT_ROUNDOFF, screen
 
 
-class Course:
+class Inputs:
     """Data and schedules of a plan.
 
     x, test_x: float32 pixels (n, inputs), mapped; y, test_y: int64 labels. `image_shape`: rows and

@@ -111,7 +111,7 @@ class Key(NamedTuple):
     arm: int = 0
 
 
-class Crew:
+class Pool:
     """Every worker of a plan, and what is known of its process.
 
     `only`: where set, the labels that `live` tells of; the others wait. `session`: 0, or from 1 on
