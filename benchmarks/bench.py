@@ -158,7 +158,7 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=MIN_SESSIONS)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--page", type=Path, help="Markdown; the roofline goes beside it")
+    parser.add_argument("--page", type=Path, help="Markdown")
     given = parser.parse_args()
     data = ["--data-dir", str(given.data_dir)] if given.data_dir is not None else []
     with tempfile.TemporaryDirectory() as name:
@@ -208,11 +208,6 @@ def main() -> int:
         "",
         *table(list(roofline.HEADER), roofline.rows(found, judged)),
     ]
-    drawn = roofline.draw(found, judged)
-    if given.page is not None and drawn:
-        picture = given.page.with_name("performance-roofline.svg")
-        files.write_atomic(picture, drawn.encode())
-        lines += [f"![Roofline: where a training step lies]({picture.name})", ""]
     text = "\n".join(lines)
     print(text)
     if given.page is not None:
