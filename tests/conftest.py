@@ -21,11 +21,12 @@ from threadpoolctl import threadpool_limits
 
 from backends import BACKENDS
 from harness.data import synthetic
-from harness.plan.make import make_plan, missing
+from harness.plan.make import missing
 from harness.plan.model import Plan
 from harness.record.schema import Record
 from harness.run import session
 from harness.verdict import verdict
+from tests.make import make_plan
 
 # Half of hypothesis' own number: the whole suite is to stay under twenty minutes on two cores. No
 # deadline: how long an example takes says what else the machine does.

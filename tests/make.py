@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from harness.data.fashion_mnist import REAL_SHA256
+from harness.plan import make as planning
+from harness.plan.choices import Choices
 from harness.plan.model import Label, Plan
 from harness.plan.profiles import TABLE
 from harness.record.schema import (
@@ -22,6 +24,7 @@ from harness.record.schema import (
     Training,
     Worst,
 )
+from harness.workers import providers
 from harness.workloads import WORKLOADS
 
 CASES = (("step 0", 0), ("step 10", 10), ("corner", None))
@@ -35,6 +38,11 @@ TENSORS = {
 }
 PRODUCTS = ("product, left operand", "product, right operand")
 LOCKSTEP_STEPS = (9, 234)
+
+
+def make_plan(workload: str = "mlp-scratch", **choices: Any) -> Plan:
+    """The plan for a user's words: the fields of Choices, and the workload's name."""
+    return planning.make_plan(Choices(**choices), *providers.find(workload))
 
 
 def label(backend: str = "numpy", **changes: Any) -> Label:

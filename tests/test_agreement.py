@@ -10,7 +10,6 @@ import pytest
 
 from harness import data
 from harness.errors import InputError
-from harness.plan.make import make_plan
 from harness.plan.model import Timing
 from harness.run import session
 from harness.run.learning import MOST_IMAGES
@@ -18,6 +17,7 @@ from harness.verdict.numbers import share
 from harness.verdict.verdict import judge, to_json
 from harness.workloads.reference.limits import DECIDING, limit_for
 from tests.conftest import Silent, carry_out, needs, plant
+from tests.make import make_plan
 
 QUICK = {"timing": Timing(sessions=1, rounds=0, warmup_rounds=0)}
 

@@ -10,12 +10,13 @@ import pytest
 
 from backends import BACKENDS
 from harness.conformance import CHECKS, certify
-from harness.plan.make import available_threads, make_plan, missing
+from harness.plan.make import available_threads, missing
 from harness.plan.model import Timing
 from harness.report.certificate import explanations
 from harness.verdict.numbers import share
 from harness.workloads.reference.limits import DECIDING, limit_for
 from tests.conftest import Silent, all_processors, carry_out, plant
+from tests.make import make_plan
 
 QUICK = {"timing": Timing(sessions=1, rounds=0, warmup_rounds=0)}
 

@@ -21,7 +21,7 @@ from harness import bundle
 from harness.bundle import difference
 from harness.errors import InputError
 from harness.measure import distance as measure
-from harness.plan.make import make_plan, missing
+from harness.plan.make import missing
 from harness.plan.model import Timing
 from harness.record.schema import Kept
 from harness.record.store import write
@@ -29,6 +29,7 @@ from harness.results import kept, verdict
 from harness.run import session
 from harness.workloads.reference.limits import LIMITS
 from tests.conftest import Silent, harness, needs, plant
+from tests.make import make_plan
 
 # What takes a fault to its rung, and no more.
 QUICK = {

@@ -23,8 +23,8 @@ from harness.doctor import neighbours
 from harness.doctor import system as doctor
 from harness.doctor.system import Sample, Ticks
 from harness.errors import InputError
-from harness.plan.make import make_plan
 from tests.conftest import Silent, harness, needs
+from tests.make import make_plan
 
 CPU = "sys/devices/system/cpu"
 CLOCK = "sys/devices/system/clocksource/clocksource0"

@@ -15,7 +15,7 @@ import pytest
 
 from backends import BACKENDS
 from harness.interface import Product
-from harness.plan.make import make_plan, missing
+from harness.plan.make import missing
 from harness.plan.model import Timing
 from harness.run import known_answers, session
 from harness.verdict import verdict
@@ -27,6 +27,7 @@ from tests.conftest import FAULTS as FOLDER
 from tests.conftest import Silent, plant
 from tests.faults import shared
 from tests.faults.report import CAUGHT, Report, Row, docstrings
+from tests.make import make_plan
 
 # No timing: what is asked here is which rung fails first.
 QUICK = {"timing": Timing(sessions=1, rounds=0, warmup_rounds=0)}

@@ -17,7 +17,6 @@ from harness import cli, files
 from harness.errors import InputError
 from harness.export import tensorboard
 from harness.export.shown import Run
-from harness.plan.make import make_plan
 from harness.record import store
 from harness.record.facts import machine_key, machine_name
 from harness.record.schema import Curve, Kept, Operator, Record, Roof, Special
@@ -28,6 +27,7 @@ from harness.verdict.verdict import judge
 from harness.workers.launch import Worker
 from harness.workers.pool import Key
 from tests import make
+from tests.make import make_plan
 from tests.test_scale import record as scale_record
 
 HOSTILE = {

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.plan.make import make_plan
 from harness.plan.model import Timeouts, Timing
 from harness.record.store import read
 from harness.report import markdown, words
@@ -26,6 +25,7 @@ from harness.workers import launch
 from harness.workers.launch import WorkerFailed
 from harness.workers.pool import open_worker
 from tests.conftest import Outcome, carry_out, clean_environment
+from tests.make import make_plan
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")
 FOLDER = Path(__file__).parent / "misbehaving"

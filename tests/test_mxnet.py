@@ -10,12 +10,12 @@ import sys
 import numpy as np
 import pytest
 
-from harness.plan.make import make_plan
 from harness.tensors import load_tensors, save_tensors
 from harness.workers.launch import WorkerUnavailable
 from harness.workers.pool import open_worker
 from harness.workloads.reference.limits import DECIDING
 from tests.conftest import carry_out, harness, plant
+from tests.make import make_plan
 
 
 @pytest.fixture(scope="module")

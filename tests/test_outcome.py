@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.plan.make import make_plan, parse_expectation
+from harness.plan.choices import parse_expectation
 from harness.plan.model import Expected
 from harness.plan.profiles import TABLE
 from harness.record.schema import Churn, Measurement, Pattern, Record, Repeat, Replica
@@ -24,6 +24,7 @@ from harness.verdict.trajectory import envelope_limit
 from harness.verdict.verdict import exit_status, judge, to_json
 from harness.workloads.reference.limits import LIMITS, Limit, read_limits
 from tests import make
+from tests.make import make_plan
 
 SEEDS = (0, 1, 2, 3, 4)
 

@@ -10,10 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.plan.make import available_threads, make_plan, parse_seeds
+from harness.plan.choices import parse_seeds
+from harness.plan.make import available_threads
 from harness.plan.model import Plan, checkpoint_steps
 from harness.plan.profiles import TABLE
 from tests import make
+from tests.make import make_plan
 
 
 def refusal(call: Any, *args: Any, **named: Any) -> str:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from backends import BACKENDS, Entry
 from harness.errors import InputError
 from harness.plan import catalogue, plugins, settings
-from harness.plan.make import make_plan
 from tests.conftest import carry_out
+from tests.make import make_plan
 
 LOUD = "raise SystemExit('a plug-in was imported where it must not be')\n"
 

@@ -22,7 +22,7 @@ from harness.measure import ladder
 from harness.measure.ladder import Wanted
 from harness.measure.precision import not_in_force, precision_operands
 from harness.plan.catalogue import describe
-from harness.plan.make import make_plan, missing
+from harness.plan.make import missing
 from harness.plan.model import process_precision
 from harness.tensors import load_tensors, save_tensors
 from harness.verdict.verdict import judge
@@ -33,6 +33,7 @@ from harness.workloads.reference.pieces import softmax_cross_entropy
 from harness.workloads.reference.screening import SCREEN_MARGINS, UNIT_ROUNDOFF
 from tests import make
 from tests.conftest import needs, plant
+from tests.make import make_plan
 
 REDUCED = [name for name in PRECISIONS if name != "strict"]
 BITS = {"tf32": 10, "bfloat16": 7}

@@ -9,10 +9,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from harness.plan.make import make_plan
 from harness.plan.model import Timeouts, Timing
 from harness.record.store import read
 from tests.conftest import carry_out, needs, plant
+from tests.make import make_plan
 
 # Faults after which a label has failed, and a word of the reason.
 FAILING = {

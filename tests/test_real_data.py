@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from harness.plan.make import make_plan, missing
+from harness.plan.make import missing
 from harness.plan.model import Timing
 from harness.plan.profiles import TABLE
 from harness.record.store import read
@@ -29,6 +29,7 @@ from harness.workloads.reference.limits import (
     limit_for,
 )
 from tests.conftest import Outcome, carry_out, plant, real_data
+from tests.make import make_plan
 
 pytestmark = real_data()
 NAMES = ("numpy", "torch", "jax", "tensorflow")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from harness.plan.make import make_plan
 from harness.record.store import read
 from harness.workloads.reference.limits import DECIDING
 from tests.conftest import carry_out, plant
+from tests.make import make_plan
 
 ROUNDS = 3
 # What is asked here is timing; of the numbers only as much as shows that they are there.

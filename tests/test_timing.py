@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from backends import BACKENDS
 from harness.errors import InputError
-from harness.plan.make import make_plan
 from harness.plan.model import CONTROL, Plan
 from harness.plan.profiles import TABLE
 from harness.record.schema import Record, Repeat, Round
@@ -31,6 +30,7 @@ from harness.verdict.verdict import exit_status, judge, to_json
 from harness.workers.worker import _cycled, _groups, _shared
 from harness.workloads.reference.limits import RUNGS
 from tests import make
+from tests.make import make_plan
 
 FLOOR = 700_000  # the fastest products of a made record, nanoseconds
 

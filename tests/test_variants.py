@@ -18,12 +18,13 @@ from backends.arguments import check_backend
 from backends.numpy import mlp_plain, mlp_scratch
 from harness.interface import Unavailable
 from harness.plan.catalogue import as_text, describe
-from harness.plan.make import make_plan, missing
+from harness.plan.make import missing
 from harness.plan.model import Timing
 from harness.workers.launch import Worker, WorkerUnavailable, environment
 from harness.workloads import WORKLOADS
 from harness.workloads.reference.limits import DECIDING
 from tests.conftest import carry_out, clean_environment, needs, plant
+from tests.make import make_plan
 
 ON_CPU = [
     (name, variant)

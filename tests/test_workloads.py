@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from harness.plan.make import make_plan
 from harness.plan.model import REFERENCE
 from harness.workloads.reference.limits import DECIDING
 from tests.conftest import carry_out
+from tests.make import make_plan
 
 FILE = Path(__file__).parent / "workloads" / "wide.py"
 

@@ -27,11 +27,12 @@ def doctor(
 ) -> int:
     """What would disturb a measurement here, and what to do about it."""
     from harness.doctor import system as examination
+    from harness.plan.choices import Choices
     from harness.plan.make import make_plan
     from harness.progress import make_progress
     from harness.signals import as_interrupt
 
-    plan = make_plan(backends=tuple(backend or ()), threads=threads)
+    plan = make_plan(Choices(backends=tuple(backend or ()), threads=threads))
     lines = examination.examine_system(plan, results_dir)
     if not quick:
         from harness.doctor.neighbours import examine_workers

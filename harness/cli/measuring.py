@@ -15,34 +15,22 @@ from harness.cli.options import (
     Batches,
     DataDir,
     DatasetName,
-    Device,
-    Dtype,
-    Expect,
     GivenBaseline,
     Json,
     MaybeRecord,
     MaybeRecords,
-    Memory,
-    Operators,
     Page,
-    Plants,
-    Precision,
-    Profile,
     Pythons,
-    ReferenceLabel,
     ResultsDir,
     Rounds,
-    Seeds,
     Sessions,
     StoredScale,
     Strict,
     ThreadCounts,
-    Threads,
-    Timeout,
     Variants,
     Widths,
-    WorkloadName,
-    pairs,
+    choices,
+    choosing,
 )
 from harness.cli.output import locate, on_console, out, print_document, read, warn
 from harness.cli.stored import judge_and_store, read_baseline
@@ -52,91 +40,46 @@ if TYPE_CHECKING:
     from harness.plan.model import Plan
     from harness.results import baseline as baselines
 
+# What a plan for its times chooses: as little of the numbers as a verdict needs.
+TIMING = (
+    *("backend", "python", "variant", "all_variants", "device", "threads", "dataset", "data_dir"),
+    *("sessions", "rounds", "plant", "timeout"),
+)
 
+
+@choosing()
 def compare(
-    profile: Profile = "default",
-    backend: Backends = None,
-    python: Pythons = None,
-    variant: Variants = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    precision: Precision = "strict",
-    seeds: Seeds = None,
-    threads: Threads = None,
-    dataset: DatasetName = "auto",
-    data_dir: DataDir = None,
+    words: dict[str, Any],
     results_dir: ResultsDir = Path("results"),
-    workload: WorkloadName = "mlp-scratch",
-    reference: ReferenceLabel = None,
     baseline: GivenBaseline = None,
     strict: Strict = False,
-    expect: Expect = None,
-    operators: Operators = False,
-    all_variants: AllVariants = False,
-    sessions: Sessions = None,
-    rounds: Rounds = None,
-    plant: Plants = None,
-    timeout: Timeout = None,
-    memory_limit: Memory = None,
     as_json: Json = False,
 ) -> int:
     """Run the backends, store the record, check it, and print the verdict: the main job."""
-    plan = _plan(locals())
+    plan = _plan(words)
     if baseline is not None:
         read_baseline(baseline)  # refused now, not after the run
-    found = read([_carry_out(plan, results_dir)])
-    return judge_and_store(found, strict, as_json, report=True, baseline=baseline)
+    records = read([_carry_out(plan, results_dir)])
+    return judge_and_store(records, strict, as_json, report=True, baseline=baseline)
 
 
+@choosing()
 def run(
-    profile: Profile = "default",
-    backend: Backends = None,
-    python: Pythons = None,
-    variant: Variants = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    precision: Precision = "strict",
-    seeds: Seeds = None,
-    threads: Threads = None,
-    dataset: DatasetName = "auto",
-    data_dir: DataDir = None,
-    results_dir: ResultsDir = Path("results"),
-    workload: WorkloadName = "mlp-scratch",
-    reference: ReferenceLabel = None,
-    expect: Expect = None,
-    operators: Operators = False,
-    all_variants: AllVariants = False,
-    sessions: Sessions = None,
-    rounds: Rounds = None,
-    plant: Plants = None,
-    timeout: Timeout = None,
-    memory_limit: Memory = None,
-    as_json: Json = False,
+    words: dict[str, Any], results_dir: ResultsDir = Path("results"), as_json: Json = False
 ) -> int:
     """Measure and store a record; judge nothing."""
     from harness.verdict.verdict import run_status
 
-    plan = _plan(locals())
-    ((record, folder),) = read([_carry_out(plan, results_dir)])
+    ((record, folder),) = read([_carry_out(_plan(words), results_dir)])
     print_document({"record": str(folder), "ended": record.ended}, as_json, str(folder))
     return run_status(record)
 
 
+@choosing(*TIMING, sessions=5, rounds=20)
 def baseline_save(
+    words: dict[str, Any],
     record: MaybeRecord = None,
-    backend: Backends = None,
-    python: Pythons = None,
-    variant: Variants = None,
-    device: Device = "cpu",
-    threads: Threads = None,
-    dataset: DatasetName = "auto",
-    data_dir: DataDir = None,
     results_dir: ResultsDir = Path("results"),
-    all_variants: AllVariants = False,
-    sessions: Sessions = 5,
-    rounds: Rounds = 20,
-    plant: Plants = None,
-    timeout: Timeout = None,
     file: BaselineFile = None,
     as_json: Json = False,
 ) -> int:
@@ -144,36 +87,26 @@ def baseline_save(
     from harness.results import baseline as baselines
     from harness.verdict import verdict
 
-    plan = _timing_plan(locals())
+    plan = _plan(words, profile="smoke")
     folder = record if record is not None else _carry_out(plan, results_dir)
-    ((found, folder),) = read([folder])
-    judged = verdict.judge(found)
-    if status := verdict.exit_status(found, judged):
+    ((stored, folder),) = read([folder])
+    judged = verdict.judge(stored)
+    if status := verdict.exit_status(stored, judged):
         warn(judged.summary)
         return status
-    path = file if file is not None else baselines.default_path(found, results_dir)
-    made = baselines.make(found, judged)
+    path = file if file is not None else baselines.default_path(stored, results_dir)
+    made = baselines.make(stored, judged)
     baselines.write(made, path)
-    told = {"baseline": str(path), "record": str(folder.resolve()), "labels": [*made.labels]}
-    print_document(told, as_json, f"{path}: {', '.join(made.labels)}")
+    document = {"baseline": str(path), "record": str(folder.resolve()), "labels": [*made.labels]}
+    print_document(document, as_json, f"{path}: {', '.join(made.labels)}")
     return 0
 
 
+@choosing(*TIMING, sessions=5, rounds=20)
 def baseline_check(
+    words: dict[str, Any],
     records: MaybeRecords = None,
-    backend: Backends = None,
-    python: Pythons = None,
-    variant: Variants = None,
-    device: Device = "cpu",
-    threads: Threads = None,
-    dataset: DatasetName = "auto",
-    data_dir: DataDir = None,
     results_dir: ResultsDir = Path("results"),
-    all_variants: AllVariants = False,
-    sessions: Sessions = 5,
-    rounds: Rounds = 20,
-    plant: Plants = None,
-    timeout: Timeout = None,
     file: BaselineFile = None,
     strict: Strict = False,
     as_json: Json = False,
@@ -185,27 +118,27 @@ def baseline_check(
     from harness.results import baseline as baselines
     from harness.verdict import verdict
 
-    plan = _timing_plan(locals())
+    plan = _plan(words, profile="smoke")
     if records is not None and len(records) > 2:
         raise InputError("baseline check: one stored run, or two: the second confirms the first")
-    found = read(records or [_carry_out(plan, results_dir)])
-    path = file if file is not None else baselines.default_path(found[0][0], results_dir)
+    runs = read(records or [_carry_out(plan, results_dir)])
+    path = file if file is not None else baselines.default_path(runs[0][0], results_dir)
     stored = baselines.read(path)
 
     def compared() -> dict[str, baselines.Comparison]:
-        return baselines.compare(stored, [record for record, _ in found])
+        return baselines.compare(stored, [record for record, _ in runs])
 
     if not records and any(c.outcome == "slower" for c in compared().values()):
         warn("slower than the baseline: measuring again to confirm it")
-        found += read([_carry_out(plan, results_dir)])
+        runs += read([_carry_out(plan, results_dir)])
     result = compared()
-    statuses = [verdict.exit_status(record, verdict.judge(record)) for record, _ in found]
+    statuses = [verdict.exit_status(record, verdict.judge(record)) for record, _ in runs]
     outcomes = {comparison.outcome for comparison in result.values()}
     if "regression" in outcomes or (strict and outcomes & {"slower", "inconclusive"}):
         statuses.append(1)
     document = {
         "baseline": str(path),
-        "records": [str(folder.resolve()) for _, folder in found],
+        "records": [str(folder.resolve()) for _, folder in runs],
         "labels": baselines.as_document(result),
     }
     print_document(document, as_json, baselines.as_text(result, stored, path))
@@ -231,6 +164,7 @@ def scale(
 ) -> int:
     """How time per step grows with width and batch size, as multiples of the GEMM floor."""
     from harness.plan import settings
+    from harness.plan.choices import pairs
     from harness.report import scale as pages
     from harness.run import scale as grid
     from harness.run.scale_figures import exit_status, figures
@@ -277,63 +211,13 @@ def scale(
     return 0 if record is not None else exit_status(found, cells)
 
 
-def _plan(words: dict[str, Any]) -> Plan:
-    """The plan for the words of `compare` and `run`."""
-    from harness.plan import settings
-    from harness.plan.make import make_plan, parse_expectation
-
-    memory = words["memory_limit"]
-    if memory is not None and memory < 1:
-        raise InputError(f"--memory-limit {memory}: at least 1 MB")
-    if words["timeout"] is not None and not 0 < words["timeout"] < float("inf"):
-        raise InputError(f"--timeout {words['timeout']}: more than 0 seconds, and finite")
-    return make_plan(
-        profile=words["profile"],
-        backends=tuple(words["backend"] or ()),
-        pythons=pairs("--python", words["python"]),
-        settled=settings.read().python,
-        variants=pairs("--variant", words["variant"]),
-        device=words["device"],
-        dtype=words["dtype"],
-        precision=words["precision"],
-        seeds=words["seeds"],
-        threads=words["threads"],
-        dataset=words["dataset"],
-        data_dir=str(words["data_dir"]) if words["data_dir"] is not None else None,
-        workload=words["workload"],
-        **({"reference": words["reference"]} if words["reference"] is not None else {}),
-        expect=tuple(parse_expectation(text) for text in words["expect"] or ()),
-        operators=words["operators"],
-        all_variants=words["all_variants"],
-        sessions=words["sessions"],
-        rounds=words["rounds"],
-        plants=pairs("--plant", words["plant"]),
-        timeout_s=words["timeout"],
-        memory_headroom=memory * 10**6 if memory is not None else None,
-    )
-
-
-def _timing_plan(words: dict[str, Any]) -> Plan:
-    """A plan that is for its times: as little of the numbers as a verdict needs."""
-    from harness.plan import settings
+def _plan(words: dict[str, Any], **fixed: Any) -> Plan:
+    """The plan for a verb's words."""
     from harness.plan.make import make_plan
+    from harness.workers import providers
 
-    return make_plan(
-        profile="smoke",
-        backends=tuple(words["backend"] or ()),
-        pythons=pairs("--python", words["python"]),
-        settled=settings.read().python,
-        variants=pairs("--variant", words["variant"]),
-        device=words["device"],
-        threads=words["threads"],
-        dataset=words["dataset"],
-        data_dir=str(words["data_dir"]) if words["data_dir"] is not None else None,
-        all_variants=words["all_variants"],
-        sessions=words["sessions"],
-        rounds=words["rounds"],
-        plants=pairs("--plant", words["plant"]),
-        timeout_s=words["timeout"],
-    )
+    workload = providers.find(words.get("workload", "mlp-scratch"))
+    return make_plan(choices(words, **fixed), *workload)
 
 
 def _carry_out(plan: Plan, results_dir: Path) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.errors import InputError
+if TYPE_CHECKING:
+    from harness.plan.choices import Choices
 
 # How a stored run may be named.
 STORED = "a folder, a run's name, latest, or latest~N: the Nth before it"
@@ -202,12 +205,84 @@ PageFile = Annotated[
 ]
 
 
-def pairs(option: str, given: list[str] | None) -> dict[str, str]:
-    """NAME=VALUE words as a dictionary; InputError for any other."""
-    found: dict[str, str] = {}
-    for text in given or []:
-        name, equals, value = text.partition("=")
-        if not equals or not name or not value or name in found:
-            raise InputError(f"{option} {text!r}: expected NAME=VALUE, every name once")
-        found[name] = value
-    return found
+# The options that choose what is measured, in the order that --help shows, each with its default.
+CHOOSING: dict[str, tuple[Any, Any]] = {
+    "profile": (Profile, "default"),
+    "backend": (Backends, None),
+    "python": (Pythons, None),
+    "variant": (Variants, None),
+    "all_variants": (AllVariants, False),
+    "device": (Device, "cpu"),
+    "dtype": (Dtype, "float32"),
+    "precision": (Precision, "strict"),
+    "seeds": (Seeds, None),
+    "threads": (Threads, None),
+    "dataset": (DatasetName, "auto"),
+    "data_dir": (DataDir, None),
+    "workload": (WorkloadName, "mlp-scratch"),
+    "reference": (ReferenceLabel, None),
+    "expect": (Expect, None),
+    "operators": (Operators, False),
+    "sessions": (Sessions, None),
+    "rounds": (Rounds, None),
+    "plant": (Plants, None),
+    "timeout": (Timeout, None),
+    "memory_limit": (Memory, None),
+}
+
+Verb = Callable[..., int]
+
+
+def choosing(*names: str, **defaults: Any) -> Callable[[Verb], Verb]:
+    """A verb that takes these options of CHOOSING too, all where none is named.
+
+    They reach it as one dictionary, its first argument. `defaults`: other ones than the table's.
+    """
+
+    def decorate(verb: Verb) -> Verb:
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        shared = [
+            inspect.Parameter(
+                name, keyword, default=defaults.get(name, default), annotation=annotation
+            )
+            for name, (annotation, default) in CHOOSING.items()
+            if not names or name in names
+        ]
+        _, *own = inspect.signature(verb, eval_str=True).parameters.values()
+        parameters = [*shared, *own]
+        parameters.sort(key=lambda parameter: parameter.name == "as_json")  # stands last
+
+        def with_choices(**words: Any) -> int:
+            return verb({each.name: words.pop(each.name) for each in shared}, **words)
+
+        with_choices.__name__, with_choices.__doc__ = verb.__name__, verb.__doc__
+        with_choices.__annotations__ = {each.name: each.annotation for each in parameters}
+        vars(with_choices)["__signature__"] = inspect.Signature(
+            [each.replace(kind=keyword) for each in parameters]
+        )
+        return with_choices
+
+    return decorate
+
+
+def choices(words: Mapping[str, Any], **fixed: Any) -> Choices:
+    """What a verb's words choose, harness.toml included; InputError for any that is none."""
+    from harness.plan import choices as reading
+    from harness.plan import settings
+
+    read: dict[str, tuple[str, Callable[[Any], Any]]] = {
+        "backend": ("backends", tuple),
+        "python": ("pythons", lambda texts: reading.pairs("--python", texts)),
+        "variant": ("variants", lambda texts: reading.pairs("--variant", texts)),
+        "plant": ("plants", lambda texts: reading.pairs("--plant", texts)),
+        "data_dir": ("data_dir", str),
+        "expect": ("expect", lambda texts: tuple(map(reading.parse_expectation, texts))),
+        "timeout": ("timeout_s", reading.parse_timeout),
+        "memory_limit": ("memory_headroom", reading.parse_memory),
+    }
+    fields = dict(fixed)
+    for name, value in words.items():
+        if value is not None and name != "workload":
+            field, read_word = read.get(name, (name, lambda word: word))
+            fields[field] = read_word(value)
+    return reading.Choices(settled=settings.read().python, **fields)

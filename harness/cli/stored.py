@@ -29,10 +29,10 @@ from harness.cli.options import (
     Strict,
     TrackingUri,
     WithoutImages,
-    pairs,
 )
 from harness.cli.output import on_console, out, print_document, read, warn
 from harness.errors import InputError
+from harness.plan.choices import pairs
 
 if TYPE_CHECKING:
     from harness.record.schema import Record

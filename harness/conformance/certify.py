@@ -21,6 +21,7 @@ from harness.errors import InputError
 from harness.files import new_name, why, write_atomic
 from harness.interface import Workload
 from harness.plan import plugins
+from harness.plan.choices import Choices
 from harness.plan.make import make_plan
 from harness.plan.model import Label
 from harness.progress import Progress
@@ -130,13 +131,15 @@ def ask_for(
     entry = plugins.find(named, python or "", "certify")
     label = label or entry.name
     plan = make_plan(
-        profile="smoke",
-        backends=(spec,),
-        pythons={} if python is None else {label: python},
-        settled=settled,
-        variants={} if variant is None else {label: variant},
-        device=device,
-        threads=threads,
+        Choices(
+            profile="smoke",
+            backends=(spec,),
+            pythons={} if python is None else {label: python},
+            settled=settled or {},
+            variants={} if variant is None else {label: variant},
+            device=device,
+            threads=threads,
+        )
     )
     ((label, configured),) = plan.labels.items()
     known = {check.name: check for check in CHECKS}

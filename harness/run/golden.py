@@ -26,6 +26,7 @@ from harness.interface import Array, Params, Workload
 from harness.measure import ladder
 from harness.measure.distance import relative
 from harness.plan import plugins
+from harness.plan.choices import Choices
 from harness.plan.make import make_plan
 from harness.plan.model import CONTROL, REFERENCE, Plan
 from harness.progress import Progress
@@ -143,14 +144,16 @@ def plan_for(
         label, named = plugins.split(spec)
         pythons = {label or plugins.find(named, python).name: python}
     return make_plan(
-        backends=(spec if spec is not None else CONTROL,),
-        pythons=pythons,
-        settled=settled,
-        dtype="float64",
-        seeds=str(seed),
-        threads=threads,
-        dataset=dataset,
-        data_dir=str(data_dir) if data_dir is not None else None,
+        Choices(
+            backends=(spec if spec is not None else CONTROL,),
+            pythons=pythons,
+            settled=settled or {},
+            dtype="float64",
+            seeds=str(seed),
+            threads=threads,
+            dataset=dataset,
+            data_dir=str(data_dir) if data_dir is not None else None,
+        )
     )
 
 

@@ -24,6 +24,7 @@ from harness.interface import Array, Params, Product, Workload
 from harness.measure import distance as measure
 from harness.measure import ladder
 from harness.measure.ladder import Wanted
+from harness.plan.choices import Choices
 from harness.plan.make import make_plan
 from harness.plan.model import CONTROL, Plan
 from harness.progress import Progress
@@ -200,7 +201,7 @@ def make_scale_plan(
     wanted = (CONTROL, *backends) if backends and CONTROL not in backends else backends
     words |= {"profile": "smoke", "backends": wanted, "rounds": rounds, "sessions": sessions}
     chosen = parse_sizes("--threads", threads) if threads is not None else (None,)
-    plans = [make_plan(threads=count, **words) for count in chosen]
+    plans = [make_plan(Choices(threads=count, **words)) for count in chosen]
     # Only the label's own process is timed, and once: lockstep and A against A are for `compare`.
     labels = {n: msgspec.structs.replace(k, twin=False) for n, k in plans[0].labels.items()}
     timing = msgspec.structs.replace(plans[0].timing, again=None)

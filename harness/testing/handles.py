@@ -21,6 +21,7 @@ from harness.errors import InputError
 from harness.interface import Array, Params, Unavailable, Workload
 from harness.measure import distance as measure
 from harness.plan import plugins, settings
+from harness.plan.choices import Choices
 from harness.plan.make import MOST_DEFAULT_THREADS, available_threads, make_plan
 from harness.plan.model import Plan, Timing
 from harness.record.schema import INTERRUPTED, Measurement, Record
@@ -115,13 +116,15 @@ class Bench:
         """The plan of one label, or of all that are made to enter one."""
         mine = (lambda table: table) if label is None else _only(label)
         return make_plan(
-            profile=profile,
-            backends=() if label is None else (f"{label}={self._specs[label]}",),
-            pythons=mine(self._pythons),
-            settled=self._settled,
-            plants=mine(self._plants),
-            device=self._device,
-            threads=_threads(),
+            Choices(
+                profile=profile,
+                backends=() if label is None else (f"{label}={self._specs[label]}",),
+                pythons=mine(self._pythons),
+                settled=self._settled,
+                plants=mine(self._plants),
+                device=self._device,
+                threads=_threads(),
+            )
         )
 
     def plan(self, label: str, profile: str = "smoke") -> Plan:

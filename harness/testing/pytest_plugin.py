@@ -124,8 +124,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _bench(config: pytest.Config) -> Bench:
     """The session's backends and workers; UsageError where an option means nothing."""
     if BENCH not in config.stash:
-        from harness.cli.options import pairs
         from harness.errors import HarnessError
+        from harness.plan.choices import pairs
         from harness.testing.handles import Bench
 
         given = {option: config.getoption(dest, None) for option, (dest, _) in OPTIONS.items()}

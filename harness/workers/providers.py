@@ -22,6 +22,7 @@ from harness.plan.model import Provided, Timeouts
 from harness.tensors import UNUSABLE, load_tensors, save_tensors
 from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable, environment
 from harness.workers.processes import Left
+from harness.workloads import WORKLOADS
 from harness.workloads.probes import Probe
 
 INITS = ("normal", "zeros")
@@ -29,6 +30,11 @@ INITS = ("normal", "zeros")
 MOST_ELEMENTS = 10**9
 # What its log files are named after.
 WORKLOAD = "workload"
+
+
+def find(spec: str) -> tuple[Workload, Provided | None]:
+    """The workload that `spec` names, and where it comes from if it is a plug-in; InputError."""
+    return (WORKLOADS[spec], None) if spec in WORKLOADS else describe(spec)
 
 
 def describe(spec: str) -> tuple[Workload, Provided]:
