@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+import harness
 from harness.files import fresh, is_at
 from harness.plan.interpreters import is_own
 from harness.text import plain
@@ -150,7 +151,7 @@ def environment(
     strict = {"ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}
     if precision != "tf32":
         strict["NVIDIA_TF32_OVERRIDE"] = "0"
-    root = Path(__file__).resolve().parent.parent
+    root = Path(harness.__file__).resolve().parent.parent
     # A worker starts in a scratch folder: a relative path would mean another place there.
     path = [os.path.abspath(p) for p in kept.pop("PYTHONPATH", "").split(os.pathsep) if p]
     if not is_own(python):
