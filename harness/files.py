@@ -1,4 +1,7 @@
-"""Files written whole or not at all, and names for them. Imports errors only."""
+"""Files read whole or refused in one line, written whole or not at all, and names for them.
+
+Imports msgspec and errors only.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,19 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from io import BufferedRandom
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 from harness.errors import InputError
 
+T = TypeVar("T")
+# What decoding a document raises where it is cut off, nested without end, or another's.
+UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
+# Of a document that is read at once. The longest, a record of a million steps, has some 30 MB.
+MOST_BYTES = 10**9
 # A disk, quota or file-size limit that is reached: the user's to mend.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What a file system answers that cannot fsync a folder.
@@ -30,6 +41,72 @@ def new_name() -> str:
 def why(error: OSError) -> str:
     """The operating system's reason, in a few words."""
     return os.strerror(error.errno) if error.errno else str(error)
+
+
+def open_plain(path: Path | str, most: int = MOST_BYTES, *, follow: bool = True) -> BufferedReader:
+    """A regular file of at most `most` bytes, open for reading. OSError for anything else.
+
+    A pipe or a device is not waited for. follow: a link to such a file is one too.
+    """
+    link = 0 if follow else os.O_NOFOLLOW
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | link)
+    try:
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("not a file")
+        if status.st_size > most:
+            raise OSError(f"more than {most // 10**6} MB")
+        return open(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_bytes(path: Path, kind: str, most: int = MOST_BYTES) -> bytes:
+    """What a file holds; InputError, which calls it a `kind`, where it cannot be read."""
+    try:
+        with open_plain(path, most) as file:
+            return file.read()
+    except OSError as error:
+        raise InputError(f"{kind} {path}: {why(error)}") from None
+
+
+class _Head(msgspec.Struct):
+    schema: int
+
+
+def decode(data: bytes | str, kind: str, name: str, type_: type[T], schema: int) -> T:
+    """A stored document, JSON; InputError unless it is a whole one of this schema.
+
+    The error calls it `kind name`, as in "record results/runs/x/record.json".
+    """
+    try:
+        found = msgspec.json.decode(data, type=_Head).schema
+        if found > schema:
+            raise InputError(
+                f"{kind} {name}: schema {found} is newer than this harness reads ({schema}); "
+                "upgrade the harness"
+            )
+        if found < schema:
+            raise InputError(f"{kind} {name}: schema {found} does not exist")
+        return msgspec.json.decode(data, type=type_)
+    except UNREADABLE as error:
+        raise InputError(f"{kind} {name}: not a whole {kind} ({error})") from None
+
+
+def read(path: Path, kind: str, type_: type[T], schema: int, most: int = MOST_BYTES) -> T:
+    """A stored document, JSON; InputError unless the file is a whole one of this schema."""
+    return decode(read_bytes(path, kind, most), kind, str(path), type_, schema)
+
+
+def read_toml(path: Path, kind: str, type_: type[T]) -> T:
+    """What a user wrote, TOML; InputError for a file that is not understood."""
+    try:
+        return msgspec.toml.decode(read_bytes(path, kind), type=type_)
+    except UNREADABLE as error:
+        raise InputError(f"{kind} {path}: {' '.join(str(error).split())}") from None
 
 
 @contextlib.contextmanager

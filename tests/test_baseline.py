@@ -194,10 +194,10 @@ def test_what_is_written_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda text: text[: len(text) // 2], "not a valid one"),
+        (lambda text: text[: len(text) // 2], "not a whole baseline"),
         (lambda text: text.replace('"schema": 1', '"schema": 9'), "schema 9"),
-        (lambda text: text.replace('"machine"', '"colour"'), "not a valid one"),
-        (lambda text: "", "not a valid one"),
+        (lambda text: text.replace('"machine"', '"colour"'), "not a whole baseline"),
+        (lambda text: "", "not a whole baseline"),
     ],
 )
 def test_a_spoilt_baseline_is_refused_in_one_line(tmp_path, change, said):

@@ -8,7 +8,6 @@ import json
 import math
 import re
 import statistics
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -20,7 +19,7 @@ from scipy import stats
 from harness.errors import InputError
 from harness.plan.model import Expected
 from harness.plan.profiles import TABLE
-from harness.record import schema, store
+from harness.record import schema
 from harness.report import diff as report
 from harness.results import diff
 from tests import make
@@ -48,7 +47,6 @@ def copied(made):
 
 
 CLEAN = clean()
-GOLDEN = sorted((Path(__file__).parent / "golden").iterdir())
 
 
 def planted(change, of=CLEAN):
@@ -760,15 +758,6 @@ def test_another_workload_is_not_comparable():
     assert (found.verdict, diff.exit_status(found)) == ("not comparable", 2)
     assert found.summary.startswith("the runs train different workloads; between the runs only")
     assert "workload.lr 0.1 → 0.2" in found.summary
-
-
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_runs_of_older_schemas_are_compared(path):
-    old = store.read(path)
-    found = diff.compare(old, store.read(path))
-    assert found.moves == found.environment == []
-    assert found.verdict in ("same", "not comparable")
-    assert diff.compare(old, CLEAN).verdict.upper() in on_terminal(diff.compare(old, CLEAN))
 
 
 def test_twelve_labels_are_shown():

@@ -133,7 +133,7 @@ def test_a_record_cut_off_at_any_byte_is_refused() -> None:
     data = store.encode(small())
     assert store.decode(data, "whole") == small()
     for length in range(len(data)):
-        with pytest.raises(InputError, match=r"record cut: .*whole record|record cut: .*valid"):
+        with pytest.raises(InputError, match="record cut: not a whole record"):
             store.decode(data[:length], "cut")
 
 

@@ -24,13 +24,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError, InputError
-from harness.record import samples, schema, store
+from harness.record import samples, store
 from harness.record.schema import Number, Record, Results, Round, Training
-from harness.report import markdown
-from harness.verdict.verdict import judge
 from tests import make
-
-GOLDEN = Path(__file__).parent / "golden"
 
 # -- records of all sorts --------------------------------------------------------------------
 
@@ -563,81 +559,3 @@ def test_numbers_are_kept_in_the_smallest_type_that_holds_them() -> None:
         assert kept.tolist() == values
         fits = [b for b in (8, 16, 32, 64) if all(-(2**b) <= 2 * v < 2**b for v in values)]
         assert kept.dtype.itemsize * 8 == (fits[0] if values else 64)
-
-
-# -- records of earlier schemas --------------------------------------------------------------
-
-ENDS = ("finished", "failed", "skipped")
-
-
-def assert_read_and_stored_anew(path: Path, name: str, number: int, folder: Path) -> Record:
-    """What holds of a golden record of any schema; the record."""
-    file = path / "record.json" if path.is_dir() else path
-    document = json.loads(file.read_text())
-    assert document["schema"] == number < schema.SCHEMA
-    old = store.read(path)
-    assert old.schema == schema.SCHEMA
-    assert {configured.source for configured in old.plan.labels.values()} == {""}
-    statuses = {p["status"] for r in document["results"].values() for p in r["processes"]}
-    assert statuses == {"ok"} | ({name} - {"finished"})
-    judged = judge(old)
-    assert markdown.render(old, judged)
-    store.write(old, folder)
-    assert json.loads((folder / "record.json").read_text())["schema"] == schema.SCHEMA
-    assert store.read(folder) == old
-    return old
-
-
-@pytest.mark.parametrize("name", ENDS)
-def test_a_record_of_the_first_schema_is_read_and_may_be_stored_anew(
-    name: str, tmp_path: Path
-) -> None:
-    path = GOLDEN / f"schema-1-{name}.json"
-    old = assert_read_and_stored_anew(path, name, 1, tmp_path)
-    document = json.loads(path.read_text())
-    assert old.again == {}
-    assert old.differing == []
-    assert all(t.confusion == [] for r in old.results.values() for t in r.training)
-    for label, results in document["results"].items():
-        assert [r["step_ns"] for r in results["rounds"]] == [
-            r.step_ns for r in old.results[label].rounds
-        ]
-        assert [t["losses"] for t in results["training"]] == [
-            t.losses for t in old.results[label].training
-        ]
-    assert [t["losses"] for t in document["reference"]] == [t.losses for t in old.reference]
-
-
-@pytest.mark.parametrize("name", ENDS)
-def test_a_record_of_the_third_schema_is_read_and_may_be_stored_anew(
-    name: str, tmp_path: Path
-) -> None:
-    path = GOLDEN / f"schema-3-{name}"
-    old = assert_read_and_stored_anew(path, name, 3, tmp_path)
-    document = json.loads((path / "record.json").read_text())
-    assert [d["index"] for d in document["differing"]] == [d.index for d in old.differing]
-    assert bool(old.differing) == (name == "finished")
-    for label, results in document["results"].items():
-        assert [t["confusion"] for t in results["training"]] == [
-            t.confusion for t in old.results[label].training
-        ]
-
-
-@pytest.mark.parametrize("name", ENDS)
-def test_a_record_of_the_second_schema_is_read_and_may_be_stored_anew(
-    name: str, tmp_path: Path
-) -> None:
-    path = GOLDEN / f"schema-2-{name}"
-    old = assert_read_and_stored_anew(path, name, 2, tmp_path)
-    assert [*old.again] == ["numpy"]
-    assert old.differing == []
-    assert all(t.confusion == [] for r in old.results.values() for t in r.training)
-    # The series as plain SQL sees them.
-    with duckdb.connect() as connection:
-        stored = connection.execute(
-            "SELECT ns FROM read_parquet($1) WHERE label = 'numpy' AND arm = 0 "
-            "AND phase = 'round' AND kind = 'step' ORDER BY series, number",
-            [str(path / "steps.parquet")],
-        ).fetchall()
-    assert [ns for (ns,) in stored] == [ns for r in old.results["numpy"].rounds for ns in r.step_ns]
-    assert stored

@@ -129,7 +129,9 @@ def test_where_an_interpreter_lies_is_no_change():
     made.plan.labels[OLD] = make.label(
         "jax", python="/envs/old/bin/python", source="backends.jax:Backend", origin="built in"
     )
-    made.plan.labels[NEW] = make.label("jax", python="/envs/new/bin/python")
+    made.plan.labels[NEW] = make.label(
+        "jax", python="/envs/new/bin/python", source="backends.jax:Backend", origin="plug-in"
+    )
     assert {c.what for c in between(made).environment} == {"jax", "jaxlib", "flax"}
 
 

@@ -209,7 +209,7 @@ def built_in(name: str) -> Source:
 
 
 def is_built_in(label: Label) -> bool:
-    """Whether a label's backend is this project's (records before schema 4 tell no source)."""
+    """Whether a label's backend is this project's (it is where no source is told)."""
     entry = BACKENDS.get(label.backend)
     return entry is not None and label.source in ("", entry.source)
 

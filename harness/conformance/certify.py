@@ -8,14 +8,13 @@ asked, and another goes on. Imports no framework.
 from __future__ import annotations
 
 import os
-import stat
 import time
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from harness import __version__
+from harness import __version__, files
 from harness.conformance import CHECKS, DTYPES, KIT, Check
 from harness.errors import InputError
 from harness.files import new_name, why, write_atomic
@@ -353,29 +352,12 @@ def write(certificate: Certificate, path: Path) -> None:
 
 def read(path: Path) -> Certificate:
     """A stored certificate; InputError unless it is a whole one, whose verdict is what it holds."""
-    try:
-        told = os.stat(path)
-        if not stat.S_ISREG(told.st_mode) or told.st_size > MOST_BYTES:
-            raise InputError(f"certificate {path}: not a certificate's file")
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"certificate {path}: {why(error)}") from None
-    return decode(data, str(path))
-
-
-class _Head(msgspec.Struct):
-    schema: int
+    return decode(files.read_bytes(path, "certificate", MOST_BYTES), str(path))
 
 
 def decode(data: bytes, name: str) -> Certificate:
     """A certificate from bytes; `name` is what the error calls it."""
-    try:
-        schema = msgspec.json.decode(data, type=_Head).schema
-        if schema != SCHEMA:
-            raise InputError(f"certificate {name}: schema {schema}; this harness reads {SCHEMA}")
-        found = msgspec.json.decode(data, type=Certificate)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"certificate {name}: not a whole certificate ({error})") from None
+    found = files.decode(data, "certificate", name, Certificate, SCHEMA)
     if found.verdict != judge(found.results):
         raise InputError(f"certificate {name}: {found.verdict!r} is not what its results say")
     return found

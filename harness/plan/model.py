@@ -21,8 +21,7 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One configuration under test. `twin` asks for a float64 process beside a float32 one.
 
     `python`: the interpreter of its processes. `source`: MODULE:CLASS or FILE:CLASS; `origin`: how
-    that was found; `environment`: variables set before anything is imported. (Records before
-    schema 4 do not tell the three.)
+    that was found; `environment`: variables set before anything is imported.
     """
 
     backend: str

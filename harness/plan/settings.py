@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
 
-from harness.errors import InputError
-from harness.files import why
+from harness import files
 from harness.plan import interpreters
 
 FILE = "harness.toml"
@@ -25,13 +25,8 @@ def read(folder: Path | None = None) -> Settings:
     None are settled where there is no such file. InputError for one that is not understood.
     """
     file = (folder or Path()) / FILE
-    try:
-        found = msgspec.toml.decode(file.read_bytes(), type=Settings)
-    except FileNotFoundError:
+    if not os.path.lexists(file):
         return Settings()
-    except OSError as error:
-        raise InputError(f"{file}: {why(error)}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"{file}: {' '.join(str(error).split())}") from None
+    found = files.read_toml(file, "settings", Settings)
     start = file.resolve().parent
     return Settings({name: interpreters.absolute(p, start) for name, p in found.python.items()})

@@ -16,9 +16,7 @@ import msgspec
 
 from harness.plan.model import Plan
 
-# 2: the series of trainings and rounds in steps.parquet; in 1 they are lists in record.json.
-# 3: confusion matrices, images that are classified differently, names of the classes.
-SCHEMA = 4
+SCHEMA = 1
 # Where the samples lie, beside record.json.
 STEPS: Literal["steps.parquet"] = "steps.parquet"
 # How a run may end; anything else is one line on what stopped it.

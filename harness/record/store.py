@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import stat
 from pathlib import Path
 
 import msgspec
 
+from harness import files
 from harness.errors import HarnessError, InputError
 from harness.files import new_name, sync, why, write_atomic
 from harness.record.schema import SCHEMA, STEPS, Record
@@ -60,7 +60,7 @@ def write(record: Record, folder: Path) -> Path:
     from harness.record import samples
 
     path = folder / "record.json"
-    stored = msgspec.structs.replace(samples.strip(record), schema=SCHEMA)
+    stored = samples.strip(record)
     encode(stored)  # what cannot be stored is refused before anything is written
     table = folder / STEPS
     try:
@@ -85,52 +85,25 @@ def _samples_of(path: Path) -> str | None:
 
 def read(path: Path) -> Record:
     """The record in a run's folder (or the file itself); InputError unless it is a whole one."""
-    file = path / "record.json" if path.is_dir() else path
-    try:
-        if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would be waited for
-            raise InputError(f"record {file}: not a file")
-        data = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"record {file}: {why(error)}") from None
-    record = decode(data, str(file))
-    if record.samples is not None:
-        from harness.record import samples
+    from harness.record import samples
 
-        samples.load(record, file.parent / record.samples.file)
-    elif record.schema > 1:
+    file = path / "record.json" if path.is_dir() else path
+    record = decode(files.read_bytes(file, "record"), str(file))
+    if record.samples is None:
         raise InputError(f"record {file}: it does not name its samples")
-    record.schema = SCHEMA
+    samples.load(record, file.parent / record.samples.file)
     return record
 
 
-class _Head(msgspec.Struct):
-    schema: int
-
-
 def decode(data: bytes, name: str) -> Record:
-    """A record from bytes; `name` is what the error calls it."""
-    try:
-        head = msgspec.json.decode(data, type=_Head)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"record {name}: not a whole record ({error})") from None
-    if head.schema > SCHEMA:
-        raise InputError(
-            f"record {name}: schema {head.schema} is newer than this harness reads ({SCHEMA}); "
-            "upgrade the harness"
-        )
-    if head.schema < 1:
-        raise InputError(f"record {name}: schema {head.schema} does not exist")
-    try:
-        record = msgspec.json.decode(data, type=Record)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"record {name}: not a valid record ({error})") from None
+    """A record from bytes, its samples not filled in; `name` is what the error calls it."""
+    record = files.decode(data, "record", name, Record, SCHEMA)
     if not record.plan.seeds:
         raise InputError(f"record {name}: its plan has no seed")
-    held = (*record.results, *record.again)
-    strangers = [label for label in held if label not in record.plan.labels]
+    strangers = {*record.results, *record.again} - {*record.plan.labels}
     if strangers:
         raise InputError(
-            f"record {name}: results of {strangers[0]!r}, which its plan does not have"
+            f"record {name}: results of {min(strangers)!r}, which its plan does not have"
         )
     return record
 

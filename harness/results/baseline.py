@@ -9,11 +9,13 @@ exceeds the plan's factor, and a second measurement confirms both. Starts no wor
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from harness import files
 from harness.errors import InputError
 from harness.files import why, write_atomic
 from harness.record.facts import machine_key, machine_name
@@ -266,20 +268,9 @@ def as_part(found: Comparison) -> Part | None:
 
 def read(path: Path) -> Baseline:
     """A stored baseline; InputError unless it is a whole one that this harness reads."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(
-            f"there is no baseline {path}; make one with: harness baseline save"
-        ) from None
-    except OSError as error:
-        raise InputError(f"baseline {path}: {why(error)}") from None
-    try:
-        found = msgspec.json.decode(data, type=Baseline)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"baseline {path}: not a valid one ({error})") from None
-    if found.schema != SCHEMA:
-        raise InputError(f"baseline {path}: schema {found.schema}, and this harness reads {SCHEMA}")
+    if not os.path.lexists(path):
+        raise InputError(f"there is no baseline {path}; make one with: harness baseline save")
+    found = files.read(path, "baseline", Baseline, SCHEMA)
     for name, label in found.labels.items():
         if len(label.logs) < MIN_SESSIONS or len(label.step_ns) != len(label.logs):
             raise InputError(f"baseline {path}: {name} has {len(label.logs)} sessions")

@@ -8,7 +8,6 @@ safetensors file whose metadata say what was trained, on what, and by whom. Impo
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from harness import __version__, data
+from harness import __version__, data, files
 from harness.errors import HarnessError, InputError
 from harness.files import why, write_atomic
 from harness.interface import Array, Params, Workload
@@ -378,31 +377,19 @@ def write(golden: Golden, path: Path) -> None:
 def read(path: Path) -> Golden:
     """A golden file; InputError for one that is cut, changed, foreign, or of another workload."""
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
-            raise InputError(f"golden file {path}: not a file")
-        if found.st_size > MOST_BYTES:
-            raise InputError(f"golden file {path}: more than {MOST_BYTES // 10**6} MB")
-        with safe_open(str(path), framework="numpy") as file:
+        with files.open_plain(path, MOST_BYTES), safe_open(str(path), framework="numpy") as file:
             return _read(file, path)
     except OSError as error:
         raise InputError(f"golden file {path}: {why(error)}") from None
-    except (SafetensorError, msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (SafetensorError, ValueError) as error:
         raise InputError(f"golden file {path}: not a whole golden file ({error})") from None
 
 
-class _Head(msgspec.Struct):
-    schema: int
-
-
 def _read(file: Any, path: Path) -> Golden:
-    told = (file.metadata() or {}).get(KEY)
-    if told is None:
+    stored = (file.metadata() or {}).get(KEY)
+    if stored is None:
         raise InputError(f"golden file {path}: not one of the harness's golden files")
-    schema = msgspec.json.decode(told, type=_Head).schema
-    if schema != SCHEMA:
-        raise InputError(f"golden file {path}: schema {schema}, and this harness reads {SCHEMA}")
-    header = msgspec.json.decode(told, type=Header)
+    header = files.decode(stored, "golden file", str(path), Header, SCHEMA)
     if any(a >= b for a, b in zip(header.after, header.after[1:], strict=False)):
         raise InputError(f"golden file {path}: its steps are not ascending")
     if header.workload != WORKLOADS.get(header.workload.name):

@@ -67,16 +67,12 @@ def _of_plan(record: Record) -> dict[str, str]:
 
 
 def _of_labels(then: Label, now: Label) -> tuple[dict[str, str], dict[str, str]]:
-    """How two labels are configured; not where things lie, nor who asked for them or found them.
-
-    A record of a schema before 4 does not tell a label's source and variables: neither is compared.
-    """
-    untold = {"source", "environment"} if "" in (then.source, now.source) else set()
+    """How two labels are configured; not where things lie, nor who asked for them or found them."""
     found = []
     for label in (then, now):
         plain: dict[str, Any] = msgspec.to_builtins(label)
         plain["source"] = os.path.basename(label.source)
-        found.append(_flat({n: v for n, v in plain.items() if n not in NO_PART_OF_LABEL | untold}))
+        found.append(_flat({n: v for n, v in plain.items() if n not in NO_PART_OF_LABEL}))
     return found[0], found[1]
 
 

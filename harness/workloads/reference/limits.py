@@ -6,12 +6,12 @@ The first row that fits is the limit. Imports no framework and no NumPy.
 
 from __future__ import annotations
 
-import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
 
+from harness import files
 from harness.errors import InputError
 
 RUNGS = (
@@ -189,12 +189,7 @@ def read_limits(path: Path) -> tuple[Limit, ...]:
     The file holds [[limit]] tables with rung and value, and where they matter dtype, case and
     precision (patterns; default "*"), and a reason.
     """
-    try:
-        rows = msgspec.toml.decode(path.read_bytes(), type=_LimitsFile).limit
-    except OSError as error:
-        raise InputError(f"--limits {path}: {os.strerror(error.errno or 0)}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"--limits {path}: {' '.join(str(error).split())}") from None
+    rows = files.read_toml(path, "--limits", _LimitsFile).limit
     for row in rows:
         if row.rung not in RUNGS:
             raise InputError(f"--limits {path}: rung {row.rung!r} is none of {', '.join(RUNGS)}")
