@@ -5,6 +5,7 @@ Everything a worker needs of them lies as files in the run's scratch folder. Imp
 
 from __future__ import annotations
 
+import copy
 import os
 import zlib
 from pathlib import Path
@@ -45,6 +46,19 @@ class Inputs:
         self.test_x, self.test_y = data.evaluation_set(dataset, test)
         np.save(self.file("y.npy"), self.y)
         np.save(self.file("test_y.npy"), self.test_y)
+        names = {"train_x": "x", "train_y": "y", "test_x": "test_x", "test_y": "test_y"}
+        self._data = {given: self.file(f"{name}.npy") for given, name in names.items()}
+        self._schedule(plan)
+
+    def resized(self, plan: Plan, scratch: Path) -> Inputs:
+        """The same data for a plan with another size of the workload; its files go to `scratch`."""
+        made = copy.copy(self)
+        made.plan, made.scratch = plan, scratch
+        made._schedule(plan)
+        return made
+
+    def _schedule(self, plan: Plan) -> None:
+        """Every step that the plan asks for, and those that are looked at; written for workers."""
         workload, n = plan.workload, len(self.x)
         self.slots: list[Slot] = canonical.schedule(
             n, workload.batch_size, workload.epochs, plan.steps
@@ -76,8 +90,7 @@ class Inputs:
 
     def data(self) -> dict[str, str]:
         """The files that every worker maps, as its command `data` takes them."""
-        names = {"train_x": "x", "train_y": "y", "test_x": "test_x", "test_y": "test_y"}
-        return {given: self.file(f"{name}.npy") for given, name in names.items()}
+        return self._data
 
     def file(self, name: str) -> str:
         """A file of the scratch folder."""

@@ -38,14 +38,23 @@ from harness.text import plain
 from harness.workers.scratch import scratch_bytes, scratch_folder
 
 
+def check_answers(record: Record, dataset: data.Dataset, scratch: Path) -> Inputs:
+    """The known answers of the shared code, and the inputs of the record's plan, made by it.
+
+    HarnessError where an answer is wrong.
+    """
+    record.known_answers = known_answers.check_shared_code()
+    _refuse_wrong_answers(record)
+    record.dataset = describe_dataset(dataset)
+    inputs = Inputs(record.plan, dataset, scratch)
+    record.known_answers += known_answers.check_pixels(dataset, inputs.x, inputs.test_x)
+    _refuse_wrong_answers(record)
+    return inputs
+
+
 def begin(state: State, dataset: data.Dataset) -> None:
     """Everything before the first measurement."""
-    state.record.known_answers = known_answers.check_shared_code()
-    _refuse_wrong_answers(state.record)
-    state.record.dataset = describe_dataset(dataset)
-    state.inputs = inputs = Inputs(state.plan, dataset, state.scratch)
-    state.record.known_answers += known_answers.check_pixels(dataset, inputs.x, inputs.test_x)
-    _refuse_wrong_answers(state.record)
+    state.inputs = inputs = check_answers(state.record, dataset, state.scratch)
     state.record.lockstep_steps = [done - 1 for done in inputs.snapshots]
     if state.plan.others:
         inputs.seal()
@@ -157,7 +166,7 @@ class Live:
                 pool.call(key, "plant", plant=plants[key[0]])
 
 
-def _dataset(plan: Plan, progress: Progress) -> data.Dataset:
+def load_dataset(plan: Plan, progress: Progress) -> data.Dataset:
     """The plan's data; InputError where there is none or it is too small."""
     directory = Path(plan.data_dir) if plan.data_dir is not None else None
     dataset = data.load(plan.dataset, directory, warn=progress.note)
@@ -170,7 +179,8 @@ def _dataset(plan: Plan, progress: Progress) -> data.Dataset:
     return dataset
 
 
-def _empty_record(plan: Plan, run: str) -> Record:
+def empty_record(plan: Plan, run: str) -> Record:
+    """A record of this name that holds nothing yet."""
     return Record(
         run=run,
         started=now(),
@@ -187,9 +197,9 @@ def _empty_record(plan: Plan, run: str) -> Record:
 @contextmanager
 def live(plan: Plan, folder: Path, progress: Progress) -> Iterator[Live]:
     """A session that has begun, for any number of trials; its logs go to `folder`."""
-    dataset = _dataset(plan, progress)
+    dataset = load_dataset(plan, progress)
     with scratch_folder(scratch_bytes(plan)) as scratch:
-        state = State(plan, _empty_record(plan, folder.name), folder, scratch, progress)
+        state = State(plan, empty_record(plan, folder.name), folder, scratch, progress)
         try:
             begin(state, dataset)
             find_envelope(state)
@@ -208,10 +218,10 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
     where the data, the results directory or a backend asked for by name cannot be used.
     """
     check_folder(results_dir)
-    dataset = _dataset(plan, progress)
+    dataset = load_dataset(plan, progress)
     with scratch_folder(scratch_bytes(plan)) as scratch:
         folder = new_run_folder(results_dir)
-        record = _empty_record(plan, folder.name)
+        record = empty_record(plan, folder.name)
         state = State(plan, record, folder, scratch, progress)
         premises = Premises(folder)
         with stored(

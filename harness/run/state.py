@@ -20,7 +20,7 @@ from harness.tensors import load_tensors
 from harness.workers.launch import log_names
 from harness.workers.pool import Key, Pool
 from harness.workers.providers import WORKLOAD, ProvidedReference
-from harness.workloads import PROBES, REFERENCES
+from harness.workloads import PROBES, REFERENCES, WORKLOADS
 from harness.workloads.probes import Probe
 from harness.workloads.reference.pieces import Reference
 
@@ -90,6 +90,8 @@ class State:
         pool, initial = self.inputs.order[0][:PROBE_POOL], self.inputs.initial(self.seed)
         x, y = self.inputs.x[pool], self.inputs.y[pool]
         if self.plan.provided is None:
+            if self.plan.workload != WORKLOADS[self.plan.workload.name]:
+                return []  # they are made for its usual size
             make = PROBES[self.plan.workload.name]
             return make(
                 initial, x, y, lambda params, x: self.inputs.clear(params, x, self.reference)

@@ -32,7 +32,7 @@ def time_steps(state: State) -> None:
         state.pool.await_started(state.inputs.data())
         if session == 0:
             _roofs(state)
-        _rounds(state, session)
+        time_rounds(state, session)
         for key in state.pool.live():
             state.pool.say_goodbye(key)
 
@@ -48,8 +48,8 @@ def _surviving(state: State) -> list[Key]:
     return found
 
 
-def _rounds(state: State, session: int) -> None:
-    """Each worker one block a round, in random order."""
+def time_rounds(state: State, session: int) -> None:
+    """One session's rounds: each worker one block a round, in random order."""
     timing = state.plan.timing
     full = len(state.inputs.x) // state.plan.workload.batch_size
     steps = min(timing.steps, full)

@@ -137,16 +137,39 @@ class Pool:
 
     def start(self, record: Record) -> None:
         """Start every process and let all import at once; answers are collected later."""
+        self._enter_labels(record)
         for label, configured in self.plan.labels.items():
-            record.results.setdefault(label, Results())
+            if label not in self.plan.skipped:
+                for dtype in [configured.dtype] + (["float64"] if configured.twin else []):
+                    self.start_one(record, Key(label, dtype))
+
+    def _enter_labels(self, record: Record) -> None:
+        """Give every label of the plan its place in a record; a skipped one its reason too."""
+        for label, configured in self.plan.labels.items():
+            results = record.results.setdefault(label, Results())
             if label in self.plan.skipped:
                 reason = self.plan.skipped[label]
-                record.results[label].processes.append(
+                results.processes.append(
                     Process(label=label, dtype=configured.dtype, status="skipped", reason=reason)
                 )
-                continue
-            for dtype in [configured.dtype] + (["float64"] if configured.twin else []):
-                self.start_one(record, Key(label, dtype))
+
+    def turn_to(self, plan: Plan, record: Record) -> None:
+        """Go on with another size of the workload, for a record of its own.
+
+        The plan has the same labels. Every process, living or not, has its entry in the record;
+        those that live build a trainer of that size, and what that takes is their `build_ns`.
+        """
+        self.plan = plan
+        if not record.results:
+            self._enter_labels(record)
+        for key, process in self.processes.items():
+            entry = msgspec.structs.replace(process, first_step_ns={})
+            self.processes[key] = entry
+            record.results[key.label].processes.append(entry)
+        for key in self.live():
+            with self.containing(key):
+                built = self.call(key, "workload", workload=msgspec.to_builtins(plan.workload))
+                self.processes[key].build_ns = msgspec.convert(built["build_ns"], Nanoseconds)
 
     def start_one(self, record: Record, key: Key) -> None:
         """Start one process and ask it to import; its entry goes to the record."""
@@ -294,14 +317,18 @@ class Pool:
         self._progress.note(f"{key.label} ({key.dtype}) failed: {process.reason}")
         self.end_worker(key, grace_s=0)
 
+    def note_usage(self, key: Key) -> None:
+        """Ask a worker what it has used so far, for its entry; raises as `call`."""
+        usage = msgspec.convert(self.call(key, "usage"), Usage)
+        process = self.processes[key]
+        process.peak_rss_bytes = usage.peak_rss_bytes
+        process.peak_device_bytes = usage.peak_device_bytes
+        process.first_step_ns = usage.first_step_ns
+
     def say_goodbye(self, key: Key) -> None:
         """End a worker that has done its work."""
         with self.containing(key):
-            usage = msgspec.convert(self.call(key, "usage"), Usage)
-            process = self.processes[key]
-            process.peak_rss_bytes = usage.peak_rss_bytes
-            process.peak_device_bytes = usage.peak_device_bytes
-            process.first_step_ns = usage.first_step_ns
+            self.note_usage(key)
             self.call(key, "close")
             self.end_worker(key, grace_s=2.0)
 
