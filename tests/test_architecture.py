@@ -1,9 +1,17 @@
-"""The house's rules, read off the source: who may import what, names in step, files short."""
+"""The house's rules, read off the source: floors, walls, no circle, short files, parallel rooms.
+
+docs/architecture.md has the same house in words; a test holds the two against each other.
+"""
 
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -11,71 +19,245 @@ from backends import BACKENDS
 
 ROOT = Path(__file__).parent.parent
 FRAMEWORKS = {"torch", "jax", "jaxlib", "flax", "optax", "tensorflow", "keras", "mxnet"}
-NAMES = list(BACKENDS)
-MODELS = ("mlp_plain.py", "mlp_scratch.py")  # of the NumPy backend
+
+# From the top floor down. A file imports from its own floor and from those below, never from above.
+FLOORS = (
+    ("__main__",),
+    ("cli",),
+    ("export", "bundle", "testing"),
+    ("report",),
+    ("results", "conformance", "run", "doctor"),
+    ("verdict", "measure", "workers"),
+    ("record",),
+    ("plan",),
+    ("workloads", "data", "backends", "files", "tensors"),
+    ("interface", "errors", "text", "progress", "signals"),
+)
+# What a wing never imports, whatever the floor: wings of the house, and packages.
+NEVERS = {
+    "plan": {"subprocess.Popen", "multiprocessing"},  # it starts no worker
+    "measure": {"harness.verdict", "harness.workers", "harness.run"},
+    "record": {"harness.tensors", "safetensors"},  # it stores measurements, not tensors
+    "verdict": {"harness.tensors", "harness.measure", "harness.workers", "safetensors"},
+    "workers": {"harness.verdict", "harness.measure", "harness.run"},  # they know not who asks
+    "report": {"harness.workers", "harness.run"},  # it measures nothing
+    "results": {"harness.workers", "harness.run", "harness.measure"},
+    "workloads": {"harness.plan", "harness.data"},
+}
+MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_MODULES_AT_THE_ROOT = 500, 60, 9
+ROOMS = ("__init__.py", "trainer.py", "mlp_scratch.py", "operators.py")
 
 
-def imports(path: Path) -> set[str]:
-    """Every module a file imports, at the top or inside a function, dotted."""
-    found: set[str] = set()
+class Import(NamedTuple):
+    """One import, at the top of a file or inside a function: what, of whom, in which line."""
+
+    module: str
+    imported: str
+    line: int
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Every module of harness/ and backends/, dotted."""
+    found = {}
+    for folder in ("harness", "backends"):
+        for path in sorted((root / folder).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(path: Path, module: str = "") -> Iterator[Import]:
+    """Everything a file imports, dotted: of `from a import b` a.b."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            for alias in node.names:
+                yield Import(module, alias.name, node.lineno)
         elif isinstance(node, ast.ImportFrom):
             base = "." * node.level + (node.module or "")
-            found |= {f"{base}.{alias.name}" for alias in node.names} | {base}
+            for alias in node.names:
+                yield Import(module, f"{base}.{alias.name}", node.lineno)
         elif isinstance(node, ast.Call):
             # import_module("torch") and __import__("torch") count too.
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if name in ("import_module", "__import__") and node.args:
                 given = node.args[0]
                 if isinstance(given, ast.Constant):
-                    found.add(str(given.value))
+                    yield Import(module, str(given.value), node.lineno)
+
+
+def wing(module: str) -> str:
+    """The wing (or file of the ground) that a module belongs to."""
+    parts = module.split(".")
+    return parts[0] if parts[0] == "backends" else ".".join(parts[1:2])
+
+
+def of_house(root: Path) -> list[Import]:
+    """Every import of one file of the house by another: of a name, its module's."""
+    known = modules(root)
+    edges = []
+    for module, path in known.items():
+        for _, imported, line in imports(path, module):
+            of = imported if imported in known else imported.rpartition(".")[0]
+            if of in known and of != module:
+                edges.append(Import(module, of, line))
+    return edges
+
+
+def climbing(root: Path) -> list[str]:
+    """Imports of what lies on a floor above: who, where, whom."""
+    floor = {name: number for number, names in enumerate(FLOORS) for name in names}
+    return [
+        f"{module}:{line} imports {imported}, which lies above"
+        for module, imported, line in of_house(root)
+        if wing(module) and wing(imported) and floor[wing(imported)] < floor[wing(module)]
+    ]
+
+
+def circles(root: Path) -> list[list[str]]:
+    """Groups of files that import one another, directly or around."""
+    reached: dict[str, set[str]] = {module: set() for module in modules(root)}
+    for module, imported, _ in of_house(root):
+        reached[module].add(imported)
+    for through in reached:  # Warshall's closure
+        for module in reached:
+            if through in reached[module]:
+                reached[module] |= reached[through]
+    groups = {
+        tuple(sorted(o for o in reached[module] if module in reached[o]))
+        for module in reached
+        if module in reached[module]
+    }
+    return [list(group) for group in sorted(groups)]
+
+
+def foreign(root: Path) -> list[str]:
+    """Frameworks in harness/; in backends/ anything of harness/ but the interface; walls broken."""
+    found = []
+    for module, path in modules(root).items():
+        for _, imported, line in imports(path, module):
+            top = imported.split(".")[0]
+            never = NEVERS.get(wing(module), set())
+            if module.startswith("harness") and top in FRAMEWORKS:
+                found.append(f"{module}:{line} imports {imported}, a framework")
+            if module.startswith("backends") and top == "harness":
+                if imported.startswith("harness.interface"):
+                    continue
+                found.append(f"{module}:{line} imports {imported}, not the interface")
+            if any(imported == n or imported.startswith(f"{n}.") for n in never):
+                found.append(f"{module}:{line} imports {imported}, which {wing(module)} never does")
     return found
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "harness").rglob("*.py")), ids=str)
-def test_the_harness_imports_no_framework_not_even_inside_a_function(path):
-    assert {name.split(".")[0] for name in imports(path)} & FRAMEWORKS == set()
-    # Of the backends it knows their tables only.
-    assert {n for n in imports(path) if n.startswith("backends.")} <= {
-        "backends.BACKENDS",
-        "backends.BUILT_IN",
-        "backends.Entry",
-        "backends.PRECISIONS",
-        "backends.STILL_BLAS",
-    }
+def test_no_import_climbs_not_even_inside_a_function():
+    assert climbing(ROOT) == []
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "backends").rglob("*.py")), ids=str)
-def test_backends_import_nothing_of_the_harness_but_the_interface(path):
-    of_harness = {name for name in imports(path) if name.split(".")[0] == "harness"}
-    assert all(name.startswith("harness.interface") for name in of_harness)
+def test_no_files_import_one_another_in_a_circle():
+    assert circles(ROOT) == []
 
 
-def test_the_import_check_sees_an_import_inside_a_function(tmp_path):
-    file = tmp_path / "sneaky.py"
-    file.write_text("def f():\n    from torch import nn\n    import_module('jax')\n")
-    assert {"torch", "jax"} <= {name.split(".")[0] for name in imports(file)}
+def test_walls_hold_and_no_framework_is_in_the_harness():
+    assert foreign(ROOT) == []
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "backends").rglob("*.py")), ids=str)
-def test_every_file_of_a_backend_fits_on_a_few_screens(path):
-    assert len(path.read_text().splitlines()) < 200
+def test_every_module_lies_in_a_wing_that_has_a_floor():
+    known = {name for names in FLOORS for name in names}
+    assert {wing(module) for module in modules(ROOT)} - {""} == known
+
+
+# -- planted: each rule is seen to fail, with the files named ------------------------------------
+
+
+@pytest.fixture
+def copy(tmp_path):
+    for folder in ("harness", "backends"):
+        ignored = shutil.ignore_patterns("__pycache__", "templates", "template")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    return tmp_path
+
+
+def plant(copy: Path, file: str, line: str) -> None:
+    path = copy / file
+    path.write_text(f"{path.read_text()}\n\ndef planted() -> None:\n    {line}\n")
+
+
+def test_an_import_that_climbs_is_named_with_both_files(copy):
+    plant(copy, "harness/record/facts.py", "from harness.verdict import verdict")
+    (found,) = climbing(copy)
+    assert found.startswith("harness.record.facts:")
+    assert found.endswith("imports harness.verdict.verdict, which lies above")
+
+
+def test_a_circle_inside_a_function_is_named_with_both_files(copy):
+    plant(copy, "harness/text.py", "from harness import errors")
+    plant(copy, "harness/errors.py", "from harness import text")
+    assert circles(copy) == [["harness.errors", "harness.text"]]
+
+
+@pytest.mark.parametrize("line", ["import torch", "import_module('jax.numpy')"])
+def test_a_framework_in_the_harness_is_named_with_its_file(copy, line):
+    plant(copy, "harness/measure/distance.py", line)
+    (found,) = foreign(copy)
+    assert found.startswith("harness.measure.distance:")
+    assert found.endswith("a framework")
+
+
+def test_a_backend_that_imports_more_than_the_interface_is_named(copy):
+    plant(copy, "backends/numpy/trainer.py", "from harness.text import clean")
+    (found,) = foreign(copy)
+    assert found.startswith("backends.numpy.trainer:")
+    assert found.endswith("imports harness.text.clean, not the interface")
+
+
+def test_a_verdict_that_sees_tensors_is_named(copy):
+    plant(copy, "harness/verdict/numbers.py", "from harness.tensors import load_tensors")
+    (found,) = foreign(copy)
+    assert found.startswith("harness.verdict.numbers:")
+    assert found.endswith("imports harness.tensors.load_tensors, which verdict never does")
+
+
+# -- sizes ---------------------------------------------------------------------------------------
+
+
+def functions(path: Path) -> Iterator[tuple[str, int]]:
+    """Every function of a file, with its number of lines."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, (node.end_lineno or 0) - node.lineno + 1
+
+
+@pytest.mark.parametrize("path", modules(ROOT).values(), ids=str)
+def test_a_file_is_short_and_so_are_its_functions(path):
+    most = 199 if "backends" in path.relative_to(ROOT).parts else MOST_LINES
+    assert len(path.read_text().splitlines()) <= most
+    assert [
+        f"{name}: {lines} lines"
+        for name, lines in functions(path)
+        if lines > MOST_LINES_OF_A_FUNCTION
+    ] == []
+
+
+def test_the_root_has_few_modules():
+    assert len([*(ROOT / "harness").glob("*.py")]) <= MOST_MODULES_AT_THE_ROOT
+
+
+# -- parallel rooms ------------------------------------------------------------------------------
+
+NAMES = list(BACKENDS)
 
 
 def public_names(path: Path) -> list[str]:
     """Public functions, classes and methods, in order of appearance."""
     found = []
     for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            found.append(node.name)
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             found.append(node.name)
             found += [
                 f"{node.name}.{inner.name}"
-                for inner in node.body
-                if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_")
+                for inner in getattr(node, "body", [])
+                if isinstance(node, ast.ClassDef)
+                and isinstance(inner, ast.FunctionDef)
+                and not inner.name.startswith("_")
             ]
     return found
 
@@ -87,9 +269,11 @@ def test_the_backends_have_the_same_public_names_in_the_same_order(file):
     assert all(each == names["numpy"] for each in names.values()), names
 
 
-def test_the_plain_model_has_the_names_of_the_buffered_one():
-    plain, buffered = (public_names(ROOT / "backends" / "numpy" / file) for file in MODELS)
-    assert plain == buffered
+@pytest.mark.parametrize("name", NAMES)
+def test_every_trainer_has_the_methods_of_numpys_in_their_order(name):
+    # Beside it stand the copies to and from the device, where a framework has one.
+    mine, numpys = (public_names(ROOT / "backends" / n / "trainer.py") for n in (name, "numpy"))
+    assert [n for n in mine if n.startswith("Trainer")] == numpys
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,19 +285,14 @@ def test_the_model_has_the_books_names(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_backend_has_the_same_files(name):
-    files = {path.name for path in (ROOT / "backends" / name).glob("*.py")}
-    assert files >= {"__init__.py", "mlp_scratch.py", "operators.py"}
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_a_file_that_not_every_backend_has_is_named_after_its_variant(name):
-    stems = {path.stem for path in (ROOT / "backends" / name).glob("*.py")}
-    own = {stem.removeprefix("mlp_") for stem in stems - {"__init__", "mlp_scratch", "operators"}}
-    assert own <= {variant.replace("-", "_") for variant in BACKENDS[name].variants[1:]}
+    files = {path.name for path in (ROOT / "backends" / name).glob("*.py")}
+    assert files >= {*ROOMS}
+    variants = {f"{variant.replace('-', '_')}.py" for variant in BACKENDS[name].variants}
+    assert files - {*ROOMS} <= variants
 
 
-@pytest.mark.parametrize("file", MODELS)
+@pytest.mark.parametrize("file", ["mlp_scratch.py", "buffered.py"])
 def test_the_judge_shares_no_line_with_the_numpy_backend(file):
     def lines(path: Path) -> set[str]:
         tree = ast.parse(path.read_text())
@@ -130,9 +309,6 @@ def test_the_judge_shares_no_line_with_the_numpy_backend(file):
 
 @pytest.mark.parametrize("package", ["harness", "backends"])
 def test_importing_the_package_imports_nothing_heavy(package):
-    import subprocess
-    import sys
-
     heavy = ("numpy", "typer", "torch")
     code = f"import sys, {package}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(

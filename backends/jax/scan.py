@@ -1,6 +1,6 @@
 """The variant `scan` of the JAX backend: many steps as one call.
 
-May import jax, the backend beside it and, from the harness, `interface` only.
+May import jax, the trainer beside it and, from the harness, `interface` only.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from backends.jax import Backend, Batch, Trainer
+from backends.jax.trainer import Batch, Trainer
 from harness.interface import Workload
 
 
 class ScanTrainer(Trainer):
     """The trainer of `jit`, whose very step it scans over the batches of `run`."""
 
-    def __init__(self, backend: Backend, workload: Workload) -> None:
+    def __init__(self, backend: Any, workload: Workload) -> None:
         super().__init__(backend, workload)
 
         def body(carry: tuple[Any, Any], batch: Batch) -> tuple[tuple[Any, Any], jax.Array]:

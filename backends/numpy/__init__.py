@@ -11,11 +11,11 @@ from typing import ClassVar
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from backends.arguments import check_backend, check_batch, check_params, check_workload
-from backends.numpy import mlp_plain, mlp_scratch, operators
-from harness.interface import Array, Params, Workload
-
-Batch = tuple[Array, Array]
+from backends.arguments import check_backend, check_workload
+from backends.numpy import operators
+from backends.numpy.buffered import BufferedTrainer
+from backends.numpy.trainer import Trainer
+from harness.interface import Array, Workload
 
 
 class Backend:
@@ -49,7 +49,7 @@ class Backend:
     def trainer(self, workload: Workload) -> Trainer:
         """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
         check_workload(self.name, workload)
-        return Trainer(self, workload)
+        return (BufferedTrainer if self.variant == "buffered" else Trainer)(self, workload)
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
@@ -72,60 +72,3 @@ class Backend:
                 np.matmul(a, b, out=out)
 
         return compute
-
-
-class Trainer:
-    """MLPScratch in NumPy with SGD; holds the model (and its buffers, in the default variant)."""
-
-    def __init__(self, backend: Backend, workload: Workload) -> None:
-        self.workload = workload
-        self.dtype = backend.dtype
-        self._mlp = mlp_plain if backend.variant == "plain" else mlp_scratch
-        self.model = self._mlp.MLPScratch(
-            **workload.sizes, sigma=workload.sigma, dtype=backend.dtype
-        )
-
-    def set_params(self, params: Params) -> None:
-        """Copy `params` in; plain SGD has no state. ValueError for wrong names or shapes."""
-        check_params(params, self.workload)
-        for name, value in params.items():
-            np.copyto(getattr(self.model, name), value)
-
-    def get_params(self) -> Params:
-        """Fresh copies of the parameters."""
-        return {p.name: getattr(self.model, p.name).copy() for p in self.workload.parameters}
-
-    def put(self, x: Array, y: Array) -> Batch:
-        """x: (n, num_inputs) in the trainer's dtype, y: intp (n,), both copied; ValueError."""
-        check_batch(x, y, self.model.num_inputs)
-        return np.array(x, self.dtype, order="C"), np.array(y, np.intp)
-
-    def fetch(self, batch: Batch) -> tuple[Array, Array]:
-        """Fresh copies of what `put` stored; y: int64."""
-        X, y = batch
-        return X.copy(), y.astype(np.int64)
-
-    def step(self, batch: Batch) -> float:
-        """One SGD update, done on return; the mean loss before it."""
-        value, updates = self._mlp.loss_and_grads(self.model, *batch, scale=self.workload.lr)
-        for name, update in updates.items():
-            parameter = getattr(self.model, name)
-            parameter -= update
-        return value
-
-    def wait(self, loss: float) -> float:
-        """The mean loss in nats; there is nothing to wait for."""
-        return loss
-
-    def logits(self, batch: Batch) -> Array:
-        """Logits (n, num_outputs), fresh."""
-        return self.model.forward(batch[0]).copy()
-
-    def loss_and_grads(self, batch: Batch) -> tuple[float, Params]:
-        """Mean loss in nats and fresh gradients; nothing is updated."""
-        value, grads = self._mlp.loss_and_grads(self.model, *batch)
-        return value, {name: grad.copy() for name, grad in grads.items()}
-
-    def close(self) -> None:
-        """Drop the model and its buffers."""
-        del self.model

@@ -6,16 +6,14 @@ May import tensorflow, NumPy and, from the harness, `interface` only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import tensorflow as tf
 
-from backends.arguments import check_backend, check_batch, check_params, check_workload
-from backends.tensorflow import mlp_scratch, operators
-from harness.interface import Array, Params, Unavailable, Workload
-
-Batch = tuple[tf.Tensor, tf.Tensor]
+from backends.arguments import check_backend, check_workload
+from backends.tensorflow import operators
+from backends.tensorflow.trainer import Trainer, synchronize, to_device, to_host
+from harness.interface import Array, Unavailable, Workload
 
 
 class Backend:
@@ -63,10 +61,12 @@ class Backend:
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
         with tf.device(self.device):
-            tensors = [_put(a, tf.int32 if a.dtype.kind in "iu" else self.dtype) for a in arrays]
-            given = None if weights is None else _put(weights, self.dtype)
+            tensors = [
+                to_device(a, tf.int32 if a.dtype.kind in "iu" else self.dtype) for a in arrays
+            ]
+            given = None if weights is None else to_device(weights, self.dtype)
             found = operators.value_and_derivatives(name, *tensors, weights=given)
-            return tuple(_fresh(tensor) for tensor in found)
+            return tuple(to_host(tensor) for tensor in found)
 
     def peak_device_bytes(self) -> int | None:
         """Most bytes that TensorFlow held on the GPU; None on the CPU."""
@@ -77,114 +77,12 @@ class Backend:
     def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
         """A function that computes every a @ b in one call, and waits."""
         with tf.device(self.device):
-            put = [tuple(_put(m, tf.as_dtype(m.dtype)) for m in pair) for pair in pairs]
+            put = [tuple(to_device(m, tf.as_dtype(m.dtype)) for m in pair) for pair in pairs]
         # A plain graph: on a CPU it computes bare products faster than XLA (1.3 against 1.6 ms).
         matmuls = tf.function(lambda: [a @ b for a, b in put]).get_concrete_function()
 
         def compute() -> None:
             matmuls()
-            _synchronize(self.device)
+            synchronize(self.device)
 
         return compute
-
-
-class Trainer:
-    """MLPScratch in TensorFlow with SGD; holds the model and its functions."""
-
-    def __init__(self, backend: Backend, workload: Workload) -> None:
-        self.workload = workload
-        self.device = backend.device
-        self.dtype = backend.dtype
-        with tf.device(backend.device):
-            model = self.model = mlp_scratch.MLPScratch(
-                **workload.sizes, sigma=workload.sigma, dtype=backend.dtype
-            )
-        lr = workload.lr
-
-        def step(X: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-            value, grads = mlp_scratch.loss_and_grads(model, X, y)
-            for name, grad in grads.items():
-                getattr(model, name).assign_sub(lr * grad)
-            return value
-
-        def logits(X: tf.Tensor) -> tf.Tensor:
-            return model.forward(X)
-
-        def loss_and_grads(X: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-            return mlp_scratch.loss_and_grads(model, X, y)
-
-        def traced(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:
-            if backend.variant == "eager":
-                return function
-            # Traced here, once for all batch sizes; XLA then compiles each size at its first call.
-            # A concrete function also saves a tenth of a step: no signature is matched at the call.
-            xla = backend.variant == "xla"
-            compiled = tf.function(function, input_signature=signature, jit_compile=xla)
-            return compiled.get_concrete_function()
-
-        X = tf.TensorSpec((None, model.num_inputs), backend.dtype)
-        y = tf.TensorSpec((None,), tf.int32)
-        self._step = traced(step, X, y)
-        self._logits = traced(logits, X)
-        self._loss_and_grads = traced(loss_and_grads, X, y)
-
-    def set_params(self, params: Params) -> None:
-        """Copy `params` in; plain SGD has no state. ValueError for wrong names or shapes."""
-        check_params(params, self.workload)
-        for name, value in params.items():
-            getattr(self.model, name).assign(_put(value, self.dtype))
-
-    def get_params(self) -> Params:
-        """Fresh copies of the parameters."""
-        return {p.name: _fresh(getattr(self.model, p.name)) for p in self.workload.parameters}
-
-    def put(self, x: Array, y: Array) -> Batch:
-        """x: (n, num_inputs) in the trainer's dtype, y: int32 (n,), both copied; ValueError."""
-        check_batch(x, y, self.model.num_inputs)
-        with tf.device(self.device):
-            batch = _put(x, self.dtype), _put(y, tf.int32)
-        _synchronize(self.device)
-        return batch
-
-    def fetch(self, batch: Batch) -> tuple[Array, Array]:
-        """Fresh copies of what `put` stored; y: int64."""
-        X, y = batch
-        return _fresh(X), _fresh(y).astype(np.int64)
-
-    def step(self, batch: Batch) -> tf.Tensor:
-        """One SGD update; the mean loss before it, still on the device."""
-        return self._step(*batch)
-
-    def wait(self, loss: tf.Tensor) -> float:
-        """Block until all work on the device is done; the mean loss in nats."""
-        _synchronize(self.device)
-        return float(loss)
-
-    def logits(self, batch: Batch) -> Array:
-        """Logits (n, num_outputs), fresh."""
-        return _fresh(self._logits(batch[0]))
-
-    def loss_and_grads(self, batch: Batch) -> tuple[float, Params]:
-        """Mean loss in nats and fresh gradients; nothing is updated."""
-        value, grads = self._loss_and_grads(*batch)
-        return float(value), {p.name: _fresh(grads[p.name]) for p in self.workload.parameters}
-
-    def close(self) -> None:
-        """Drop the model and the compiled functions."""
-        del self.model, self._step, self._logits, self._loss_and_grads
-
-
-def _put(array: Array, dtype: tf.DType) -> tf.Tensor:
-    """A copy of `array` on the present device; tf.constant alone may share the host's memory."""
-    return tf.constant(np.array(array, dtype.as_numpy_dtype, order="C"))
-
-
-def _fresh(tensor: tf.Tensor | tf.Variable) -> Array:
-    """A copy on the host that shares no memory with `tensor`."""
-    return np.array(tensor.numpy())
-
-
-def _synchronize(device: str) -> None:
-    """Wait for the GPU; on the CPU every call is done when it returns."""
-    if device == "/GPU:0":
-        tf.test.experimental.sync_devices()

@@ -11,11 +11,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from backends.arguments import check_backend, check_batch, check_params, check_workload
-from backends.torch import mlp_scratch, operators
-from harness.interface import Array, Params, Unavailable, Workload
-
-Batch = tuple[torch.Tensor, torch.Tensor]
+from backends.arguments import check_backend, check_workload
+from backends.torch import operators
+from backends.torch.compile import CompiledTrainer
+from backends.torch.cuda_graph import CudaGraphTrainer
+from backends.torch.trainer import Trainer, synchronize, to_device, to_host
+from harness.interface import Array, Unavailable, Workload
 
 
 class Backend:
@@ -51,21 +52,18 @@ class Backend:
     def trainer(self, workload: Workload) -> Trainer:
         """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
         check_workload(self.name, workload)
-        from backends.torch.compile import CompiledTrainer  # these extend Trainer, below
-        from backends.torch.cuda_graph import CudaGraphTrainer
-
         kinds = {"eager": Trainer, "compile": CompiledTrainer, "cuda-graph": CudaGraphTrainer}
         return kinds[self.variant](self, workload)
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
         tensors = [
-            _put(a, torch.int64 if a.dtype.kind in "iu" else self.dtype, self.device)
+            to_device(a, torch.int64 if a.dtype.kind in "iu" else self.dtype, self.device)
             for a in arrays
         ]
-        given = None if weights is None else _put(weights, self.dtype, self.device)
+        given = None if weights is None else to_device(weights, self.dtype, self.device)
         found = operators.value_and_derivatives(name, *tensors, weights=given)
-        return tuple(_fresh(tensor) for tensor in found)
+        return tuple(to_host(tensor) for tensor in found)
 
     def peak_device_bytes(self) -> int | None:
         """Most bytes that torch held on the GPU; None on the CPU."""
@@ -80,88 +78,9 @@ class Backend:
         def compute() -> None:
             for a, b, out in work:
                 torch.matmul(a, b, out=out)
-            _synchronize(self.device)
+            synchronize(self.device)
 
         return compute
-
-
-class Trainer:
-    """MLPScratch in PyTorch with torch.optim.SGD; holds the model and the optimiser."""
-
-    def __init__(self, backend: Backend, workload: Workload) -> None:
-        self.workload = workload
-        self.device = backend.device
-        self.dtype = backend.dtype
-        self.model = mlp_scratch.MLPScratch(
-            **workload.sizes, sigma=workload.sigma, dtype=backend.dtype
-        ).to(backend.device)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=workload.lr)
-
-    def set_params(self, params: Params) -> None:
-        """Copy `params` in, with a fresh optimiser. ValueError for wrong names or shapes."""
-        check_params(params, self.workload)
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(_put(params[name], self.dtype, self.device))
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=self.workload.lr)
-
-    def get_params(self) -> Params:
-        """Fresh copies of the parameters."""
-        return {name: _fresh(p) for name, p in self.model.named_parameters()}
-
-    def put(self, x: Array, y: Array) -> Batch:
-        """x: (n, num_inputs) in the trainer's dtype, y: int64 (n,), both copied; ValueError."""
-        check_batch(x, y, self.model.num_inputs)
-        X = _put(x, self.dtype, self.device)
-        labels = _put(y, torch.int64, self.device)
-        _synchronize(self.device)
-        return X, labels
-
-    def fetch(self, batch: Batch) -> tuple[Array, Array]:
-        """Fresh copies of what `put` stored; y: int64."""
-        X, y = batch
-        return _fresh(X), _fresh(y)
-
-    def step(self, batch: Batch) -> torch.Tensor:
-        """One SGD update; the mean loss before it, still on the device."""
-        value, _ = mlp_scratch.loss_and_grads(self.model, *batch)
-        self.optimizer.step()
-        return value
-
-    def wait(self, loss: torch.Tensor) -> float:
-        """Block until all work on the device is done; the mean loss in nats."""
-        _synchronize(self.device)
-        return loss.item()
-
-    def logits(self, batch: Batch) -> Array:
-        """Logits (n, num_outputs), fresh."""
-        with torch.no_grad():
-            return _fresh(self.model(batch[0]))
-
-    def loss_and_grads(self, batch: Batch) -> tuple[float, Params]:
-        """Mean loss in nats and fresh gradients; nothing is updated."""
-        value, grads = mlp_scratch.loss_and_grads(self.model, *batch)
-        return value.item(), {name: _fresh(g) for name, g in grads.items() if g is not None}
-
-    def close(self) -> None:
-        """Drop the model and the optimiser."""
-        del self.model, self.optimizer
-
-
-def _put(array: Array, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """A copy of `array` on the device; torch.from_numpy would share the host's memory."""
-    return torch.tensor(np.ascontiguousarray(array), dtype=dtype, device=device)
-
-
-def _fresh(tensor: torch.Tensor) -> Array:
-    """A copy on the host that shares no memory with `tensor`."""
-    return np.array(tensor.detach().cpu().numpy())
-
-
-def _synchronize(device: torch.device) -> None:
-    """Wait for the GPU; on the CPU every call is done when it returns."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _precisions() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The variant `compile` of the PyTorch backend: the whole step through torch.compile.
 
-May import torch, the backend beside it and, from the harness, `interface` only.
+May import torch, the trainer beside it and, from the harness, `interface` only.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value
 
-from backends.torch import Backend, Batch, Trainer, _fresh, mlp_scratch
+from backends.torch import mlp_scratch
+from backends.torch.trainer import Batch, Trainer, to_host
 from harness.interface import Array, Params, Unavailable, Workload
 
 
 class CompiledTrainer(Trainer):
     """Forward, backward and update as one graph; torch.func's gradients, for `backward` is none."""
 
-    def __init__(self, backend: Backend, workload: Workload) -> None:
+    def __init__(self, backend: Any, workload: Workload) -> None:
         lacking = _lacks(backend.device.type)
         if lacking is not None:
             raise Unavailable(lacking)
@@ -58,12 +59,12 @@ class CompiledTrainer(Trainer):
 
     def logits(self, batch: Batch) -> Array:
         """Logits (n, num_outputs), fresh."""
-        return _fresh(self._forward(batch[0]))
+        return to_host(self._forward(batch[0]))
 
     def loss_and_grads(self, batch: Batch) -> tuple[float, Params]:
         """Mean loss in nats and fresh gradients; nothing is updated."""
         value, grads = self._loss_and_grads(*batch)
-        return value.item(), {name: _fresh(grad) for name, grad in grads.items()}
+        return value.item(), {name: to_host(grad) for name, grad in grads.items()}
 
     def close(self) -> None:
         """Drop the model and what was compiled, which torch keeps beyond its functions."""

@@ -1,17 +1,17 @@
 """The variant `cuda-graph` of the PyTorch backend: the eager step captured once, then replayed.
 
-May import torch, the backend beside it and, from the harness, `interface` only. Written from
+May import torch, the trainer beside it and, from the harness, `interface` only. Written from
 PyTorch's documentation ("CUDA semantics", "Whole-network capture"); not tried on a GPU.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from backends.torch import Backend, Batch, Trainer
+from backends.torch.trainer import Batch, Trainer
 from harness.interface import Workload
 
 WARMUP_STEPS = 3  # as in the documentation: what initialises itself at its first use does so here
@@ -29,7 +29,7 @@ class Captured(NamedTuple):
 class CudaGraphTrainer(Trainer):
     """The eager trainer, whose step is one launch: a graph for each batch size."""
 
-    def __init__(self, backend: Backend, workload: Workload) -> None:
+    def __init__(self, backend: Any, workload: Workload) -> None:
         super().__init__(backend, workload)
         self._captured: dict[int, Captured] = {}
 

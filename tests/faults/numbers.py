@@ -1,6 +1,6 @@
 """Wrong numbers, one fault a function, planted in a real backend inside its worker.
 
-A fault of the model changes the backend's own `mlp_scratch`, which is looked up when the trainer
+A fault of the model changes the backend's own module of it, which is looked up when the trainer
 is built or called; a fault of the training loop wraps the trainer. Each is planted in every dtype
 and written once for all frameworks, in the names that their array namespaces share.
 """
@@ -18,7 +18,8 @@ LEARNING_RATE = 0.1  # the workload's
 
 
 def _module(backend):
-    return importlib.import_module(f"backends.{backend.name}.mlp_scratch")
+    file = "buffered" if backend.name == "numpy" else "mlp_scratch"  # of the default variant
+    return importlib.import_module(f"backends.{backend.name}.{file}")
 
 
 def _namespace(backend):
@@ -110,7 +111,7 @@ def _round_first_product(backend, bits):
         W1, b1, W2, b2 = (_weight(self, name) for name in NAMES)
         H = module.relu(_rounded(X, bits) @ _rounded(W1, bits) + b1)
         if backend.name == "numpy":  # its gradients read H from this buffer
-            np.copyto(module._buffer(self, "H", len(X)), H)
+            np.copyto(self.buffer("H", len(X)), H)
         return H @ W2 + b2
 
     module.MLPScratch.forward = forward
