@@ -57,7 +57,7 @@ def check(found: list[Plot]) -> None:
     for plot in found:
         assert re.fullmatch("[a-z0-9-]+", plot.name), plot.name
         assert plot.title
-        assert plot.told.endswith((".", "”.", ")."))
+        assert plot.caption.endswith((".", "”.", ")."))
         assert plot.traces
         assert 120 < plot.height < 6000
         assert plot.rows
@@ -155,7 +155,7 @@ def test_points_and_lines_are_as_many_as_the_record_has() -> None:
 def test_the_same_record_gives_the_same_pictures() -> None:
     once, again = (
         page.as_json(
-            [[p.name, p.title, p.told, p.traces, p.layout, p.rows] for p in found.values()]
+            [[p.name, p.title, p.caption, p.traces, p.layout, p.rows] for p in found.values()]
         )
         for found in (drawn(rich()), drawn(rich()))
     )
@@ -219,7 +219,7 @@ def test_a_text_of_a_record_is_shown_as_it_stands_and_cut(what: str) -> None:
                 assert not re.search(r"&(?!amp;|lt;|gt;)", text)
                 assert all(c.isprintable() for c in text)
                 assert len(text) < 500
-            for text in (plot.title, plot.told, *(c for row in plot.rows for c in row)):
+            for text in (plot.title, plot.caption, *(c for row in plot.rows for c in row)):
                 assert not [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp")]
                 assert len(text) < 2000
 
@@ -234,10 +234,10 @@ def test_losses_that_are_not_finite_are_counted_and_left_out() -> None:
     line = next(t for t in found["free-losses"].traces if t["name"] == "torch")
     assert len(line["y"]) == len(trained.losses)
     assert np.flatnonzero(np.isnan(line["y"])).tolist() == [3, 4, 5]
-    assert "3 of 450 values are not finite and are left out" in found["free-losses"].told
+    assert "3 of 450 values are not finite and are left out" in found["free-losses"].caption
     line = next(t for t in found["epoch-loss"].traces if t["name"] == "torch")
     assert np.isnan(line["y"]).tolist() == [True] + [False] * 9
-    assert "1 values are not finite" in found["epoch-accuracy"].told
+    assert "1 values are not finite" in found["epoch-accuracy"].caption
 
 
 @pytest.mark.parametrize(
@@ -250,13 +250,13 @@ def test_what_cannot_be_measured_stands_at_the_edge_and_is_said(
     off = make.find(made, "torch", "gradients", dtype="float32")
     off.distance, off.problem = distance, problem
     found = drawn(made)["margins"]
-    assert "1 could not be measured or exceed a limit of 0" in found.told
+    assert "1 could not be measured or exceed a limit of 0" in found.caption
     torch = next(t for t in found.traces if t["name"] == "torch")
     assert torch["text"].count("off") == 1
     at = torch["text"].index("off")
     assert torch["x"][at] == max(x for t in found.traces for x in t["x"])
     assert math.log10(torch["x"][at]) < found.layout["xaxis"]["range"][1]
-    assert "could not be measured" not in drawn(rich())["margins"].told
+    assert "could not be measured" not in drawn(rich())["margins"].caption
 
 
 def test_differences_of_zero_stand_at_a_floor_that_is_said() -> None:
@@ -264,7 +264,7 @@ def test_differences_of_zero_stand_at_a_floor_that_is_said() -> None:
     trained = made.results["jax"].training[-1]
     trained.losses = list(made.reference[0].losses)
     plot = drawn(made)["lockstep-losses"]
-    told = re.search(r"(\d+) of \d+ values are exactly 0, drawn at (\S+)\.", plot.told)
+    told = re.search(r"(\d+) of \d+ values are exactly 0, drawn at (\S+)\.", plot.caption)
     assert told is not None
     jax = next(t for t in plot.traces if t["name"] == "jax")
     assert list(jax["y"]) == pytest.approx([float(told[2])] * len(trained.losses))
@@ -342,10 +342,10 @@ def test_a_label_that_does_not_agree_has_no_time_and_is_named() -> None:
     assert len(found) == 9
     for plot in found:
         assert not [told for told in texts([plot.traces, plot.layout]) if "torch" in told]
-        assert plot.told.endswith("Left out: torch (NOT RANKED: do not agree).")
+        assert plot.caption.endswith("Left out: torch (NOT RANKED: do not agree).")
         assert all(row[0] != "torch" for row in plot.rows)
     assert any("torch" in set(texts(plot.traces)) for plot in numbers(made, verdict))
-    assert not any("Left out" in plot.told for plot in timing(rich(), judge(rich())))
+    assert not any("Left out" in plot.caption for plot in timing(rich(), judge(rich())))
 
 
 def test_a_label_whose_clocks_are_void_has_no_time() -> None:
@@ -354,7 +354,7 @@ def test_a_label_whose_clocks_are_void_has_no_time() -> None:
         r.step_ns = [ns // 4 for ns in r.step_ns]  # faster than its own matrix products
     for plot in timing(made, judge(made)):
         assert "jax" not in set(texts([plot.traces, plot.layout]))
-        assert "jax (NOT RANKED: the times are void)" in plot.told
+        assert "jax (NOT RANKED: the times are void)" in plot.caption
 
 
 def test_a_difference_is_claimed_in_words_or_not() -> None:
@@ -365,7 +365,7 @@ def test_a_difference_is_claimed_in_words_or_not() -> None:
     plot = drawn(make.timed(number=2))["ratios"]
     assert plot.traces[0]["text"][0].endswith(", too few sessions")
     assert plot.traces[0]["marker"]["symbol"].endswith("-open")
-    assert "Hollow" in plot.told
+    assert "Hollow" in plot.caption
 
 
 def test_too_many_samples_are_drawn_as_a_median_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,7 +378,7 @@ def test_too_many_samples_are_drawn_as_a_median_a_round(monkeypatch: pytest.Monk
     samples = sum(len(r.step_ns) + len(r.warmup_ns)
                   for of in (*made.results.values(), *made.again.values())
                   for r in of.rounds)  # fmt: skip
-    assert f"There are {samples} samples" in plot.told
+    assert f"There are {samples} samples" in plot.caption
     assert points(plot, name="torch") == [
         sum(r.round >= made.plan.timing.warmup_rounds for r in made.results["torch"].rounds)
     ]
@@ -396,7 +396,7 @@ def test_a_confusion_matrix_shows_counts_and_what_differs_from_the_reference() -
     assert np.count_nonzero(heat["z"]) == 2
     assert heat["text"][2][4] == f"{mine[2][4]}<br>+3"
     assert heat["text"][0][0] == "90"
-    assert "2 of 100 cells differ" in found["confusion-1"].told
+    assert "2 of 100 cells differ" in found["confusion-1"].caption
     assert found["confusion-1"].rows[2][5] == f"{mine[2][4]} (+3)"
     assert np.array_equal(found["confusion-reference"].traces[0]["z"],
                           made.reference[0].confusion)  # fmt: skip
@@ -418,7 +418,7 @@ def test_a_matrix_of_another_size_than_the_references_is_shown_alone() -> None:
     made.results["torch"].training[0].confusion = [[5, 1], [0, 7]]
     plot = drawn(made)["confusion-1"]
     assert plot.traces[0]["text"] == [["5", "1"], ["", "7"]]
-    assert "differ" not in plot.told
+    assert "differ" not in plot.caption
 
 
 def test_twelve_labels_can_be_told_apart() -> None:
@@ -595,7 +595,7 @@ def test_a_cell_of_the_grid_that_is_not_ranked_is_left_out_and_said() -> None:
     cells = len(test_scale.GRID["widths"]) * len(test_scale.GRID["batches"])
     assert points(found["scaling-time-2"], name="jax") == [cells - 1]
     for plot in found.values():
-        assert "Not ranked and left out: jax in 1 cells (disagree)." in plot.told
+        assert "Not ranked and left out: jax in 1 cells (disagree)." in plot.caption
 
 
 def test_each_number_of_threads_has_pictures_of_its_own() -> None:

@@ -361,7 +361,7 @@ def page(found: Diff) -> str:
         speeds=(SPEED_HEADER, speed_rows(found)),
         beside=(BESIDE_HEADER, beside_rows(found)),
         environment=(ENVIRONMENT_HEADER, environment_rows(found)),
-        told=told(found),
+        caption=told(found),
         unchanged=unchanged(found),
         no_claim=NO_CLAIM,
         shares=shares,
@@ -399,7 +399,7 @@ def shares_plot(found: Diff) -> figure.Plot | None:
     return figure.Plot(
         name="shares",
         title="Value as a share of its limit, then and now",
-        told=(
+        caption=(
             "A circle is the first run, a cross the second; right of 1 a rung disagrees. "
             f"Shares below {LEAST_SHARE:g} are drawn there."
         ),
@@ -455,7 +455,7 @@ def speeds_plot(found: Diff) -> figure.Plot | None:
     return figure.Plot(
         name="speeds",
         title="Step now / then, with its 95 % interval",
-        told=(f"Right of 1: slower now. {how} Without a bar there are too few sessions."),
+        caption=(f"Right of 1: slower now. {how} Without a bar there are too few sessions."),
         traces=[trace],
         layout={
             "xaxis": {"type": "log", "title": {"text": "ratio of step times"}},

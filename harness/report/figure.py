@@ -32,7 +32,7 @@ STYLES: tuple[tuple[str, str, str], ...] = (  # colour, dash, marker
 class Plot:
     """One picture. `name`: its id in the page, of [a-z0-9-]; `title` names what and the unit.
 
-    `told`: what is drawn and how to read it, in a sentence or two. `traces`, `layout`: as plotly
+    `caption`: what is drawn and how to read it, in a sentence or two. `traces`, `layout`: as plotly
     takes them; NumPy arrays may stand for lists; texts in them have passed `text`. No colour of
     paper, grid or font: the page sets those. `header`, `rows`: the same in figures, for who cannot
     see the picture (a summary where there are very many points). `height`: in pixels.
@@ -40,7 +40,7 @@ class Plot:
 
     name: str
     title: str
-    told: str
+    caption: str
     traces: list[dict[str, Any]]
     layout: dict[str, Any]
     header: tuple[str, ...] = ()

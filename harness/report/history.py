@@ -318,7 +318,7 @@ def _plot(
     return Plot(
         name=name,
         title=title_,
-        told=told,
+        caption=told,
         traces=traces,
         layout=axes.layout(axes.linear("started, UTC", type="date"), y, **more),
         header=SUMMARY_HEADER,

@@ -56,9 +56,9 @@ def phases(timed: Timed, left_out: str) -> Plot | None:
     return Plot(
         name="phases",
         title=f"What one training step consists of ({called}, medians)",
-        told="Gather: picking the batch's rows; put: handing them to the framework and its device; "
-        "step: forward, backward and update, waited for. The ratios above count the last only."
-        + left_out,
+        caption="Gather: picking the batch's rows; put: handing them to the framework and its "
+        "device; step: forward, backward and update, waited for. The ratios above count "
+        "the last only." + left_out,
         traces=traces,
         layout=axes.layout(
             axes.linear(f"time, {called}", rangemode="tozero"),
@@ -98,8 +98,8 @@ def throughput(record: Record, timed: Timed, left_out: str) -> Plot | None:
     return Plot(
         name="throughput",
         title=f"Latency and throughput of a step ({called})",
-        told="Where the diamond lies left of the ring, a framework works ahead while nobody waits: "
-        "training without reading the loss of every step is that much faster." + left_out,
+        caption="Where the diamond lies left of the ring, a framework works ahead while nobody "
+        "waits: training without reading the loss of every step is that much faster." + left_out,
         traces=traces,
         layout=axes.layout(
             axes.linear(f"time a step, {called}", rangemode="tozero"),
@@ -183,7 +183,7 @@ def starts(record: Record, verdict: Verdict, left_out: str) -> Plot | None:
     return Plot(
         name="starts",
         title="What is paid once: import, build, first steps (seconds)",
-        told="On a logarithmic axis, a point a process and batch size. A first step that takes "
+        caption="On a logarithmic axis, a point a process and batch size. A first step that takes "
         "hundreds of steady ones is a compilation, and comes again with every new batch size."
         + left_out,
         traces=traces,
@@ -238,7 +238,7 @@ def epoch_times(record: Record, verdict: Verdict, left_out: str) -> Plot | None:
     return Plot(
         name="epoch-time",
         title=f"Wall time of every epoch of free training ({called})",
-        told="Gathers, puts and steps together, one label after the other and not interleaved: "
+        caption="Gathers, puts and steps together, one label after the other and not interleaved: "
         f"good for seeing the machine drift, no ground for ranking.{several}{left_out}",
         traces=traces,
         layout=axes.layout(
@@ -281,8 +281,8 @@ def memory(verdict: Verdict, left_out: str) -> Plot | None:
     return Plot(
         name="memory",
         title="Peak memory of a process (MB, 10⁶ bytes)",
-        told="The most a process in the label's own dtype held at once, the framework itself and "
-        "the data set included." + left_out,
+        caption="The most a process in the label's own dtype held at once, the framework itself "
+        "and the data set included." + left_out,
         traces=traces,
         layout=axes.layout(
             axes.linear("MB", rangemode="tozero"),

@@ -107,9 +107,9 @@ def lockstep_losses(record: Record, verdict: Verdict) -> Plot | None:
     return Plot(
         name="lockstep-losses",
         title="Lockstep: every step's loss in float64 and the reference's (relative difference)",
-        told="Each label trains freely from step 0 in float64, where rounding adds up slowly: the "
-        "lines stay flat near 1e-16, and another algorithm leaves them at once. Dashed: the limit, "
-        f"which holds for all losses since the last comparison together.{more}",
+        caption="Each label trains freely from step 0 in float64, where rounding adds up slowly: "
+        "the lines stay flat near 1e-16, and another algorithm leaves them at once. Dashed: the "
+        f"limit, which holds for all losses since the last comparison together.{more}",
         traces=traces,
         layout=axes.layout(
             axes.steps_axis("training step (the first is 1)"),
@@ -177,7 +177,7 @@ def lockstep_parameters(record: Record, verdict: Verdict) -> Plot | None:
     return Plot(
         name="lockstep-parameters",
         title="Lockstep: parameters in float64 against the reference's (relative distance)",
-        told=told,
+        caption=told,
         traces=traces,
         layout=axes.layout(
             axes.steps_axis("training steps made"),
@@ -204,9 +204,9 @@ def free_losses(record: Record) -> Plot | None:
         name="free-losses",
         title=f"Free training: every step's loss in {told} against the reference's (relative "
         "difference)",
-        told="Nothing is judged here: rounding grows as soon as one hidden unit falls on the other "
-        "side of zero, in every framework alike. A line that rises where the others do not is what "
-        f"to look for.{thin}{more}",
+        caption="Nothing is judged here: rounding grows as soon as one hidden unit falls on the "
+        "other side of zero, in every framework alike. A line that rises where the others do not is "
+        f"what to look for.{thin}{more}",
         traces=traces,
         layout=axes.layout(
             axes.steps_axis("training step (the first is 1)"),
@@ -285,7 +285,7 @@ def trajectory(record: Record) -> Plot | None:
     return Plot(
         name="trajectory",
         title="Free training in float32 within the envelope of replicas (relative distance)",
-        told=told,
+        caption=told,
         traces=traces,
         layout=axes.layout(
             axes.steps_axis("training steps made"),

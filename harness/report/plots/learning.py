@@ -87,7 +87,7 @@ def epochs(record: Record, series: Literal["epoch_losses", "test_accuracy"]) -> 
     return Plot(
         name="epoch-accuracy" if percent else "epoch-loss",
         title="Test accuracy after each epoch (%)" if percent else "Training loss per epoch (nats)",
-        told=told,
+        caption=told,
         traces=traces,
         layout=axes.layout(axes.linear("epoch", tickformat="d"), axes.linear(what)),
         header=("label", "seed", "epochs", "after the first", "after the last"),
@@ -157,8 +157,8 @@ def steps(record: Record) -> Plot | None:
     return Plot(
         name="step-loss",
         title=f"Training loss of every step, seed {', '.join(seeds)} (nats)",
-        told="Mean cross-entropy of each batch before its update. The batches are the same in the "
-        "same order, so the teeth of the lines coincide where the same is computed.",
+        caption="Mean cross-entropy of each batch before its update. The batches are the same in "
+        "the same order, so the teeth of the lines coincide where the same is computed.",
         traces=traces,
         layout=axes.layout(axes.linear("training step"), axes.linear("loss, nats")),
         header=("label", "seed", "steps", "first", "last", "smallest", "not finite"),
@@ -212,7 +212,7 @@ def equivalence(verdict: Verdict, metric: str) -> Plot | None:
     return Plot(
         name=f"equivalence-{metric.replace(' ', '-')}",
         title=f"Equivalence over seeds: {metric} less the reference's ({called})",
-        told=told,
+        caption=told,
         traces=traces,
         layout=axes.layout(
             axes.linear(f"difference, {called}", range=[-reach, reach]),
@@ -268,7 +268,7 @@ def churn(verdict: Verdict) -> Plot | None:
     return Plot(
         name="churn",
         title="Predictions that differ from the reference's (test samples)",
-        told=told + (" One bar a label and seed." if several else ""),
+        caption=told + (" One bar a label and seed." if several else ""),
         traces=traces,
         layout=axes.layout(
             axes.linear("test samples", rangemode="tozero"),
@@ -363,7 +363,7 @@ def _confusion(
     return Plot(
         name=f"confusion-{place}",
         title=f"{name}: test samples by true and predicted class, seed {seed}",
-        told=told,
+        caption=told,
         traces=[trace],
         layout=axes.layout(
             axis | {"title": {"text": "predicted class"}, "tickangle": -60},

@@ -124,7 +124,7 @@ def margins(verdict: Verdict) -> Plot | None:
     return Plot(
         name="margins",
         title="How near each label comes to its limits (share of the limit)",
-        told=told,
+        caption=told,
         traces=traces,
         layout=layout,
         header=("label", "rung", "value", "limit", "value / limit", "verdict"),
@@ -198,7 +198,7 @@ def checkpoints(record: Record, verdict: Verdict) -> Plot | None:
     return Plot(
         name="checkpoints",
         title="Rounding at every teacher-forced step (largest share of a limit)",
-        told=told,
+        caption=told,
         traces=traces,
         layout=axes.layout(
             axes.steps_axis("training step (the first is 1)"),

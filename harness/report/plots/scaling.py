@@ -101,7 +101,7 @@ def _time(record: ScaleRecord, found: list[Figure], threads: int, told: str) -> 
     return Plot(
         name=f"scaling-time-{threads}",
         title=f"Time per step (ms) against its work (GFLOP){_of_threads(record, threads)}",
-        told="Both axes logarithmic, a mark a size of network and batch; work is that of the "
+        caption="Both axes logarithmic, a mark a size of network and batch; work is that of the "
         f"step's five matrix products. Where time is theirs, marks run along the {FLOOR} (grey); "
         f"what a framework adds to every step keeps the left end up.{told}",
         traces=traces,
@@ -200,8 +200,8 @@ def _floor(record: ScaleRecord, found: list[Figure], threads: int, told: str) ->
     return Plot(
         name=f"scaling-floor-{threads}",
         title=f"Multiple of the GEMM floor by hidden units{_of_threads(record, threads)}",
-        told="One row of the picture for each batch size, all on one scale. Dashed: the floor, the "
-        f"step's matrix products alone.{told}",
+        caption="One row of the picture for each batch size, all on one scale. Dashed: the floor, "
+        f"the step's matrix products alone.{told}",
         traces=traces,
         layout=layout,
         header=("label", "width", "batch", "step", "× floor", "95 % interval"),

@@ -165,7 +165,7 @@ def series(record: Record, timed: Timed, left_out: str) -> Plot | None:
     return Plot(
         name="step-series",
         title=f"Step time, {what} ({called})",
-        told=told + left_out,
+        caption=told + left_out,
         traces=traces,
         layout=layout,
         header=("label", "rounds", "samples", "shortest steady", "median", "longest"),
@@ -215,7 +215,7 @@ def distributions(record: Record, timed: Timed, left_out: str) -> Plot | None:
     return Plot(
         name="step-distribution",
         title=f"Distribution of step times ({called})",
-        told="How many of the steady steps (in %) took no longer than the time below. A line "
+        caption="How many of the steady steps (in %) took no longer than the time below. A line "
         "further left is faster, a steep one is steady; a long tail at the top right is "
         "interruptions." + left_out,
         traces=traces,
@@ -311,7 +311,7 @@ def floor(record: Record, timed: Timed, left_out: str) -> Plot | None:
     return Plot(
         name="floor",
         title="Step time as a multiple of the GEMM floor",
-        told="The floor (dashed, 1) is the step's matrix products alone, in NumPy, in the same "
+        caption="The floor (dashed, 1) is the step's matrix products alone, in NumPy, in the same "
         "rounds. A point is the mean of the sessions, its line the 95 % interval over them."
         + (INDICATIVE if not all(of.claimable for _, _, of, _, _ in found) else "")
         + left_out,
@@ -361,7 +361,7 @@ def ratios(record: Record, timed: Timed, left_out: str) -> Plot | None:
     return Plot(
         name="ratios",
         title="Step time against the control arm's (ratio, formed within a round)",
-        told=f"Right of 1 is slower than {against}. A difference is claimed where the 95 % "
+        caption=f"Right of 1 is slower than {against}. A difference is claimed where the 95 % "
         f"interval over sessions excludes 1 and the ratio leaves the shaded ±{least:.0%}, by which "
         "two processes of one backend may differ (A/A: one backend twice; nothing may be claimed)."
         + (INDICATIVE if not all(of.claimable for _, _, of, _, _ in found) else "")
