@@ -95,4 +95,4 @@ class Trainer:
 def to_device(array: Array, dtype: npt.DTypeLike, device: jax.Device) -> jax.Array:
     """A copy of `array` on the device, finished; jax.device_put may share the host's memory."""
     # may_alias=False does not keep it from that on a CPU (jax 0.10.2), so the copy is made here.
-    return jax.deviceto_device(np.array(array, dtype, order="C"), device).block_until_ready()
+    return jax.device_put(np.array(array, dtype, order="C"), device).block_until_ready()
