@@ -176,28 +176,6 @@ def write_atomic(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def ready(folder: Path, *, there: bool = False) -> list[str]:
-    """Make one of a run's own folders usable; what was wrong with it, a line each.
-
-    Something else of that name is removed. there: it was there before; else nothing is told where
-    it is not, unless the one above it is gone too. OSError where it cannot be made.
-    """
-    found = []
-    if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
-        found.append(f"{folder.name}: {_kind(folder)} in place of the folder, removed")
-        remove(folder)
-    if not folder.exists():
-        gone = folder.parent if not folder.parent.exists() else folder
-        if there or gone != folder:
-            found.append(f"{gone.name}: deleted while the run lived, with all in it")
-        folder.mkdir(parents=True, exist_ok=True)
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    if mode & stat.S_IRWXU != stat.S_IRWXU:
-        found.append(f"{folder.name}: could not be written any more; mended")
-        os.chmod(folder, mode | stat.S_IRWXU)
-    return found
-
-
 def remove(path: Path) -> None:
     """Remove what lies there, if anything: of a link, the link. OSError where it cannot."""
     if not path.is_symlink() and path.is_dir():
@@ -218,24 +196,3 @@ def _open_up(path: Path) -> None:
         os.chmod(folder, stat.S_IRWXU)
         with os.scandir(folder) as entries:
             todo += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-
-
-def fresh(path: Path) -> int:
-    """A new file, open for reading and writing; what lay there is removed, no link is followed."""
-    remove(path)
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(path, flags, 0o644)
-
-
-def is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file is still the one of this name."""
-    try:
-        return os.path.samestat(os.lstat(path), os.fstat(descriptor))
-    except OSError:
-        return False
-
-
-def _kind(path: Path) -> str:
-    mode = os.lstat(path).st_mode
-    kinds = ((stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a folder"), (stat.S_ISREG, "a file"))
-    return next((name for test, name in kinds if test(mode)), "a special file")

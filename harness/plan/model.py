@@ -158,12 +158,6 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     skipped: dict[str, str] = {}
     provided: Provided | None = None
 
-    @property
-    def others(self) -> list[str]:
-        """Whose code is not this project's: labels, and the workload."""
-        labels = [name for name, label in self.labels.items() if label.origin != BUILT_IN]
-        return labels + (["the workload"] if self.provided is not None else [])
-
 
 def checkpoint_steps(plan: Plan, steps: int) -> list[int]:
     """The teacher-forced steps of a schedule of `steps` steps, ascending, none beyond it."""

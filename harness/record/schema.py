@@ -368,10 +368,8 @@ class Record(Stored, kw_only=True):
     `reference`: the float64 reference's own trainings; `envelope`: replicas of it in float32.
     `again`: the second process of a label that enters timing twice (A against A). `roofs`: what
     processes reach in a large product and in a copy. `differing`: some test images that are
-    classified differently, those that most labels differ on first. `foreign`: what others did to
-    the run's folder (undone) and to other runs while this one lived, a line each. `samples`: where
-    the series of trainings and rounds are while it is stored; None in memory, where they are filled
-    in.
+    classified differently, those that most labels differ on first. `samples`: where the series of
+    trainings and rounds are while it is stored; None in memory, where they are filled in.
     """
 
     schema: int = SCHEMA
@@ -393,5 +391,4 @@ class Record(Stored, kw_only=True):
     again: dict[str, Results] = {}
     roofs: list[Roof] = []
     differing: list[Differing] = []
-    foreign: list[str] = []
     samples: Samples | None = None

@@ -36,18 +36,31 @@ def check_folder(results_dir: Path) -> None:
 
 
 def new_run_folder(results_dir: Path) -> Path:
-    """A fresh folder results_dir/runs/<time>-<random>; InputError where it cannot be made."""
+    """A fresh folder results_dir/runs/.<time>-<random>, which `complete` gives its name.
+
+    InputError where it cannot be made.
+    """
     runs = results_dir / "runs"
     try:
         runs.mkdir(parents=True, exist_ok=True)
         while True:
-            folder = runs / new_name()
+            folder = runs / f".{new_name()}"
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 sync(runs)
                 return folder
     except OSError as error:
         raise InputError(f"results directory {results_dir}: {why(error)}") from None
+
+
+def complete(record: Record, folder: Path) -> None:
+    """`write` a record into its run's fresh folder, and give that its name, `record.run`.
+
+    From then on it is a run that others find. Raises as `write`, and OSError.
+    """
+    write(record, folder)
+    folder.rename(folder.with_name(record.run))
+    sync(folder.parent)
 
 
 def write(record: Record, folder: Path) -> Path:

@@ -350,10 +350,6 @@ def warnings(record: Record) -> list[str]:
         left = counted([each.command for _, each in left_behind(record, name)])
         if left:
             found.append(f"LEFT BEHIND by {name}, ended by the harness: {', '.join(left)}.")
-    if record.foreign:
-        others = record.plan.others
-        of = f" (other people's code ran here: {', '.join(others)})" if others else ""
-        found.append(f"NOT BY THIS RUN{of}: {'; '.join(record.foreign)}.")
     if record.ended != "finished":
         found.append(f"NOT FINISHED: {record.ended}.")
     return found

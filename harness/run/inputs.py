@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import os
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,6 @@ class Inputs:
     def __init__(self, plan: Plan, dataset: data.Dataset, scratch: Path) -> None:
         self.plan = plan
         self.scratch = scratch
-        self._sealed: dict[str, int | None] = {}
         train, test = (
             reserve(scratch / f"{name}.npy", (len(images), images[0].size))
             for name, images in (("x", dataset.train_images), ("test_x", dataset.test_images))
@@ -96,17 +94,6 @@ class Inputs:
         """A file of the scratch folder."""
         return str(self.scratch / name)
 
-    def seal(self) -> None:
-        """Remember what every worker is given, so that `broken` can tell whether it stayed so."""
-        names = ("x.npy", "y.npy", "test_x.npy", "test_y.npy")
-        given = (f"{kind}-{seed}" for kind in ("initial", "schedule") for seed in self.plan.seeds)
-        for name in (*names, *given):
-            self._sealed[name] = _checksum(self.file(name))
-
-    def broken(self) -> list[str]:
-        """The sealed files that are not what they were, or gone."""
-        return [name for name, was in self._sealed.items() if _checksum(self.file(name)) != was]
-
     def initial(self, seed: int) -> Params:
         """The parameters every dtype starts from, float32."""
         return canonical.initial_params(self.plan.workload, seed)
@@ -143,18 +130,6 @@ class Inputs:
         wide = {name: value.astype(np.float64) for name, value in params.items()}
         found: Array = judge.kink_margin(wide, x.astype(np.float64)) >= limit
         return found
-
-
-def _checksum(file: str) -> int | None:
-    """CRC-32 of a file's bytes, 0.1 s for all the pixels; None where it cannot be read."""
-    found = 0
-    try:
-        with open(file, "rb") as opened:
-            while piece := opened.read(2**20):
-                found = zlib.crc32(piece, found)
-    except OSError:
-        return None
-    return found
 
 
 def reserve(path: Path, shape: tuple[int, int]) -> Array:

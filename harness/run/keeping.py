@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.files import ready, remove, sync
+from harness.files import sync
 from harness.interface import Array, Params
 from harness.measure.ladder import Wanted
 from harness.record.schema import LONGEST_KEPT, Kept, Measurement
@@ -76,17 +76,16 @@ def _first_off(state: State, key: Key, found: list[Measurement]) -> Measurement 
 
 def _keep(state: State, key: Key, first: Measurement, tensors: dict[str, Array]) -> None:
     folder = state.folder / "tensors"
-    state.record.foreign += ready(state.folder, there=True) + ready(folder)
+    folder.mkdir(exist_ok=True)
     others = []
     for kept in state.record.kept:
         if kept.label == key[0]:
-            remove(state.folder / kept.file)
+            (state.folder / kept.file).unlink()
         else:
             others.append(kept)
     place = list(state.plan.labels).index(key[0])
     # Labels are no file names; and a trial's tensors must not be taken for another's.
     file = f"tensors/{state.trials}-{place}-{key[1]}.safetensors"
-    remove(state.folder / file)  # a link of that name would be followed
     save_tensors(str(state.folder / file), tensors)
     # Before the record that names it: a power cut must not leave the one without the other.
     sync(state.folder / file)

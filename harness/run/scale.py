@@ -7,7 +7,6 @@ is stored as `scale.json`; `harness/run/scale_figures.py` makes figures of it. I
 
 from __future__ import annotations
 
-import contextlib
 import random
 import shutil
 from dataclasses import dataclass
@@ -42,9 +41,8 @@ from harness.record.schema import (
 )
 from harness.record.store import check_folder, new_run_folder
 from harness.run import known_answers
-from harness.run.ending import MISTAKE, TRACEBACK, stored
+from harness.run.ending import stored
 from harness.run.inputs import Inputs
-from harness.run.premises import Premises
 from harness.signals import undisturbed
 from harness.tensors import load_tensors, save_tensors
 from harness.verdict.numbers import share
@@ -243,6 +241,7 @@ def run(plan: ScalePlan, results_dir: Path, progress: Progress) -> tuple[ScaleRe
     dataset = _dataset(plan, progress)
     with scratch_folder(_scratch_bytes(plan)) as scratch:
         folder = new_run_folder(results_dir)
+        folder = folder.rename(folder.with_name(folder.name.removeprefix(".")))
         record = ScaleRecord(
             run=folder.name,
             started=now(),
@@ -253,28 +252,15 @@ def run(plan: ScalePlan, results_dir: Path, progress: Progress) -> tuple[ScaleRe
             machine=describe_machine(),
             dataset=describe_dataset(dataset),
         )
-        premises, pools = Premises(folder), list[Pool]()
         with stored(
             record,
             folder,
             scratch,
             end_all=lambda: None,  # each session ends its own
-            write=lambda: _store(record, premises, pools, progress),
+            write=lambda: write_atomic(folder / FILE, msgspec.json.encode(record)),
         ):
-            _measure_all(record, dataset, scratch, folder, progress, pools)
+            _measure_all(record, dataset, scratch, folder, progress)
     return record, folder
-
-
-def _store(record: ScaleRecord, premises: Premises, pools: list[Pool], progress: Progress) -> None:
-    """Store the record, in a folder that holds what the harness wrote and nothing else."""
-    own = [f"logs/{name}" for pool in pools for name in pool.logs]
-    if record.ended.endswith(MISTAKE):
-        own.append(TRACEBACK)
-    with contextlib.suppress(OSError):  # writing tells of it
-        premises.clear(own)
-    for line in [line for pool in pools for line in pool.meddled] + premises.told():
-        progress.note(f"not by this run: {line}")
-    write_atomic(premises.folder / FILE, msgspec.json.encode(record))
 
 
 def _dataset(plan: ScalePlan, progress: Progress) -> data.Dataset:
@@ -303,9 +289,8 @@ def _measure_all(
     scratch: Path,
     folder: Path,
     progress: Progress,
-    pools: list[Pool],
 ) -> None:
-    """Every cell in every session for every number of threads; `pools` gets each session's."""
+    """Every cell in every session for every number of threads."""
     plan = record.plan
     inputs = Inputs(plan.plan, dataset, scratch)
     answers = known_answers.check_shared_code()
@@ -322,7 +307,6 @@ def _measure_all(
             record.sessions.append(session)
             configured = msgspec.structs.replace(plan.plan, threads=threads)
             pool = Pool(configured, record.run, folder / "logs", scratch, progress, place)
-            pools.append(pool)
             try:
                 _start(pool, record, session, inputs)
                 of = f", session {number + 1} of {plan.plan.timing.sessions}"

@@ -8,7 +8,6 @@ interleaved rounds. A worker that fails leaves what it measured; the others go o
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,24 +16,21 @@ import msgspec
 
 from harness import __version__, data
 from harness.errors import HarnessError, InputError
-from harness.files import why
 from harness.plan.model import Plan, judged_by_label
 from harness.progress import Progress
 from harness.record.facts import describe_dataset, describe_machine, now
-from harness.record.schema import FINISHED, INTERRUPTED, Record, Results
-from harness.record.store import check_folder, new_run_folder, write
+from harness.record.schema import FINISHED, Record, Results
+from harness.record.store import check_folder, complete, new_run_folder
 from harness.run import known_answers
 from harness.run.agreement import batches, lockstep, probe_precision, start_twice, teacher_force
-from harness.run.ending import MISTAKE, TRACEBACK, stored
+from harness.run.ending import stored
 from harness.run.inputs import Inputs
 from harness.run.judging import train_judge, train_reference
 from harness.run.learning import find_envelope, show_differing, train
 from harness.run.operators import single_operators
-from harness.run.premises import Premises
 from harness.run.state import State
 from harness.run.timing import end_twins, time_steps
 from harness.signals import undisturbed
-from harness.text import plain
 from harness.workers.scratch import scratch_bytes, scratch_folder
 
 
@@ -56,8 +52,6 @@ def begin(state: State, dataset: data.Dataset) -> None:
     """Everything before the first measurement."""
     state.inputs = inputs = check_answers(state.record, dataset, state.scratch)
     state.record.lockstep_steps = [done - 1 for done in inputs.snapshots]
-    if state.plan.others:
-        inputs.seal()
     state.start_reference()
     state.pool.start(state.record)
     if judged_by_label(state.plan):
@@ -66,33 +60,6 @@ def begin(state: State, dataset: data.Dataset) -> None:
     else:
         train_judge(state)
         state.pool.await_started(inputs.data())
-
-
-def _store(state: State, premises: Premises) -> None:
-    """Store the record, in a folder that holds what the harness wrote and nothing else.
-
-    Where that folder cannot be had any more: InputError, with the record stored elsewhere.
-    """
-    record, folder = state.record, state.folder
-    if (broken := state.broken()) and record.ended in (FINISHED, INTERRUPTED):
-        record.ended = (
-            f"what every worker is given was changed while the run lived ({', '.join(broken)}): "
-            "none of its numbers can be relied on"
-        )
-    own = state.own_files() + ([TRACEBACK] if record.ended.endswith(MISTAKE) else [])
-    lost = None
-    try:
-        premises.clear(own)
-    except OSError as error:
-        lost = f"the run's folder {folder} cannot be written any more ({why(error)})"
-        folder = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
-        premises.found.append(lost)
-    record.kept = [kept for kept in record.kept if (folder / kept.file).is_file()]
-    meddled = [line for pool in state.pools for line in pool.meddled]
-    record.foreign = [plain(line) for line in (*record.foreign, *meddled)] + premises.told()
-    write(record, folder)
-    if lost is not None:
-        raise InputError(f"{lost}; the record was stored in {folder}")
 
 
 def _refuse_wrong_answers(record: Record) -> None:
@@ -221,15 +188,14 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
     dataset = load_dataset(plan, progress)
     with scratch_folder(scratch_bytes(plan)) as scratch:
         folder = new_run_folder(results_dir)
-        record = empty_record(plan, folder.name)
+        record = empty_record(plan, folder.name.removeprefix("."))
         state = State(plan, record, folder, scratch, progress)
-        premises = Premises(folder)
         with stored(
             record,
             folder,
             scratch,
             end_all=state.end_all,
-            write=lambda: _store(state, premises),
+            write=lambda: complete(record, folder),
         ):
             measure_all(state, dataset)
-    return record, folder
+    return record, folder.with_name(record.run)

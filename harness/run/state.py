@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.files import ready
 from harness.interface import Array, Params
 from harness.measure.ladder import Wanted
 from harness.plan.model import Plan
@@ -17,9 +16,8 @@ from harness.record.schema import Case, Record, Results
 from harness.run.inputs import Inputs
 from harness.run.judge import Judge
 from harness.tensors import load_tensors
-from harness.workers.launch import log_names
 from harness.workers.pool import Key, Pool
-from harness.workers.providers import WORKLOAD, ProvidedReference
+from harness.workers.providers import ProvidedReference
 from harness.workloads import PROBES, REFERENCES, WORKLOADS
 from harness.workloads.probes import Probe
 from harness.workloads.reference.pieces import Reference
@@ -102,7 +100,6 @@ class State:
 
     def new_crew(self, session: int) -> Pool:
         """Workers that are not started yet."""
-        self.record.foreign += ready(self.folder, there=True)
         logs = self.folder / "logs"
         pool = Pool(self.plan, self.record.run, logs, self.scratch, self.progress, session)
         self.pools.append(pool)
@@ -112,19 +109,7 @@ class State:
         """End whatever still lives, of whichever session."""
         self.pool.end_all()
         for left in self.provided.end() if self.provided is not None else []:
-            told = f"the workload left a process running, ended: {left.command}"
-            self.record.foreign.append(told)
-
-    def broken(self) -> list[str]:
-        """Of what every worker is given, the files that one of them changed or removed."""
-        return self.inputs.broken() if hasattr(self, "inputs") else []
-
-    def own_files(self) -> list[str]:
-        """What the harness has written in the run's folder so far."""
-        logs = [name for pool in self.pools for name in pool.logs]
-        if self.plan.provided is not None and self.plan.provided.reference:
-            logs += log_names(WORKLOAD)
-        return [f"logs/{name}" for name in logs] + [kept.file for kept in self.record.kept]
+            self.progress.note(f"the workload left a process running, ended: {left.command}")
 
     @property
     def seed(self) -> int:

@@ -324,8 +324,6 @@ def _notes(record: Record, labels: dict[str, LabelVerdict]) -> str:
     leaving = [name for name in labels if left_behind(record, name)]
     if leaving:
         notes.append(f"processes left behind, and ended: {', '.join(leaving)}")
-    if record.foreign:
-        notes.append(f"NOT BY THIS RUN: {'; '.join(record.foreign)}")
     wavering = [name for name, label in labels.items() if label.reproducible is False]
     if wavering:
         notes.append(f"not deterministic: {', '.join(wavering)}")
@@ -390,7 +388,6 @@ def to_json(record: Record, verdict: Verdict, record_path: str) -> dict[str, Any
         },
         "first_divergence": verdict.first_divergence,
         "other_limits": verdict.other_limits,
-        "foreign": record.foreign,
     }
 
 

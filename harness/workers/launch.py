@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import select
-import shutil
 import signal
 import struct
 import subprocess
@@ -24,7 +23,6 @@ from typing import Any
 import msgspec
 
 import harness
-from harness.files import fresh, is_at
 from harness.plan.interpreters import is_own
 from harness.text import plain
 from harness.workers.channel import send
@@ -200,7 +198,6 @@ class Worker:
         self._logs: list[int] = []
         self._printed = (0, 0)
         self._last_words = ""
-        self.rewritten: list[str] = []  # log files that others had replaced
         commands_read, self._commands = os.pipe()
         self._replies, replies_write = os.pipe()
         lifeline_read, self._lifeline = os.pipe()
@@ -216,9 +213,9 @@ class Worker:
             "run": run,
         }
         try:
-            # Read by these descriptors only: another worker may put anything in their place.
-            self._logs += [fresh(self.stdout)]
-            self._logs += [fresh(self.stderr)]
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            for path in (self.stdout, self.stderr):
+                self._logs.append(os.open(path, flags, 0o644))
             out, err = self._logs
             self._process = subprocess.Popen(
                 [python, "-m", "harness.workers.guard", json.dumps(config)],
@@ -388,25 +385,14 @@ class Worker:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._commands = self._replies = self._lifeline = -1
-        self._close_logs()
+        self._printed, self._last_words = self.printed, self.stderr_tail()
+        while self._logs:
+            os.close(self._logs.pop())
         return left
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-
-    def _close_logs(self) -> None:
-        """Close the log files; one that was replaced is written again, as far as there is room."""
-        self._printed, self._last_words = self.printed, self.stderr_tail()
-        descriptors, self._logs = self._logs, []
-        for descriptor, path in zip(descriptors, (self.stdout, self.stderr), strict=True):
-            with open(descriptor, "rb") as printed:
-                if not is_at(descriptor, path):
-                    printed.seek(0)
-                    with contextlib.suppress(OSError):
-                        with open(fresh(path), "wb") as file:
-                            shutil.copyfileobj(printed, file)
-                        self.rewritten.append(path.name)
 
     @property
     def printed(self) -> tuple[int, int]:

@@ -14,14 +14,13 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from harness.errors import InputError
-from harness.files import ready
 from harness.interface import Array, Workload
 from harness.plan.model import Label, Plan, Timeouts, process_precision
 from harness.progress import Progress
 from harness.record.schema import Bytes, LeftBehind, Nanoseconds, Process, Record, Results
 from harness.tensors import UNUSABLE, load_tensors
 from harness.text import plain, plain_facts
-from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable, environment, log_names
+from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable, environment
 
 # Of a reason so much is kept: it stands in one line.
 LONGEST_REASON = 1500
@@ -115,8 +114,7 @@ class Pool:
     """Every worker of a plan, and what is known of its process.
 
     `only`: where set, the labels that `live` tells of; the others wait. `session`: 0, or from 1 on
-    for processes that are there for timing only. `logs`: the names of all log files; `meddled`:
-    what others did to them and their folder, a line each.
+    for processes that are there for timing only.
     """
 
     def __init__(
@@ -127,8 +125,6 @@ class Pool:
         self.workers: dict[Key, Worker] = {}
         self.processes: dict[Key, Process] = {}
         self.only: Collection[str] | None = None
-        self.logs: list[str] = []
-        self.meddled: list[str] = []
         self._started: set[Key] = set()
         self._run = run
         self._logs = logs
@@ -181,10 +177,9 @@ class Pool:
 
     def _start(self, key: Key) -> None:
         label, dtype, arm = key
-        self.meddled += ready(self._logs)
+        self._logs.mkdir(exist_ok=True)
         times = f"-session{self.session}" if self.session else ""
         name = f"{label}-{dtype}{times}{'-again' if arm else ''}"
-        self.logs += log_names(name)
         with self.containing(key):
             self.workers[key] = open_worker(
                 self.plan.labels[label],
@@ -347,7 +342,6 @@ class Pool:
         if left:
             told = ", ".join(each.command for each in process.left_behind)
             self._progress.note(f"{key.label} ({key.dtype}) left processes running, ended: {told}")
-        self.meddled += [f"logs/{name}: replaced; written again" for name in worker.rewritten]
         process.stdout_bytes, process.stderr_bytes = worker.printed
         if process.status == "failed":
             process.stderr_tail = worker.stderr_tail()
