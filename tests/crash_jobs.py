@@ -170,7 +170,7 @@ class Run:
             folder,
             root,
             end_all=lambda: None,
-            write=lambda: store.write(self.held, folder),
+            write=lambda: store.complete(self.held, folder),
         ):
             state = SimpleNamespace(folder=folder, record=self.held, plan=self.held.plan, trials=0)
             found = self.held.results["numpy"].measurements[0]
@@ -284,6 +284,7 @@ def store_scale(root: Path) -> None:
     """As `harness scale` ends."""
     found = scale_record()
     folder = store.new_run_folder(root)
+    folder = folder.rename(folder_of(root))
     file = folder / scale.FILE
     with ending.stored(
         found,

@@ -186,13 +186,14 @@ def test_nothing_asked_for_is_an_error(tmp_path: Path, document: dict) -> None:
 # ---- what killed runs left
 
 
+@pytest.mark.parametrize("dot", ["", "."])
 @pytest.mark.parametrize(("hours", "gone"), [(0, False), (23, False), (25, True)])
 def test_a_folder_without_a_record_is_debris_after_a_day(
-    tmp_path: Path, document: dict, hours: int, gone: bool
+    tmp_path: Path, document: dict, hours: int, gone: bool, dot: str
 ) -> None:
     """A run in progress has no record either: only its newest file says how long ago it lived."""
     stored(tmp_path, document, 1)
-    folder = tmp_path / "runs" / "20260101T000000-abcdef"
+    folder = tmp_path / "runs" / f"{dot}20260101T000000-abcdef"
     (folder / "logs").mkdir(parents=True)
     for name in ("numpy.stderr.txt", "torch.stderr.txt"):
         (folder / "logs" / name).write_text("x" * 1000)

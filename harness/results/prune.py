@@ -29,9 +29,9 @@ from harness.results.store import RUN_NAME, Run, Store, find, read_file, shown
 # report. A run without a record writes to its logs when it starts processes.
 SETTLED = timedelta(minutes=10)
 IDLE = timedelta(days=1)
-# What `record.atomic` writes before it is whole, and a folder on its way out.
+# What `files.atomic` writes before it is whole; a run that has not ended, and one on its way out.
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}", re.ASCII)
-ASIDE = re.compile(r"\.pruned-[0-9a-f]{16}", re.ASCII)
+ASIDE = re.compile(rf"\.(pruned-[0-9a-f]{{16}}|{RUN_NAME.pattern})", re.ASCII)
 
 
 class Removal(NamedTuple):
