@@ -165,6 +165,18 @@ def test_every_module_lies_in_a_wing_that_has_a_floor():
     assert {wing(module) for module in modules(ROOT)} - {""} == known
 
 
+def test_the_page_shows_the_same_floors_and_a_sentence_for_every_wing():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    block = [line for line in page.splitlines() if line.startswith("    ")]
+    named = [
+        {part.strip().removesuffix(".py").strip("/") for part in line.split("·")} for line in block
+    ]
+    assert named == [{*names} for names in FLOORS]
+    for name in {name for names in FLOORS for name in names}:
+        if (ROOT / "harness" / name).is_dir():
+            assert f"\n| `{name}/` |" in page
+
+
 # -- planted: each rule is seen to fail, with the files named ------------------------------------
 
 
