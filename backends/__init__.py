@@ -66,17 +66,17 @@ class Entry:
 
     def lacks(self, device: str, precision: str) -> str | None:
         """Why this backend has no such profile on a device; None where it may have it."""
-        found = ("strict", *self.precisions.get(device, ()))
-        if precision in found or self.plug_in:
+        possible = ("strict", *self.precisions.get(device, ()))
+        if precision in possible or self.plug_in:
             return None
-        return f"{self.name} has no {precision} products on {device}, only {', '.join(found)}"
+        return f"{self.name} has no {precision} products on {device}, only {', '.join(possible)}"
 
     def lacks_variant(self, variant: str, device: str) -> str | None:
         """Why this backend's variant does not exist on a device; None where it does."""
-        found = self.variant_devices.get(variant, self.devices)
-        if device in found or self.plug_in:
+        possible = self.variant_devices.get(variant, self.devices)
+        if device in possible or self.plug_in:
             return None
-        return f"{self.name} has no {variant} on {device}, only on {', '.join(found)}"
+        return f"{self.name} has no {variant} on {device}, only on {', '.join(possible)}"
 
 
 _ENTRIES = (

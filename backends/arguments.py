@@ -58,20 +58,20 @@ def check_plug_in(
         raise ValueError(f"{name}: unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
     if threads < 1:
         raise ValueError(f"{name}: threads must be at least 1, got {threads}")
-    for what, value, found in (
+    for what, value, possible in (
         ("device", device, devices),
         ("variant", variant, variants),
         ("precision", precision, precisions),
     ):
-        if value not in found:
-            raise Unavailable(f"{name} has no {what} {value!r}, only {', '.join(found)}")
+        if value not in possible:
+            raise Unavailable(f"{name} has no {what} {value!r}, only {', '.join(possible)}")
 
 
-def check_operator(name: str, operator: str, found: Collection[str]) -> None:
-    """`operator` is one of those `found`; Unavailable for another that the harness may ask for."""
+def check_operator(name: str, operator: str, known: Collection[str]) -> None:
+    """`operator` is one of those `known`; Unavailable for another that the harness may ask for."""
     if operator.removesuffix("/scratch") not in OPERATORS:
         raise ValueError(f"unknown operator {operator!r}; known: {', '.join(OPERATORS)}")
-    if operator not in found:
+    if operator not in known:
         raise Unavailable(f"{name} has no operator {operator}")
 
 

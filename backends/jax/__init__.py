@@ -78,13 +78,13 @@ class Backend:
             for a in arrays
         ]
         given = None if weights is None else to_device(weights, self.dtype, self.device)
-        found = operators.value_and_derivatives(name, *put, weights=given)
-        return tuple(np.array(array) for array in found)
+        values = operators.value_and_derivatives(name, *put, weights=given)
+        return tuple(np.array(array) for array in values)
 
     def peak_device_bytes(self) -> int | None:
         """Most bytes that JAX held on the GPU; None on the CPU."""
-        told = (self.device.memory_stats() or {}) if self.device.platform != "cpu" else {}
-        return told.get("peak_bytes_in_use")
+        stats = (self.device.memory_stats() or {}) if self.device.platform != "cpu" else {}
+        return stats.get("peak_bytes_in_use")
 
     def products(self, pairs: Sequence[tuple[Array, Array]]) -> Callable[[], None]:
         """A function that computes every a @ b in one call, and waits."""

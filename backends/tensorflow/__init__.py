@@ -65,8 +65,8 @@ class Backend:
                 to_device(a, tf.int32 if a.dtype.kind in "iu" else self.dtype) for a in arrays
             ]
             given = None if weights is None else to_device(weights, self.dtype)
-            found = operators.value_and_derivatives(name, *tensors, weights=given)
-            return tuple(to_host(tensor) for tensor in found)
+            values = operators.value_and_derivatives(name, *tensors, weights=given)
+            return tuple(to_host(tensor) for tensor in values)
 
     def peak_device_bytes(self) -> int | None:
         """Most bytes that TensorFlow held on the GPU; None on the CPU."""

@@ -62,8 +62,8 @@ class Backend:
             for a in arrays
         ]
         given = None if weights is None else to_device(weights, self.dtype, self.device)
-        found = operators.value_and_derivatives(name, *tensors, weights=given)
-        return tuple(to_host(tensor) for tensor in found)
+        values = operators.value_and_derivatives(name, *tensors, weights=given)
+        return tuple(to_host(tensor) for tensor in values)
 
     def peak_device_bytes(self) -> int | None:
         """Most bytes that torch held on the GPU; None on the CPU."""

@@ -13,8 +13,8 @@ def list_(as_json: Json = False) -> int:
     """Backends, variants, devices and workloads, and what is missing here."""
     from harness.plan import catalogue
 
-    found = catalogue.describe()
-    print_document(found, as_json, catalogue.as_text(found))
+    document = catalogue.describe()
+    print_document(document, as_json, catalogue.as_text(document))
     return 0
 
 
@@ -39,8 +39,8 @@ def doctor(
 
         with as_interrupt(), contextlib.closing(make_progress()) as progress:
             lines += examine_workers(plan, progress)
-    found = examination.describe(lines)
-    print_document(found, as_json, examination.as_text(found))
+    document = examination.describe(lines)
+    print_document(document, as_json, examination.as_text(document))
     return 0
 
 
@@ -52,6 +52,7 @@ def data_(dataset: DatasetName = "auto", data_dir: DataDir = None, as_json: Json
     from harness.record.facts import describe_dataset
 
     facts = describe_dataset(data.load(dataset, data_dir, warn=warn))
-    found = msgspec.to_builtins(facts)
-    print_document(found, as_json, "\n".join(f"{name}: {value}" for name, value in found.items()))
+    document = msgspec.to_builtins(facts)
+    text = "\n".join(f"{name}: {value}" for name, value in document.items())
+    print_document(document, as_json, text)
     return 0

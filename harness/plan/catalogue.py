@@ -67,27 +67,27 @@ def describe() -> dict[str, Any]:
 
 def _backends(pythons: dict[str, str]) -> dict[str, Entry]:
     """Every backend with a name here, or under that name in an interpreter of its own."""
-    found = plugins.known()
-    there = {name: plugins.known(python) for name, python in pythons.items() if name not in found}
-    return found | {name: named[name] for name, named in there.items() if name in named}
+    entries = plugins.known()
+    there = {n: plugins.known(python) for n, python in pythons.items() if n not in entries}
+    return entries | {name: named[name] for name, named in there.items() if name in named}
 
 
 def _versions(distributions: tuple[str, ...], python: str) -> dict[str, str]:
     if not interpreters.is_own(python):
         return interpreters.examine(python, (), distributions).versions
-    found = {}
+    versions = {}
     for name in distributions:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def as_text(found: dict[str, Any]) -> str:
+def as_text(catalogue: dict[str, Any]) -> str:
     """The same for people."""
     lines = ["backends (default variant first)"]
-    for name, backend in found["backends"].items():
+    for name, backend in catalogue["backends"].items():
         versions = ", ".join(f"{k} {v}" for k, v in backend["versions"].items())
         variants = ", ".join(
             variant if where == [*backend["devices"]] else f"{variant} ({', '.join(where)} only)"
@@ -108,7 +108,7 @@ def as_text(found: dict[str, Any]) -> str:
             for device, reason in backend["devices"].items()
         ]
     lines.append("workloads")
-    for name, workload in found["workloads"].items():
+    for name, workload in catalogue["workloads"].items():
         if "origin" in workload:
             lines.append(f"  {name:<11} {workload['origin']}: {workload['source']}")
             continue

@@ -117,14 +117,14 @@ def examine(
     group: str = "",
 ) -> Answer:
     """What is there of `packages` and `distributions`; InputError where no worker can run."""
-    found = ask(python, (*PACKAGES, *packages), distributions, group)
-    if found.version < OLDEST:
-        have, need = (".".join(map(str, v)) for v in (found.version, OLDEST))
+    answer = ask(python, (*PACKAGES, *packages), distributions, group)
+    if answer.version < OLDEST:
+        have, need = (".".join(map(str, v)) for v in (answer.version, OLDEST))
         raise InputError(f"--python {python}: it is Python {have}; a worker needs {need}")
-    needed = [name for name in PACKAGES if name in found.absent]
+    needed = [name for name in PACKAGES if name in answer.absent]
     if needed:
         raise InputError(
             f"--python {python}: a worker needs {', '.join(needed)} there; "
             f"install with: {python} -m pip install {' '.join(needed)}"
         )
-    return found
+    return answer

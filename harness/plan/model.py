@@ -174,8 +174,8 @@ def small_steps(plan: Plan, steps: int) -> list[int]:
     return sorted(chosen)
 
 
-def _places(given: tuple[int, ...], steps: int) -> list[int]:
-    return [c if c >= 0 else steps + c for c in given]
+def _places(indices: tuple[int, ...], steps: int) -> list[int]:
+    return [c if c >= 0 else steps + c for c in indices]
 
 
 def process_precision(label: Label, dtype: str) -> str:

@@ -45,15 +45,15 @@ def known(python: str = "", group: str = GROUP) -> dict[str, Entry]:
 
 def _entry_points(python: str, group: str) -> list[EntryPoint]:
     if not interpreters.is_own(python):
-        found = interpreters.examine(python, group=group).entry_points
+        points = interpreters.examine(python, group=group).entry_points
     else:
-        found = [
+        points = [
             EntryPoint(p.name, p.value, p.dist.name, p.dist.version)
             if p.dist
             else EntryPoint(p.name, p.value, "", "")
             for p in entry_points(group=group)
         ]
-    return [*dict.fromkeys(found)]  # a package found twice on the path is one
+    return [*dict.fromkeys(points)]  # a package found twice on the path is one
 
 
 def _from_entry_point(point: EntryPoint) -> Entry:
@@ -112,9 +112,9 @@ def find_workload(spec: str) -> tuple[str, str]:
     if (placed := _place("--workload", spec, "")) is not None:
         return placed.source, placed.origin
     points = _entry_points("", WORKLOAD_GROUP)
-    found = [_from_entry_point(point) for point in points if point.name == spec]
-    if len(found) == 1:
-        return found[0].source, found[0].origin
+    entries = [_from_entry_point(point) for point in points if point.name == spec]
+    if len(entries) == 1:
+        return entries[0].source, entries[0].origin
     names = sorted({*WORKLOADS, *(point.name for point in points)})
     raise _unknown("--workload", spec, names, points)
 
@@ -122,8 +122,8 @@ def find_workload(spec: str) -> tuple[str, str]:
 def known_workloads() -> dict[str, tuple[str, str]]:
     """Source and origin of every installed plug-in workload, by name."""
     points = _entry_points("", WORKLOAD_GROUP)
-    found = {point.name: _from_entry_point(point) for point in points}
-    return {name: (found[name].source, found[name].origin) for name in sorted(found)}
+    entries = {point.name: _from_entry_point(point) for point in points}
+    return {name: (entries[name].source, entries[name].origin) for name in sorted(entries)}
 
 
 def _unknown(option: str, spec: str, names: list[str], points: list[EntryPoint]) -> InputError:

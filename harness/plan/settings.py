@@ -27,6 +27,6 @@ def read(folder: Path | None = None) -> Settings:
     file = (folder or Path()) / FILE
     if not os.path.lexists(file):
         return Settings()
-    found = files.read_toml(file, "settings", Settings)
+    settings = files.read_toml(file, "settings", Settings)
     start = file.resolve().parent
-    return Settings({name: interpreters.absolute(p, start) for name, p in found.python.items()})
+    return Settings({name: interpreters.absolute(p, start) for name, p in settings.python.items()})
