@@ -31,7 +31,6 @@ class Entry:
     name: what the command line calls it.
     source: where its class is: MODULE:CLASS, or FILE:CLASS with the file's absolute path.
     extra: the extra of this project that installs it ("" where it is always there).
-    requirements: of one that needs an environment of its own, the file beside this one for pip.
     package: top-level packages it imports; it is missing where one of them is not found.
     distributions: the names under which their versions are listed, where installed.
     variants: ways of executing the same mathematics, the default first.
@@ -40,7 +39,6 @@ class Entry:
     precisions: by device, the reduced profiles its library may have there, beside "strict". That a
         mode is in force is proven by a probe in its process, not told here.
     environment: variables its process needs before the library loads.
-    by_default: whether it enters a plan that names no backends.
     origin: "built in", or how a plug-in was found; of a plug-in variants, devices and precisions
         are not known here: its own process refuses what it does not have.
     """
@@ -55,9 +53,7 @@ class Entry:
     variant_devices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     precisions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
-    by_default: bool = True
     origin: str = BUILT_IN
-    requirements: str = ""
 
     @property
     def plug_in(self) -> bool:
@@ -128,17 +124,6 @@ _ENTRIES = (
         precisions={"cuda": ("tf32",)},
         # Without it a dozen lines of advice about CPU flags and absent GPUs bury a real error.
         environment={"TF_CPP_MIN_LOG_LEVEL": "2"},
-    ),
-    Entry(
-        name="mxnet",
-        source="backends.mxnet:Backend",
-        extra="",
-        package=("mxnet",),
-        distributions=("mxnet", "mxnet-cu112"),
-        variants=("eager",),
-        devices=("cpu",),  # 1.9.1 was built for CUDA too, which was not tried
-        by_default=False,
-        requirements="mxnet/requirements.txt",
     ),
 )
 

@@ -137,7 +137,7 @@ def test_the_threads_asked_for_are_the_threads_in_use(clean, alone, name):
 
 
 def test_cuda_agrees_where_there_is_a_device(settings, name, tmp_path):
-    if "cuda" not in BACKENDS[name].devices:
+    if name not in BACKENDS or "cuda" not in BACKENDS[name].devices:
         pytest.skip(f"{name} does not run on cuda")
     if missing(name, "cuda"):
         pytest.skip(missing(name, "cuda"))

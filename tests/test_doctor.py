@@ -767,7 +767,7 @@ def test_a_busy_process_is_seen_by_name():
 
 
 @pytest.mark.parametrize(
-    "words", [("--threads", "0"), ("--backend", "mxnet"), ("--results-dir", "file/x")]
+    "words", [("--threads", "0"), ("--backend", "nosuch"), ("--results-dir", "file/x")]
 )
 def test_bad_input_ends_with_2_and_one_line(tmp_path, words):
     (tmp_path / "file").write_text("")

@@ -80,7 +80,7 @@ def test_any_text_is_seeds_once_each_or_refused_in_one_line(text: str) -> None:
             {"reference": "torch", "backends": ("numpy",)},
             ("harness/float64", "numpy:float64"),
         ),
-        ({"backends": ("pytorch",)}, ("numpy", "torch", "jax", "tensorflow", "mxnet")),
+        ({"backends": ("pytorch",)}, ("numpy", "torch", "jax", "tensorflow")),
         ({"backends": ("numpy",), "variants": {"numpy": "eager"}}, ("buffered", "plain")),
         ({"backends": ("numpy",), "variants": {"torch": "eager"}}, ("numpy",)),
         ({"backends": ("numpy",), "plants": {"torch": "f.py:f"}}, ("numpy",)),

@@ -63,7 +63,6 @@ def test_an_entry_point_is_described_and_not_imported(installed):
     assert (entry.source, entry.origin) == ("their_module:Own", "entry point of their-backend 1.2")
     assert plugins.missing(entry) is None
     assert entry.plug_in
-    assert not entry.by_default
     assert "their_module" not in sys.modules
 
 

@@ -226,8 +226,7 @@ def _copy_code(code: Path, plant: str | None) -> str | None:
     Returns the fault's file, None where there is none to copy.
     """
     rooms = Path(backends.__file__).parent
-    wanted = (file for kind in ("*.py", "requirements.txt") for file in rooms.rglob(kind))
-    files = {file: Path("backends") / file.relative_to(rooms) for file in wanted}
+    files = {file: Path("backends") / file.relative_to(rooms) for file in rooms.rglob("*.py")}
     files[Path(interface.__file__)] = Path("harness", "interface.py")
     files[Path(difference.__file__)] = Path("difference.py")
     planted = _plant_file(plant) if plant is not None else None

@@ -165,9 +165,6 @@ def _pip(record: Record, faulty: str) -> list[str]:
     pip = "python -m pip install"
     lines = [f"{pip} {_pinned('numpy', told)[0]} {' '.join(REQUIREMENTS)}"]
     for entry in BACKENDS.values():
-        if entry.requirements:
-            apart = f"# for {entry.name}, in an environment of its own:"
-            lines.append(f"{apart} {pip} -r code/backends/{entry.requirements}")
         if not entry.extra:
             continue
         known = [name for name in entry.distributions if name in told]

@@ -116,8 +116,7 @@ def _entries(choices: Choices) -> Entries:
     """The backends that are asked for, or those that enter by themselves."""
     entries: Entries = {}
     pythons = choices.settled | choices.pythons
-    by_themselves = (n for n, entry in BACKENDS.items() if entry.by_default or n in pythons)
-    for text in choices.backends or by_themselves:
+    for text in choices.backends or BACKENDS:
         label, spec = plugins.split(text)
         # Without a label, what is named that way may lie under the interpreter of that name.
         name = label or spec

@@ -10,7 +10,6 @@ import os
 import re
 from importlib.metadata import entry_points
 
-import backends
 from backends import BACKENDS, STILL_BLAS, Entry
 from harness.errors import InputError
 from harness.plan import interpreters
@@ -82,7 +81,6 @@ def _plug_in(
         distributions=distributions,
         variants=("default",),
         environment=STILL_BLAS,
-        by_default=False,
         origin=origin,
     )
 
@@ -177,12 +175,6 @@ def missing(entry: Entry, device: str = "cpu", python: str = "") -> str | None:
     else:
         absent = interpreters.examine(python, entry.package).absent
         mend = "" if entry.plug_in else f"{python} -m pip install {' '.join(absent)}"
-    if entry.requirements:
-        file = os.path.join(os.path.dirname(backends.__file__), entry.requirements)
-        mend = f"{python} -m pip install -r {file}"
-        if interpreters.is_own(python):
-            apart = f"in an environment of its own, then --python {entry.name}=PYTHON"
-            mend = f"PYTHON -m pip install -r {file} ({apart})"
     if absent:
         where = "" if interpreters.is_own(python) else f" for {python}"
         return f"{', '.join(absent)} not installed{where}" + (

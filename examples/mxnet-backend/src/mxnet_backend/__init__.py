@@ -1,6 +1,7 @@
-"""The MXNet backend: CPU only, the np and npx interface, autograd, plain SGD.
+"""MXNet as a backend of framework-harness: CPU only, np and npx, autograd, plain SGD.
 
-May import mxnet, NumPy, threadpoolctl and, from the harness, `interface` only.
+May import mxnet, NumPy, threadpoolctl and, from the harness, `harness.interface` and the checks of
+`backends.arguments`, which the harness lends to a process that has none installed.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import numpy.typing as npt
 from mxnet import npx
 from threadpoolctl import threadpool_info
 
-from backends.arguments import check_backend, check_batch, check_params, check_workload
-from backends.mxnet import mlp_scratch, operators
+from backends.arguments import check_batch, check_params, check_plug_in, check_workload
 from harness.interface import Array, Params, Unavailable, Workload
+from mxnet_backend import mlp_scratch, operators
 
 Batch = tuple[mx.np.ndarray, mx.np.ndarray]
 
@@ -35,7 +36,7 @@ class Backend:
         OpenMP takes its threads from the environment when it loads: MXNet computes in threads of
         its engine, where no later setting reaches.
         """
-        check_backend(self.name, device, dtype, threads, variant, precision)
+        check_plug_in(self.name, device, dtype, threads, variant, precision)
         if os.environ.get("OMP_NUM_THREADS") != str(threads):
             raise Unavailable(f"mxnet has {threads} threads only where OMP_NUM_THREADS says so")
         self.dtype = dtype
