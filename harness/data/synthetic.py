@@ -69,13 +69,16 @@ _HOLE = {5: 14, 7: 1, 9: 1}
 
 def make() -> tuple[Bytes, Bytes, Bytes, Bytes]:
     """Train images (60000, 28, 28), train labels (60000,), test images, test labels: all uint8."""
-    train_images, train_labels = _split(0, TRAIN_ITEMS)
-    test_images, test_labels = _split(TRAIN_ITEMS, TEST_ITEMS)
+    train_images, train_labels = split(0, TRAIN_ITEMS)
+    test_images, test_labels = split(TRAIN_ITEMS, TEST_ITEMS)
     return train_images, train_labels, test_images, test_labels
 
 
-def _split(first: int, items: int) -> tuple[Bytes, Bytes]:
-    """Images first .. first + items - 1, (items, 28, 28), and their labels: each class as often."""
+def split(first: int, items: int) -> tuple[Bytes, Bytes]:
+    """Images first .. first + items - 1, (items, 28, 28), and their labels: each class as often.
+
+    How many there are decides which image is of which class.
+    """
     index = np.arange(first, first + items, dtype=np.uint64)
     order = np.argsort(_splitmix64(_ORDER_USE + index), kind="stable")
     labels = np.empty(items, dtype=np.uint8)

@@ -255,8 +255,16 @@ def excess_update(given: Array, got: Array, change: Array) -> tuple[Array, dict[
     wide = given.astype(np.float64)
     # got - given first: that difference is exact, or rounds by no more than 2**-53 of itself.
     error = np.abs((got.astype(np.float64) - wide) + change)
-    spacing = np.spacing(np.maximum(np.abs(given), np.abs(got))).astype(np.float64)
     perfect = (wide - change).astype(given.dtype).astype(np.float64)
     floor = (perfect - wide) + change
     beside = {"plain": relative(error, change), "floor": relative(floor, change)}
-    return np.maximum(0.0, error - 0.5 * spacing), beside
+    return beyond_spacing(error, given, got, 0.5), beside
+
+
+def beyond_spacing(error: Array, one: Array, other: Array, share: float) -> Array:
+    """What is left of |error| after that share of the spacing of two stored arrays: float64.
+
+    error: float64; one, other: of one floating dtype, the spacing is that of the larger element.
+    """
+    spacing = np.spacing(np.maximum(np.abs(one), np.abs(other))).astype(np.float64)
+    return np.maximum(0.0, error - share * spacing)

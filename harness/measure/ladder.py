@@ -79,16 +79,34 @@ def teacher_forced(
         found.append(measure("gradients", name, got(f"grad.{name}"), want_grad, **where))
 
     for name, given in params.items():
-        new, change = got(f"new.{name}"), lr * wanted.grads[name]
+        change = lr * wanted.grads[name]
         want_new = given.astype(np.float64) - change
-        if mismatch(new, want_new, process) is not None:
-            found.append(measure("update", name, new, want_new, **where))
-            continue
-        excess, beside = excess_update(given, new, change)
-        moved = given.astype(np.float64) - new.astype(np.float64)
-        own: dict[str, Any] = {"error": excess, "scale": change, "plain": moved - change}
-        found.append(measure("update", name, new, want_new, **where, **own, beside=beside))
+        found.append(update(name, given, got(f"new.{name}"), want_new, change, **where))
     return found
+
+
+def update(
+    name: str,
+    given: Array,
+    new: Array,
+    want_new: Array,
+    change: Array,
+    *,
+    process: str,
+    case: str,
+    step: int | None,
+) -> Measurement:
+    """One parameter after a step: the excess over storing it, relative to the change expected.
+
+    given, new: as the process holds them; want_new and change (that which is subtracted): float64.
+    """
+    where: dict[str, Any] = {"process": process, "case": case, "step": step}
+    if mismatch(new, want_new, process) is not None:
+        return measure("update", name, new, want_new, **where)
+    excess, beside = excess_update(given, new, change)
+    moved = given.astype(np.float64) - new.astype(np.float64)
+    own: dict[str, Any] = {"error": excess, "scale": change, "plain": moved - change}
+    return measure("update", name, new, want_new, **where, **own, beside=beside)
 
 
 def lockstep(

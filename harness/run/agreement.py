@@ -20,6 +20,7 @@ from harness.run.state import Batch, State
 from harness.tensors import load_tensors, save_tensors
 from harness.workers.launch import WorkerUnavailable
 from harness.workers.pool import Key
+from harness.workloads.reference.pieces import sample_losses
 from harness.workloads.reference.screening import SMALL_LEAST_LOSS
 
 
@@ -164,9 +165,7 @@ def _small(state: State, step: int, params: Params, rows: Array) -> Iterator[Bat
     """Small batches of a checkpoint's samples that the reference is not confident of."""
     inputs = state.inputs
     logits = state.reference.logits(params, inputs.x[rows].astype(np.float64))
-    top = logits.max(axis=1)
-    losses = np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top
-    losses -= logits[np.arange(len(rows)), inputs.y[rows]]
+    losses = sample_losses(logits, inputs.y[rows])
     usable = rows[losses >= SMALL_LEAST_LOSS]
     for size in state.plan.small_sizes:
         if size <= len(usable):

@@ -20,7 +20,7 @@ from harness.tensors import load_tensors, save_tensors
 from harness.workloads.reference import canonical
 from harness.workloads.reference.canonical import Slot
 from harness.workloads.reference.pieces import Reference
-from harness.workloads.reference.screening import UNIT_ROUNDOFF, screen
+from harness.workloads.reference.screening import clear, screen
 
 
 class Inputs:
@@ -126,10 +126,7 @@ class Inputs:
 
     def clear(self, params: Params, x: Array, judge: Reference) -> Array:
         """Which rows of x have no pre-activation within rounding of a kink: bool (n,)."""
-        limit = self.plan.screen_margin * UNIT_ROUNDOFF
-        wide = {name: value.astype(np.float64) for name, value in params.items()}
-        found: Array = judge.kink_margin(wide, x.astype(np.float64)) >= limit
-        return found
+        return clear(judge, params, x, self.plan.screen_margin)
 
 
 def reserve(path: Path, shape: tuple[int, int]) -> Array:

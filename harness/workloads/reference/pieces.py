@@ -47,6 +47,14 @@ def softmax_cross_entropy(logits: Array, y: Array) -> tuple[float, Array]:
     return float(-log_p[rows, y].mean()), grad / len(y)
 
 
+def sample_losses(logits: Array, y: Array) -> Array:
+    """-log softmax(logits)[y] of each sample, in nats: float64 (n,)."""
+    top = logits.max(axis=1)
+    losses: Array = np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top
+    losses -= logits[np.arange(len(y)), y]
+    return losses
+
+
 def sgd(params: Params, grads: Params, lr: float) -> None:
     """One step of plain SGD, in place: p -= lr * grad for every parameter."""
     for name, grad in grads.items():

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.interface import Array
+from harness.interface import Array, Params
+from harness.workloads.reference.pieces import Reference
 
 # Unit roundoff of float32: screening is for float32, and float64 uses the same batches.
 UNIT_ROUNDOFF = 2.0**-24
@@ -51,3 +52,15 @@ def screen(
 SCREEN_MARGINS = {"strict": 64.0, "tf32": 2000.0, "bfloat16": 8000.0}
 # A confident sample's p - 1 cancels: at batch 1 the loss of correct code differs by up to 5e-3.
 SMALL_LEAST_LOSS = 1.0
+
+
+def clear(
+    reference: Reference, params: Params, x: Array, margin: float = SCREEN_MARGINS["strict"]
+) -> Array:
+    """Which rows of x have no pre-activation within rounding of a kink: bool (n,).
+
+    params: by name, x: (n, inputs), of any floating dtype; margin: a row of SCREEN_MARGINS.
+    """
+    wide = {name: value.astype(np.float64) for name, value in params.items()}
+    found: Array = reference.kink_margin(wide, x.astype(np.float64)) >= margin * UNIT_ROUNDOFF
+    return found
