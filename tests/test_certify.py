@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from backends import BACKENDS
 from harness.conformance import CHECKS, DTYPES, KIT, certify
-from harness.conformance.certify import Certificate, Result
+from harness.conformance import certificate as stored
+from harness.conformance.certificate import Certificate, Result
 from harness.errors import InputError
 from harness.record.schema import Process
 from harness.report import certificate as page
@@ -55,7 +56,7 @@ def test_numpy_is_certified_from_the_command_line_and_its_certificate_reads_back
         done = harness("certify", "numpy", cwd=tmp_path)
     assert done.returncode == 0, done.stderr + done.stdout
     (path,) = (tmp_path / "results" / "certificates").iterdir()
-    found = certify.read(path)
+    found = stored.read(path)
     assert found.verdict == "certified"
     assert (found.kit, found.label, found.spec, found.whole) == (KIT, "numpy", "numpy", True)
     assert {*statuses(found)} == owed()
@@ -82,7 +83,7 @@ def test_a_worker_that_dies_fails_its_check_and_another_goes_on(tmp_path):
     assert done.returncode == 3, done.stderr
     told = json.loads(done.stdout)
     assert told["verdict"] == "not certified"
-    found = certify.read(tmp_path / told["certificate"])
+    found = stored.read(tmp_path / told["certificate"])
     assert not found.whole
     of = {(r.check, r.dtype): r for r in found.results}
     assert of["facts", "float32"].status == "passed"
@@ -101,7 +102,7 @@ def test_a_worker_that_hangs_is_given_up_and_after_three_nothing_more_is_asked(m
     names = ("facts", "dtype-kept", "set-params-resets", "repeatable", "wait")
     asked = certify.ask_for(broken("Hangs"), checks=names)
     found = certify.certify(asked, Impatient())
-    assert certify.exit_status(found) == 3
+    assert stored.exit_status(found) == 3
     of = {r.check: r for r in found.results if r.dtype == "float32"}
     assert of["facts"].status == "passed"
     assert "no answer within 1 s" in of["dtype-kept"].message
@@ -115,14 +116,14 @@ def test_a_backend_that_cannot_start_fails_everything_for_one_reason():
     reasons = {result.message for result in found.results}
     assert len(reasons) == 1
     assert "NotImplementedError: trainer: to be written" in reasons.pop()
-    assert certify.exit_status(found) == 1
+    assert stored.exit_status(found) == 1
 
 
 def test_a_process_that_is_gone_before_it_has_started_is_a_crash():
     found, _ = certified(broken("DiesAtStart"), "facts")
     assert {*statuses(found).values()} == {"failed"}
     assert "exit status 7" in found.results[0].message
-    assert certify.exit_status(found) == 3
+    assert stored.exit_status(found) == 3
 
 
 def test_a_backend_that_is_not_available_is_refused(tmp_path):
@@ -203,14 +204,14 @@ def test_a_declared_failure_that_does_not_come_about_fails():
     assert found.verdict == "not certified"
     result = next(r for r in found.results if r.check == "lockstep")
     assert "was declared to fail (some reason) and holds" in result.message
-    assert certify.exit_status(found) == 1
+    assert stored.exit_status(found) == 1
 
 
 def test_a_failure_in_one_dtype_is_enough_for_a_declared_one():
     results = [result("update", "float32", "failed"), result("update", "float64", "passed")]
-    told = certify.declared(results, {"update": "float32 only"})
+    told = stored.declared(results, {"update": "float32 only"})
     assert [r.status for r in told] == ["expected", "passed"]
-    assert certify.judge(told) == "certified"
+    assert stored.judge(told) == "certified"
 
 
 # -- the verdict ---------------------------------------------------------------------------------
@@ -233,7 +234,7 @@ def result(check: str = "facts", dtype: str = "float32", status: str = "passed",
     ],
 )
 def test_certified_means_that_nothing_failed_and_something_passed(status, verdict):
-    assert certify.judge([result(status=each) for each in status]) == verdict
+    assert stored.judge([result(status=each) for each in status]) == verdict
 
 
 # -- the certificate's file ----------------------------------------------------------------------
@@ -290,14 +291,14 @@ RESULTS = st.builds(
 def test_what_is_written_reads_back_the_same(tmp_path, results, label, facts):
     made = certificate(
         results=results,
-        verdict=certify.judge(results),
+        verdict=stored.judge(results),
         label=label,
         machine=facts,
         expect={r.check: "a reason" for r in results if r.status == "expected"},
     )
     path = tmp_path / "certificate.json"
-    certify.write(made, path)
-    assert certify.read(path) == made
+    stored.write(made, path)
+    assert stored.read(path) == made
     # Whatever stands in it can be shown, in lines that steer no terminal.
     lines = [page.headline(made), *page.explanations(made), page.sentence(made)]
     assert lines
@@ -329,7 +330,7 @@ def test_a_file_that_is_no_whole_certificate_is_refused_in_one_line(tmp_path, da
     path = tmp_path / "c.json"
     path.write_bytes(data)
     with pytest.raises(InputError, match=told) as caught:
-        certify.read(path)
+        stored.read(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -337,7 +338,7 @@ def test_a_file_that_is_no_whole_certificate_is_refused_in_one_line(tmp_path, da
 @pytest.mark.parametrize("where", ["missing.json", "."])
 def test_a_path_without_a_file_is_refused(tmp_path, where):
     with pytest.raises(InputError, match="certificate"):
-        certify.read(tmp_path / where)
+        stored.read(tmp_path / where)
 
 
 @pytest.mark.parametrize(
@@ -345,10 +346,10 @@ def test_a_path_without_a_file_is_refused(tmp_path, where):
 )
 def test_whatever_the_label_the_certificate_lies_in_its_folder(tmp_path, label):
     made = certificate(label=label)
-    path = certify.place_for(made, tmp_path / "results")
+    path = stored.place_for(made, tmp_path / "results")
     assert path.parent == tmp_path / "results" / "certificates"
-    certify.write(made, path)
-    assert certify.read(path) == made
+    stored.write(made, path)
+    assert stored.read(path) == made
 
 
 def test_a_hostile_message_cannot_steer_the_terminal(capsys):
@@ -410,19 +411,11 @@ def test_list_tells_every_check_with_its_sentence(tmp_path):
 def test_out_names_the_file_and_another_interpreter_is_taken(tmp_path):
     python = tmp_path / "python"
     python.symlink_to(sys.executable)
-    words = [
-        "--check",
-        "facts",
-        "--python",
-        sys.executable,
-        "--variant",
-        "plain",
-        "--out",
-        "c.json",
-    ]
+    words = ["--check", "facts", "--python", sys.executable, "--variant", "plain"]
+    words += ["--out", "c.json"]
     done = harness("certify", "mine=numpy", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    found = certify.read(tmp_path / "c.json")
+    found = stored.read(tmp_path / "c.json")
     assert (found.label, found.configured.variant) == ("mine", "plain")
     assert found.configured.python == sys.executable
     assert not (tmp_path / "results").exists()

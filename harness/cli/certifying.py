@@ -55,6 +55,7 @@ def certify(
     """Put one backend through the conformance kit, and store its certificate."""
     import msgspec
 
+    from harness.conformance import certificate as stored
     from harness.conformance import certify as kit
     from harness.plan import settings
     from harness.progress import make_progress
@@ -79,15 +80,14 @@ def certify(
         checks=tuple(check or ()),
         expect=dict(known),
     )
-    kit.check_place(out, results_dir)
+    stored.check_place(out, results_dir)
     with as_interrupt(), contextlib.closing(make_progress()) as progress:
-        found = kit.certify(asked, progress)
-    path = out or kit.place_for(found, results_dir)
-    kit.write(found, path)
+        certificate = kit.certify(asked, progress)
+    path = out or stored.place_for(certificate, results_dir)
+    stored.write(certificate, path)
     if as_json:
-        document = msgspec.to_builtins(found) | {"certificate": str(path)}
-        print_document(document, as_json, "")
+        print_document(msgspec.to_builtins(certificate) | {"certificate": str(path)}, True, "")
     else:
         with on_console() as console:
-            page.show(found, str(path), console)
-    return kit.exit_status(found)
+            page.show(certificate, str(path), console)
+    return stored.exit_status(certificate)

@@ -16,13 +16,47 @@ framework.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from harness.conformance import copying, numbers, operators, process, refusals, state, stepping
 from harness.conformance.check import DTYPES, Evidence, Failed, NotPossible
-from harness.conformance.kit import Check
 from harness.conformance.subject import Subject
 
 # Which kit a certificate was made with: it goes up when a check is added or made stricter.
 KIT = "1"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: a function that takes a Subject and raises Failed or NotPossible, or returns.
+
+    The first line of its docstring is a sentence: what must hold.
+    """
+
+    function: Callable[[Subject], Evidence]
+    dtypes: tuple[str, ...] = DTYPES
+
+    def __call__(self, subject: Subject) -> Evidence:
+        """Check it; NotPossible in a dtype that it is not for."""
+        if subject.dtype not in self.dtypes:
+            raise NotPossible(f"checked in {', '.join(self.dtypes)} only")
+        return self.function(subject)
+
+    @property
+    def name(self) -> str:
+        """What the command line and a certificate call it."""
+        return self.function.__name__.replace("_", "-")
+
+    @property
+    def sentence(self) -> str:
+        """What must hold."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    def __str__(self) -> str:
+        return self.name
+
 
 # What needs float64's digits, and what says the same of both and is asked once.
 _FLOAT64, _ONCE = ("float64",), ("float32",)

@@ -72,14 +72,10 @@ def create(name: str, folder: Path) -> list[Path]:
         raise InputError(f"new-backend: there is no folder {parent}")
     if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
         raise InputError(f"new-backend: {folder} is there, and is no folder")
+    made = parent / f".{new_name()}"
     try:
         if folder.is_dir() and any(folder.iterdir()):
             raise InputError(f"new-backend: the folder {folder} is not empty")
-        made = parent / f".{new_name()}"
-        made.mkdir()
-    except OSError as error:
-        raise InputError(f"new-backend: {folder}: {why(error)}") from None
-    try:
         written = [_write(made, *pair, name, module) for pair in FILES.items()]
         made.rename(folder)
     except OSError as error:
@@ -92,8 +88,10 @@ def create(name: str, folder: Path) -> list[Path]:
 def _write(made: Path, template: str, place: str, name: str, module: str) -> str:
     """One file of the package: where it lies in it."""
     text = (TEMPLATES / template).read_text(encoding="utf-8")
-    found = [t.replace("__NAME__", name).replace("__MODULE__", module) for t in (place, text)]
-    path = made / found[0]
+    place, text = (
+        part.replace("__NAME__", name).replace("__MODULE__", module) for part in (place, text)
+    )
+    path = made / place
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, found[1].encode())
-    return found[0]
+    write_atomic(path, text.encode())
+    return place

@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.conformance.check import Evidence, Failed
-from harness.conformance.subject import Subject, same_bits
-from harness.measure import distance as measure
-from harness.measure import precision
+from harness.conformance.check import Evidence, Failed, hold
+from harness.conformance.subject import Subject, judged, same_bits
+from harness.measure.precision import precision_operands
 
 # The width of products that are timed: one takes milliseconds on a processor.
 WIDTH = 384
@@ -24,32 +23,20 @@ def matmul(subject: Subject) -> Evidence:
     With both derivatives of op("matmul"). No reduced precision is exact there.
     """
     backend, dtype = subject.backend, subject.dtype
-    for name, a, b, want in precision.precision_operands(dtype):
-        same_bits(f"product, {name}", np.asarray(backend.op("matmul", a, b)[0]), want, dtype)
+    for name, a, b, want in precision_operands(dtype):
+        same_bits("product, {}", {name: backend.op("matmul", a, b)[0]}, {name: want})
     rng = np.random.default_rng(0)
     a, b, weights = (rng.standard_normal(s).astype(dtype) for s in ((5, 7), (7, 3), (5, 3)))
     wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
-    limit = subject.limit("gradients")
-    furthest = 0.0
-    for given, told in ((None, np.ones((5, 3))), (weights, weights.astype(np.float64))):
-        found = backend.op("matmul", a, b, weights=given)
-        wanted = (wide_a @ wide_b, told @ wide_b.T, wide_a.T @ told)
-        if len(found) != len(wanted):
-            raise Failed(f"op('matmul') gives {len(found)} arrays; value and 2 derivatives")
-        names = ("value", "derivative by a", "derivative by b")
-        for name, got, want in zip(names, found, wanted, strict=True):
-            if (problem := measure.mismatch(np.asarray(got), want, dtype)) is not None:
-                raise Failed(f"op('matmul'), {name}: {problem}", tensor=name)
-            off = measure.relative(np.asarray(got, np.float64) - want, want)
-            if not off <= limit.value:
-                raise Failed(
-                    f"op('matmul'), {name} is off by {off:.3g}",
-                    value=off,
-                    limit=limit.value,
-                    why=limit.reason,
-                    tensor=name,
-                )
-            furthest = max(furthest, off)
+    names = ("value", "derivative by a", "derivative by b")
+    pairs = []
+    for weighted, by_value in ((None, np.ones((5, 3))), (weights, weights.astype(np.float64))):
+        arrays = backend.op("matmul", a, b, weights=weighted)
+        if len(arrays) != len(names):
+            raise Failed(f"op('matmul') gives {len(arrays)} arrays; value and 2 derivatives")
+        wanted = (wide_a @ wide_b, by_value @ wide_b.T, wide_a.T @ by_value)
+        for name, got, want in zip(names, arrays, wanted, strict=True):
+            pairs.append(subject.compared("gradients", name, got, want, "op('matmul')"))
     try:
         backend.op("no-such-operator", a)
     except ValueError:
@@ -59,9 +46,7 @@ def matmul(subject: Subject) -> Evidence:
         raise Failed(f"op('no-such-operator') raised {kind}, no ValueError") from None
     else:
         raise Failed("op('no-such-operator') was taken; ValueError is wanted")
-    return Evidence(
-        message="exact products; derivatives", value=furthest, limit=limit.value, why=limit.reason
-    )
+    return judged(pairs, "exact products; derivatives")
 
 
 def products(subject: Subject) -> Evidence:
@@ -75,20 +60,14 @@ def products(subject: Subject) -> Evidence:
     # By turns: what disturbs the machine for a while disturbs both.
     times = [(_seconds(one), _seconds(many)) for _ in range(ATTEMPTS)]
     share = min(t for t, _ in times) / max(min(t for _, t in times), 1e-9)
-    why = (
-        f"time of one product of {WIDTH} x {WIDTH} by that of {PRODUCTS}, the best of {ATTEMPTS} "
-        "attempts; 1 where nothing is computed"
-    )
-    if share > MOST_SHARE:
-        raise Failed(
-            f"{PRODUCTS} products take {1 / share:.2f} times as long as one: they are not "
-            "computed, or not waited for",
-            value=share,
-            limit=MOST_SHARE,
-            why=why,
-        )
-    return Evidence(
-        message=f"{PRODUCTS} products against one", value=share, limit=MOST_SHARE, why=why
+    return hold(
+        share,
+        MOST_SHARE,
+        why=f"time of one product of {WIDTH} x {WIDTH} by that of {PRODUCTS}, the best of "
+        f"{ATTEMPTS} attempts; 1 where nothing is computed",
+        failure=f"{PRODUCTS} products take {share:.0%} of the time of one each: they are not "
+        "computed, or not waited for",
+        passed=f"{PRODUCTS} products against one",
     )
 
 

@@ -5,17 +5,17 @@ Imports NumPy and threadpoolctl; no framework.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 
 from threadpoolctl import threadpool_info
 
-from harness.conformance.check import Evidence, Failed, NotPossible
+from harness.conformance.check import Evidence, Failed, NotPossible, hold
 from harness.conformance.subject import Subject, copied
 from harness.conformance.system import (
     allowed,
-    command_of,
     give_back_free_memory,
     processor_time,
     resident_bytes,
@@ -43,25 +43,23 @@ def threads(subject: Subject) -> Evidence:
     processors are allowed.
     """
     asked = subject.threads
-    told = subject.backend.facts().get("threads", "")
-    if {each.strip() for each in told.split(",")} != {str(asked)}:  # one for each library
-        raise Failed(f"facts tell of {told!r} threads; {asked} were asked for")
+    fact = subject.backend.facts().get("threads", "")
+    if {each.strip() for each in fact.split(",")} != {str(asked)}:  # one for each library
+        raise Failed(f"facts tell of {fact!r} threads; {asked} were asked for")
     for pool in threadpool_info():
-        if pool["num_threads"] > asked:
-            raise Failed(
-                f"{pool['internal_api']} ({pool['user_api']}) has {pool['num_threads']} threads; "
-                f"{asked} were asked for",
-                value=pool["num_threads"],
-                limit=asked,
-                why="threads of a library, as threadpoolctl finds it",
-            )
+        hold(
+            pool["num_threads"],
+            asked,
+            why="threads of a library, as threadpoolctl finds it",
+            failure=f"{pool['internal_api']} ({pool['user_api']}) has {pool['num_threads']} "
+            f"threads; {asked} were asked for",
+        )
     if len(subject.processors) <= asked:
         raise NotPossible(
             f"the facts and libraries tell of {asked}; whether more compute cannot be seen, for "
             f"there is no more than {len(subject.processors)} processor(s)"
         )
-    trainer = subject.trainer
-    trainer.set_params(copied(subject.initial))
+    trainer = subject.started()
     batch = trainer.put(*subject.rows(0))
     with allowed(subject.processors):
         for _ in range(5):
@@ -69,17 +67,15 @@ def threads(subject: Subject) -> Evidence:
         before, wall = processor_time(), time.perf_counter()
         while time.perf_counter() - wall < WATCHED_S:
             trainer.wait(trainer.step(batch))
-        used = processor_time() - before
-        wall = time.perf_counter() - wall
-    share, wanted, limit = used.had / wall, used.wanted / wall, asked + MOST_EXTRA
-    why = "processors at work in steps, on average; a quarter of one more is housekeeping"
-    if share > limit:
-        raise Failed(
-            f"{share:.2f} processors are at work; {asked} thread(s) were asked for",
-            value=share,
-            limit=limit,
-            why=why,
-        )
+        used, wall = processor_time() - before, time.perf_counter() - wall
+    (share, wanted), limit = (used / wall).tolist(), asked + MOST_EXTRA
+    at_work = hold(
+        share,
+        limit,
+        why="processors at work in steps, on average; a quarter of one more is housekeeping",
+        failure=f"{share:.2f} processors are at work; {asked} thread(s) were asked for",
+        passed=f"{asked} asked for",
+    )
     # On a busy machine a thread waits for a processor longer than it has one, also a short-lived
     # or mostly idle one: what is wanted can say that there are no more threads, not that there are.
     if wanted > limit or max(share, wanted) < LEAST_USE * asked:
@@ -87,13 +83,12 @@ def threads(subject: Subject) -> Evidence:
             f"the facts and libraries tell of {asked}; steps have {share:.2f} processors, so more "
             "threads would not show: the machine is busy, or a device computes"
         )
-    return Evidence(message=f"{asked} asked for", value=share, limit=limit, why=why)
+    return at_work
 
 
 def memory(subject: Subject) -> Evidence:
     """Memory stays flat over 2 000 steps, each with a batch of its own."""
-    trainer = subject.trainer
-    trainer.set_params(copied(subject.initial))
+    trainer = subject.started()
     x, y = subject.few(7)
     held: list[int] = []
     for step in range(WARM_UP + WATCHED + 1):
@@ -105,18 +100,14 @@ def memory(subject: Subject) -> Evidence:
                 break
         trainer.wait(trainer.step(trainer.put(x, y)))
     growth = typical_growth(held) / (WATCHED // PARTS)
-    why = (
-        f"bytes a step, the median over {len(held) - 1} parts of {WATCHED // PARTS} steps; a batch "
-        "of 7 that is kept has 22 kB"
+    return hold(
+        growth,
+        MOST_GROWTH,
+        why=f"bytes a step, the median over {len(held) - 1} parts of {WATCHED // PARTS} steps; a "
+        "batch of 7 that is kept has 22 kB",
+        failure=f"memory grows by {growth / 1000:.1f} kB a step",
+        passed=f"{WATCHED} steps",
     )
-    if growth > MOST_GROWTH:
-        raise Failed(
-            f"memory grows by {growth / 1000:.1f} kB a step",
-            value=growth,
-            limit=MOST_GROWTH,
-            why=why,
-        )
-    return Evidence(message=f"{WATCHED} steps", value=growth, limit=MOST_GROWTH, why=why)
 
 
 def clean_end(subject: Subject) -> Evidence:
@@ -137,8 +128,17 @@ def clean_end(subject: Subject) -> Evidence:
     ]
     if left:
         raise Failed(f"non-daemon threads are left after close: {', '.join(left)}")
-    born = {*descendants(os.getpid())} - subject.first_children
-    if born:
-        names = ", ".join(f"{command_of(pid)} ({pid})" for pid in sorted(born))
-        raise Failed(f"processes are left after close: {names}")
+    left = [
+        f"{_command(pid)} ({pid})"
+        for pid in sorted({*descendants(os.getpid())} - subject.first_children)
+    ]
+    if left:
+        raise Failed(f"processes are left after close: {', '.join(left)}")
     return Evidence(message="no thread, no process")
+
+
+def _command(pid: int) -> str:
+    """The name of a process's program."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as file:
+        return file.read().strip()
+    return "a process"

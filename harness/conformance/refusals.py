@@ -18,18 +18,18 @@ MOST_LETTERS = 500
 
 def facts(subject: Subject) -> Evidence:
     """Facts are texts by name; they tell a version, the device and the number of threads."""
-    told = subject.backend.facts()
-    for name, value in told.items():
+    entries = subject.backend.facts()
+    for name, value in entries.items():
         if not (isinstance(name, str) and isinstance(value, str)):
             raise Failed(f"facts: {name!r} is {value!r}, {type(value).__name__}; texts are wanted")
         if not value.strip():
             raise Failed(f"facts: {name!r} is empty")
-    lacking = [name for name in ("device", "threads") if name not in told]
-    if not any(name.startswith("version:") for name in told):
+    lacking = [name for name in ("device", "threads") if name not in entries]
+    if not any(name.startswith("version:") for name in entries):
         lacking.append("version:<package>")
     if lacking:
         raise Failed(f"facts: there is no {', no '.join(lacking)}")
-    return Evidence(message=f"{len(told)} facts")
+    return Evidence(message=f"{len(entries)} facts")
 
 
 def unknown_workload_refused(subject: Subject) -> Evidence:
@@ -45,8 +45,7 @@ def bad_parameters_refused(subject: Subject) -> Evidence:
     trainer, good = subject.trainer, subject.initial
     trainer.set_params(copied(good))
     held = {name: np.array(value) for name, value in trainer.get_params().items()}
-    last = next(reversed(good))
-    first = next(iter(good))
+    first, last = next(iter(good)), next(reversed(good))
     bad = {
         f"{last} missing": (last, {n: v for n, v in good.items() if n != last}),
         "one too many": (UNKNOWN, good | {UNKNOWN: np.zeros_like(good[last])}),
@@ -55,13 +54,10 @@ def bad_parameters_refused(subject: Subject) -> Evidence:
         f"{last} as a single number": (last, good | {last: np.zeros((), subject.dtype)}),
     }
     # Other values than those that are held: one that was taken in part would show.
-    for what, (name, given) in bad.items():
-        others = {n: v + 1 for n, v in given.items()}
+    for what, (name, params) in bad.items():
+        others = {n: v + 1 for n, v in params.items()}
         _refused(f"set_params with {what}", name, trainer.set_params, others)
-        for kept, value in trainer.get_params().items():
-            same_bits(
-                f"{kept} after a refused set_params", value, held[kept], str(held[kept].dtype)
-            )
+        same_bits("{} after a refused set_params", trainer.get_params(), held)
     return Evidence(message=f"{len(bad)} of {len(bad)} refused")
 
 
@@ -81,10 +77,10 @@ def bad_batches_refused(subject: Subject) -> Evidence:
     return Evidence(message=f"{len(bad)} of {len(bad)} refused")
 
 
-def _refused(what: str, named: str, call: Callable[..., Any], *given: Any) -> None:
+def _refused(what: str, named: str, call: Callable[..., Any], *arguments: Any) -> None:
     """Failed unless the call raises ValueError in one clear line that has `named` in it."""
     try:
-        made = call(*given)
+        made = call(*arguments)
     except ValueError as error:
         text = str(error).strip()
         if not text or len(text.splitlines()) > 1 or len(text) > MOST_LETTERS:
@@ -92,9 +88,8 @@ def _refused(what: str, named: str, call: Callable[..., Any], *given: Any) -> No
         if named not in text:
             raise Failed(f"{what}: the message does not name {named!r}: {text!r}") from None
     except Exception as error:
-        said = " ".join(str(error).split())[:MOST_LETTERS]
-        kind = type(error).__name__
-        raise Failed(f"{what}: raised {kind} where ValueError is wanted: {said}") from None
+        text = f"{type(error).__name__} where ValueError is wanted: {' '.join(str(error).split())}"
+        raise Failed(f"{what}: raised {text[:MOST_LETTERS]}") from None
     else:
         if hasattr(made, "close"):
             made.close()

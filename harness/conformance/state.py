@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.conformance.check import Evidence, Failed
-from harness.conformance.material import SIZES
-from harness.conformance.subject import Subject, copied, same_bits, same_training
+from harness.conformance.check import Evidence, hold
+from harness.conformance.material import wide
+from harness.conformance.subject import Subject, copied, judged, same_bits
 from harness.conformance.system import give_back_free_memory, resident_bytes
 from harness.interface import Trainer
-from harness.measure.distance import relative
-from harness.record.schema import number
 from harness.workloads.mlp_scratch import resized
 
 # A trainer of so many hidden units holds 13 MB in float32: one that is kept shows.
@@ -35,12 +33,10 @@ def looking_changes_nothing(subject: Subject) -> Evidence:
         trainer.loss_and_grads(batch)
         trainer.fetch(batch)
         trainer.put(*subject.few(7, start=7))
-        for name, value in trainer.get_params().items():
-            same_bits(f"{name} after only looking", value, before[name], subject.dtype)
+        same_bits("{} after only looking", trainer.get_params(), before)
         losses.append(trainer.wait(trainer.step(batch)))
     looked_at = losses, trainer.get_params()
-    what = "two steps with and without"
-    return same_training(subject, looked_at, plain, subject.initial, what)
+    return subject.same_training(looked_at, plain, subject.initial, "two steps with and without")
 
 
 def set_params_resets(subject: Subject) -> Evidence:
@@ -51,7 +47,7 @@ def set_params_resets(subject: Subject) -> Evidence:
     for _ in range(2):
         trainer.wait(trainer.step(batches[-1]))
     again = subject.train(trainer, subject.initial, batches)
-    return same_training(subject, again, first, subject.initial, "three steps, and again")
+    return subject.same_training(again, first, subject.initial, "three steps and again")
 
 
 def instances_independent(subject: Subject) -> Evidence:
@@ -65,15 +61,16 @@ def instances_independent(subject: Subject) -> Evidence:
         one.set_params(copied(subject.initial))
         other.set_params(copied(trained))
         losses: tuple[list[float], list[float]] = ([], [])
-        for mine, theirs in zip(batches, others, strict=True):
-            here, there = one.step(mine), other.step(theirs)
-            losses[0].append(one.wait(here))
-            losses[1].append(other.wait(there))
+        for pair in zip(batches, others, strict=True):
+            handles = one.step(pair[0]), other.step(pair[1])
+            losses[0].append(one.wait(handles[0]))
+            losses[1].append(other.wait(handles[1]))
         got = (losses[0], one.get_params()), (losses[1], other.get_params())
         want_of_other = subject.train(other, trained, others)
-    what = "by turns and alone"
-    same_training(subject, got[1], want_of_other, trained, f"the second trainer, {what}")
-    return same_training(subject, got[0], want, subject.initial, f"the first trainer, {what}")
+    subject.same_training(got[1], want_of_other, trained, "the second trainer by turns and alone")
+    return subject.same_training(
+        got[0], want, subject.initial, "the first trainer by turns and alone"
+    )
 
 
 def repeatable(subject: Subject) -> Evidence:
@@ -82,22 +79,9 @@ def repeatable(subject: Subject) -> Evidence:
     batches = [trainer.put(*subject.rows(step)) for step in (0, 1, 2, 3, 7)]
     losses, params = subject.train(trainer, subject.initial, batches)
     again_losses, again = subject.train(trainer, subject.initial, batches)
-    differ = [step for step in range(len(batches)) if losses[step] != again_losses[step]]
-    if differ:
-        step = differ[0]
-        off = relative(np.array(again_losses[step] - losses[step]), np.array(losses[step]))
-        raise Failed(
-            f"the loss of step {step} is {losses[step]!r} and then {again_losses[step]!r}",
-            value=number(off),
-            limit=0.0,
-            why="of the loss; a training that does not repeat itself cannot be looked into",
-            tensor="loss",
-            element=[step],
-            got=number(again_losses[step]),
-            want=number(losses[step]),
-        )
-    for name, value in params.items():
-        same_bits(f"{name} after the same {len(batches)} steps", again[name], value, subject.dtype)
+    what = f"{{}} of the same {len(batches)} steps"
+    same_bits(what, {"losses": np.array(again_losses)}, {"losses": np.array(losses)})
+    same_bits(what, again, params)
     sizes = ", ".join(str(len(subject.material.batches[step])) for step in (0, 7))
     return Evidence(
         message=f"{len(batches)} steps, batches of {sizes}",
@@ -115,17 +99,14 @@ def close(subject: Subject) -> Evidence:
         _right_logits(subject, new, "a trainer made after others were closed")
         new.wait(new.step(new.put(*subject.few(7))))
     _right_logits(subject, shared, "a trainer whose neighbours were closed")
-    why = "bytes of memory that a closed trainer keeps; half of its parameters"
-    if not kept <= size / 2:
-        raise Failed(
-            f"a trainer that was closed keeps {kept / 1e6:.1f} MB; its parameters had "
-            f"{size / 1e6:.1f} MB",
-            value=kept,
-            limit=size / 2,
-            why=why,
-        )
-    trainers = f"{TRAINERS} trainers of {size / 1e6:.0f} MB"
-    return Evidence(message=trainers, value=kept, limit=size / 2, why=why)
+    return hold(
+        kept,
+        size / 2,
+        why="bytes of memory that a closed trainer keeps; half of its parameters",
+        failure=f"a trainer that was closed keeps {kept / 1e6:.1f} MB; its parameters had "
+        f"{size / 1e6:.1f} MB",
+        passed=f"{TRAINERS} trainers of {size / 1e6:.0f} MB",
+    )
 
 
 def _kept_by_closed_trainers(subject: Subject) -> tuple[float, int]:
@@ -134,34 +115,22 @@ def _kept_by_closed_trainers(subject: Subject) -> tuple[float, int]:
     By the least over some: a library, and the system's allocator, take what memory they keep when
     it suits them, but what each trainer keeps is kept by every one.
     """
-    wide = resized(WIDE, SIZES[0])
-    rng = np.random.default_rng(0)
-    params = {p.name: rng.random(p.shape).astype(subject.dtype) for p in wide.parameters}
+    workload, rng = resized(WIDE, subject.workload.batch_size), np.random.default_rng(0)
+    params = {p.name: rng.random(p.shape).astype(subject.dtype) for p in workload.parameters}
     held: list[int] = []
     for _ in range(TRAINERS):
-        with subject.another_trainer(wide) as trainer:
+        with subject.another_trainer(workload) as trainer:
             trainer.set_params(params)
-            trainer.put(*subject.few(SIZES[0]))
+            trainer.put(*subject.few(workload.batch_size))
         del trainer
         give_back_free_memory()
         held.append(resident_bytes())
     return float(np.min(np.diff(held))), sum(value.nbytes for value in params.values())
 
 
-def _right_logits(subject: Subject, trainer: Trainer, what: str) -> None:
+def _right_logits(subject: Subject, trainer: Trainer, case: str) -> None:
     """Failed unless a trainer's logits of seven samples are the judge's."""
     trainer.set_params(copied(subject.initial))
     x, y = subject.few(7)
-    got = trainer.logits(trainer.put(x, y)).astype(np.float64)
-    wide = {name: value.astype(np.float64) for name, value in subject.initial.items()}
-    want = subject.reference.logits(wide, x.astype(np.float64))
-    limit = subject.limit("forward")
-    off = relative(got - want, want)
-    if not off <= limit.value:
-        raise Failed(
-            f"{what} gives other logits: off by {off:.3g}",
-            value=number(off),
-            limit=limit.value,
-            why=limit.reason,
-            tensor="logits",
-        )
+    want = subject.reference.logits(wide(subject.initial), x.astype(np.float64))
+    judged([subject.compared("forward", "logits", trainer.logits(trainer.put(x, y)), want, case)])

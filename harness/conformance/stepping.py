@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 
-from harness.conformance.check import Evidence, Failed, NotPossible
-from harness.conformance.subject import Subject, copied, same_training
+from harness.conformance.check import Evidence, Failed, NotPossible, hold
+from harness.conformance.subject import Subject, copied, judged
 from harness.interface import RunsMany
-from harness.measure.distance import relative
-from harness.record.schema import number
 
 # Steps made by one call of `run`.
 MANY = 3
@@ -33,7 +30,7 @@ def run(subject: Subject) -> Evidence:
     if len(losses) != MANY:
         raise Failed(f"run told {len(losses)} losses of {MANY} steps")
     got = [float(loss) for loss in losses], trainer.get_params()
-    return same_training(subject, got, want, subject.initial, f"{MANY} steps by run")
+    return subject.same_training(got, want, subject.initial, f"{MANY} steps by run")
 
 
 def loss_handles(subject: Subject) -> Evidence:
@@ -43,36 +40,14 @@ def loss_handles(subject: Subject) -> Evidence:
     want, _ = subject.train(trainer, subject.initial, batches)
     trainer.set_params(copied(subject.initial))
     handles = [trainer.step(batch) for batch in batches]
-    limit = subject.limit("loss")
-    furthest = 0.0
-    for step in reversed(range(len(batches))):
-        got = trainer.wait(handles[step])
-        off = relative(np.array(got - want[step]), np.array(want[step]))
-        if not off <= limit.value:
-            raise Failed(
-                f"the loss of step {step} of {len(batches)} that were queued is {got!r}; "
-                f"waited for at once it was {want[step]!r}",
-                value=number(off),
-                limit=limit.value,
-                why=f"of the loss; {limit.reason}",
-                tensor="loss",
-                element=[step],
-                got=number(got),
-                want=number(want[step]),
-            )
-        furthest = max(furthest, off)
-    return Evidence(
-        message=f"{len(batches)} steps queued, the last waited for first",
-        value=number(furthest),
-        limit=limit.value,
-        why=f"of the loss; {limit.reason}",
-    )
+    got = [trainer.wait(handle) for handle in reversed(handles)][::-1]
+    case = f"{len(batches)} steps queued, the last waited for first"
+    return judged(subject.same_losses(got, want, case), case)
 
 
 def wait(subject: Subject) -> Evidence:
     """When wait returns every queued update is done: nothing is left for who reads next."""
-    trainer, clock = subject.trainer, time.perf_counter
-    trainer.set_params(copied(subject.initial))
+    trainer, clock = subject.started(), time.perf_counter
     batch = trainer.put(*subject.rows(0))
     trainer.wait(trainer.step(batch))
     trainer.get_params()
@@ -95,16 +70,12 @@ def wait(subject: Subject) -> Evidence:
         held |= {f"{name} again": value for name, value in trainer.get_params().items()}
         again.append(clock() - read)
     step, left = min(steps), max(0.0, min(first) - min(again))
-    told: dict[str, Any] = {
-        "value": left / step,
-        "limit": LEFT_OVER,
-        "why": f"of a step's time, the best of {ATTEMPTS} attempts; the last step's update alone "
+    return hold(
+        left / step,
+        LEFT_OVER,
+        why=f"of a step's time, the best of {ATTEMPTS} attempts; the last step's update alone "
         "takes longer",
-    }
-    if left > LEFT_OVER * step:
-        raise Failed(
-            f"after wait, get_params takes {left * 1e3:.2f} ms longer than once more: "
-            f"{left / step:.1f} steps were not done",
-            **told,
-        )
-    return Evidence(message=f"{QUEUED} steps of {step * 1e3:.2f} ms queued", **told)
+        failure=f"after wait, get_params takes {left * 1e3:.2f} ms longer than once more: "
+        f"{left / step:.1f} steps were not done",
+        passed=f"{QUEUED} steps of {step * 1e3:.2f} ms queued",
+    )

@@ -8,17 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from harness.conformance import system
 from harness.conformance.check import Evidence, Failed
-from harness.conformance.material import Material, material, wanted
+from harness.conformance.material import material, wanted
 from harness.interface import Array, Backend, Params, Trainer, Workload
-from harness.measure import distance as measure
-from harness.measure import ladder
-from harness.record.schema import Measurement, number
+from harness.measure import distance, ladder
+from harness.record.schema import Measurement, Worst
 from harness.verdict.numbers import evidence, sentence_for, share
 from harness.workers.processes import descendants
 from harness.workloads.reference.limits import Limit, limit_for
@@ -26,13 +26,17 @@ from harness.workloads.reference.limits import Limit, limit_for
 # Where compilers align: libraries that share the caller's memory do so only if it is aligned.
 ALIGNMENT = 64
 
+# Losses and parameters after a training.
+Trained = tuple[list[float], Params]
+Judged = tuple[Measurement, Limit]
+
 
 class Subject:
     """One live backend in this process: its dtype, its threads, and what was measured of it.
 
     `trainer` is the one that checks share (a compiled one costs seconds); a check begins by setting
     its parameters. After a check that failed call `renew`. `processors`: those that the backend
-    may be given to see how many it uses (default: this process's).
+    may be given to see how many it uses (default: this process's). `workload`: its name.
     """
 
     def __init__(
@@ -42,14 +46,13 @@ class Subject:
         dtype: str,
         threads: int = 1,
         processors: Sequence[int] | None = None,
+        workload: str = "mlp-scratch",
     ) -> None:
         self.backend = backend
         self.dtype = dtype
         self.threads = threads
-        if processors is None:
-            processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ()
-        self.processors = tuple(processors)
-        self.material: Material = material()
+        self.processors = system.processors() if processors is None else tuple(processors)
+        self.material = material(workload)
         self.workload = self.material.workload
         self.reference = self.material.reference
         self.initial: Params = {n: v.astype(dtype) for n, v in self.material.initial.items()}
@@ -65,14 +68,16 @@ class Subject:
             self._trainer = self.backend.trainer(self.workload)
         return self._trainer
 
-    @contextlib.contextmanager
-    def another_trainer(self, workload: Workload | None = None) -> Iterator[Trainer]:
+    def started(self) -> Trainer:
+        """The shared trainer, at the initial parameters."""
+        self.trainer.set_params(copied(self.initial))
+        return self.trainer
+
+    def another_trainer(
+        self, workload: Workload | None = None
+    ) -> contextlib.AbstractContextManager[Trainer]:
         """One more trainer (of another workload, where given), closed at the end."""
-        made = self.backend.trainer(workload or self.workload)
-        try:
-            yield made
-        finally:
-            made.close()
+        return contextlib.closing(self.backend.trainer(workload or self.workload))
 
     def renew(self) -> None:
         """Close the shared trainer, whatever it is left in; the next check gets a fresh one."""
@@ -93,17 +98,17 @@ class Subject:
 
     def limit(self, rung: str, case: str = "step 0") -> Limit:
         """The ladder's limit in this dtype."""
-        found = limit_for(rung, self.dtype, case)
-        assert found is not None, f"{rung} {case} {self.dtype}"
-        return found
+        limit = limit_for(rung, self.dtype, case)
+        assert limit is not None, f"{rung} {case} {self.dtype}"
+        return limit
 
     def measured(self, case: str) -> list[Measurement]:
         """Every measurement of one teacher-forced case, as a run takes them."""
         if case not in self._measured:
-            given, y = wanted(case, self.dtype), self.material.cases[case].y
+            want, y = wanted(self.workload.name, case, self.dtype), self.material.cases[case].y
             self._measured[case] = ladder.teacher_forced(
-                teacher_forced(self.trainer, given.params, given.x, y),
-                given,
+                teacher_forced(self.trainer, want.params, want.x, y),
+                want,
                 y=y,
                 lr=self.workload.lr,
                 process=self.dtype,
@@ -112,13 +117,46 @@ class Subject:
             )
         return self._measured[case]
 
-    def train(
-        self, trainer: Trainer, params: Params, batches: Sequence[Any]
-    ) -> tuple[list[float], Params]:
+    def compared(
+        self, rung: str, tensor: str, got: Any, want: Any, case: str, **own: Any
+    ) -> Judged:
+        """One tensor against another, at the ladder's limit; own: as `distance.measure` takes."""
+        where: dict[str, Any] = {"process": self.dtype, "case": case, "step": None}
+        if rung == "loss":
+            where["dtype"] = "float64"
+        measurement = distance.measure(
+            rung, tensor, np.asarray(got), np.asarray(want), **where, **own
+        )
+        return measurement, self.limit(rung)
+
+    def train(self, trainer: Trainer, params: Params, batches: Sequence[Any]) -> Trained:
         """Set `params`, step through `batches` and wait for each: losses, parameters."""
         trainer.set_params(copied(params))
         losses = [float(trainer.wait(trainer.step(batch))) for batch in batches]
         return losses, trainer.get_params()
+
+    def same_losses(self, got: Sequence[float], want: Sequence[float], case: str) -> list[Judged]:
+        """The losses of two trainings, to be the same to rounding."""
+        return [
+            self.compared("loss", f"loss of step {step}", one, other, case)
+            for step, (one, other) in enumerate(zip(got, want, strict=True))
+        ]
+
+    def same_training(self, got: Trained, want: Trained, start: Params, case: str) -> Evidence:
+        """Failed unless two trainings of this backend from `start` are the same to rounding.
+
+        Parameters are held to the ladder's limit of an update, less the spacing that storing both
+        costs, relative to what was trained.
+        """
+        pairs = self.same_losses(got[0], want[0], case)
+        for name, want_new in want[1].items():
+            new, own = got[1].get(name, np.zeros(0)), {}
+            if distance.mismatch(new, want_new, self.dtype) is None:
+                error = np.abs(new.astype(np.float64) - want_new.astype(np.float64))
+                own["error"] = distance.beyond_spacing(error, new, want_new, 1.0)
+                own["scale"] = want_new.astype(np.float64) - start[name].astype(np.float64)
+            pairs.append(self.compared("update", name, new, want_new, case, **own))
+        return judged(pairs, case)
 
 
 def teacher_forced(trainer: Trainer, params: Params, x: Array, y: Array) -> dict[str, Array]:
@@ -136,24 +174,24 @@ def teacher_forced(trainer: Trainer, params: Params, x: Array, y: Array) -> dict
     return tensors
 
 
-def judged(found: list[tuple[Measurement, Limit]]) -> Evidence:
-    """The measurement nearest its limit; Failed for the first that is over it."""
-    for measurement, limit in found:
+def judged(pairs: Sequence[Judged], passed: str = "") -> Evidence:
+    """The measurement nearest its limit; Failed for the first that is over it.
+
+    passed: the message where none is (default: which measurement that is).
+    """
+    for measurement, limit in pairs:
         if share(measurement, limit) > 1:
-            at = evidence(measurement, limit)
             raise Failed(
-                sentence_for(measurement.rung, at),
-                value=at.distance,
+                sentence_for(measurement.rung, evidence(measurement, limit)),
+                value=measurement.distance,
                 limit=limit.value,
                 why=limit.reason,
-                tensor=at.tensor,
-                element=at.index,
-                got=at.got,
-                want=at.expected,
+                tensor=measurement.tensor,
+                **_place(measurement.worst),
             )
-    measurement, limit = max(found, key=lambda pair: share(*pair))
+    measurement, limit = max(pairs, key=lambda pair: share(*pair))
     return Evidence(
-        message=f"{measurement.tensor} of {measurement.case}",
+        message=passed or f"{measurement.tensor} of {measurement.case}",
         value=measurement.distance,
         limit=limit.value,
         why=limit.reason,
@@ -161,80 +199,37 @@ def judged(found: list[tuple[Measurement, Limit]]) -> Evidence:
     )
 
 
-def same_bits(what: str, got: Array, want: Array, dtype: str) -> None:
-    """Failed, with the first element, unless two arrays are the same bit for bit."""
-    found = measure.identical(what, got, want, process=dtype, case="", step=None)
-    if found.problem is None and found.distance == 0:
-        return
-    worst = found.worst
-    how = found.problem or f"{found.distance:.0f} of {want.size} elements differ in their bits"
-    place = f", first at {worst.index}: {worst.got!r} for {worst.want!r}" if worst else ""
-    raise Failed(
-        f"{what}: {how}{place}",
-        value=found.distance,
-        limit=0.0,
-        why="elements; what is copied is the same bit for bit",
-        tensor=what,
-        element=worst.index if worst else None,
-        got=worst.got if worst else None,
-        want=worst.want if worst else None,
-    )
+def same_bits(what: str, got: Mapping[str, Any], want: Mapping[str, Array]) -> None:
+    """Failed, with the first element, unless arrays are the same bit for bit, name by name.
 
-
-def same_training(
-    subject: Subject,
-    got: tuple[Sequence[float], Params],
-    want: tuple[Sequence[float], Params],
-    start: Params,
-    what: str,
-) -> Evidence:
-    """Failed unless two trainings of one backend from `start` are the same to rounding.
-
-    got, want: losses and parameters. Losses are held to the ladder's limit of a loss, parameters to
-    that of an update, less the spacing that storing both costs, in units of what was trained.
+    what: what an array is called, its name in place of {}. Arrays that are not wanted are let be.
     """
-    limit = subject.limit("loss")
-    for step, (here, there) in enumerate(zip(got[0], want[0], strict=True)):
-        off = measure.relative(np.array(here - there), np.array(there))
-        if not off <= limit.value:
-            raise Failed(
-                f"{what}: the loss of step {step} is {here!r} and not {there!r}",
-                value=number(off),
-                limit=limit.value,
-                why=f"of the loss itself; {limit.reason}",
-                tensor="loss",
-                element=[step],
-                got=number(here),
-                want=number(there),
-            )
-    limit = subject.limit("update")
-    furthest = Evidence(message=what, value=0.0, limit=limit.value, why=limit.reason)
-    for name, want_new in want[1].items():
-        new = got[1].get(name, np.zeros(0))
-        if (problem := measure.mismatch(new, want_new, subject.dtype)) is not None:
-            raise Failed(f"{what}: {name}: {problem}", tensor=name)
-        error = np.abs(new.astype(np.float64) - want_new.astype(np.float64))
-        spacing = np.spacing(np.maximum(np.abs(new), np.abs(want_new))).astype(np.float64)
-        change = want_new.astype(np.float64) - start[name].astype(np.float64)
-        off = measure.relative(np.maximum(0.0, error - spacing), change)
-        worst = measure.worst_element(new, want_new, error)
-        if not off <= limit.value:
-            raise Failed(
-                f"{what}: {name} is off by {off:.3g} of what was trained, "
-                f"worst at {worst.index if worst else None}",
-                value=number(off),
-                limit=limit.value,
-                why=f"of the change of {name}; {limit.reason}",
-                tensor=name,
-                element=worst.index if worst else None,
-                got=worst.got if worst else None,
-                want=worst.want if worst else None,
-            )
-        if off > float(furthest.value or 0):
-            furthest = Evidence(
-                message=what, value=number(off), limit=limit.value, why=limit.reason, tensor=name
-            )
-    return furthest
+    for name, value in want.items():
+        tensor, array = what.format(name), got.get(name, np.zeros(0))
+        measured = distance.identical(tensor, array, value, process="float64", case="", step=None)
+        differ, worst = measured.distance, measured.worst
+        if measured.problem is None and differ == 0:
+            continue
+        how = measured.problem or f"{differ:.0f} of {value.size} elements differ in their bits"
+        first = f", first at {worst.index}: {worst.got!r} for {worst.want!r}" if worst else ""
+        raise Failed(
+            f"{tensor}: {how}{first}",
+            value=differ,
+            limit=0.0,
+            why="elements; what is copied is the same bit for bit",
+            tensor=tensor,
+            **_place(worst),
+        )
+
+
+def same_batch(what: str, got: tuple[Array, Array], x: Array, y: Array) -> None:
+    """Failed unless a batch that was fetched is x and y, bit for bit; labels are int64."""
+    wanted = {"x": x, "y": y.astype(np.int64)}
+    same_bits(f"{what}: {{}}", dict(zip("xy", got, strict=True)), wanted)
+
+
+def _place(worst: Worst | None) -> dict[str, Any]:
+    return {} if worst is None else {"element": worst.index, "got": worst.got, "want": worst.want}
 
 
 def copied(params: Params) -> Params:

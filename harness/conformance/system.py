@@ -8,15 +8,15 @@ import gc
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from harness.conformance.check import NotPossible
+from harness.interface import Array
 
 
 @contextlib.contextmanager
-def allowed(processors: Sequence[int]) -> Iterator[None]:
+def allowed(chosen: Sequence[int]) -> Iterator[None]:
     """All threads of this process may run on these processors, and on their own again after.
 
     A worker starts with as many processors as threads; kept to them, more threads do not show.
@@ -25,10 +25,10 @@ def allowed(processors: Sequence[int]) -> Iterator[None]:
         yield
         return
     before: dict[int, set[int]] = {}
-    for task in [int(name) for name in os.listdir("/proc/self/task")]:
+    for task in map(int, os.listdir("/proc/self/task")):
         with contextlib.suppress(ProcessLookupError):
             before[task] = os.sched_getaffinity(task)
-            os.sched_setaffinity(task, processors)
+            os.sched_setaffinity(task, chosen)
     try:
         yield
     finally:
@@ -37,29 +37,24 @@ def allowed(processors: Sequence[int]) -> Iterator[None]:
                 os.sched_setaffinity(task, own)
 
 
-class ProcessorTime(NamedTuple):
-    """Seconds of processors that all threads of this process have had, and wanted.
+def processors() -> tuple[int, ...]:
+    """Those that this process may use; none where the system does not tell."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
-    What a thread waits for while others hold the processors counts as wanted, so that this says
-    how many threads compute on a busy machine too. Where the system does not tell, it is 0.
+
+def processor_time() -> Array:
+    """Seconds of processors that all threads of this process have had, and wanted: float64 (2,).
+
+    What a live thread waits for while others hold the processors counts as wanted, so that this
+    says how many threads compute on a busy machine too. Where the system does not tell, it is 0.
     """
-
-    had: float
-    wanted: float
-
-    def __sub__(self, earlier: ProcessorTime) -> ProcessorTime:
-        return ProcessorTime(self.had - earlier.had, self.wanted - earlier.wanted)
-
-
-def processor_time() -> ProcessorTime:
-    """Until now; `wanted` of the threads that live."""
     wanted_ns = 0
     with contextlib.suppress(OSError):
         for task in os.listdir("/proc/self/task"):
             with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/schedstat") as file:
                 running_ns, waiting_ns = file.read().split()[:2]
                 wanted_ns += int(running_ns) + int(waiting_ns)
-    return ProcessorTime(time.process_time(), wanted_ns / 1e9)
+    return np.array([time.process_time(), wanted_ns / 1e9])
 
 
 def resident_bytes() -> int:
@@ -74,13 +69,6 @@ def give_back_free_memory() -> None:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def command_of(pid: int) -> str:
-    """The name of a process's program."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as file:
-        return file.read().strip()
-    return "a process"
 
 
 def typical_growth(held: list[int]) -> float:

@@ -12,14 +12,14 @@ from harness.interface import Backend
 def unwritten(backend: Backend) -> list[str]:
     """Functions of its package that refer to nothing but NotImplementedError, in their order."""
     package = type(backend).__module__.partition(".")[0]
-    found = [
+    names = [
         function.__qualname__
         for name, module in [*sys.modules.items()]
         if name.partition(".")[0] == package and isinstance(module, ModuleType)
         for function in _functions(vars(module), name)
         if function.__code__.co_names == ("NotImplementedError",)
     ]
-    return [*dict.fromkeys(found)]
+    return [*dict.fromkeys(names)]
 
 
 def _functions(names: dict[str, object], module: str) -> Iterator[FunctionType]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from harness.conformance import CHECKS, DTYPES, KIT
-from harness.conformance.certify import Certificate, Result
+from harness.conformance.certificate import Certificate, Result, Status
 from harness.report.terminal import print_table
 from harness.report.words import figure
 from harness.text import clean
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MARKS = {"passed": "✓", "failed": "✗", "expected": "✗ as declared", "not-possible": "–"}
+COUNTED: dict[Status, str] = {
+    "failed": "fail",
+    "expected": "fail as declared",
+    "not-possible": "not possible here",
+}
 # Of a message in the table; the whole stands below it, where something failed.
 MOST_LETTERS = 60
 
@@ -72,14 +78,14 @@ def headline(certificate: Certificate) -> str:
 
 def rows(certificate: Certificate) -> list[list[str]]:
     """A row a check: its mark in each dtype, the figure nearest its limit, what was measured."""
-    found = []
+    table = []
     for check in certificate.checks:
         own = {r.dtype: r for r in certificate.results if r.check == check}
-        told = next((r.message for r in own.values() if r.message), "")
-        if len(told) > MOST_LETTERS:
-            told = f"{told[: MOST_LETTERS - 1]}…"
-        found.append([check, *(_cell(own.get(dtype)) for dtype in DTYPES), told])
-    return found
+        message = next((r.message for r in own.values() if r.message), "")
+        if len(message) > MOST_LETTERS:
+            message = f"{message[: MOST_LETTERS - 1]}…"
+        table.append([check, *(_cell(own.get(dtype)) for dtype in DTYPES), message])
+    return table
 
 
 def _cell(result: Result | None) -> str:
@@ -94,7 +100,7 @@ def _cell(result: Result | None) -> str:
 
 def explanations(certificate: Certificate) -> list[str]:
     """A line for each thing that failed, was declared or could not be checked, with its checks."""
-    told: dict[tuple[str, str], list[str]] = {}
+    places: dict[tuple[str, str], list[str]] = {}
     for result in certificate.results:
         if result.status == "passed":
             continue
@@ -103,28 +109,19 @@ def explanations(certificate: Certificate) -> list[str]:
         if result.status == "expected":
             known = f" As declared: {certificate.expect[result.check]}."
         what = f"{result.message.rstrip('.')}.{why}{known}"
-        told.setdefault((MARKS[result.status][0], what), []).append(
-            f"{result.check}, {result.dtype}"
-        )
+        place = f"{result.check}, {result.dtype}"
+        places.setdefault((MARKS[result.status][0], what), []).append(place)
     return [
-        f"{mark} {places[0]}{f' (and {more} more)' if (more := len(places) - 1) else ''}: {what}"
-        for (mark, what), places in told.items()
+        f"{mark} {first}{f' (and {len(others)} more)' if others else ''}: {what}"
+        for (mark, what), (first, *others) in places.items()
     ]
 
 
 def sentence(certificate: Certificate) -> str:
     """The verdict, with what it rests on."""
-    count = {
-        status: sum(result.status == status for result in certificate.results) for status in MARKS
-    }
+    count = Counter(result.status for result in certificate.results)
     asked = "" if certificate.whole else f" ({len(certificate.checks)} of {len(CHECKS)} asked for)"
     parts = [f"{count['passed']} of {len(certificate.results)} checks hold{asked}"]
-    for status, words in (
-        ("failed", "fail"),
-        ("expected", "fail as declared"),
-        ("not-possible", "not possible here"),
-    ):
-        if count[status]:
-            parts.append(f"{count[status]} {words}")
+    parts += [f"{count[status]} {words}" for status, words in COUNTED.items() if count[status]]
     verdict = certificate.verdict.upper()
     return f"{verdict}: {certificate.label}, kit {certificate.kit}: {', '.join(parts)}"

@@ -1,6 +1,6 @@
 """What a library's own tests use: `from harness.testing import assert_agrees`.
 
-The names come from `handles`, at first use: pytest loads the plug-in beside it in every project.
+It comes from `handles` at its first use: pytest loads the plug-in beside it in every project.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,9 @@ __all__ = ["assert_agrees"]
 
 
 def __getattr__(name: str) -> Any:
-    """A name of `harness.testing.handles`."""
+    """A name of `__all__`."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from harness.testing import handles
 
     return getattr(handles, name)

@@ -16,12 +16,12 @@ from unittest import SkipTest
 import msgspec
 import numpy as np
 
-from harness.conformance.material import clear, images
+from harness.conformance.material import POOL, samples, wide
 from harness.errors import InputError
 from harness.interface import Array, Params, Unavailable, Workload
-from harness.measure import distance as measure
+from harness.measure import distance, ladder
 from harness.plan import plugins, settings
-from harness.plan.choices import Choices
+from harness.plan.choices import Choices, check_choice
 from harness.plan.make import MOST_DEFAULT_THREADS, available_threads, make_plan
 from harness.plan.model import Plan, Timing
 from harness.record.schema import INTERRUPTED, Measurement, Record
@@ -39,17 +39,16 @@ from harness.workers.pool import open_worker
 from harness.workers.remote import Connection, RemoteTrainer
 from harness.workers.scratch import scratch_folder
 from harness.workloads import REFERENCES, WORKLOADS
+from harness.workloads.reference.canonical import epoch_order, initial_params
 from harness.workloads.reference.limits import DECIDING, RUNGS, Limit, limit_for
 from harness.workloads.reference.pieces import sgd
-from harness.workloads.reference.screening import screen
+from harness.workloads.reference.screening import clear, screen
 
 WORKLOAD = WORKLOADS["mlp-scratch"]
 # A worker's logs, and one file of tensors each way.
 SCRATCH_BYTES = 50_000_000
 # Times are no matter of a test that passes or fails.
 UNTIMED = Timing(sessions=1, rounds=0, warmup_rounds=0)
-# `Oracle.batch` chooses from so many images: enough for 256 that are clear of every kink.
-POOL = 2048
 # What `assert_agrees` calls the one tensor that it is given without a name.
 TENSORS = {"forward": "logits", "loss": "loss"}
 CASE = "as given"
@@ -82,19 +81,20 @@ class Bench:
 
         root: where harness.toml is, and where files are looked for that are not found from here.
         """
-        self._settled = settings.read(root).python
-        self._pythons = pythons or {}
-        self._plants = {label: _placed(plant, root) for label, plant in (plants or {}).items()}
-        self._device = device
+        self._choices = Choices(
+            profile="smoke",
+            pythons=pythons or {},
+            settled=settings.read(root).python,
+            plants={label: _placed(plant, root) for label, plant in (plants or {}).items()},
+            device=device,
+            threads=_threads(),
+        )
         self.named = bool(backends)
         self._specs = self._labelled([_placed(text, root) for text in backends])
-        whole = None if self.named else self._make_plan(profile="smoke")
-        self.labels = tuple(whole.labels if whole is not None else self._specs)
-        for option, table in (("--backend-python", self._pythons), ("--backend-plant", plants)):
+        self.labels = tuple(self._specs if self.named else make_plan(self._choices).labels)
+        for option, table in (("--backend-python", pythons), ("--backend-plant", plants)):
             for label in table or {}:
-                if label not in self.labels:
-                    known = ", ".join(self.labels)
-                    raise InputError(f"{option} {label}=: unknown; choose from {known}")
+                check_choice(option, label, self.labels)
         self._live: dict[tuple[str, str], Connection] = {}
         self._started = 0
         self._held = contextlib.ExitStack()
@@ -102,48 +102,40 @@ class Bench:
 
     def _labelled(self, texts: list[str]) -> dict[str, str]:
         """[LABEL=]SPEC by label; InputError for an unknown one, and for a label that is there."""
-        found: dict[str, str] = {}
+        specs: dict[str, str] = {}
         for text in texts:
             label, spec = plugins.split(text)
-            python = (self._settled | self._pythons).get(label or spec, "")
+            python = (self._choices.settled | self._choices.pythons).get(label or spec, "")
             label = label or plugins.find(spec, python).name
-            if label in found:
+            if label in specs:
                 raise InputError(f"--backend {text!r}: every label once; give LABEL=SPEC")
-            found[label] = spec
-        return found
-
-    def _make_plan(self, label: str | None = None, profile: str = "smoke") -> Plan:
-        """The plan of one label, or of all that are made to enter one."""
-        mine = (lambda table: table) if label is None else _only(label)
-        return make_plan(
-            Choices(
-                profile=profile,
-                backends=() if label is None else (f"{label}={self._specs[label]}",),
-                pythons=mine(self._pythons),
-                settled=self._settled,
-                plants=mine(self._plants),
-                device=self._device,
-                threads=_threads(),
-            )
-        )
+            specs[label] = spec
+        return specs
 
     def plan(self, label: str, profile: str = "smoke") -> Plan:
         """The plan of a label alone.
 
         Raises InputError where a backend that was named cannot run here, else SkipTest.
         """
+        choices = msgspec.structs.replace(self._choices, profile=profile)
         if self.named:
-            return self._make_plan(label, profile)
-        whole = self._make_plan(profile=profile)
-        if label in whole.skipped:
-            raise SkipTest(f"{label}: {whole.skipped[label]}")
-        return msgspec.structs.replace(whole, labels={label: whole.labels[label]}, skipped={})
+            own = {
+                option: {label: table[label]} if label in table else {}
+                for option in ("pythons", "plants")
+                for table in [getattr(choices, option)]
+            }
+            spec = f"{label}={self._specs[label]}"
+            choices = msgspec.structs.replace(choices, backends=(spec,), **own)
+        plan = make_plan(choices)
+        if label in plan.skipped:
+            raise SkipTest(f"{label}: {plan.skipped[label]}")
+        return msgspec.structs.replace(plan, labels={label: plan.labels[label]}, skipped={})
 
     def connection(self, label: str, dtype: str) -> Connection:
         """A live worker of a label; Unavailable, SkipTest or WorkerFailed where there is none."""
-        found = self._live.get((label, dtype))
-        if found is not None and found.failed is None:
-            return found
+        live = self._live.get((label, dtype))
+        if live is not None and live.failed is None:
+            return live
         plan = self.plan(label)
         if self._scratch is None:
             self._scratch = self._held.enter_context(scratch_folder(SCRATCH_BYTES))
@@ -233,15 +225,12 @@ class Oracle:
     Parameters may be of any floating dtype: give it the very ones that the backend holds.
     """
 
-    def __init__(self) -> None:
-        self.workload = WORKLOAD
-        self._reference = REFERENCES[WORKLOAD.name]
-        self._images: tuple[Array, Array] | None = None
+    def __init__(self, workload: Workload = WORKLOAD) -> None:
+        self.workload = workload
+        self._reference = REFERENCES[workload.name]
 
     def initial(self, seed: int = 0) -> Params:
         """The parameters that a training starts from: float32, canonical names and layouts."""
-        from harness.workloads.reference.canonical import initial_params
-
         return initial_params(self.workload, seed)
 
     def batch(
@@ -253,27 +242,25 @@ class Oracle:
         ones of `seed`), where correct backends may differ by 6e-3 in a gradient. ValueError where
         there are not so many (some 1500).
         """
-        if self._images is None:
-            self._images = images(POOL)
-        x, y = self._images
-        order = np.random.default_rng([seed, 5]).permutation(len(x))
+        if n > POOL:
+            raise ValueError(f"a batch of {n}: there are {POOL} images")
+        x, y = samples()
         at = self.initial(seed) if params is None else params
-        if n > len(order):
-            raise ValueError(f"a batch of {n}: there are {len(order)} images")
-        rows, _ = screen(order, 0, n, lambda rows: clear(at, x[rows]))
+        order = epoch_order(seed, 0, POOL)
+        rows, _ = screen(order, 0, n, lambda rows: clear(self._reference, at, x[rows]))
         return x[rows], y[rows]
 
     def logits(self, params: Params, x: Array) -> Array:
         """Logits float64 (n, outputs)."""
-        return self._reference.logits(_wide(params), np.asarray(x, np.float64))
+        return self._reference.logits(wide(params), np.asarray(x, np.float64))
 
     def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
         """Mean loss in nats, and the gradient of every parameter, float64."""
-        return self._reference.loss_and_grads(_wide(params), np.asarray(x, np.float64), y)
+        return self._reference.loss_and_grads(wide(params), np.asarray(x, np.float64), y)
 
     def step(self, params: Params, x: Array, y: Array) -> Params:
         """The parameters after one update, float64; those given are not changed."""
-        new = _wide(params)
+        new = wide(params)
         sgd(new, self.loss_and_grads(params, x, y)[1], self.workload.lr)
         return new
 
@@ -297,9 +284,9 @@ def assert_agrees(
     """
     __tracebackhide__ = True
     if isinstance(got, RemoteBackend):
-        found = got.compare(profile)
-        if found.verdict.verdict != "agree":
-            raise AssertionError(_told_of_run(got.label, found))
+        compared = got.compare(profile)
+        if compared.verdict.verdict != "agree":
+            raise AssertionError(_message_of_run(got.label, compared))
         return
     pairs = _paired(rung, got, want)
     limit = limit_for(rung, dtype, CASE) if rung in DECIDING else None
@@ -307,31 +294,31 @@ def assert_agrees(
         raise ValueError(f"no limit is fixed for {rung!r} in {dtype}; rungs: {', '.join(DECIDING)}")
     if rung == "update" and before is None:
         raise ValueError("update: give before=, the parameters from which the step was taken")
-    given = _by_name(rung, before) if before is not None else {}
+    start = _by_name(rung, before) if before is not None else {}
     measured = [
-        _measured(rung, name, *arrays, dtype, given.get(name)) for name, arrays in pairs.items()
+        _measured(rung, name, *arrays, dtype, start.get(name)) for name, arrays in pairs.items()
     ]
     first = next((m for m in measured if not within(m, limit)), None)
     if first is not None:
-        raise AssertionError(_told_of_tensors(first, measured, limit, pairs[first.tensor]))
+        raise AssertionError(_message_of_tensors(first, measured, limit, pairs[first.tensor]))
 
 
-def _by_name(rung: str, given: Mapping[str, Any] | Any) -> dict[str, Array]:
-    if isinstance(given, Mapping):
-        return {str(name): np.asarray(value) for name, value in given.items()}
-    return {TENSORS.get(rung, "tensor"): np.asarray(given)}
+def _by_name(rung: str, tensors: Mapping[str, Any] | Any) -> dict[str, Array]:
+    if isinstance(tensors, Mapping):
+        return {str(name): np.asarray(value) for name, value in tensors.items()}
+    return {TENSORS.get(rung, "tensor"): np.asarray(tensors)}
 
 
 def _paired(
     rung: str, got: Mapping[str, Any] | Any, want: Mapping[str, Any] | Any
 ) -> dict[str, tuple[Array, Array]]:
     """Got and wanted by name; AssertionError unless both have the same names."""
-    here, there = _by_name(rung, got), _by_name(rung, want)
-    differ = [f"{name} is missing" for name in there if name not in here]
-    differ += [f"{name} is not wanted" for name in here if name not in there]
+    arrays, wanted = _by_name(rung, got), _by_name(rung, want)
+    differ = [f"{name} is missing" for name in wanted if name not in arrays]
+    differ += [f"{name} is not wanted" for name in arrays if name not in wanted]
     if differ:
         raise AssertionError(f"{rung}: {', '.join(map(clean, differ))}")
-    return {name: (here[name], value) for name, value in there.items()}
+    return {name: (arrays[name], value) for name, value in wanted.items()}
 
 
 def _measured(
@@ -340,23 +327,19 @@ def _measured(
     """One tensor against the judge's, as a run measures it."""
     where: dict[str, Any] = {"process": dtype, "case": CASE, "step": None}
     if rung == "inputs":
-        return measure.identical(name, got, want, **where)
+        return distance.identical(name, got, want, **where)
     if rung == "loss" and got.ndim == 0:
-        return measure.measure(rung, name, got, want, **where, dtype=str(got.dtype))
-    wide = want.astype(np.float64)
-    if rung != "update" or measure.mismatch(got, wide, dtype) is not None:
-        return measure.measure(rung, name, got, wide, **where)
-    if before is None or before.shape != got.shape or before.dtype != got.dtype:
+        return distance.measure(rung, name, got, want, **where, dtype=str(got.dtype))
+    wanted = want.astype(np.float64)
+    if rung != "update":
+        return distance.measure(rung, name, got, wanted, **where)
+    if before is None or before.shape != want.shape or before.dtype != np.dtype(dtype):
         raise ValueError(f"update: before= has no {name} of the shape and dtype of the new one")
-    change = before.astype(np.float64) - wide
-    excess, beside = measure.excess_update(before, got, change)
-    plain = before.astype(np.float64) - got.astype(np.float64) - change
-    return measure.measure(
-        rung, name, got, wide, **where, error=excess, scale=change, plain=plain, beside=beside
-    )
+    change = before.astype(np.float64) - wanted
+    return ladder.update(name, before, got, wanted, change, **where)
 
 
-def _told_of_tensors(
+def _message_of_tensors(
     first: Measurement, measured: list[Measurement], limit: Limit, arrays: tuple[Array, Array]
 ) -> str:
     """The first divergence of tensors that were given."""
@@ -364,7 +347,7 @@ def _told_of_tensors(
     around: list[Window] = []
     if first.worst is not None and got.shape == want.shape:
         around = windows(got, want, list(first.worst.index), 0)
-    lines = _told(first.rung, evidence(first, limit), shape_of_the_error(first), around)
+    lines = _first_divergence(first.rung, evidence(first, limit), shape_of_the_error(first), around)
     others = [
         f"{words.MARKS['agree' if within(m, limit) else 'disagree']} {clean(m.tensor)} "
         f"{m.problem or words.figure(m.distance)}"
@@ -373,57 +356,47 @@ def _told_of_tensors(
     return "\n".join([*lines, f"  tensors     {', '.join(others)}"])
 
 
-def _told_of_run(label: str, found: Compared) -> str:
+def _message_of_run(label: str, compared: Compared) -> str:
     """What a run found of its one label: the first divergence, or why there is no verdict."""
-    record, judged, folder = found
-    of_label = judged.labels[label]
-    rungs = " ".join(f"{rung} {words.cell(of_label.findings.get(rung))};" for rung in RUNGS[:-1])
-    end = [f"  rungs       {rungs.rstrip(';')}", f"  stored      harness report {folder}"]
+    record, judged, folder = compared
+    findings = judged.labels[label].findings
+    rungs = "; ".join(f"{rung} {words.cell(findings.get(rung))}" for rung in RUNGS[:-1])
+    end = [f"  rungs       {rungs}", f"  stored      harness report {folder}"]
     at = judged.first_divergence
-    finding = of_label.findings.get(at["rung"]) if at is not None else None
-    first = finding.first if finding is not None else None
-    if judged.verdict != "disagree" or finding is None or first is None:
-        tails = [clean(line) for tail in _last_words(record) for line in tail.splitlines()]
-        return "\n".join([f"{judged.verdict}: {clean(judged.summary)}", *tails, *end])
+    finding = findings.get(at["rung"]) if at is not None else None
+    if judged.verdict != "disagree" or finding is None or finding.first is None:
+        processes = record.results[label].processes if label in record.results else []
+        last_words = [process.stderr_tail for process in processes if process.status == "failed"]
+        tail = [clean(line) for text in last_words for line in text.splitlines()]
+        return "\n".join([f"{judged.verdict}: {clean(judged.summary)}", *tail, *end])
     around, _ = neighbourhood(record, judged, folder)
+    lines = _first_divergence(finding.rung, finding.first, finding.hint, around)
     notes = [f"  note        {clean(warning)}" for warning in words.warnings(record)]
-    lines = [*_told(finding.rung, first, finding.hint, around), *notes, *end]
-    return "\n".join([f"{label} does not agree with {record.plan.reference}", *lines])
+    headline = f"{label} does not agree with {record.plan.reference}"
+    return "\n".join([headline, *lines, *notes, *end])
 
 
-def _last_words(record: Record) -> list[str]:
-    """What failed processes last wrote to stderr."""
-    return [
-        process.stderr_tail
-        for results in record.results.values()
-        for process in results.processes
-        if process.status == "failed"
-    ]
-
-
-def _told(rung: str, at: Evidence, hint: str | None, around: list[Window]) -> list[str]:
+def _first_divergence(rung: str, at: Evidence, hint: str | None, around: list[Window]) -> list[str]:
     """The first divergence: the sentence, each figure on its line, and what lies around it."""
-    rows = {
+    figures = {
         "rung": f"{rung}, {at.where}, {at.dtype}",
-        "step": None if at.step is None else str(at.step),
+        "step": at.step,
         "tensor": at.tensor,
-        "element": None if at.index is None else str(at.index),
-        "got": None if at.got is None else repr(at.got),
-        "expected": None if at.expected is None else repr(at.expected),
+        "element": at.index,
+        "got": at.got,
+        "expected": at.expected,
         "problem": at.problem,
         "distance": None if at.distance is None else words.figure(at.distance),
         "limit": None if at.limit is None else f"{at.limit:g} ({at.why})",
         "looks like": hint,
     }
     lines = [clean(sentence_for(rung, at))]
-    lines += [f"  {name:<11} {clean(text)}" for name, text in rows.items() if text is not None]
-    return lines + _drawn(around[-1] if around else None)
+    lines += [f"  {n:<11} {clean(str(value))}" for n, value in figures.items() if value is not None]
+    return lines + (_drawn(around[-1]) if around else [])
 
 
-def _drawn(window: Window | None) -> list[str]:
+def _drawn(window: Window) -> list[str]:
     """A window as text, the worst element in brackets."""
-    if window is None:
-        return []
     cells = [
         [f"[{v}]" if (i, j) == window.worst else v for j, v in enumerate(row)]
         for i, row in enumerate(window.values)
@@ -432,16 +405,6 @@ def _drawn(window: Window | None) -> list[str]:
     width = max(len(text) for row in table for text in row)
     drawn = ["    " + " ".join(f"{text:>{width}}" for text in row).rstrip() for row in table]
     return [f"  {window.caption}, around it:", *drawn]
-
-
-def _wide(params: Params) -> Params:
-    """Copies in float64."""
-    return {name: np.array(value, dtype=np.float64) for name, value in params.items()}
-
-
-def _only(label: str) -> Callable[[dict[str, str]], dict[str, str]]:
-    """A table's row of one label."""
-    return lambda table: {name: value for name, value in table.items() if name == label}
 
 
 def _placed(text: str, root: Path) -> str:
@@ -481,8 +444,9 @@ def _processors_apart(threads: int) -> Iterator[None]:
         yield
         return
     own = os.sched_getaffinity(0)
-    here = sorted(own)
-    os.sched_setaffinity(0, {here[(place * threads + i) % len(here)] for i in range(threads)})
+    every = sorted(own)
+    first = place * threads
+    os.sched_setaffinity(0, {every[(first + i) % len(every)] for i in range(threads)})
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,33 +18,26 @@ if TYPE_CHECKING:
     from harness.testing.handles import Bench, Oracle, RemoteBackend
     from harness.workers.remote import RemoteTrainer
 
-# By option: where its values go, and what argparse is told.
-OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+# By option: where its values go, what stands for one, whether it is repeatable, and its help.
+OPTIONS: dict[str, tuple[str, str, bool, str]] = {
     "--backend": (
         "harness_backends",
-        {
-            "action": "append",
-            "metavar": "[LABEL=]SPEC",
-            "help": "a backend under test: a name (see harness list), MODULE:CLASS or "
-            "FILE.py:CLASS (repeatable); default: the built-in ones that are installed",
-        },
+        "[LABEL=]SPEC",
+        True,
+        "a name (see harness list), MODULE:CLASS or FILE.py:CLASS (repeatable); default: built in",
     ),
     "--backend-python": (
         "harness_pythons",
-        {
-            "action": "append",
-            "metavar": "LABEL=PATH",
-            "help": "the interpreter it runs under (repeatable); or [python] in harness.toml",
-        },
+        "LABEL=PATH",
+        True,
+        "the interpreter it runs under (repeatable); or [python] in harness.toml",
     ),
-    "--backend-device": ("harness_device", {"metavar": "DEVICE", "help": "cpu (default) or cuda"}),
+    "--backend-device": ("harness_device", "DEVICE", False, "cpu (default) or cuda"),
     "--backend-plant": (
         "harness_plants",
-        {
-            "action": "append",
-            "metavar": "LABEL=FILE:FUNCTION",
-            "help": "plant a fault in a backend, to see it caught (repeatable)",
-        },
+        "LABEL=FILE:FUNCTION",
+        True,
+        "plant a fault in a backend, to see it caught (repeatable)",
     ),
 }
 BENCH: pytest.StashKey[Bench] = pytest.StashKey()
@@ -82,11 +75,12 @@ def _add_options(parser: pytest.Parser) -> list[str]:
     """Add what can be added; the names that others have already."""
     group, taken = parser.getgroup("harness", "harness (backends against one another)"), []
     theirs = _names(parser)
-    for option, (dest, words) in OPTIONS.items():
+    for option, (dest, metavar, repeatable, what) in OPTIONS.items():
         try:
             if option in theirs:
                 raise ValueError  # before pytest 9 two of one name are refused later, for good
-            group.addoption(option, dest=dest, default=None, **words)
+            action = "append" if repeatable else "store"
+            group.addoption(option, dest=dest, metavar=metavar, action=action, help=what)
         except (ValueError, argparse.ArgumentError):
             taken.append(option)
     return taken
@@ -94,18 +88,18 @@ def _add_options(parser: pytest.Parser) -> list[str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse options that mean nothing, before anything is collected."""
-    if any(config.getoption(dest, None) for dest, _ in OPTIONS.values()):
+    if any(config.getoption(dest, None) for dest, *_ in OPTIONS.values()):
         _bench(config)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Which backends were named, and which options this plug-in does without."""
-    told = []
+    lines = []
     if taken := config.stash.get(TAKEN, []):
-        told.append(f"harness: another plug-in has {', '.join(taken)}: not an option of harness")
+        lines.append(f"harness: another plug-in has {', '.join(taken)}: not an option of harness")
     if named := config.getoption("harness_backends", None):
-        told.append(f"harness: backends {', '.join(named)}")
-    return told
+        lines.append(f"harness: backends {', '.join(named)}")
+    return lines
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -128,13 +122,13 @@ def _bench(config: pytest.Config) -> Bench:
         from harness.plan.choices import pairs
         from harness.testing.handles import Bench
 
-        given = {option: config.getoption(dest, None) for option, (dest, _) in OPTIONS.items()}
+        words = {option: config.getoption(dest, None) for option, (dest, *_) in OPTIONS.items()}
         try:
             config.stash[BENCH] = Bench(
-                backends=tuple(given["--backend"] or ()),
-                pythons=pairs("--backend-python", given["--backend-python"]),
-                plants=pairs("--backend-plant", given["--backend-plant"]),
-                device=given["--backend-device"] or "cpu",
+                backends=tuple(words["--backend"] or ()),
+                pythons=pairs("--backend-python", words["--backend-python"]),
+                plants=pairs("--backend-plant", words["--backend-plant"]),
+                device=words["--backend-device"] or "cpu",
                 root=config.rootpath,
             )
         except HarnessError as error:

@@ -1,0 +1,124 @@
+"""What the kit found of one backend, as it is stored: the certificate, and its verdict.
+
+Imports msgspec and the record's structs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness import files
+from harness.conformance.check import Evidence
+from harness.errors import InputError
+from harness.plan.model import Label
+from harness.record.schema import Process, Stored
+from harness.record.store import check_folder
+
+SCHEMA = 1
+# Larger than any certificate: a kit of a hundred checks has 200 kB.
+MOST_BYTES = 5_000_000
+
+Status = Literal["passed", "failed", "expected", "not-possible"]
+Verdict = Literal["certified", "not certified"]
+
+
+class Result(Evidence, kw_only=True, frozen=True):
+    """One check in one dtype, with what it rests on.
+
+    `ended`: the worker died or hung on it. `expected` in place of failed: it was declared.
+    """
+
+    check: str
+    dtype: str
+    status: Status
+    seconds: float = 0.0
+    ended: bool = False
+
+
+class Certificate(Stored, kw_only=True):
+    """What the kit found of one backend.
+
+    `spec`: what was asked for; `configured`: what that is. `checks`: those that were asked, all of
+    the kit where `whole`. `expect`: by check, why its failure is declared.
+    """
+
+    schema: int = SCHEMA
+    kit: str
+    harness_version: str
+    run: str
+    started: str
+    seconds: float
+    spec: str
+    label: str
+    configured: Label
+    threads: int
+    machine: dict[str, str]
+    processes: list[Process]
+    whole: bool
+    checks: list[str]
+    expect: dict[str, str]
+    results: list[Result]
+    verdict: Verdict
+
+
+def declared(results: list[Result], expect: dict[str, str]) -> list[Result]:
+    """The results with declared failures as such; one that did not come about is a failure."""
+    failing = {result.check for result in results if result.status == "failed"}
+    return [_declared(result, expect.get(result.check), failing) for result in results]
+
+
+def _declared(result: Result, reason: str | None, failing: set[str]) -> Result:
+    if reason is not None and result.status == "failed":
+        return msgspec.structs.replace(result, status="expected")
+    if reason is not None and result.status == "passed" and result.check not in failing:
+        message = f"was declared to fail ({reason}) and holds: leave out --expect"
+        return msgspec.structs.replace(result, status="failed", message=message)
+    return result
+
+
+def judge(results: list[Result]) -> Verdict:
+    """Certified where nothing failed and something passed."""
+    status = {result.status for result in results}
+    return "certified" if "failed" not in status and "passed" in status else "not certified"
+
+
+def exit_status(certificate: Certificate) -> int:
+    """0 certified, 1 not, 3 where a worker died or hung and that was not declared."""
+    if any(result.ended and result.status == "failed" for result in certificate.results):
+        return 3
+    return 0 if certificate.verdict == "certified" else 1
+
+
+def place_for(certificate: Certificate, results_dir: Path) -> Path:
+    """Where a certificate is stored by default; a label's odd characters are in no file's name."""
+    plain = (c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in certificate.label)
+    return results_dir / "certificates" / f"{''.join(plain)[:80]}-{certificate.run}.json"
+
+
+def check_place(out: Path | None, results_dir: Path) -> None:
+    """InputError where a certificate can surely not be stored; nothing is made or written."""
+    if out is None:
+        check_folder(results_dir)
+    elif out.is_dir() or not out.absolute().parent.is_dir():
+        raise InputError(f"--out {out}: no file can be written there")
+
+
+def write(certificate: Certificate, path: Path) -> None:
+    """Store it; InputError where it cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {files.why(error)}") from None
+    files.write_atomic(path, msgspec.json.format(msgspec.json.encode(certificate), indent=1))
+
+
+def read(path: Path) -> Certificate:
+    """A stored certificate; InputError unless it is a whole one, whose verdict is what it holds."""
+    certificate = files.read(path, "certificate", Certificate, SCHEMA, MOST_BYTES)
+    verdict = certificate.verdict
+    if verdict != judge(certificate.results):
+        raise InputError(f"certificate {path}: {verdict!r} is not what its results say")
+    return certificate
