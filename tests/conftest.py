@@ -10,8 +10,8 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -93,17 +93,27 @@ def a_processor_of_its_own() -> None:
 
 
 @contextmanager
-def all_processors() -> Iterator[None]:
-    """Also beside another pytest: for what several threads must not change."""
-    if not PROCESSORS:
+def kept_to(processors: Collection[int]) -> Iterator[None]:
+    """This process, and what it starts, on these processors only; where there are any to choose."""
+    if not processors:
         yield
         return
     own = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, PROCESSORS)
+    os.sched_setaffinity(0, processors)
     try:
         yield
     finally:
         os.sched_setaffinity(0, own)
+
+
+def all_processors() -> AbstractContextManager[None]:
+    """Also beside another pytest: for what several threads must not change."""
+    return kept_to(PROCESSORS)
+
+
+def one_processor() -> AbstractContextManager[None]:
+    """Workers with one thread each: two wait for each other where others compute too."""
+    return kept_to(PROCESSORS and {max(os.sched_getaffinity(0))})
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,13 +12,10 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
-from tests.conftest import clean_environment
+from tests.conftest import clean_environment, one_processor
 from tests.test_docs import check_exists
 
 PAGE = Path(__file__).parent.parent / "docs" / "tutorial.md"
@@ -118,23 +115,14 @@ def read(file: Path) -> str:
     return file.read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def one_processor() -> Iterator[None]:
-    """Threads that share a processor with other tests wait for each other, and take minutes."""
-    own = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(own)})
-    yield
-    os.sched_setaffinity(0, own)
-
-
-@pytest.mark.usefixtures("one_processor")
 def test_following_the_tutorial_gives_a_backend_that_is_certified_and_agrees(
     tmp_path, small_data, request
 ):
     really = request.config.getoption("--all-commands")
     walk = Walk(tmp_path, small_data, really)
     try:
-        follow(walk)
+        with one_processor():
+            follow(walk)
     finally:
         if really:
             remove = [sys.executable, "-m", "pip", "uninstall", "-y", NAME]
@@ -149,19 +137,20 @@ def follow(walk: Walk) -> None:
             file.write_text(text)
             undo = None
         chapter = block.chapter
-        if block.kind == "bash":
-            for line in block.text.splitlines():
-                walk.run(line)
-        elif block.kind == "python":
-            walk.model.write_text(block.text)
-        elif block.kind == "diff":
-            undo = walk.change(block.text)
-        elif block.kind == "text":
-            printed = [masked(line) for line in walk.printed.splitlines()]
-            for line in block.text.splitlines():
-                assert any(masked(line) in told for told in printed), f"{line}\n{walk.printed}"
-        else:
-            raise AssertionError(f"a block marked {block.kind!r}")
+        match block.kind:
+            case "bash":
+                for line in block.text.splitlines():
+                    walk.run(line)
+            case "python":
+                walk.model.write_text(block.text)
+            case "diff":
+                undo = walk.change(block.text)
+            case "text":
+                printed = [masked(line) for line in walk.printed.splitlines()]
+                for line in block.text.splitlines():
+                    assert any(masked(line) in told for told in printed), f"{line}\n{walk.printed}"
+            case other:
+                raise AssertionError(f"a block marked {other!r}")
 
 
 def test_the_backend_is_as_short_as_its_page_says():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from typing import ClassVar
 import numpy as np
 from shared import Broken, Trainer, broken
 from threadpoolctl import threadpool_limits
+
+from harness import interface
 
 
 class TwoThreads(Broken):
@@ -88,28 +91,23 @@ class CannotStart(Broken):
 class DiesAtStart(Broken):
     """The process is gone before it has started."""
 
-    def __init__(self, device, dtype, threads, variant, precision="strict"):
+    def begin(self, dtype):
         os._exit(7)
 
 
 class NotHere(Broken):
     """The library has no such device."""
 
-    def __init__(self, device, dtype, threads, variant, precision="strict"):
-        from harness.interface import Unavailable
-
-        raise Unavailable("there is no frobnicator here")
+    def begin(self, dtype):
+        raise interface.Unavailable("there is no frobnicator here")
 
 
 class NoFloat64(Broken):
     """The device has no float64."""
 
-    def __init__(self, device, dtype, threads, variant, precision="strict"):
-        from harness.interface import NoFloat64 as Lacking
-
+    def begin(self, dtype):
         if dtype == "float64":
-            raise Lacking("this device has no float64")
-        super().__init__(device, dtype, threads, variant, precision)
+            raise interface.NoFloat64("this device has no float64")
 
 
 class NeverEnds(Broken):
@@ -117,8 +115,7 @@ class NeverEnds(Broken):
 
     fails = "clean-end"
 
-    def __init__(self, device, dtype, threads, variant, precision="strict"):
-        super().__init__(device, dtype, threads, variant, precision)
+    def begin(self, dtype):
         threading.Thread(target=time.sleep, args=(3600,)).start()
 
 
@@ -127,8 +124,7 @@ class LeavesAChild(Broken):
 
     fails = "clean-end"
 
-    def __init__(self, device, dtype, threads, variant, precision="strict"):
-        super().__init__(device, dtype, threads, variant, precision)
+    def begin(self, dtype):
         code = "import time; time.sleep(3600)"
         subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
 
@@ -138,8 +134,5 @@ class EndsWithStatus3(Broken):
 
     fails = "clean-end"
 
-    def __init__(self, device, dtype, threads, variant, precision="strict"):
-        import atexit
-
-        super().__init__(device, dtype, threads, variant, precision)
+    def begin(self, dtype):
         atexit.register(os._exit, 3)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+
 from backends.numpy import Backend
 from backends.numpy.buffered import BufferedTrainer as Trainer
 
@@ -18,23 +20,38 @@ class Broken(Backend):
     kind: ClassVar[type] = Trainer
 
     def __init__(self, device, dtype, threads, variant, precision="strict"):
+        self.begin(dtype)
         super().__init__(device, dtype, threads, "buffered", precision)
+
+    def begin(self, dtype):
+        """What happens before anything else."""
 
     def trainer(self, workload):
         super().trainer(workload)  # refuses what it does not know
         return self.kind(self, workload)
 
 
+class OtherUpdate(Trainer):
+    """A trainer whose steps leave something else: `updated` of a parameter before and after."""
+
+    def updated(self, name, before, after):
+        return after
+
+    def step(self, batch):
+        before = self.get_params()
+        loss = super().step(batch)
+        for name, value in before.items():
+            parameter = getattr(self.model, name)
+            np.copyto(parameter, self.updated(name, value, parameter))
+        return loss
+
+
 def broken(fails: str):
     """Make a Broken backend of a trainer class: the same name and docstring, and the check."""
 
     def make(kind: type) -> type:
-        body = {
-            "fails": fails,
-            "kind": kind,
-            "__doc__": kind.__doc__,
-            "__module__": kind.__module__,
-        }
+        body = {"fails": fails, "kind": kind}
+        body |= {name: getattr(kind, name) for name in ("__doc__", "__module__")}
         return type(kind.__name__, (Broken,), body)
 
     return make

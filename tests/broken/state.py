@@ -9,24 +9,18 @@ from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
-from shared import Trainer, broken
+from shared import OtherUpdate, Trainer, broken
 
 
-class WithMomentum(Trainer):
-    """What a step adds, and a share of what the step before added."""
+class WithMomentum(OtherUpdate):
+    """What a step adds, and a hundredth of what the step before added."""
 
-    share = 0.01
     velocity: Mapping = MappingProxyType({})
 
-    def step(self, batch):
-        before = self.get_params()
-        loss = super().step(batch)
-        for name, value in before.items():
-            parameter = getattr(self.model, name)
-            change = parameter - value + self.share * self.velocity.get(name, 0)
-            np.copyto(parameter, value + change)
-            self.velocity = {**self.velocity, name: change}
-        return loss
+    def updated(self, name, before, after):
+        change = after - before + 0.01 * self.velocity.get(name, 0)
+        self.velocity = {**self.velocity, name: change}
+        return before + change
 
 
 @broken("set-params-resets")
@@ -35,17 +29,16 @@ class KeepsItsMomentum(WithMomentum):
 
 
 @broken("set-params-resets")
-class CountsItsSteps(Trainer):
+class CountsItsSteps(OtherUpdate):
     """The learning rate decays with every step, and set_params does not count anew."""
 
     steps = 0
 
+    def updated(self, name, before, after):
+        return before + (after - before) * (1 - 1e-3 * self.steps)
+
     def step(self, batch):
-        before = self.get_params()
         loss = super().step(batch)
-        for name, value in before.items():
-            parameter = getattr(self.model, name)
-            np.copyto(parameter, value + (parameter - value) * (1 - 1e-3 * self.steps))
         self.steps += 1
         return loss
 
@@ -61,7 +54,7 @@ class LooksAndUpdates(Trainer):
 
 
 @broken("looking-changes-nothing")
-class GradientsAddUp(Trainer):
+class GradientsAddUp(OtherUpdate):
     """The next step applies the gradients of loss_and_grads too: they were not reset."""
 
     waiting: Mapping = MappingProxyType({})
@@ -75,11 +68,11 @@ class GradientsAddUp(Trainer):
         self.waiting = {n: g.copy() for n, g in grads.items()}
         return loss, grads
 
+    def updated(self, name, before, after):
+        return after - self.workload.lr * self.waiting.get(name, 0)
+
     def step(self, batch):
         loss = super().step(batch)
-        for name, grad in self.waiting.items():
-            parameter = getattr(self.model, name)
-            parameter -= self.workload.lr * grad
         self.waiting = {}
         return loss
 

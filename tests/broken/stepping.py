@@ -55,21 +55,10 @@ class Queueing(Trainer):
         self.last = self.queue.submit(work)
         return self.last
 
-    def set_params(self, params):
-        self.last.result()
-        super().set_params(params)
-
-    def get_params(self):
-        self.last.result()
-        return super().get_params()
-
-    def logits(self, batch):
-        self.last.result()
-        return super().logits(batch)
-
-    def loss_and_grads(self, batch):
-        self.last.result()
-        return super().loss_and_grads(batch)
+    def __getattribute__(self, name):
+        if name in ("set_params", "get_params", "logits", "loss_and_grads"):
+            self.last.result()
+        return super().__getattribute__(name)
 
     def close(self):
         self.queue.shutdown()
