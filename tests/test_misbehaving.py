@@ -309,11 +309,12 @@ def test_an_import_that_hangs_is_ended_at_its_time_limit(tmp_path: Path) -> None
 KILLED = """
 import sys, time
 from pathlib import Path
-from harness.pool import open_worker
-from harness.plan import make_plan
+from harness.plan.choices import Choices
+from harness.plan.make import make_plan
+from harness.workers.pool import open_worker
 
 spec, folder = sys.argv[1], Path(sys.argv[2])
-plan = make_plan(profile="smoke", backends=(spec,), threads=1)
+plan = make_plan(Choices(profile="smoke", backends=(spec,), threads=1))
 ((name, label),) = plan.labels.items()
 worker = open_worker(
     label, name=name, run="run", dtype="float64", threads=1, workload=plan.workload,

@@ -25,8 +25,9 @@ from harness import interface
 from harness.errors import InputError
 from harness.testing import handles as testing
 from harness.testing.handles import Bench, Oracle, RemoteBackend, assert_agrees
+from harness.workers.desks.remote import RemoteDesk
 from harness.workers.launch import WorkerFailed
-from harness.workers.remote import RemoteTrainer, Served
+from harness.workers.remote import RemoteTrainer
 from harness.workloads import WORKLOADS
 from tests.conftest import clean_environment, needs, one_processor
 
@@ -498,10 +499,11 @@ def test_batches_that_nobody_holds_are_given_back(remote):
     assert {*trainer._connection.dropped} == {*numbers[:2]}
     assert trainer.logits(batches[0]).shape == (7, 10)
     assert trainer._connection.dropped == []
-    served = Served(NumPy("cpu", "float32", 1, "buffered"))
-    made = served.call("make", [], workload=msgspec.to_builtins(WORKLOAD))["value"]
+    served = RemoteDesk(0, lambda *_: None)
+    served._backend = NumPy("cpu", "float32", 1, "buffered")
+    made = served.remote("make", [], workload=msgspec.to_builtins(WORKLOAD))["value"]
     assert len(served._held) == 1
-    served.call("close", [], trainer=made)
+    served.remote("close", [], trainer=made)
     assert served._held == {}
 
 

@@ -217,9 +217,9 @@ def test_a_resized_workload_has_the_shapes_computed_by_hand():
 
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_flop_is_what_the_operands_of_a_worker_need(width, batch):
-    from harness.workers.worker import _product_operands
+    from harness.workers.desks.timing import product_operands
 
-    pairs = _product_operands(resized(width, batch), np.dtype(np.float32))
+    pairs = product_operands(resized(width, batch), np.dtype(np.float32))
     assert scale.flop(resized(width, batch)) == sum(
         2 * a.shape[0] * a.shape[1] * b.shape[1] for a, b in pairs
     )

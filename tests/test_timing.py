@@ -27,7 +27,8 @@ from harness.verdict.finding import Finding, Part
 from harness.verdict.timing import LEAST_BURSTS
 from harness.verdict.timings import StepTime
 from harness.verdict.verdict import exit_status, judge, to_json
-from harness.workers.worker import _cycled, _groups, _shared
+from harness.workers.desks.timing import cycled
+from harness.workers.desks.training import shared, step_groups
 from harness.workloads.reference.limits import RUNGS
 from tests import make
 from tests.make import make_plan
@@ -796,7 +797,7 @@ def test_a_terminal_shows_every_part_of_every_label() -> None:
 def test_steps_are_made_together_only_where_nobody_looks_between_them(
     full: list[bool], looked_at: set[int], at_once: int
 ) -> None:
-    groups = _groups(full, looked_at, at_once)
+    groups = step_groups(full, looked_at, at_once)
     assert [number for group in groups for number in group] == [*range(len(full))]
     for group in groups:
         many = range(group.start, group.start + at_once)
@@ -810,7 +811,7 @@ def test_steps_are_made_together_only_where_nobody_looks_between_them(
 
 @given(st.integers(0, 10**12), st.integers(1, 100))
 def test_a_time_that_is_shared_adds_up_and_is_shared_evenly(total: int, parts: int) -> None:
-    shares = _shared(total, parts)
+    shares = shared(total, parts)
     assert len(shares) == parts
     assert sum(shares) == total
     assert max(shares) - min(shares) <= 1
@@ -818,11 +819,11 @@ def test_a_time_that_is_shared_adds_up_and_is_shared_evenly(total: int, parts: i
 
 @given(st.lists(st.integers(), min_size=1, max_size=20), st.integers(0, 60))
 def test_batches_are_taken_in_turn(items: list[int], count: int) -> None:
-    assert [*_cycled(items, count)] == [items[i % len(items)] for i in range(count)]
+    assert [*cycled(items, count)] == [items[i % len(items)] for i in range(count)]
 
 
 def test_no_batches_are_cycled_to_none() -> None:
-    assert [*_cycled([], 5)] == []
+    assert [*cycled([], 5)] == []
 
 
 # -- the plan --------------------------------------------------------------------------------

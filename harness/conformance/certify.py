@@ -40,6 +40,8 @@ END_S = 15.0
 # A backend whose workers died so often is asked nothing more.
 MOST_DEATHS = 3
 CLEAN_END = "clean-end"
+# What its workers are to open.
+DESK = "harness.conformance.serve:CertifyingDesk"
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -190,6 +192,7 @@ class Examined:
             workload=plan.workload,
             logs=self._scratch / "logs",
             scratch=self._scratch,
+            desk=DESK,
         )
         started = msgspec.convert(worker.answer(), Started)
         self.process.facts = plain_facts(started.facts)

@@ -1,9 +1,10 @@
-"""One check of the kit as a worker answers it: whatever is raised becomes part of the answer."""
+"""The desk of the kit: a check as a worker answers it, whatever is raised part of the answer."""
 
 from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,9 +14,32 @@ from harness.conformance.check import Evidence, Failed, NotPossible
 from harness.conformance.subject import Subject
 from harness.conformance.unwritten import unwritten
 from harness.record.schema import number
+from harness.workers.desks.backend import BackendDesk
 
 # More of a message is a stack of them.
 MOST_LETTERS = 1000
+
+
+class CertifyingDesk(BackendDesk):
+    """The checks of the kit on this process's backend."""
+
+    def __init__(self, started_ns: int, progress: Callable[[int, int], None]) -> None:
+        super().__init__(started_ns, progress)
+        self._subject: Subject | None = None
+
+    def certify(self, check: str, processors: list[int]) -> dict[str, Any]:
+        """One check (see `answer`).
+
+        processors: those that the parent may use, of which this process has as many as threads.
+        """
+        if self._subject is None:
+            self._subject = Subject(
+                self._backend,
+                dtype=str(self._dtype),
+                threads=self._threads,
+                processors=processors,
+            )
+        return answer(self._subject, check)
 
 
 def answer(subject: Subject, name: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from harness.interface import Array, Backend, Params, Trainer, Workload
 from harness.measure import distance, ladder
 from harness.record.schema import Measurement, Worst
 from harness.verdict.numbers import evidence, sentence_for, share
+from harness.workers.desks.training import teacher_forced
 from harness.workers.processes import descendants
 from harness.workloads.reference.limits import Limit, limit_for
 
@@ -107,7 +108,7 @@ class Subject:
         if case not in self._measured:
             want, y = wanted(self.workload.name, case, self.dtype), self.material.cases[case].y
             self._measured[case] = ladder.teacher_forced(
-                teacher_forced(self.trainer, want.params, want.x, y),
+                teacher_forced(self.trainer, copied(want.params), want.x.copy(), y.copy()),
                 want,
                 y=y,
                 lr=self.workload.lr,
@@ -157,21 +158,6 @@ class Subject:
                 own["scale"] = want_new.astype(np.float64) - start[name].astype(np.float64)
             pairs.append(self.compared("update", name, new, want_new, case, **own))
         return judged(pairs, case)
-
-
-def teacher_forced(trainer: Trainer, params: Params, x: Array, y: Array) -> dict[str, Array]:
-    """What a trainer makes of one batch, named as the worker's command `case` names it."""
-    trainer.set_params(copied(params))
-    batch = trainer.put(x.copy(), y.copy())
-    held_x, held_y = trainer.fetch(batch)
-    tensors = {"x": held_x, "y": held_y, "logits": trainer.logits(batch)}
-    tensors |= {f"held.{name}": value for name, value in trainer.get_params().items()}
-    loss, grads = trainer.loss_and_grads(batch)
-    tensors |= {f"grad.{name}": value for name, value in grads.items()}
-    tensors["loss"] = np.array(loss, dtype=np.float64)
-    tensors["step loss"] = np.array(trainer.wait(trainer.step(batch)), dtype=np.float64)
-    tensors |= {f"new.{name}": value for name, value in trainer.get_params().items()}
-    return tensors
 
 
 def judged(pairs: Sequence[Judged], passed: str = "") -> Evidence:

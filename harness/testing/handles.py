@@ -36,7 +36,7 @@ from harness.verdict.numbers import evidence, sentence_for, within
 from harness.verdict.verdict import Verdict
 from harness.workers.launch import WorkerUnavailable
 from harness.workers.pool import open_worker
-from harness.workers.remote import Connection, RemoteTrainer
+from harness.workers.remote import DESK, Connection, RemoteTrainer
 from harness.workers.scratch import scratch_folder
 from harness.workloads import REFERENCES, WORKLOADS
 from harness.workloads.reference.canonical import epoch_order, initial_params
@@ -153,6 +153,7 @@ class Bench:
                 logs=folder,
                 scratch=self._scratch,
                 timeouts=plan.timeouts,
+                desk=DESK,
             )
         try:
             made = Connection(worker, folder, plan.timeouts.command_s)

@@ -53,7 +53,7 @@ def main() -> None:
         os.sched_setaffinity(0, config["processors"])
     from harness.workers.worker import serve
 
-    serve(commands, replies, config["run"], started_ns)
+    serve(commands, replies, config["run"], config["desk"], started_ns)
     # The channel closes with the lifeline where the parent is gone: this process, ending by itself,
     # must not be faster than its watch.
     if select.select([lifeline], [], [], CLOSING_S)[0]:

@@ -64,6 +64,8 @@ REMOVED_VARIABLES = (
     "VECLIB_*",
     "XLA_*",
 )
+# What a run asks its workers.
+DESK = "harness.workers.desks.timing:TimingDesk"
 # How long a worker has between SIGTERM and SIGKILL.
 GRACE_S = 5.0
 # How often a waiting parent looks whether the worker is still alive (data wake it at once).
@@ -185,8 +187,13 @@ class Worker:
         threads: int,
         logs: Path,
         cwd: Path,
+        desk: str = DESK,
     ) -> None:
-        """Start the process; it imports nothing yet. `logs`: folder for its stdout and stderr."""
+        """Start the process; no framework is imported yet.
+
+        logs: folder for its stdout and stderr; desk: MODULE:CLASS, what it may be asked to do (see
+        `harness/workers/desks/`).
+        """
         self.name = name
         self._run = run
         self._next = 0
@@ -211,6 +218,7 @@ class Worker:
             "lifeline": lifeline_read,
             "processors": processors,
             "run": run,
+            "desk": desk,
         }
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC

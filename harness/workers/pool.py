@@ -20,7 +20,7 @@ from harness.progress import Progress
 from harness.record.schema import Bytes, LeftBehind, Nanoseconds, Process, Record, Results
 from harness.tensors import UNUSABLE, load_tensors
 from harness.text import plain, plain_facts
-from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable, environment
+from harness.workers.launch import DESK, Worker, WorkerFailed, WorkerUnavailable, environment
 
 # Of a reason so much is kept: it stands in one line.
 LONGEST_REASON = 1500
@@ -64,6 +64,7 @@ def open_worker(
     timeouts: Timeouts | None = None,
     precision: str = "strict",
     memory_headroom: int | None = None,
+    desk: str = DESK,
 ) -> Worker:
     """Start a process of a label and ask it to import; the worker's `answer()` tells of it.
 
@@ -81,6 +82,7 @@ def open_worker(
         threads,
         logs,
         place,
+        desk,
     )
     try:
         worker.ask(

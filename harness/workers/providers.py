@@ -1,6 +1,6 @@
 """Plug-in workloads as the harness sees them: described by, and judged through, their own process.
 
-`harness/workers/provider.py` is the other end. Nothing of a plug-in is imported here.
+`harness/workers/desks/provider.py` is the other end. Nothing of a plug-in is imported here.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from harness.workloads.probes import Probe
 INITS = ("normal", "zeros")
 # Far above any model that is trained here, far below what would fill a machine's memory.
 MOST_ELEMENTS = 10**9
+DESK = "harness.workers.desks.provider:ProviderDesk"
 # What its log files are named after.
 WORKLOAD = "workload"
 
@@ -91,9 +92,9 @@ class _Process:
         self._worker: Worker | None = None
         logs.mkdir(parents=True, exist_ok=True)
         env = environment(1, {}, "strict", "", scratch)
-        self._worker = Worker(WORKLOAD, run, sys.executable, env, 1, logs, scratch)
+        self._worker = Worker(WORKLOAD, run, sys.executable, env, 1, logs, scratch, DESK)
         try:
-            self.told = self.call("provide", source=source)
+            self.told = self.call("start", source=source)
         except BaseException:
             self.end()
             raise
@@ -102,7 +103,7 @@ class _Process:
         assert self._worker is not None
         limits = Timeouts()
         try:
-            seconds = limits.start_s if do == "provide" else limits.command_s
+            seconds = limits.start_s if do == "start" else limits.command_s
             return self._worker.call(do, seconds, **words)
         except (WorkerFailed, WorkerUnavailable) as error:
             raise HarnessError(f"the workload {self._source} failed: {error}") from None
@@ -136,7 +137,7 @@ class ProvidedReference:
         save_tensors(self._batch, batch)
         words = {"params": self._params, "batch": self._batch, "out": self._out}
         Path(self._out).unlink(missing_ok=True)
-        self._process.call("provided", what=what, **words)
+        self._process.call("ask", what=what, **words)
         return self._read(self._out)
 
     def _read(self, file: str) -> dict[str, Array]:

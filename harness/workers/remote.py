@@ -1,99 +1,31 @@
-"""A trainer that lives in a worker, as an object here: both ends of it.
+"""A trainer that lives in a worker, as an object here.
 
 Its methods are those of `interface.Trainer`. Arrays travel as files; batches and losses stay in
-the worker, and are known here by a number. `Served` runs in a worker: it imports NumPy and what
-tensors are written with, and so does this module.
+the worker, and are known here by a number. `harness/workers/desks/remote.py` is the other end.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from harness.interface import Array, Backend, NoFloat64, Params, Trainer, Unavailable, Workload
-from harness.tensors import load_tensors, save_tensors
+from harness.interface import Array, NoFloat64, Params, Unavailable, Workload
+from harness.tensors import UNUSABLE, load_tensors, save_tensors
 from harness.text import plain_facts
+from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable
 
-if TYPE_CHECKING:
-    from harness.workers.launch import Worker
+# The desk that its worker is to open.
+DESK = "harness.workers.desks.remote:RemoteDesk"
 
 # What a backend may raise for its caller; anything else is a failure of its process.
 RAISED: dict[str, type[Exception]] = {
     kind.__name__: kind for kind in (ValueError, Unavailable, NoFloat64)
 }
-
-
-class Served:
-    """The worker's end: its trainers, batches and losses by number."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._held: dict[int, Any] = {}
-        self._numbers = itertools.count()
-
-    def call(self, method: str, dropped: list[int], **fields: Any) -> dict[str, Any]:
-        """One method of a trainer; what it returns as `value`, or what it raised for its caller.
-
-        dropped: batches and losses that nobody holds any more.
-        """
-        for number in dropped:
-            self._held.pop(number, None)
-        try:
-            return {"value": getattr(self, f"_{method}")(**fields)}
-        except (ValueError, Unavailable) as error:
-            kind = next(k for k in (NoFloat64, Unavailable, ValueError) if isinstance(error, k))
-            told = traceback.format_exc()
-            return {"raised": kind.__name__, "message": str(error), "traceback": told}
-
-    def _keep(self, thing: Any) -> int:
-        number = next(self._numbers)
-        self._held[number] = thing
-        return number
-
-    def _make(self, workload: dict[str, Any]) -> int:
-        return self._keep(self._backend.trainer(msgspec.convert(workload, Workload)))
-
-    def _set_params(self, trainer: int, given: str) -> None:
-        self._trainer(trainer).set_params(load_tensors(given))
-
-    def _get_params(self, trainer: int, out: str) -> None:
-        save_tensors(out, self._trainer(trainer).get_params())
-
-    def _put(self, trainer: int, given: str) -> int:
-        arrays = load_tensors(given)
-        return self._keep(self._trainer(trainer).put(arrays["x"], arrays["y"]))
-
-    def _fetch(self, trainer: int, batch: int, out: str) -> None:
-        x, y = self._trainer(trainer).fetch(self._held[batch])
-        save_tensors(out, {"x": x, "y": y})
-
-    def _step(self, trainer: int, batch: int) -> int:
-        return self._keep(self._trainer(trainer).step(self._held[batch]))
-
-    def _wait(self, trainer: int, loss: int) -> str:
-        return float(self._trainer(trainer).wait(self._held[loss])).hex()
-
-    def _logits(self, trainer: int, batch: int, out: str) -> None:
-        save_tensors(out, {"logits": self._trainer(trainer).logits(self._held[batch])})
-
-    def _loss_and_grads(self, trainer: int, batch: int, out: str) -> str:
-        loss, grads = self._trainer(trainer).loss_and_grads(self._held[batch])
-        save_tensors(out, grads)
-        return float(loss).hex()
-
-    def _close(self, trainer: int) -> None:
-        self._held.pop(trainer).close()
-
-    def _trainer(self, number: int) -> Trainer:
-        found: Trainer = self._held[number]
-        return found
 
 
 class Connection:
@@ -128,8 +60,6 @@ class Connection:
         Raises what the backend did if that is for its caller (RAISED), else WorkerFailed; the
         process is then at its end.
         """
-        from harness.workers.launch import WorkerFailed
-
         if self.failed is not None:
             raise WorkerFailed(f"{self._worker.name}: its process is gone: {self.failed}")
         if send is not None:
@@ -152,9 +82,6 @@ class Connection:
     @contextlib.contextmanager
     def _ending_what_failed(self) -> Iterator[None]:
         """A process that died, hung or raised is ended: nothing is known of its state."""
-        from harness.tensors import UNUSABLE
-        from harness.workers.launch import WorkerFailed, WorkerUnavailable
-
         try:
             yield
         except WorkerUnavailable as error:

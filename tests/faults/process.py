@@ -151,21 +151,21 @@ dies_with_a_child = _in_step(_dies_with_a_child)
 
 def answers_nothing(backend):
     """Says that it is done, and writes no file."""
-    from harness.workers import worker
+    from harness.workers.desks import training
 
-    worker.save_tensors = lambda path, tensors: None
+    training.save_tensors = lambda path, tensors: None
     return backend
 
 
 def garbage(backend):
     """Writes files that are no tensors."""
-    from harness.workers import worker
+    from harness.workers.desks import training
 
     def scribble(path, tensors):
         with open(path, "wb") as file:
             file.write(b"no tensors here")
 
-    worker.save_tensors = scribble
+    training.save_tensors = scribble
     return backend
 
 

@@ -175,13 +175,13 @@ class Large(Backend):
     """A file of four gigabytes that takes no room."""
 
     def trainer(self, workload: Any) -> NumPyTrainer:
-        from harness.workers import worker
+        from harness.workers.desks import training
 
         def sparse(path: str, tensors: Any) -> None:
             with open(path, "wb") as file:
                 file.truncate(4 * 10**9)
 
-        worker.save_tensors = sparse
+        training.save_tensors = sparse
         return super().trainer(workload)
 
 
@@ -189,9 +189,9 @@ class APipe(Backend):
     """Whoever reads its answer waits for ever."""
 
     def trainer(self, workload: Any) -> NumPyTrainer:
-        from harness.workers import worker
+        from harness.workers.desks import training
 
-        worker.save_tensors = lambda path, tensors: os.mkfifo(path)
+        training.save_tensors = lambda path, tensors: os.mkfifo(path)
         return super().trainer(workload)
 
 

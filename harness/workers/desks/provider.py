@@ -1,7 +1,6 @@
-"""What runs in the process of a plug-in workload: its data, its reference and its probes.
+"""The desk of a plug-in workload: its data, its reference and its probes.
 
 The harness's own process loads nothing of it; `harness/workers/providers.py` is the other end.
-Imports NumPy, msgspec and safetensors.
 """
 
 from __future__ import annotations
@@ -17,20 +16,22 @@ from harness.workers.loading import load_object
 from harness.workloads.reference.screening import UNIT_ROUNDOFF
 
 
-class Provider:
+class ProviderDesk:
     """The object at MODULE:NAME or FILE:NAME (a class is called without arguments).
 
     It has `workload`: a `Workload`; and may have `reference`: a `Reference` in float64 NumPy (of
     its two kink methods none is needed where nothing has a kink); `probes`: a `MakeProbes`.
     """
 
-    def __init__(self, source: str) -> None:
-        found = load_object(source)
-        self._given = found() if isinstance(found, type) else found
-        self._reference: Any = getattr(self._given, "reference", None)
+    def __init__(self, *_: object) -> None:
+        self._given: Any
+        self._reference: Any
 
-    def describe(self) -> dict[str, Any]:
-        """The workload as plain data, and what comes with it."""
+    def start(self, source: str) -> dict[str, Any]:
+        """Load it: the workload as plain data, and what comes with it."""
+        loaded = load_object(source)
+        self._given = loaded() if isinstance(loaded, type) else loaded
+        self._reference = getattr(self._given, "reference", None)
         return {
             "workload": msgspec.to_builtins(self._given.workload),
             "reference": self._reference is not None,
