@@ -97,8 +97,8 @@ class Bench:
                 check_choice(option, label, self.labels)
         self._live: dict[tuple[str, str], Connection] = {}
         self._started = 0
-        self._held = contextlib.ExitStack()
-        self._scratch: Path | None = None
+        self._folders = contextlib.ExitStack()
+        self._scratch = self._folders.enter_context(scratch_folder(SCRATCH_BYTES))
 
     def _labelled(self, texts: list[str]) -> dict[str, str]:
         """[LABEL=]SPEC by label; InputError for an unknown one, and for a label that is there."""
@@ -119,13 +119,12 @@ class Bench:
         """
         choices = msgspec.structs.replace(self._choices, profile=profile)
         if self.named:
-            own = {
-                option: {label: table[label]} if label in table else {}
-                for option in ("pythons", "plants")
-                for table in [getattr(choices, option)]
-            }
-            spec = f"{label}={self._specs[label]}"
-            choices = msgspec.structs.replace(choices, backends=(spec,), **own)
+            choices = msgspec.structs.replace(
+                choices,
+                backends=(f"{label}={self._specs[label]}",),
+                pythons={name: value for name, value in choices.pythons.items() if name == label},
+                plants={name: value for name, value in choices.plants.items() if name == label},
+            )
         plan = make_plan(choices)
         if label in plan.skipped:
             raise SkipTest(f"{label}: {plan.skipped[label]}")
@@ -137,8 +136,6 @@ class Bench:
         if live is not None and live.failed is None:
             return live
         plan = self.plan(label)
-        if self._scratch is None:
-            self._scratch = self._held.enter_context(scratch_folder(SCRATCH_BYTES))
         self._started += 1
         folder = self._scratch / str(self._started)
         folder.mkdir()
@@ -176,8 +173,7 @@ class Bench:
         for connection in self._live.values():
             connection.close()
         self._live = {}
-        self._held.close()
-        self._scratch = None
+        self._folders.close()
 
 
 class RemoteBackend:
@@ -241,7 +237,7 @@ class Oracle:
 
         None has a pre-activation within rounding of ReLU's kink at `params` (default: the initial
         ones of `seed`), where correct backends may differ by 6e-3 in a gradient. ValueError where
-        there are not so many (some 1500).
+        there are not so many (some 2000).
         """
         if n > POOL:
             raise ValueError(f"a batch of {n}: there are {POOL} images")
