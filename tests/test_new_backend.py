@@ -120,12 +120,6 @@ def test_the_name_of_an_installed_plug_in_is_refused(tmp_path, monkeypatch):
 # -- all or nothing ------------------------------------------------------------------------------
 
 
-def test_a_folder_with_something_in_it_is_left_as_it_is(tmp_path):
-    (tmp_path / "kept").write_text("mine")
-    assert "is not empty" in refusal("mine", tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == ["kept"]
-
-
 def test_an_empty_folder_is_filled(tmp_path):
     (tmp_path / "new").mkdir()
     new_backend.create("mine", tmp_path / "new")
@@ -133,13 +127,21 @@ def test_an_empty_folder_is_filled(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["new"]
 
 
-def test_what_is_no_folder_is_left_as_it_is(tmp_path):
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (".", "is not empty"),
+        ("file", "is no folder"),
+        ("link", "is no folder"),
+        ("nowhere/new", "there is no folder"),
+        ("file/new", "there is no folder"),
+    ],
+)
+def test_what_is_there_is_left_as_it_is(tmp_path, place, said):
     (tmp_path / "file").write_text("mine")
-    assert "is no folder" in refusal("mine", tmp_path / "file")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    assert "is no folder" in refusal("mine", tmp_path / "link")
-    assert "there is no folder" in refusal("mine", tmp_path / "nowhere" / "new")
-    assert "there is no folder" in refusal("mine", tmp_path / "file" / "new")
+    assert said in refusal("mine", tmp_path / place)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "link"]
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -278,18 +280,17 @@ def test_the_names_of_operators_are_those_that_the_harness_asks_for():
 
 
 def test_arguments_that_a_plug_in_lacks_are_unavailable_and_nonsense_is_wrong():
+    good = ("mine", "cpu", "float32", 1, "default", "strict")
     for dtype in DTYPES:
         check_plug_in("mine", "cpu", dtype, 1, "default", "strict")
-    for device, variant, precision in (
-        ("cuda", "default", "strict"),
-        ("cpu", "fast", "strict"),
-        ("cpu", "default", "tf32"),
+    for place, value, error, said in (
+        (1, "cuda", Unavailable, "mine has no"),
+        (4, "fast", Unavailable, "mine has no"),
+        (5, "tf32", Unavailable, "mine has no"),
+        (2, "float16", ValueError, "mine"),
+        (3, 0, ValueError, "mine"),
     ):
-        with pytest.raises(Unavailable, match="mine has no"):
-            check_plug_in("mine", device, "float32", 1, variant, precision)
-    for dtype, threads in (("float16", 1), ("float32", 0)):
-        with pytest.raises(ValueError, match="mine"):
-            check_plug_in("mine", "cpu", dtype, threads, "default", "strict")
-    check_plug_in(
-        "mine", "cuda", "float32", 1, "fast", "strict", devices=("cuda",), variants=("fast",)
-    )
+        with pytest.raises(error, match=said):
+            check_plug_in(*good[:place], value, *good[place + 1 :])
+    more = {"devices": ("cuda",), "variants": ("fast",)}
+    check_plug_in("mine", "cuda", "float32", 1, "fast", "strict", **more)

@@ -72,19 +72,20 @@ class Gone(NumPy):
 """
 
 
-def suite(folder: Path, *words: str, env: dict | None = None, **files: str) -> Any:
+def suite(folder: Path, *words: str, counts: dict[str, int], **files: str) -> str:
     """Write the files of a suite (a name's double underscore is a slash) and run pytest there."""
     for name, text in files.items():
         path = folder / f"{name.replace('__', '/')}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return run(folder, *words, env=env)
+    return run(folder, *words, counts=counts)
 
 
-def run(folder: Path, *words: str, env: dict | None = None) -> Any:
+def run(folder: Path, *words: str, counts: dict[str, int], env: dict | None = None) -> str:
+    """What pytest printed in a folder; what it counted must be `counts`: {"passed": 3, ...}."""
     kept = {k: v for k, v in clean_environment().items() if not k.startswith("PYTEST_")}
     with one_processor():
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", *words],
             cwd=folder,
             env=kept | (env or {}),
@@ -93,12 +94,11 @@ def run(folder: Path, *words: str, env: dict | None = None) -> Any:
             timeout=300,
             check=False,
         )
-
-
-def counts(done: Any) -> dict[str, int]:
-    """What pytest counted: {"passed": 3, ...}."""
-    last = next(line for line in reversed(done.stdout.splitlines()) if " in " in line)
-    return {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
+    last = next((line for line in reversed(done.stdout.splitlines()) if " in " in line), "")
+    found = re.findall(r"(\d+) (passed|failed|skipped|error)", last)
+    assert {word: int(n) for n, word in found} == counts, done.stdout + done.stderr
+    assert done.returncode == (1 if {*counts} & {"failed", "error"} else 0 if counts else 4)
+    return done.stdout + done.stderr
 
 
 # -- the example ---------------------------------------------------------------------------------
@@ -111,20 +111,16 @@ def small(small_data) -> dict[str, str]:
 
 @needs("torch")
 def test_the_example_passes_as_it_stands_also_from_a_folder_of_it(small):
-    done = run(EXAMPLE / "tests", env=small)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert counts(done) == {"passed": 12}
-    assert "harness: backends numpy-engine=" in done.stdout
+    printed = run(EXAMPLE / "tests", counts={"passed": 12}, env=small)
+    assert "harness: backends numpy-engine=" in printed
 
 
 def test_with_a_planted_fault_the_example_fails_with_rung_tensor_and_element(small):
     fault = "numpy-engine=tests/faults.py:rate_one_per_mille_too_high"
     words = ("-k", "numpy-engine and not float64", "--backend-plant", fault)
-    done = run(EXAMPLE, *words, env=small)
-    assert done.returncode == 1, done.stdout + done.stderr
     # Gradients are as they were: only what the learning rate is in goes wrong.
-    assert counts(done) == {"failed": 2, "passed": 2}
-    one, whole = re.split(r"^_+ test_training\S* _+$", done.stdout, flags=re.MULTILINE)
+    printed = run(EXAMPLE, *words, counts={"failed": 2, "passed": 2}, env=small)
+    one, whole = re.split(r"^_+ test_training\S* _+$", printed, flags=re.MULTILINE)
     for text, place in ((one, "as given"), (whole, "step 0")):
         assert f"rung        update, {place}, float32" in text
         assert "tensor      W1" in text
@@ -139,11 +135,11 @@ def test_with_a_planted_fault_the_example_fails_with_rung_tensor_and_element(sma
 
 def test_a_gradient_that_is_missing_is_named_by_its_tensor():
     fault = "numpy-engine=tests/faults.py:bias_gradient_forgotten"
-    done = run(EXAMPLE, "-k", "gradients and numpy-engine-256-float64", "--backend-plant", fault)
-    assert counts(done) == {"failed": 1}
-    assert "gradients, as given, float64: b1 is off by 1, limit 1e-13" in done.stdout
-    assert "looks like  it is all zeros" in done.stdout
-    assert "tensors     ✓ W1" in done.stdout
+    words = ("-k", "gradients and numpy-engine-256-float64", "--backend-plant", fault)
+    printed = run(EXAMPLE, *words, counts={"failed": 1})
+    assert "gradients, as given, float64: b1 is off by 1, limit 1e-13" in printed
+    assert "looks like  it is all zeros" in printed
+    assert "tensors     ✓ W1" in printed
 
 
 # -- who does not use it -------------------------------------------------------------------------
@@ -180,10 +176,9 @@ def pytest_unconfigure():
 
 
 def test_a_suite_of_its_own_fixtures_and_arguments_is_left_alone(tmp_path):
-    done = suite(tmp_path, test_own=OWN, conftest=LOADED)
-    assert counts(done) == {"passed": 5}
-    assert "LOADED []" in done.stdout
-    assert "harness" not in done.stdout.partition("collected")[0].partition("plugins:")[0]
+    printed = suite(tmp_path, counts={"passed": 5}, test_own=OWN, conftest=LOADED)
+    assert "LOADED []" in printed
+    assert "harness" not in printed.partition("collected")[0].partition("plugins:")[0]
 
 
 def test_the_plug_in_imports_pytest_and_the_standard_library_only_in_a_tenth_of_a_second():
@@ -226,25 +221,23 @@ def test_their_option_is_theirs(request):
     ],
 )
 def test_who_has_an_option_of_that_name_keeps_it(tmp_path, where, words):
-    done = suite(tmp_path, *words, test_it=ASKS, **{where: THEIRS})
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "harness: another plug-in has --backend" in done.stdout
+    printed = suite(tmp_path, *words, counts={"passed": 1}, test_it=ASKS, **{where: THEIRS})
+    assert "harness: another plug-in has --backend" in printed
 
 
 def test_the_value_of_an_option_is_not_taken_for_a_file(tmp_path):
     """Else the conftest of `testpaths`, and the options in it, would not be found."""
     (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = inside\n")
-    done = suite(
+    suite(
         tmp_path,
         *("--backend", "numpy", "--extra"),
+        counts={"passed": 1},
         inside__conftest="def pytest_addoption(parser):\n"
         "    parser.addoption('--extra', action='store_true')\n",
         inside__test_it="def test_it(request, backend):\n"
         "    assert request.config.getoption('--extra')\n"
         "    assert backend.label == 'numpy'\n",
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert counts(done) == {"passed": 1}
 
 
 # -- which backends ------------------------------------------------------------------------------
@@ -260,26 +253,23 @@ plugins.missing = lambda entry, *rest: (
 
 
 def test_without_the_option_every_built_in_backend_and_a_missing_one_is_skipped(tmp_path):
-    done = suite(tmp_path, "-v", conftest=WITHOUT_TORCH, test_it=LABELS)
-    assert counts(done) == {"passed": 3, "skipped": 1}
-    assert "torch: torch not installed; install it" in done.stdout
+    counts = {"passed": 3, "skipped": 1}
+    printed = suite(tmp_path, "-v", counts=counts, conftest=WITHOUT_TORCH, test_it=LABELS)
+    assert "torch: torch not installed; install it" in printed
     for name in ("numpy", "torch", "jax", "tensorflow"):
-        assert f"test_it[{name}]" in done.stdout
+        assert f"test_it[{name}]" in printed
 
 
 def test_a_missing_backend_that_was_named_fails_and_the_others_are_tested(tmp_path):
-    words = ("--backend", "numpy", "--backend", "torch")
-    done = suite(tmp_path, *words, conftest=WITHOUT_TORCH, test_it=LABELS)
-    assert done.returncode == 1
-    assert counts(done) == {"passed": 1, "error": 1}
-    assert "--backend torch: torch not installed; install it" in done.stdout
+    words, counts = ("--backend", "numpy", "--backend", "torch"), {"passed": 1, "error": 1}
+    printed = suite(tmp_path, *words, counts=counts, conftest=WITHOUT_TORCH, test_it=LABELS)
+    assert "--backend torch: torch not installed; install it" in printed
 
 
 def test_options_that_mean_nothing_are_refused_before_anything_is_collected(tmp_path):
-    done = suite(tmp_path, "--backend", "nonsense", test_it=LABELS)
-    assert done.returncode == 4
-    assert done.stderr.startswith("ERROR: --backend 'nonsense': unknown; give ")
-    assert "Traceback" not in done.stdout + done.stderr
+    printed = suite(tmp_path, "--backend", "nonsense", counts={}, test_it=LABELS)
+    assert printed.startswith("ERROR: --backend 'nonsense': unknown; give ")
+    assert "Traceback" not in printed
 
 
 @pytest.fixture
@@ -355,9 +345,7 @@ def test_it(trainer, backend, again):
 
 @pytest.mark.parametrize("words", [(), ("-n", "2")])
 def test_a_worker_is_started_once_per_dtype_and_none_outlives_the_session(tmp_path, words):
-    done = suite(tmp_path, "--backend", "numpy", *words, test_it=PIDS)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert counts(done) == {"passed": 4}
+    suite(tmp_path, "--backend", "numpy", *words, counts={"passed": 4}, test_it=PIDS)
     lines = [line.split() for line in (tmp_path / "pids").read_text().splitlines()]
     workers = {(session, dtype): set() for session, dtype, _ in lines}
     for session, dtype, pid in lines:
