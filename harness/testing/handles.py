@@ -415,7 +415,7 @@ def _placed(text: str, root: Path) -> str:
     return f"{label}{'=' if label else ''}{root / file}{colon}{name}"
 
 
-def _beside() -> tuple[int, int]:
+def _pytest_processes() -> tuple[int, int]:
     """Which of how many pytest processes this is (pytest-xdist); 0 of 1 where it is alone."""
     place = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
     count = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "")
@@ -426,7 +426,7 @@ def _beside() -> tuple[int, int]:
 
 def _threads() -> int:
     """Threads of a worker: those of a plan, shared among pytest processes side by side."""
-    return max(1, min(available_threads() // _beside()[1], MOST_DEFAULT_THREADS))
+    return max(1, min(available_threads() // _pytest_processes()[1], MOST_DEFAULT_THREADS))
 
 
 @contextlib.contextmanager
@@ -436,7 +436,7 @@ def _processors_apart(threads: int) -> Iterator[None]:
     A worker keeps to the first processors that its parent may use: all would share them, and two
     that share one wait for each other.
     """
-    place, count = _beside()
+    place, count = _pytest_processes()
     if count == 1 or not hasattr(os, "sched_setaffinity"):
         yield
         return
