@@ -202,7 +202,7 @@ def test_it_imports_of_the_harness_what_a_backend_may(package):
 
 
 def test_the_open_functions_raise_and_are_named(package, monkeypatch):
-    from harness.conformance.unwritten import unwritten
+    from harness.conformance.serve import unwritten
 
     monkeypatch.syspath_prepend(str(package / "src"))
     mine, model = importlib.import_module("mine"), importlib.import_module("mine.model")

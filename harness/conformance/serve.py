@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FunctionType, ModuleType
 from typing import Any
 
 import msgspec
@@ -12,7 +14,7 @@ import msgspec
 from harness.conformance import CHECKS
 from harness.conformance.check import Evidence, Failed, NotPossible
 from harness.conformance.subject import Subject
-from harness.conformance.unwritten import unwritten
+from harness.interface import Backend
 from harness.record.schema import number
 from harness.workers.desks.backend import BackendDesk
 
@@ -38,6 +40,7 @@ class CertifyingDesk(BackendDesk):
                 dtype=str(self._dtype),
                 threads=self._threads,
                 processors=processors,
+                workload=self._workload.name,
             )
         return answer(self._subject, check)
 
@@ -47,8 +50,7 @@ def answer(subject: Subject, name: str) -> dict[str, Any]:
     check = next(check for check in CHECKS if check.name == name)
     began = time.perf_counter()
     try:
-        evidence = check(subject) or Evidence()
-        status = "passed"
+        evidence, status = check(subject), "passed"
     except NotPossible as error:
         evidence, status = Evidence(message=str(error)), "not-possible"
     except Failed as error:
@@ -62,20 +64,37 @@ def answer(subject: Subject, name: str) -> dict[str, Any]:
     if status == "failed":
         subject.renew()
     seconds = time.perf_counter() - began
-    told: dict[str, Any] = msgspec.to_builtins(_storable(evidence))
-    return {"status": status, "seconds": seconds} | told
+    return {"status": status, "seconds": seconds} | _storable(evidence)
 
 
-def _storable(evidence: Evidence) -> Evidence:
-    """The same with plain numbers, and text in one line that any encoder takes."""
-    figures = {
-        name: value if value is None or isinstance(value, str) else number(value)
-        for name in ("value", "limit", "got", "want")
-        for value in [getattr(evidence, name)]
-    }
-    texts = {
-        name: " ".join(getattr(evidence, name).encode("utf-8", "replace").decode().split())
-        for name in ("message", "why", "tensor")
-    }
-    texts["message"] = texts["message"][:MOST_LETTERS]
-    return msgspec.structs.replace(evidence, **figures, **texts)
+def _storable(evidence: Evidence) -> dict[str, Any]:
+    """Its fields, with plain numbers, and text in one line that any encoder takes."""
+    fields = msgspec.structs.asdict(evidence)
+    for name in ("value", "limit", "got", "want"):
+        if fields[name] is not None and not isinstance(fields[name], str):
+            fields[name] = number(fields[name])
+    for name in ("message", "why", "tensor"):
+        fields[name] = " ".join(fields[name].encode("utf-8", "replace").decode().split())
+    return fields | {"message": fields["message"][:MOST_LETTERS]}
+
+
+def unwritten(backend: Backend) -> list[str]:
+    """Functions of its package that refer to nothing but NotImplementedError, in their order."""
+    package = type(backend).__module__.partition(".")[0]
+    names = [
+        function.__qualname__
+        for name, module in [*sys.modules.items()]
+        if name.partition(".")[0] == package and isinstance(module, ModuleType)
+        for function in _functions(vars(module), name)
+        if function.__code__.co_names == ("NotImplementedError",)
+    ]
+    return [*dict.fromkeys(names)]
+
+
+def _functions(names: dict[str, object], module: str) -> Iterator[FunctionType]:
+    """Those that a module defines itself, and its classes' methods."""
+    for value in [*names.values()]:
+        if isinstance(value, type) and value.__module__ == module:
+            yield from (own for own in vars(value).values() if isinstance(own, FunctionType))
+        elif isinstance(value, FunctionType) and value.__module__ == module:
+            yield value
