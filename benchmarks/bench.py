@@ -21,7 +21,7 @@ from pathlib import Path
 from harness import files
 from harness.record import store
 from harness.record.schema import Record
-from harness.report import roofline, words
+from harness.report import roofline, run_tables, words
 from harness.report.tables import escape, table
 from harness.verdict import verdict as verdicts
 from harness.verdict.timing_stats import MIN_SESSIONS, break_even
@@ -196,8 +196,11 @@ def main() -> int:
         "",
         escape(judged.summary),
         "",
-        *table(["label", "agreement", *words.STEP_TIME_HEADER], words.time_rows(found, judged)),
-        *table(list(words.RATIO_HEADER), words.ratio_rows(found, judged)),
+        *(
+            line
+            for section in (run_tables.times(found, judged), run_tables.ratios(found, judged))
+            for line in table([*section.header], section.texts)
+        ),
         "## From how many steps on a compile pays",
         "",
         *table(["label", "compile", "against", "steps"], break_even_rows(judged)),

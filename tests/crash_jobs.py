@@ -32,7 +32,8 @@ from harness.errors import InputError
 from harness.record import samples, store
 from harness.record import schema as record
 from harness.record.schema import Record
-from harness.report import markdown, operators, roofline, run_page, scale_page
+from harness.report import markdown, operators, roofline, scale_page
+from harness.report import page as pages_of_reports
 from harness.report import scale as scale_pages
 from harness.results import baseline
 from harness.results import store as stored
@@ -495,7 +496,7 @@ def made_up() -> list[tuple[Any, str, Any]]:
         (markdown, "render", page(9000)),
         (operators, "draw", page(10_000)),
         (roofline, "draw", page(0)),
-        (run_page, "render", page(30_000)),
+        (pages_of_reports, "render", page(30_000)),
         (scale_pages, "draw", lambda *_: {"time": page(9000)()}),
         (scale_pages, "render", page(9000)),
         (scale_page, "render", page(20_000)),

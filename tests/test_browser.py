@@ -18,11 +18,13 @@ import pytest
 from harness.record.schema import Record
 from harness.report import diff as diff_pages
 from harness.report import history as history_pages
-from harness.report import page, run_page, scale_page
+from harness.report import page, scale_page
+from harness.report.run import NAME
+from harness.report.sections import Report
 from harness.results import diff, history, store
 from harness.run.scale_figures import figures
-from harness.verdict.verdict import judge
 from tests import make, pages, test_scale, test_store
+from tests.test_page import whole
 from tests.test_report import HOSTILE, hostile
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -167,8 +169,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Record,
     for name in ("rich", "diverging"):
         folder = tmp_path_factory.mktemp(name)
         made = pages.rich() if name == "rich" else pages.diverging(folder)
-        path = folder / run_page.NAME
-        path.write_text(run_page.render(made, judge(made), folder), encoding="utf-8")
+        path = folder / NAME
+        path.write_text(whole(made, folder), encoding="utf-8")
         found[name] = made, path
     return found
 
@@ -418,8 +420,8 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     grid = test_scale.record()
     both = {"numpy": "numpy", "torch": "torch"}
     told = {
-        "diff": diff_pages.page(diff.compare(before, after, only=both)),
-        "history": history_pages.render(history.trace(store.find(folder)), []),
+        "diff": page.render(diff_pages.report(diff.compare(before, after, only=both), "page")),
+        "history": page.render(history_pages.report(history.trace(store.find(folder)), "page")),
         "scale": scale_page.render(grid, figures(grid)),
     }
     for name, text in told.items():
@@ -481,7 +483,7 @@ TOGETHER = "".join([*OWN, *(text for name, text in HOSTILE.items() if name != "l
 def test_a_hostile_record_runs_no_script_and_asks_for_nothing(visitor, tmp_path, text):
     made = hostile(text)
     path = tmp_path / "report.html"
-    path.write_text(run_page.render(made, judge(made), tmp_path), encoding="utf-8")
+    path.write_text(whole(made, tmp_path), encoding="utf-8")
     visitor.go(path)
     visitor.run("for (const d of document.querySelectorAll('details')) d.open = true")
     assert visitor.run("return sung") == []
@@ -491,7 +493,7 @@ def test_a_hostile_record_runs_no_script_and_asks_for_nothing(visitor, tmp_path,
 
 
 def test_the_policy_stops_a_script_that_escaping_let_through(visitor, tmp_path):
-    source = page.render("run.html.j2", title="x", plots=[], **empty_context())
+    source = page.render(Report("agree", "all is well"))
     attack = HOSTILE["html"] + "<img src='http://example.invalid/x.png'>"
     path = tmp_path / "report.html"
     path.write_text(source.replace("<main", f"{attack}<main", 1), encoding="utf-8")
@@ -506,10 +508,3 @@ def test_the_policy_stops_a_script_that_escaping_let_through(visitor, tmp_path):
     visitor.go(path)
     visitor.wait()
     assert visitor.run("return sung") == ["alert", "alert"]
-
-
-def empty_context() -> dict[str, object]:
-    from tests import make
-    from tests.test_page import context
-
-    return context(make.record())

@@ -23,6 +23,7 @@ from harness.conformance.certificate import Certificate, Result
 from harness.errors import InputError
 from harness.record.schema import Process
 from harness.report import certificate as page
+from harness.report import terminal
 from tests import make
 from tests.conftest import Silent, all_processors, harness
 
@@ -360,7 +361,7 @@ def test_a_hostile_message_cannot_steer_the_terminal(capsys):
         results=[result(status="failed", message="\x1b]0;x\x07 [red]no[/red]\u202e")],
         verdict="not certified",
     )
-    page.show(made, "a\x1b[31m", Console(width=100))
+    terminal.show(page.report(made, "a\x1b[31m"), Console(width=100))
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "\u202e" not in shown

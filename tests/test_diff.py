@@ -21,6 +21,7 @@ from harness.plan.model import Expected
 from harness.plan.profiles import TABLE
 from harness.record import schema
 from harness.report import diff as report
+from harness.report import markdown, page, terminal
 from harness.results import diff
 from tests import make
 
@@ -268,13 +269,21 @@ def test_the_other_way_round_everything_is_mirrored(then, now):
 def test_every_form_of_it_is_written_and_says_the_word(then, now):
     found = diff.compare(changed(then), changed(now))
     assert found.verdict.upper() in on_terminal(found)
-    assert report.render(found).startswith(f"# {report.MARKS[found.verdict]} {found.verdict}: ")
+    assert as_markdown(found).startswith(f"# {report.MARKS[found.verdict]} {found.verdict}: ")
     assert json.loads(diff.encode(found))["verdict"] == found.verdict
+
+
+def as_markdown(found):
+    return markdown.render(report.report(found, "markdown"))
+
+
+def as_page(found):
+    return page.render(report.report(found, "page"))
 
 
 def on_terminal(found, width=200):
     out = io.StringIO()
-    report.print_diff(found, Console(file=out, width=width))
+    terminal.show(report.report(found, "terminal"), Console(file=out, width=width))
     return out.getvalue()
 
 
@@ -291,7 +300,7 @@ def test_only_a_new_version_is_named_and_blamed_for_nothing():
 def test_nothing_changed_is_said():
     found = diff.compare(CLEAN, copied(CLEAN))
     assert "nothing around the runs changed" in found.summary
-    assert "Nothing around the runs changed" in report.render(found)
+    assert "Nothing around the runs changed" in as_markdown(found)
     # The check can fail: another kernel is a change.
     assert "only system Linux 6.1 → Linux 7.1" in diff.compare(CLEAN, planted(other_kernel)).summary
 
@@ -766,7 +775,7 @@ def test_twelve_labels_are_shown():
     disagrees(now, "torch:7")
     found = diff.compare(then, now)
     assert [move.label for move in found.moves if move.direction == "worse"] == ["torch:7"]
-    for text in (on_terminal(found, width=80), report.render(found), report.page(found)):
+    for text in (on_terminal(found, width=80), as_markdown(found), as_page(found)):
         assert "torch:10" in text
 
 
@@ -805,6 +814,6 @@ def test_cautions_are_said_first_everywhere():
     now = planted(another_machine)
     now.plan.labels["torch"] = make.label("torch", plant="lr.py:wrong")
     found = diff.compare(CLEAN, now)
-    for text in (on_terminal(found), report.render(found), report.page(found)):
+    for text in (on_terminal(found), as_markdown(found), as_page(found)):
         for said in ("times are not compared: another machine", "FAULT PLANTED in the second run"):
             assert 0 <= text.find(said) < text.lower().index("lockstep")

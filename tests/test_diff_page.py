@@ -16,6 +16,8 @@ from harness.results import diff
 from tests import make
 from tests.test_diff import (
     CLEAN,
+    as_markdown,
+    as_page,
     clean,
     copied,
     disagrees,
@@ -26,6 +28,8 @@ from tests.test_diff import (
     upgraded,
 )
 from tests.test_report import HOSTILE, hostile
+
+UNCHANGED = "Nothing around the runs changed."
 
 
 class Tags(HTMLParser):
@@ -55,7 +59,7 @@ def parsed(text):
 @functools.cache
 def harmless():
     """The tags of a page of two records without anything odd in them."""
-    return {tag for tag, _ in parsed(report.page(diff.compare(CLEAN, planted(disagrees)))).tags}
+    return {tag for tag, _ in parsed(as_page(diff.compare(CLEAN, planted(disagrees)))).tags}
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -65,12 +69,12 @@ def test_a_hostile_text_is_shown_as_it_stands_and_obeyed_nowhere(what):
     for found in (diff.compare(then, now), diff.compare(now, then)):
         told = on_terminal(found)
         assert not [c for c in told if not c.isprintable() and c != "\n"]
-        marked = report.render(found)
+        marked = as_markdown(found)
         assert "<" not in marked
         assert not re.search(r"(?<!\\)[`\[]", marked)
-        assert all(row.startswith(("|", "#", ">")) or row in ("", report.UNCHANGED)
+        assert all(row.startswith(("|", "#", ">")) or row in ("", UNCHANGED)
                    for row in marked.split("\n"))  # fmt: skip
-        page = parsed(report.page(found))
+        page = parsed(as_page(found))
         assert {tag for tag, _ in page.tags} <= harmless()
         assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
         scripts = [attrs for tag, attrs in page.tags if tag == "script"]
@@ -83,16 +87,12 @@ def test_the_page_shows_every_figure_of_its_plots_and_tables():
     shares, speeds = report.shares_plot(found), report.speeds_plot(found)
     assert [len(trace["x"]) for trace in shares.traces] == [len(shares.rows)] * 2
     assert speeds.traces[0]["x"] == [label.speed.change.value for label in found.labels]
-    page = report.page(found)
+    page = as_page(found)
     text = parsed(page).text
     assert page.count('class="plot"') == 2
-    for header, rows in (
-        (report.RUNG_HEADER, report.rung_rows(found)),
-        (report.SPEED_HEADER, report.speed_rows(found)),
-        (report.ENVIRONMENT_HEADER, report.environment_rows(found)),
-    ):
-        assert all(len(row) == len(header) for row in rows)
-        assert all(cell in text for row in rows for cell in row)
+    for section in (report.rungs(found), report.speeds(found), report.environment(found)):
+        assert all(len(row) == len(section.header) for row in section.rows)
+        assert all(cell in text for row in section.texts for cell in row)
 
 
 def test_a_label_of_any_length_has_a_row_of_the_picture_for_every_rung():
@@ -106,8 +106,8 @@ def test_a_label_of_any_length_has_a_row_of_the_picture_for_every_rung():
 
 def test_the_same_runs_give_the_same_files():
     found, again = (diff.compare(CLEAN, planted(slower)) for _ in range(2))
-    assert report.page(found) == report.page(again)
-    assert report.render(found) == report.render(again)
+    assert as_page(found) == as_page(again)
+    assert as_markdown(found) == as_markdown(again)
 
 
 def stored(made, folder):

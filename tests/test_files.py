@@ -17,6 +17,7 @@ from harness.errors import InputError
 from harness.record import store
 from harness.report import excerpt, files, markdown
 from harness.report.excerpt import BEGIN, END
+from harness.report.run import as_markdown
 from harness.verdict.verdict import judge
 from tests import make, test_scale
 from tests.test_report import HOSTILE, hostile
@@ -96,7 +97,7 @@ def test_the_step_summary_is_the_markdown_report_and_stays_in_its_bounds(tmp_pat
     file = tmp_path / "summary.md"
     for times in (1, 2):
         files.append_summary(made, judge(made), str(file))
-        assert file.read_text() == markdown.render(made, judge(made)) * times
+        assert file.read_text() == as_markdown(made, judge(made)) * times
     file.write_text("x" * (files.SUMMARY_BYTES - 10))
     files.append_summary(made, judge(made), str(file))
     assert file.stat().st_size == files.SUMMARY_BYTES - 10

@@ -18,6 +18,8 @@ from rich.console import Console
 from harness import cli
 from harness.errors import InputError
 from harness.report import history as report
+from harness.report import page as pages
+from harness.report.terminal import show
 from harness.results import history, store
 from tests import make
 from tests.test_report import HOSTILE
@@ -52,8 +54,12 @@ def of(found: history.History, label: str) -> history.Trend:
 
 def terminal(found: history.History, width: int = 100) -> str:
     out = io.StringIO()
-    report.print_history(found, Console(file=out, width=width))
+    show(report.report(found, "terminal"), Console(file=out, width=width))
     return out.getvalue()
+
+
+def as_page(found: history.History) -> str:
+    return pages.render(report.report(found, "page"))
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -229,7 +235,7 @@ def test_synthetic_data_are_said_loudly(tmp_path: Path) -> None:
     put(tmp_path, told(made))
     found = trace(tmp_path)
     assert "SYNTHETIC" in terminal(found)
-    assert "SYNTHETIC" in report.render(found)
+    assert "SYNTHETIC" in as_page(found)
 
 
 def test_a_run_that_was_skipped_there_is_no_point(tmp_path: Path) -> None:
@@ -359,7 +365,7 @@ class Tags(html.parser.HTMLParser):
 
 def page(found: history.History) -> Tags:
     parsed = Tags()
-    parsed.feed(report.render(found))
+    parsed.feed(as_page(found))
     return parsed
 
 
@@ -385,13 +391,13 @@ def test_every_point_of_a_trend_is_in_the_page(tmp_path: Path, document: dict) -
 
 def test_a_page_is_the_same_for_the_same_runs(tmp_path: Path, document: dict) -> None:
     put(tmp_path, document)
-    assert report.render(trace(tmp_path)) == report.render(trace(tmp_path))
+    assert as_page(trace(tmp_path)) == as_page(trace(tmp_path))
 
 
 def test_a_page_of_nothing_says_so(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    assert "No stored run" in report.render(trace(tmp_path))
-    assert "no run" in terminal(trace(tmp_path))
+    assert "No stored run" in as_page(trace(tmp_path))
+    assert "No stored run" in terminal(trace(tmp_path))
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -421,7 +427,7 @@ def test_no_text_of_a_run_steers_a_terminal_or_a_page(
     for block in bad.blocks:
         for plot in json.loads(block)["traces"]:  # plotly would read tags in them
             assert not re.search(r"[<>]", plot["name"] + "".join(plot["text"]))
-    rendered = report.render(found)
+    rendered = as_page(found)
     assert "<img" not in rendered.split("</style>")[1].split("<script")[1].split("</script>")[1]
     for shown in (terminal(found),):
         assert not [c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Zl")]
@@ -450,7 +456,7 @@ def test_long_trends_are_drawn_as_far_as_there_is_room_and_that_is_said(
     for block in rendered.blocks:
         for drawn in json.loads(block)["traces"]:
             assert drawn["text"] == [NAME.format(n) for n in range(2, 6)]
-    assert "Pictures show the newest 4 runs of a trend." in report.render(found)
+    assert "Pictures show the newest 4 runs of a trend." in as_page(found)
 
 
 def test_hours_that_are_no_number_are_an_input_error() -> None:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from harness.errors import InputError
 from harness.plan.model import Timeouts, Timing
 from harness.record.store import read
-from harness.report import markdown, words
+from harness.report import words
+from harness.report.run import as_markdown
 from harness.run import state, timing
 from harness.text import LONGEST_FACT, MOST_FACTS, plain, plain_facts
 from harness.workers import launch
@@ -242,7 +243,7 @@ def test_a_child_that_outlives_its_worker_is_ended_and_named(crowd: Outcome, lab
     (told,) = (line for line in words.warnings(crowd.record) if f"by {label}," in line)
     assert told.startswith("LEFT BEHIND")
     assert CHILDREN[label] in told
-    for shown in (markdown.render(crowd.record, crowd.verdict), crowd.json["summary"]):
+    for shown in (as_markdown(crowd.record, crowd.verdict), crowd.json["summary"]):
         assert label in shown
 
 

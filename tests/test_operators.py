@@ -20,7 +20,9 @@ from harness.plan.make import missing
 from harness.record import store
 from harness.record.schema import Operator
 from harness.report import operators as report
+from harness.report.run import as_markdown
 from harness.tensors import load_tensors, save_tensors
+from harness.verdict.verdict import judge
 from harness.workers.launch import Worker, WorkerFailed, environment
 from harness.workloads import WORKLOADS
 from tests import make
@@ -426,7 +428,9 @@ def test_the_section_holds_every_table_and_escapes_what_a_record_says():
     found = answering(half_at_zero)
     found[2] = Operator(name=HOSTILE, dtype="float32", absent=HOSTILE)
     found[0].specials[0].point = HOSTILE
-    text = "\n".join(report.render(made(**{HOSTILE: found, "torch": answering()})))
+    stored = made(**{HOSTILE: found, "torch": answering()})
+    shown = as_markdown(stored, judge(stored))
+    text = shown.partition("## Single operators")[2].partition("\n## ")[0]
     for title in ("Where frameworks differ", "Largest error", "Every special point"):
         assert title in text
     assert "<script>" not in text
@@ -440,7 +444,7 @@ def test_the_section_holds_every_table_and_escapes_what_a_record_says():
 
 def test_a_record_without_operators_has_no_section_and_no_drawing():
     stored = make.record()
-    assert report.render(stored) == []
+    assert "Single operators" not in as_markdown(stored, judge(stored))
     assert report.draw(stored) == ""
 
 

@@ -18,7 +18,7 @@ from harness.plan.choices import parse_expectation
 from harness.plan.model import Expected
 from harness.plan.profiles import TABLE
 from harness.record.schema import Churn, Measurement, Pattern, Record, Repeat, Replica
-from harness.report import largest, words
+from harness.report import largest, run_tables, words
 from harness.verdict.hints import find_hint
 from harness.verdict.trajectory import envelope_limit
 from harness.verdict.verdict import exit_status, judge, to_json
@@ -355,7 +355,7 @@ def test_a_label_whose_times_are_void_is_no_baseline_for_the_others() -> None:
     made.results["numpy"].rounds = make.rounds(100)
     judged = judge(made)
     assert judged.labels["torch"].findings["timing"].value == 1.0
-    rows = {row[0]: row for row in words.time_rows(made, judged)}
+    rows = {row[0]: row for row in run_tables.times(made, judged).rows}
     assert rows["numpy"][1] == "NOT RANKED: the times are void"
     assert words.cell(judged.labels["numpy"].findings["timing"]) == "✗ void"
 

@@ -26,8 +26,10 @@ from harness.cli import main
 from harness.errors import HarnessError
 from harness.record.schema import Differing, Record, Worst
 from harness.record.store import write
-from harness.report import files, images, page, run_page
-from harness.report.figure import Plot
+from harness.report import files, images, page
+from harness.report import run as run_report
+from harness.report.run import Run, report
+from harness.report.sections import Report, Section
 from harness.text import clean
 from harness.verdict.verdict import judge
 from harness.workloads.reference.limits import RUNGS
@@ -127,15 +129,19 @@ def render(made: Record, folder: Path | None = None, **words: object) -> str:
     """The page without plotly's megabytes, which take long to pack and to parse."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "plotly_source", lambda: "/* plotly.js v0 */")
-        return run_page.render(made, judge(made), folder or Path("/nonexistent"), **words)
+        return whole(made, folder or Path("/nonexistent"), **words)
+
+
+def whole(made: Record, folder: Path, **words: object) -> str:
+    """The page, plotly too."""
+    return page.render(report(Run(made, judge(made), folder, **words), "page"))
 
 
 @pytest.fixture(scope="module")
 def rich() -> Page:
     """The whole page, plotly too."""
-    made = pages.rich()
     drawn = {"roofline": "<svg></svg>", "operators": "<svg></svg>"}
-    return Page(run_page.render(made, judge(made), Path("/nonexistent"), pictures=drawn))
+    return Page(whole(pages.rich(), Path("/nonexistent"), drawings=drawn))
 
 
 # ---- one file, that opens anywhere ---------------------------------------------------------------
@@ -167,7 +173,7 @@ def test_the_page_of_the_longest_run_stays_below_six_megabytes():
     made.results, made.again = dict.fromkeys(names, results), {}
     pixels = base64.b64encode(random.bytes(784)).decode()
     made.differing = [msgspec.structs.replace(made.differing[0], pixels=pixels)] * 60
-    source = run_page.render(made, judge(made), Path("/nonexistent"))
+    source = whole(made, Path("/nonexistent"))
     assert len(re.findall('class="cell', source)) == 10 * len(RUNGS)
     assert len(source.encode()) < MOST_BYTES
 
@@ -223,25 +229,10 @@ def test_the_same_record_gives_the_same_page(tmp_path):
 
 
 def test_a_page_without_plots_does_without_plotly():
-    source = page.render("run.html.j2", title="x", plots=[], **context(make.record()))
+    source = page.render(Report("agree", "all is well", sections=[Section("One", id="one")]))
     assert len(source) < 200_000
     assert "sha256-" in source
     assert len(Page(source).scripts) == 2
-
-
-def context(made: Record) -> dict[str, object]:
-    """What `run_page` gives its template."""
-    found: dict[str, object] = {}
-
-    def keep(template: str, *, title: str, plots: list[Plot], **words: object) -> str:
-        found.update(words)
-        return ""
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "render", keep)
-        render(made)
-    empty = {name: [] for name in found["placed"]}
-    return found | {"placed": empty}
 
 
 def test_a_missing_plotly_is_a_failure_in_one_line(monkeypatch):
@@ -480,7 +471,7 @@ def test_pixels_that_are_no_image_are_not_shown_as_one(changes):
 def test_a_label_called_reference_hides_nothing_of_the_references_own_class():
     made = pages.rich()
     shown = images.image(made, one(reference=3, predicted={"reference": 5}))
-    (_, dress, _), (_, sandal, _) = shown.classes[1:]
+    (_, dress), (_, sandal) = shown.facts[1:]
     assert (dress, sandal) == (made.dataset.class_names[3], made.dataset.class_names[5])
 
 
@@ -505,9 +496,8 @@ def test_the_command_line_writes_the_page_and_leaves_images_out(tmp_path, monkey
     source = (tmp_path / "report.html").read_text()
     assert pictured(source) == []
     assert len(re.findall("src=.data:image/svg", source)) == 2  # roofline and operators
-    monkeypatch.setattr(files.run_page, "render", lambda *_, with_images, **words: str(with_images))
     files.write(pages.rich(), judge(pages.rich()), tmp_path)
-    assert (tmp_path / "report.html").read_text() == "True"
+    assert len(pictured((tmp_path / "report.html").read_text())) == 1
 
 
 # ---- tables --------------------------------------------------------------------------------------
@@ -604,13 +594,13 @@ def test_raw_files_are_linked_relative_and_encoded(tmp_path):
 
 
 def test_a_folder_with_very_many_files_is_cut(tmp_path):
-    for i in range(run_page.MOST_FILES + 5):
+    for i in range(run_report.MOST_FILES + 5):
         (tmp_path / f"{i}.txt").touch()
     deep = tmp_path / "a" / "b" / "c" / "d" / "e"
     deep.mkdir(parents=True)
     (deep / "too-deep.txt").touch()
     source = render(make.record(), tmp_path)
-    assert source.count('href="./') == run_page.MOST_FILES
+    assert source.count('href="./') == run_report.MOST_FILES
     assert "too-deep" not in source
 
 

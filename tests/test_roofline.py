@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from harness.record.schema import Roof
-from harness.report import markdown, roofline
+from harness.report import roofline
+from harness.report.run import as_markdown
 from harness.verdict.verdict import judge
 from harness.workloads import WORKLOADS
 from tests import make
@@ -68,7 +69,7 @@ def test_without_a_roof_there_is_no_picture_and_no_sentence(roofs):
     made = record(roofs=roofs)
     assert roofline.draw(made, judge(made)) == ""
     assert roofline.sentence(made) == ""
-    assert "Roofline" not in markdown.render(made, judge(made))
+    assert "Roofline" not in as_markdown(made, judge(made))
 
 
 def test_the_picture_parses_is_the_same_twice_and_names_every_label():

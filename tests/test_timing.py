@@ -21,7 +21,8 @@ from harness.errors import InputError
 from harness.plan.model import CONTROL, Plan
 from harness.plan.profiles import TABLE
 from harness.record.schema import Record, Repeat, Round
-from harness.report import words
+from harness.report import run_tables, words
+from harness.report.ladder import ladder
 from harness.verdict import verdict
 from harness.verdict.finding import Finding, Part
 from harness.verdict.timing import LEAST_BURSTS
@@ -103,7 +104,9 @@ def test_fewer_than_five_sessions_never_claim_anything(sessions: int) -> None:
         assert step_time(made, name).floor_ci95 is None
     assert part_of(made, "across").verdict == "inconclusive"
     assert part_of(made, "across", "numpy").verdict == "agree"
-    assert {row[-1] for row in words.ratio_rows(made, judge(made))} == {"no: too few sessions"}
+    assert {row[-1] for row in run_tables.ratios(made, judge(made)).rows} == {
+        "no: too few sessions"
+    }
     assert (judge(made).verdict, exit_status(made, judge(made))) == ("agree", 0)
 
 
@@ -168,7 +171,7 @@ def test_a_against_a_that_claims_a_difference_leaves_every_label_open() -> None:
         assert part.verdict == "inconclusive"
         assert "two processes of numpy differ: 0.951" in part.sentence
         assert timing_of(made, name).verdict == "inconclusive"
-    assert [words.ratio_rows(made, judge(made))[-1][column] for column in (0, -1)] == [
+    assert [run_tables.ratios(made, judge(made)).rows[-1][column] for column in (0, -1)] == [
         "numpy / numpy, A/A",
         "yes",
     ]
@@ -510,7 +513,7 @@ def test_labels_whose_numbers_do_not_agree_are_compared_with_nobody() -> None:
     assert found["jax"].value == pytest.approx(2.0 / 1.5, rel=1e-3)
     assert verdict.agreement(judge(made).labels["numpy"]) == "NOT RANKED: do not agree"
     assert not any(
-        row[0].startswith(("torch /", "jax /")) for row in words.ratio_rows(made, judge(made))
+        row[0].startswith(("torch /", "jax /")) for row in run_tables.ratios(made, judge(made)).rows
     )
 
 
@@ -551,7 +554,7 @@ def test_without_a_control_arm_there_is_no_floor_and_all_else_is_judged() -> Non
         assert time.own_floor_ns == 705_000
         assert not time.indicative
         assert timing_of(made, name).verdict == "agree"
-    assert words.ratio_rows(made, judge(made)) == []
+    assert run_tables.ratios(made, judge(made)).rows == []
     for r in rounds_of(made, "jax", session=0):
         slow(r, 1.2)
     assert "steps lie 1.2" in part_of(made, "itself", "jax").sentence
@@ -668,10 +671,10 @@ def assert_it_can_be_told(made: Record) -> None:
     """Judged, as strict JSON, on a terminal: every reader of a verdict gets through."""
     verdict = judge(made)
     json.loads(json.dumps(to_json(made, verdict, "r"), allow_nan=False))
-    words.time_rows(made, verdict)
-    words.ratio_rows(made, verdict)
-    words.part_rows(verdict)
-    words.ladder_rows(verdict)
+    run_tables.times(made, verdict)
+    run_tables.ratios(made, verdict)
+    run_tables.parts(verdict)
+    ladder(made, verdict)
 
 
 WHOLE = st.one_of(st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1), st.integers(1, 10**7))
@@ -776,15 +779,15 @@ def test_verdict_json_tells_the_parts_of_timing_and_of_no_other_rung() -> None:
 
 def test_a_terminal_shows_every_part_of_every_label() -> None:
     made = make.timed()
-    rows = words.part_rows(judge(made))
+    rows = run_tables.parts(judge(made)).rows
     assert [(row[0], row[1]) for row in rows] == [
         (label, part)
         for label in ("numpy", "torch")
         for part in ("itself", "clocks", "physics", "across")
     ]
-    assert all(len(row) == len(words.PART_HEADER) for row in rows)
-    for row in words.time_rows(made, judge(made)):
-        assert len(row) == len(words.STEP_TIME_HEADER) + 2
+    assert all(len(row) == 6 for row in rows)
+    for row in run_tables.times(made, judge(made)).rows:
+        assert len(row) == len(run_tables.STEP_TIMES)
 
 
 # -- the worker's helpers --------------------------------------------------------------------

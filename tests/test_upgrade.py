@@ -22,13 +22,13 @@ from harness.bundle.readme import _pip
 from harness.export import FORMATS
 from harness.record import store
 from harness.report import diff as pages
-from harness.report import files
+from harness.report import files, terminal
 from harness.results import diff, history, query
 from harness.results import store as runs
 from harness.verdict.timings import control
 from harness.verdict.verdict import judge
 from tests import make
-from tests.test_diff import copied, on_terminal
+from tests.test_diff import as_markdown, as_page, copied, on_terminal
 from tests.test_diff_page import parsed, run, stored
 from tests.test_export import exported
 from tests.test_store import put, told
@@ -300,12 +300,12 @@ def test_several_pairs_have_a_sentence_each():
     found = between(made, later, {OLD: NEW, NEW: OLD})
     sentences = [label.told for label in found.labels]
     assert [s.partition(" (")[0] for s in sentences] == ["jax@0.9 → jax", "jax → jax@0.9"]
-    page, marked = parsed(pages.page(found)).text, pages.render(found)
+    page, marked = parsed(as_page(found)).text, as_markdown(found)
     for sentence in sentences:
         assert sentence in on_terminal(found)
         assert sentence in page
         assert sentence in marked.replace("\\", "")
-    assert pages.told(between(made)) == []  # one stands in the summary
+    assert pages.sentences(between(made)) == []  # one stands in the summary
 
 
 def test_every_form_names_the_versions_and_the_interval():
@@ -320,8 +320,8 @@ def test_every_form_names_the_versions_and_the_interval():
         "now": "0.10.2",
         "version": True,
     }
-    page = parsed(pages.page(found)).text
-    for text in (on_terminal(found), pages.render(found).replace("\\", ""), page):
+    page = parsed(as_page(found)).text
+    for text in (on_terminal(found), as_markdown(found).replace("\\", ""), page):
         assert "0.10.2" in text
         assert interval in text
         assert "in the same rounds" in text
@@ -484,5 +484,7 @@ def test_a_bundle_asks_for_the_versions_of_the_label_that_failed():
 
 def test_a_narrow_terminal_shows_both_names():
     out = io.StringIO()
-    pages.print_diff(between(upgrade(change=slower)), Console(file=out, width=60))
+    terminal.show(
+        pages.report(between(upgrade(change=slower)), "terminal"), Console(file=out, width=60)
+    )
     assert "jax@0.9 → jax" in out.getvalue()

@@ -60,6 +60,7 @@ def certify(
     from harness.plan import settings
     from harness.progress import make_progress
     from harness.report import certificate as page
+    from harness.report import terminal
     from harness.signals import as_interrupt
 
     if list_checks:
@@ -89,5 +90,5 @@ def certify(
         print_document(msgspec.to_builtins(certificate) | {"certificate": str(path)}, True, "")
     else:
         with on_console() as console:
-            page.show(certificate, str(path), console)
+            terminal.show(page.report(certificate, str(path)), console)
     return stored.exit_status(certificate)

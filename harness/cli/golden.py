@@ -92,7 +92,8 @@ def golden_check(
     """Train one backend alone in float64, and hold it to a golden file: 1 where it differs."""
     from harness.plan import settings
     from harness.progress import make_progress
-    from harness.report.golden import show
+    from harness.report import terminal
+    from harness.report.golden import report
     from harness.run import golden
     from harness.signals import as_interrupt
 
@@ -112,7 +113,7 @@ def golden_check(
         print_document(golden.to_json(found, file), as_json, "")
     else:
         with on_console() as console:
-            show(found, console)
+            terminal.show(report(found), console)
     return 0 if found.first is None else 1
 
 

@@ -81,6 +81,8 @@ def history(
     """How each backend's speed, agreement and accuracy went over the stored runs, by machine."""
     from harness.files import write_atomic
     from harness.report import history as report
+    from harness.report import page as pages
+    from harness.report import terminal
     from harness.results import history as trends
     from harness.results import store
 
@@ -90,12 +92,13 @@ def history(
         warn(note)
     found = trends.trace(stored, labels=tuple(backend or ()), machine=machine, since=start)
     if page is not None:
-        write_atomic(page, report.render(found, stored.notes()).encode())
+        shown = report.report(found, "page", left_out=stored.notes())
+        write_atomic(page, pages.render(shown).encode())
     if as_json:
         out(trends.encode(found, last).decode() + "\n")
         return 0
     with on_console() as console:
-        report.print_history(found, console, last or report.LAST_PRINTED)
+        terminal.show(report.report(found, "terminal", last or report.LAST_PRINTED), console)
     return 0
 
 

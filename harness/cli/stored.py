@@ -141,7 +141,10 @@ def diff(
 ) -> int:
     """What moved from stored run A to stored run B, or between labels: numbers, speed, versions."""
     from harness.files import write_atomic
-    from harness.report import diff as pages
+    from harness.report import diff as shown
+    from harness.report import markdown as markdowns
+    from harness.report import page as pages
+    from harness.report import terminal
     from harness.results import diff as differences
 
     if label and pair:
@@ -153,14 +156,15 @@ def diff(
     folders = (str(here.resolve()), str(there.resolve()))
     found = differences.compare(then, now, names, folders, only or None)
     if markdown is not None:
-        write_atomic(markdown, pages.render(found).encode())
+        text = markdowns.render(shown.report(found, "markdown"))
+        write_atomic(markdown, text.encode())
     if page is not None:
-        write_atomic(page, pages.page(found).encode())
+        write_atomic(page, pages.render(shown.report(found, "page")).encode())
     if as_json:
         out(differences.encode(found).decode() + "\n")
     else:
         with on_console() as console:
-            pages.print_diff(found, console)
+            terminal.show(shown.report(found, "terminal"), console)
     return differences.exit_status(found)
 
 
@@ -214,7 +218,7 @@ def judge_and_store(
         documents.append(document)
         statuses.append(verdict.exit_status(record, judged, strict=strict))
         if not as_json:
-            from harness.report.terminal import print_verdict
+            from harness.report.run import print_verdict
 
             with on_console() as console:
                 print_verdict(record, judged, str(folder), console)

@@ -32,7 +32,8 @@ from harness.export.shown import (
 )
 from harness.record.facts import versions
 from harness.record.schema import Number, Results
-from harness.report import markdown, tables
+from harness.report import tables
+from harness.report.run import as_markdown
 from harness.verdict.outcome import trainings
 from harness.verdict.timings import StepTime, session_medians
 from harness.verdict.verdict import LabelVerdict, agreement, to_json
@@ -174,7 +175,7 @@ def _log_run(client: Any, experiment: str, run: Run) -> tuple[str, list[LeftOut]
         _end(client, child, "FAILED" if label.status == "failed" else "FINISHED", ended)
     document = to_json(record, verdict, str(run.folder.resolve()))
     client.log_text(parent, json.dumps(document, indent=1, allow_nan=False), "verdict.json")
-    client.log_text(parent, markdown.render(record, verdict), "report.md")
+    client.log_text(parent, as_markdown(record, verdict), "report.md")
     _end(client, parent, "FAILED" if verdict.verdict == "failed" else "FINISHED", ended)
     client.set_tag(parent, WHOLE_TAG, "yes")
     return parent, left_out

@@ -1,18 +1,13 @@
-"""A certificate for people: a table of checks, what failed and why, one sentence. Uses rich."""
+"""A certificate for people: a table of checks, what failed and why, one sentence."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from harness.conformance import CHECKS, DTYPES, KIT
 from harness.conformance.certificate import Certificate, Result, Status
-from harness.report.terminal import print_table
+from harness.report.sections import Report, Section
 from harness.report.words import figure
-from harness.text import clean
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 MARKS = {"passed": "✓", "failed": "✗", "expected": "✗ as declared", "not-possible": "–"}
 COUNTED: dict[Status, str] = {
@@ -39,20 +34,20 @@ def catalogue_as_text() -> str:
     return "\n".join(f"{check.name:<{width}}  {check.sentence}" for check in CHECKS)
 
 
-def show(certificate: Certificate, path: str, console: Console) -> None:
+def report(certificate: Certificate, path: str) -> Report:
     """Table, failures, verdict, and where it is stored."""
-    from rich.text import Text
-
-    def say(text: str, style: str = "") -> None:
-        console.print(Text(clean(text), style=style), soft_wrap=True)
-
-    say(headline(certificate))
-    print_table(console, ["check", *DTYPES, "evidence"], rows(certificate), "")
-    for line in explanations(certificate):
-        say(line)
     good = certificate.verdict == "certified"
-    say(f"{'✓' if good else '✗'} {sentence(certificate)}", "bold green" if good else "bold red")
-    say(f"certificate: {path}")
+    header = ("check", *DTYPES, "evidence")
+    table = Section(header=header, rows=rows(certificate), lines=explanations(certificate))
+    return Report(
+        word=certificate.verdict,
+        sentence=sentence(certificate),
+        mark="✓" if good else "✗",
+        tone="agree" if good else "disagree",
+        headline=[headline(certificate)],
+        sections=[table],
+        end=[f"certificate: {path}"],
+    )
 
 
 def headline(certificate: Certificate) -> str:
@@ -118,10 +113,9 @@ def explanations(certificate: Certificate) -> list[str]:
 
 
 def sentence(certificate: Certificate) -> str:
-    """The verdict, with what it rests on."""
+    """What the verdict rests on."""
     count = Counter(result.status for result in certificate.results)
     asked = "" if certificate.whole else f" ({len(certificate.checks)} of {len(CHECKS)} asked for)"
     parts = [f"{count['passed']} of {len(certificate.results)} checks hold{asked}"]
     parts += [f"{count[status]} {words}" for status, words in COUNTED.items() if count[status]]
-    verdict = certificate.verdict.upper()
-    return f"{verdict}: {certificate.label}, kit {certificate.kit}: {', '.join(parts)}"
+    return f"{certificate.label}, kit {certificate.kit}: {', '.join(parts)}"

@@ -1,34 +1,26 @@
-"""What moved between two runs, for people: on a terminal, as Markdown, as a page.
+"""What moved between two runs, for people: a report's sections, and the pictures of its page.
 
-Takes a `harness.diff.Diff` and nothing else; escapes whatever the records contain.
+Takes a `harness.results.diff.Diff` and nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
 from harness.record.schema import Number
-from harness.report import figure, tables, words
-from harness.report.terminal import print_table
+from harness.report import words
+from harness.report.figure import Plot, style
+from harness.report.plots import axes
+from harness.report.sections import Form, Report, Section
 from harness.results.diff import Diff, Judged, LabelDiff, RungDiff, TrainingDiff, ratio
-from harness.text import clean
 from harness.verdict.finding import RungVerdict
 from harness.workloads.reference.limits import RUNGS
 
 # A mark beside the word, as those of verdicts are.
 MARKS = {"same": "✓", "moved": "~", "better": "✓", "worse": "✗", "not comparable": "?"}
-COLOURS = {
-    "same": "green",
-    "moved": "yellow",
-    "better": "green",
-    "worse": "red",
-    "not comparable": "yellow",
-}
-# The verdict whose colours a page gives the word.
+# The verdict whose colours the word has.
 TONES = {
     "same": "agree",
     "moved": "inconclusive",
@@ -39,84 +31,110 @@ TONES = {
 # Of a page's picture: a share below is drawn here, so that a logarithm can be taken of 0.
 LEAST_SHARE = 1e-6
 
-RUN_HEADER = ("run", "id", "started", "verdict", "profile", "harness", "machine", "ended")
-MOVE_HEADER = ("word", "what moved")
-RUNG_HEADER = (
-    "label",
-    "rung",
-    "now",
-    "then",
-    "share of the limit, now",
-    "then",
-    "same bits",
-    "other bits",
-    "given other numbers",
-    "in one run only",
-    "largest change of a distance",
-)
-TRAINING_HEADER = (
-    "label",
-    "dtype",
-    "seed",
-    "steps compared",
-    "losses differ",
-    "by at most (relative)",
-    "last epoch's loss, now",
-    "then",
-    "test accuracy, now",
-    "then",
-    "churn, now",
-    "then",
-)
-SPEED_HEADER = ("label", "step", "now / then", "of what", "step now", "step then", "because")
-BESIDE_HEADER = ("label", "first step, now", "then", "peak memory, now", "then")
-ENVIRONMENT_HEADER = ("where", "what", "then", "now")
+
+def report(diff: Diff, form: Form) -> Report:
+    """The report as one form shows it."""
+    foot = [f"First run: {diff.then.record}. Second run: {diff.now.record}."]
+    if diff.one_run:
+        foot = [f"Run: {diff.now.record}."]
+    sections = {"terminal": _terminal, "markdown": _markdown, "page": _page}[form]
+    asked = Section(lines=sentences(diff))
+    on_terminal = form == "terminal"
+    return Report(
+        word=diff.verdict,
+        sentence=diff.summary,
+        mark=MARKS[diff.verdict],
+        tone=TONES[diff.verdict],
+        headline=[headline(diff)] if on_terminal else [],
+        warnings=diff.cautions,
+        top=[] if on_terminal else [asked, runs(diff)],
+        sections=[*sections(diff), asked] if on_terminal else sections(diff),
+        end=foot if form == "page" else [],
+        title=f"{diff.verdict}: {headline(diff)}",
+    )
 
 
-def headline(found: Diff) -> str:
-    """The two runs, or the labels of one, in a line."""
-    if found.one_run:
-        pairs = ", ".join(label.name for label in found.labels)
-        return f"{pairs} of run {found.now.run} ({found.now.started})"
-    return f"{found.then.run} ({found.then.started}) → {found.now.run} ({found.now.started})"
+def _terminal(diff: Diff) -> list[Section]:
+    """What has room on 80 columns; what is said of several labels stands below, once."""
+    reasons: dict[str, list[str]] = {}
+    for label in diff.labels:
+        reasons.setdefault(label.speed.reason, []).append(label.name)
+    steps = speeds(diff)
+    steps = replace(
+        steps,
+        header=steps.header[:-1],
+        rows=[row[:-1] for row in steps.rows],
+        lines=[f"{', '.join(labels)}: {reason}" for reason, labels in reasons.items()],
+    )
+    moved = Section(lines=[f"{mark}: {text}" for mark, text in moves(diff).texts])
+    return [ladder(diff), bits(diff), steps, beside(diff), environment(diff), moved]
 
 
-def verdict_line(found: Diff) -> str:
-    """The word and the sentence."""
-    return f"{MARKS[found.verdict]} {found.verdict.upper()}: {found.summary}"
+def _markdown(diff: Diff) -> list[Section]:
+    sections = [moves(diff), rungs(diff), trainings(diff), speeds(diff), beside(diff)]
+    return [*sections, environment(diff, say=True)]
 
 
-def run_rows(found: Diff) -> list[list[str]]:
-    """The two runs, or the one: a row each."""
-    sides = [("first", found.then), ("second", found.now)]
-    return [
-        [
-            name,
-            side.run,
-            side.started,
-            f"{words.MARKS.get(side.verdict, '')} {side.verdict}",
-            side.profile,
-            side.harness_version,
-            side.machine,
-            side.ended,
+def _page(diff: Diff) -> list[Section]:
+    note = (
+        "Both sides are judged by the same limits, today's. Results are compared bit for bit where "
+        "they were given the same parameters and batch."
+    )
+    drawn = [[plot] if plot is not None else [] for plot in (shares_plot(diff), speeds_plot(diff))]
+    numbers = [ladder(diff), Section(pictures=drawn[0]), rungs(diff)]
+    speed = [Section(pictures=drawn[1]), speeds(diff), beside(diff)]
+    chapters = [("moved", "What moved", "", [moves(diff)])]
+    if diff.labels:
+        chapters += [
+            ("numbers", "Numbers", note, numbers),
+            ("trainings", "Trainings", "", [trainings(diff)]),
+            ("speed", "Step time", "", speed),
         ]
-        for name, side in ([("both", found.now)] if found.one_run else sides)
+    chapters.append(("environment", "Environment", "", [environment(diff, say=True)]))
+    return [
+        Section(title, id=id_, note=note, inside=inside) for id_, title, note, inside in chapters
     ]
 
 
-def told(found: Diff) -> list[str]:
+def headline(diff: Diff) -> str:
+    """The two runs, or the labels of one, in a line."""
+    if diff.one_run:
+        pairs = ", ".join(label.name for label in diff.labels)
+        return f"{pairs} of run {diff.now.run} ({diff.now.started})"
+    return f"{diff.then.run} ({diff.then.started}) → {diff.now.run} ({diff.now.started})"
+
+
+def sentences(diff: Diff) -> list[str]:
     """A sentence for every pair that was asked for; none where the one stands above already."""
-    return [label.told for label in found.labels if label.told and len(found.labels) > 1]
+    return [label.told for label in diff.labels if label.told and len(diff.labels) > 1]
 
 
-def unchanged(found: Diff) -> str:
-    """What is said where nothing around the two sides changed."""
-    return UNCHANGED.replace("runs", "labels") if found.one_run else UNCHANGED
+def runs(diff: Diff) -> Section:
+    """The two runs, or the one: a row each."""
+    sides = [("first", diff.then), ("second", diff.now)]
+    return Section(
+        "The run of both" if diff.one_run else "The two runs",
+        header=("run", "id", "started", "verdict", "profile", "harness", "machine", "ended"),
+        rows=[
+            [
+                name,
+                side.run,
+                side.started,
+                f"{words.MARKS.get(side.verdict, '')} {side.verdict}",
+                side.profile,
+                side.harness_version,
+                side.machine,
+                side.ended,
+            ]
+            for name, side in ([("both", diff.now)] if diff.one_run else sides)
+        ],
+    )
 
 
-def move_rows(found: Diff) -> list[list[str]]:
+def moves(diff: Diff) -> Section:
     """What moved: a row each, the worse first."""
-    return [[f"{MARKS[move.direction]} {move.direction}", move.text] for move in found.moves]
+    rows = [[f"{MARKS[move.direction]} {move.direction}", move.text] for move in diff.moves]
+    return Section("What moved, the worse first", header=("word", "what moved"), rows=rows)
 
 
 def cell(rung: RungDiff) -> str:
@@ -133,46 +151,62 @@ def _judged(side: Judged | None) -> str:
     if side is None:
         return "–"
     verdict: RungVerdict = side.verdict
-    told = " as declared" if side.declared else ""
+    declared = " as declared" if side.declared else ""
     value = "" if side.value is None else f" {words.figure(side.value)}"
-    return f"{words.MARKS[verdict]}{value}{told}"
+    return f"{words.MARKS[verdict]}{value}{declared}"
 
 
-def bits(rung: RungDiff) -> str:
+def _bits(rung: RungDiff) -> str:
     """How many of one rung's results are the same, bit for bit; + those given other numbers."""
     compared = rung.identical + rung.moved
-    told = [f"{rung.identical}/{compared}"] if compared else []
-    told += [f"+{rung.given_other}"] if rung.given_other else []
-    return " ".join(told) or "–"
+    counts = [f"{rung.identical}/{compared}"] if compared else []
+    counts += [f"+{rung.given_other}"] if rung.given_other else []
+    return " ".join(counts) or "–"
 
 
-def ladder_rows(found: Diff, of: Callable[[RungDiff], str]) -> list[list[str]]:
+def _by_rung(title: str, diff: Diff, of: Callable[[RungDiff], str]) -> Section:
     """A row a rung, a column a label: four then fit into 80 columns."""
-    if not found.labels:
-        return []
-    cells = zip(*([of(rung) for rung in label.rungs] for label in found.labels), strict=True)
-    return [[rung, *row] for rung, row in zip(RUNGS, cells, strict=True)]
+    cells = [[of(rung) for rung in label.rungs] for label in diff.labels]
+    rows = [[rung, *row] for rung, *row in zip(RUNGS, *cells, strict=True)] if cells else []
+    return Section(title, header=("rung", *(label.name for label in diff.labels)), rows=rows)
 
 
-def rung_rows(found: Diff) -> list[list[str]]:
+def ladder(diff: Diff) -> Section:
+    """The value nearest its limit, now and as it was."""
+    return _by_rung("Value nearest its limit, now and as it was, by today's limits", diff, cell)
+
+
+def bits(diff: Diff) -> Section:
+    """How many results are the same."""
+    title = "Results that are the same, bit for bit (+ those given other numbers)"
+    return _by_rung(title, diff, _bits)
+
+
+def rungs(diff: Diff) -> Section:
     """Numbers: a row a label and rung."""
-    return [
-        [
-            label.name,
-            rung.rung,
-            _judged(rung.now),
-            _judged(rung.then),
-            _share(rung.now),
-            _share(rung.then),
-            str(rung.identical),
-            str(rung.moved),
-            str(rung.given_other),
-            str(rung.only_then + rung.only_now),
-            _largest(rung),
-        ]
-        for label in found.labels
-        for rung in label.rungs
-    ]
+    return Section(
+        "Results of every rung, by what became of them",
+        header=("label", "rung", "now", "then", "share of the limit, now", "then", "same bits",
+                "other bits", "given other numbers", "in one run only",
+                "largest change of a distance"),
+        rows=[
+            [
+                label.name,
+                rung.rung,
+                _judged(rung.now),
+                _judged(rung.then),
+                _share(rung.now),
+                _share(rung.then),
+                str(rung.identical),
+                str(rung.moved),
+                str(rung.given_other),
+                str(rung.only_then + rung.only_now),
+                _largest(rung),
+            ]
+            for label in diff.labels
+            for rung in label.rungs
+        ],
+    )  # fmt: skip
 
 
 def _share(side: Judged | None) -> str:
@@ -186,11 +220,17 @@ def _largest(rung: RungDiff) -> str:
     return f"{then} → {now}: {at.tensor} of {at.case}, {at.dtype}"
 
 
-def training_rows(found: Diff) -> list[list[str]]:
+def trainings(diff: Diff) -> Section:
     """Trainings that both runs have, the reference's own at the end."""
-    of = [(label.name, training) for label in found.labels for training in label.trainings]
-    of += [("the reference", training) for training in found.reference]
-    return [[name, *_training(training)] for name, training in of]
+    pairs = [(label.name, training) for label in diff.labels for training in label.trainings]
+    pairs += [("the reference", training) for training in diff.reference]
+    return Section(
+        "Free trainings that both have",
+        header=("label", "dtype", "seed", "steps compared", "losses differ",
+                "by at most (relative)", "last epoch's loss, now", "then", "test accuracy, now",
+                "then", "churn, now", "then"),
+        rows=[[name, *_training(training)] for name, training in pairs],
+    )  # fmt: skip
 
 
 def _training(training: TrainingDiff) -> list[str]:
@@ -202,15 +242,15 @@ def _training(training: TrainingDiff) -> list[str]:
         "no" if first is None else f"from step {first} on",
         words.figure(training.furthest),
     ]
-    for pattern, values in (("{:.6f}", training.loss), ("{:.2%}", training.accuracy)):
-        row += [_exact(value, pattern) for value in _now_then(values, alike=training.alike)]
-    churn: list[Number | None] = [*training.churn]
-    return row + [_exact(value, "{}") for value in _now_then(churn, alike=training.alike)]
-
-
-def _now_then(values: list[Number | None], *, alike: bool) -> list[Number | None]:
-    """A pair as it stands in a table; none of trainings that did not go the same way."""
-    return [values[1], values[0]] if alike else [None, None]
+    pairs: list[tuple[str, list[Any]]] = [
+        ("{:.6f}", training.loss),
+        ("{:.2%}", training.accuracy),
+        ("{}", training.churn),
+    ]
+    for pattern, (then, now) in pairs:
+        # Of trainings that did not go the same way there is nothing to compare.
+        row += [_exact(value if training.alike else None, pattern) for value in (now, then)]
+    return row
 
 
 def _exact(value: Number | None, pattern: str) -> str:
@@ -219,18 +259,18 @@ def _exact(value: Number | None, pattern: str) -> str:
     return value if isinstance(value, str) else pattern.format(value)
 
 
-def speed_rows(found: Diff) -> list[list[str]]:
+def speeds(diff: Diff) -> Section:
     """Steps: a row a label, with interval and whether it is claimed."""
     rows = []
-    for label in found.labels:
+    for label in diff.labels:
         speed = label.speed
         then, now = (words.duration(ns) for ns in speed.steps_ns or (None, None))
         unit = {"floor": "multiple of the floor", "ns": "time", None: "–"}[speed.unit]
-        if speed.paired:
-            unit += ", in the same rounds"
+        unit += ", in the same rounds" if speed.paired else ""
         of = ratio(speed.change) if speed.change is not None else "–"
         rows.append([label.name, _outcome(label), of, unit, now, then, speed.reason])
-    return rows
+    header = ("label", "step", "now / then", "of what", "step now", "step then", "because")
+    return Section("Step time, now over then", header=header, rows=rows, across=True)
 
 
 def _outcome(label: LabelDiff) -> str:
@@ -238,144 +278,40 @@ def _outcome(label: LabelDiff) -> str:
     return f"{mark} {label.speed.outcome}"
 
 
-def beside_rows(found: Diff) -> list[list[str]]:
+def beside(diff: Diff) -> Section:
     """What is shown and never claimed: a row a label that has any of it."""
-    return [
-        [
-            label.name,
-            *(words.duration(ns) for ns in reversed(label.first_step_ns)),
-            *(words.megabytes(size) for size in reversed(label.peak_rss_bytes)),
-        ]
-        for label in found.labels
-        if any(v is not None for v in (*label.first_step_ns, *label.peak_rss_bytes))
-    ]
-
-
-def environment_rows(found: Diff) -> list[list[str]]:
-    """What changed around the runs: a row each."""
-    return [[c.where, c.what, _text(c.then), _text(c.now)] for c in found.environment]
-
-
-def _text(value: str | None) -> str:
-    return "–" if value is None else value
-
-
-UNCHANGED = "Nothing around the runs changed."
-NO_CLAIM = "shown beside, no claim"
-
-
-def print_diff(found: Diff, console: Console) -> None:
-    """The tables on a terminal, the one sentence last."""
-
-    def say(text: str, style: str = "") -> None:
-        console.print(Text(clean(text), style=style), soft_wrap=True)
-
-    say(headline(found))
-    for caution in found.cautions:
-        say(f"!! {caution}", "bold yellow")
-    names = ["", *(label.name for label in found.labels)]
-    for title, of in (
-        ("value nearest its limit, both judged by today's limits", cell),
-        ("results that are the same, bit for bit (+ those given other numbers)", bits),
-    ):
-        print_table(console, names, ladder_rows(found, of), title)
-    # A column a label, as above; what is said of several stands below, once.
-    speeds = [row[:-1] for row in speed_rows(found)]
-    _across(console, SPEED_HEADER[:-1], speeds, "step time")
-    reasons: dict[str, list[str]] = {}
-    for label in found.labels:
-        reasons.setdefault(label.speed.reason, []).append(label.name)
-    for reason, labels in reasons.items():
-        say(f"{', '.join(labels)}: {reason}")
-    _across(console, BESIDE_HEADER, beside_rows(found), NO_CLAIM)
-    print_table(console, list(ENVIRONMENT_HEADER), environment_rows(found), "environment")
-    for mark, text in move_rows(found):
-        say(f"{mark}: {text}")
-    for sentence in told(found):
-        say(sentence)
-    say(verdict_line(found), f"bold {COLOURS[found.verdict]}")
-
-
-def _across(console: Console, names: tuple[str, ...], rows: list[list[str]], title: str) -> None:
-    """Rows of labels, drawn as columns: four then fit into 80 columns."""
-    if rows:
-        _, *header = (row[0] for row in [[*names], *rows])
-        turned = zip(names[1:], *(row[1:] for row in rows), strict=True)
-        print_table(console, ["", *header], [[*line] for line in turned], title)
-
-
-def render(found: Diff) -> str:
-    """The same as Markdown."""
-    escape = tables.escape
-    lines = [f"# {MARKS[found.verdict]} {found.verdict}: {escape(found.summary)}", ""]
-    lines += tables.table(list(RUN_HEADER), run_rows(found))
-    for caution in found.cautions:
-        lines += [f"> **{escape(caution)}**", ""]
-    if sentences := told(found):
-        lines += [*(f"- {escape(sentence)}" for sentence in sentences), ""]
-    for title, header, rows in (
-        ("What moved", MOVE_HEADER, move_rows(found)),
-        ("Numbers", RUNG_HEADER, rung_rows(found)),
-        ("Trainings", TRAINING_HEADER, training_rows(found)),
-        ("Step time", SPEED_HEADER, speed_rows(found)),
-        (NO_CLAIM.capitalize(), BESIDE_HEADER, beside_rows(found)),
-        ("Environment", ENVIRONMENT_HEADER, environment_rows(found)),
-    ):
-        if rows:
-            lines += [f"## {title}", "", *tables.table(list(header), rows)]
-        elif title == "Environment":
-            lines += [f"## {title}", "", unchanged(found), ""]
-    return "\n".join(lines)
-
-
-def page(found: Diff) -> str:
-    """The same as one self-contained HTML page."""
-    from harness.report.page import render as render_page
-
-    shares, speeds = shares_plot(found), speeds_plot(found)
-    plots = [plot for plot in (shares, speeds) if plot is not None]
-    sections = [
-        (name, title)
-        for name, title, shown in (
-            ("moved", "What moved", bool(found.moves)),
-            ("numbers", "Numbers", bool(found.labels)),
-            ("trainings", "Trainings", bool(training_rows(found))),
-            ("speed", "Step time", bool(found.labels)),
-            ("environment", "Environment", True),
-        )
-        if shown
-    ]
-    return render_page(
-        "diff.html.j2",
-        title=f"{found.verdict}: {headline(found)}",
-        plots=plots,
-        diff=found,
-        mark=MARKS[found.verdict],
-        diff_tone=TONES[found.verdict],
-        sections=sections,
-        runs=(RUN_HEADER, run_rows(found)),
-        moves=(MOVE_HEADER, move_rows(found)),
-        ladder=(("rung", *(label.name for label in found.labels)), ladder_rows(found, cell)),
-        rungs=(RUNG_HEADER, rung_rows(found)),
-        trainings=(TRAINING_HEADER, training_rows(found)),
-        speeds=(SPEED_HEADER, speed_rows(found)),
-        beside=(BESIDE_HEADER, beside_rows(found)),
-        environment=(ENVIRONMENT_HEADER, environment_rows(found)),
-        caption=told(found),
-        unchanged=unchanged(found),
-        no_claim=NO_CLAIM,
-        shares=shares,
-        steps=speeds,
+    return Section(
+        "First step and memory: shown beside, no claim",
+        header=("label", "first step, now", "then", "peak memory, now", "then"),
+        rows=[
+            [
+                label.name,
+                *(words.duration(ns) for ns in reversed(label.first_step_ns)),
+                *(words.megabytes(size) for size in reversed(label.peak_rss_bytes)),
+            ]
+            for label in diff.labels
+            if any(v is not None for v in (*label.first_step_ns, *label.peak_rss_bytes))
+        ],
+        across=True,
     )
 
 
-def shares_plot(found: Diff) -> figure.Plot | None:
-    """Value over limit of every rung that has both, then and now; None where none has."""
-    from harness.report.plots import axes
+def environment(diff: Diff, *, say: bool = False) -> Section:
+    """What changed around the runs: a row each. say: also that nothing did."""
+    sides = "labels" if diff.one_run else "runs"
+    return Section(
+        f"What changed around the {sides}",
+        note=f"Nothing around the {sides} changed." if say and not diff.environment else "",
+        header=("where", "what", "then", "now"),
+        rows=[[c.where, c.what, c.then or "–", c.now or "–"] for c in diff.environment],
+    )
 
+
+def shares_plot(diff: Diff) -> Plot | None:
+    """Value over limit of every rung that has both, then and now; None where none has."""
     pairs = [
         (label.name, rung)
-        for label in found.labels
+        for label in diff.labels
         for rung in label.rungs
         if rung.rung != "timing" and rung.then and rung.now
         if isinstance(rung.then.share, float) and isinstance(rung.now.share, float)
@@ -393,10 +329,10 @@ def shares_plot(found: Diff) -> figure.Plot | None:
                 "name": when,
                 "x": [max(value, LEAST_SHARE) for value in values],
                 "y": list(range(len(pairs))),
-                "marker": figure.style(place)["marker"] | {"symbol": symbol, "size": size},
+                "marker": style(place)["marker"] | {"symbol": symbol, "size": size},
             }
         )
-    return figure.Plot(
+    return Plot(
         name="shares",
         title="Value as a share of its limit, then and now",
         caption=(
@@ -419,20 +355,18 @@ def shares_plot(found: Diff) -> figure.Plot | None:
     )
 
 
-def speeds_plot(found: Diff) -> figure.Plot | None:
+def speeds_plot(diff: Diff) -> Plot | None:
     """Steps now over then, with intervals; None where no label's are comparable."""
-    from harness.report.plots import axes
-
     pairs = [
         (label.name, label.speed, label.speed.change)
-        for label in found.labels
+        for label in diff.labels
         if label.speed.change is not None
     ]
     if not pairs:
         return None
     how = (
         "Ratios formed within a round, where both were measured seconds apart."
-        if found.one_run
+        if diff.one_run
         else "As multiples of the GEMM floor on a CPU, so that a machine that is slower as a whole "
         "accuses nobody."
     )
@@ -450,9 +384,9 @@ def speeds_plot(found: Diff) -> figure.Plot | None:
             "array": [high - value for _, value, high in known],
             "arrayminus": [value - low for low, value, _ in known],
         },
-        "marker": figure.style(0)["marker"] | {"size": 10},
+        "marker": style(0)["marker"] | {"size": 10},
     }
-    return figure.Plot(
+    return Plot(
         name="speeds",
         title="Step now / then, with its 95 % interval",
         caption=(f"Right of 1: slower now. {how} Without a bar there are too few sessions."),

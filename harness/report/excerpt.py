@@ -6,60 +6,44 @@ Takes a stored record only.
 from __future__ import annotations
 
 from harness.errors import InputError
-from harness.record.facts import versions
 from harness.record.schema import Record
-from harness.report import words
+from harness.report import run_tables, words
+from harness.report.ladder import ladder
+from harness.report.run_tables import STEP_TIMES, versions_of
+from harness.report.sections import Section
 from harness.report.tables import escape, table
 from harness.verdict.verdict import Verdict
-from harness.workloads.reference.limits import RUNGS
 
 BEGIN = "<!-- harness report --into: begin -->"
 END = "<!-- harness report --into: end -->"
 # What a reader of a first page asks of a step's time; report.md has the rest.
 TIMES = (
-    "step",
-    "95 % interval",
-    "× floor",
-    "its interval",
-    "first step",
-    "epoch",
-    "evaluation",
-    "peak memory",
-    "cores at work",
-    "sessions",
-)
+    "label", "numbers", "step", "95 % interval", "× floor", "its interval", "first step", "epoch",
+    "evaluation", "peak memory", "cores at work", "sessions",
+)  # fmt: skip
 
 
 def excerpt(record: Record, verdict: Verdict) -> str:
     """What stands between the markers."""
     lines = [f"**{words.MARKS[verdict.verdict]} {verdict.verdict}**: {escape(verdict.summary)}", ""]
     lines += [f"> **{escape(warning)}**\n" for warning in words.warnings(record)]
-    found: dict[str, str] = {}
-    for label in verdict.labels.values():
-        found |= versions(label.process.facts) if label.process is not None else {}
-    told = [
+    facts = [
         words.headline(record),
         record.started,
         record.machine.get("processor", ""),
         f"{record.plan.threads} threads",
-        ", ".join(f"{name} {version}" for name, version in sorted(found.items())),
+        versions_of(verdict),
     ]
-    lines += [escape(" · ".join(part for part in told if part)), ""]
-    lines += _across(["status", *RUNGS], words.ladder_rows(verdict))
-    times = words.time_rows(record, verdict)
-    if times:
-        names = ["numbers", *words.STEP_TIME_HEADER]
-        kept = [0] + [1 + names.index(name) for name in ("numbers", *TIMES)]
-        title = words.time_title(record)
-        lines += [f"{title[0].upper()}{title[1:]}:", ""]
-        lines += _across(["numbers", *TIMES], [[row[i] for i in kept] for row in times])
-    return "\n".join(lines)
+    lines += [escape(" · ".join(fact for fact in facts if fact)), ""]
+    lines += _across(ladder(record, verdict))
+    times = run_tables.times(record, verdict, {name: STEP_TIMES[name] for name in TIMES})
+    return "\n".join(lines + ([f"{times.title}:", "", *_across(times)] if times.rows else []))
 
 
-def _across(names: list[str], rows: list[list[str]]) -> list[str]:
-    """A row a label, its name first, as a table with a column a label."""
-    first, *rest = ([name, *cells] for name, *cells in zip(["", *names], *rows, strict=True))
-    return table([first[0], *map(escape, first[1:])], rest)
+def _across(section: Section) -> list[str]:
+    """A row a label as a table with a column a label."""
+    turned = section.turned()
+    return table(["", *map(escape, turned.header[1:])], turned.texts)
 
 
 def put(text: str, between: str, name: str) -> str:

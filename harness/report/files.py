@@ -8,7 +8,8 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.files import why, write_atomic
 from harness.record.schema import Record
-from harness.report import markdown, operators, roofline, run_page
+from harness.report import markdown, operators, page, roofline
+from harness.report.run import NAME, Run, as_markdown, report
 from harness.verdict.verdict import Verdict
 
 # GitHub takes at most 1 MiB from one step; what is longer it drops whole.
@@ -36,27 +37,16 @@ def write(
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make {to}: {why(error)}") from None
-    written = [to / "report.md"]
-    write_atomic(written[0], markdown.render(record, verdict).encode())
-    pictures = {}
+    drawings = {"roofline": roofline.draw(record, verdict)}
     if any(results.operators for results in record.results.values()):
-        pictures["operators"] = operators.draw(record)
-    if drawn := roofline.draw(record, verdict):
-        pictures["roofline"] = drawn
-    for name, drawn in pictures.items():
-        written.append(to / f"{name}.svg")
-        write_atomic(written[-1], drawn.encode())
-    page = run_page.render(
-        record,
-        verdict,
-        folder,
-        pictures=pictures,
-        with_images=with_images,
-        with_links=out is None,
-    )
-    written.append(to / run_page.NAME)
-    write_atomic(written[-1], page.encode())
-    return written
+        drawings["operators"] = operators.draw(record)
+    run = Run(record, verdict, folder, drawings, with_images, with_links=out is None)
+    texts = {"report.md": markdown.render(report(run, "markdown"))}
+    texts |= {f"{name}.svg": drawn for name, drawn in drawings.items() if drawn}
+    texts[NAME] = page.render(report(run, "page"))
+    for name, text in texts.items():
+        write_atomic(to / name, text.encode())
+    return [to / name for name in texts]
 
 
 def append_summary(record: Record, verdict: Verdict, file: str) -> None:
@@ -65,6 +55,6 @@ def append_summary(record: Record, verdict: Verdict, file: str) -> None:
     Raises OSError where the file cannot be written.
     """
     room = SUMMARY_BYTES - (os.path.getsize(file) if os.path.exists(file) else 0)
-    text = markdown.fitted(markdown.render(record, verdict), room)
+    text = markdown.fitted(as_markdown(record, verdict), room)
     with open(file, "a", encoding="utf-8") as stream:
         stream.write(text)

@@ -1,49 +1,41 @@
-"""Golden files for people: what one holds, and how far a backend is from it. Uses rich."""
+"""Golden files for people: what one holds, and how far a backend is from it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from harness.record.schema import Number
-from harness.report.terminal import print_table
+from harness.report.sections import Report, Section
 from harness.report.words import MARKS, figure
 from harness.run.golden import Checked, Header, summary
 from harness.text import clean
 from harness.verdict.numbers import within
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 HEADER = ("steps", "tensor", "distance", "limit", "worst element", "got", "expected")
 
 
 def described(header: Header) -> str:
     """What a golden file holds, in one line."""
-    found = ", ".join(f"{name} {version}" for name, version in header.writer.versions.items())
     steps = ", ".join(map(str, header.after))
     return clean(
-        f"{header.workload.name} by {header.writer.label} ({found}), {header.data.name}, "
-        f"seed {header.seed}, float64; parameters after {steps} steps; {header.written}"
+        f"{header.workload.name} by {header.writer.label} ({_named(header.writer.versions)}), "
+        f"{header.data.name}, seed {header.seed}, float64; parameters after {steps} steps; "
+        f"{header.written}"
     )
 
 
-def rows(found: Checked) -> list[list[str]]:
+def _named(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def rows(checked: Checked) -> list[list[str]]:
     """A row a tensor and number of steps."""
     table = []
-    for steps, m in found.measured:
-        mark = MARKS["agree" if within(m, found.limit) else "disagree"]
-        worst = m.worst
-        table.append(
-            [
-                str(steps),
-                m.tensor,
-                f"{mark} {m.problem or figure(m.distance)}",
-                figure(found.limit.value),
-                "–" if worst is None else str(worst.index),
-                "–" if worst is None else _value(worst.got),
-                "–" if worst is None else _value(worst.want),
-            ]
-        )
+    for steps, m in checked.measured:
+        mark = MARKS["agree" if within(m, checked.limit) else "disagree"]
+        distance = f"{mark} {m.problem or figure(m.distance)}"
+        at = ["–"] * 3
+        if m.worst is not None:
+            at = [str(m.worst.index), _value(m.worst.got), _value(m.worst.want)]
+        table.append([str(steps), m.tensor, distance, figure(checked.limit.value), *at])
     return table
 
 
@@ -51,15 +43,15 @@ def _value(value: Number) -> str:
     return value if isinstance(value, str) else f"{value:.8g}"
 
 
-def show(found: Checked, console: Console) -> None:
+def report(checked: Checked) -> Report:
     """What it is held to, the table, one sentence."""
-    from rich.text import Text
-
-    console.print(Text(f"golden: {described(found.header)}"), soft_wrap=True)
-    told = ", ".join(f"{name} {version}" for name, version in found.versions.items())
-    console.print(Text(clean(f"{found.label}: {told}")), soft_wrap=True)
-    print_table(console, list(HEADER), rows(found), "")
-    good = found.first is None
-    mark = MARKS["agree" if good else "disagree"]
-    colour = "bold green" if good else "bold red"
-    console.print(Text(clean(f"{mark} {summary(found)}"), style=colour), soft_wrap=True)
+    tone = "agree" if checked.first is None else "disagree"
+    versions = f"{checked.label}: {_named(checked.versions)}"
+    return Report(
+        word="",
+        sentence=summary(checked),
+        mark=MARKS[tone],
+        tone=tone,
+        headline=[f"golden: {described(checked.header)}", versions],
+        sections=[Section(header=HEADER, rows=rows(checked))],
+    )

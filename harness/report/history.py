@@ -1,7 +1,7 @@
-"""Trends over stored runs for people: tables on a terminal, and a page with pictures.
+"""Trends over stored runs for people: a section a setting, with pictures on a page.
 
-A part of the page is a setting (machine, profile, data, threads), in which runs can be compared.
-What a run's files say is hostile, as in every report: the page escapes, and pictures take `text`.
+In a setting (machine, profile, data, threads) runs can be compared. What a run's files say is
+hostile, as in every report: who draws it escapes, and pictures take `text`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,27 +19,11 @@ from harness.record.schema import number
 from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
-from harness.report.terminal import print_table
+from harness.report.sections import Form, Report, Section, by_columns
 from harness.results.history import History, Point, Setting, Trend, Unit
-from harness.text import clean, many
+from harness.text import many
 from harness.workloads.reference.limits import MEASURED
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-Rows = list[list[str]]
-
-HEADER = (
-    "run",
-    "verdict",
-    "× floor, 95 %",
-    "step",
-    "worst share",
-    "test %",
-    "changed since the run before",
-)
-SHARE_HEADER = ("label", *MEASURED)
-CHANGES_HEADER = ("run", "label", "what changed since the label's run before")
 SUMMARY_HEADER = ("label", "runs", "first", "newest", "smallest", "median", "largest")
 # Of one trend on a terminal, and in a table of the page.
 LAST_PRINTED, LAST_ON_PAGE = 10, 50
@@ -51,22 +35,47 @@ MOST_TOLD = 12
 MOST_CHANGES = 200
 
 
+def report(
+    history: History, form: Form, last: int = LAST_PRINTED, left_out: Sequence[str] = ()
+) -> Report:
+    """The report. last: runs of a trend on a terminal; left_out: what else is not in it."""
+    settings = by_setting(history)
+    notes = [*history.notes(), *left_out]
+    longest = max((len(trend.points) for trend in history.trends), default=0)
+    if form == "page" and longest > MOST_DRAWN:
+        notes.append(f"Pictures show the newest {MOST_DRAWN} runs of a trend.")
+    on_page = form == "page"
+    return Report(
+        word="History" if on_page else "",
+        sentence=_sentence(history) if on_page or not history.trends else "",
+        headline=notes if on_page else [],
+        warnings=warnings(history) if on_page else [],
+        sections=[
+            _on_page(f"s{place}", setting, trends)
+            if on_page
+            else Section(headline(setting), inside=[_newest(trend, last) for trend in trends])
+            for place, (setting, trends) in enumerate(settings.items())
+        ],
+        end=[] if on_page else notes,
+        title="History of stored runs",
+    )
+
+
 def by_setting(history: History) -> dict[Setting, list[Trend]]:
     """The trends of each setting."""
-    found: dict[Setting, list[Trend]] = {}
+    settings: dict[Setting, list[Trend]] = {}
     for trend in history.trends:
-        found.setdefault(trend.setting, []).append(trend)
-    return found
+        settings.setdefault(trend.setting, []).append(trend)
+    return settings
 
 
 def headline(setting: Setting) -> str:
     """What the runs of a setting have in common."""
     threads = many(setting.threads, "thread") if setting.threads else "unknown threads"
-    named = (setting.machine, setting.workload, setting.dataset, setting.profile)
-    machine, workload, dataset, profile = map(axes.plain, named)
+    common = (setting.machine, setting.workload, setting.dataset, setting.profile)
+    machine, workload, dataset, profile = map(axes.plain, common)
     data = f"SYNTHETIC data ({dataset})" if setting.synthetic else dataset
-    of = f"{workload} on {data}, profile {profile}"
-    return f"{machine}: {of}, {threads}"
+    return f"{machine}: {workload} on {data}, profile {profile}, {threads}"
 
 
 def title(trend: Trend) -> str:
@@ -83,34 +92,49 @@ def names(trends: Sequence[Trend]) -> list[str]:
     ]
 
 
-def point_row(trend: Trend, point: Point) -> list[str]:
-    """The columns of HEADER for one run."""
-    floors, step = "–", "–"
-    if point.time is not None:
-        step = words.duration(point.step_ns)
-        low, high = point.interval or (math.nan, math.nan)
-        if trend.unit == "floor":
-            interval = f" {low:.2f}–{high:.2f}" if point.interval else ""
-            floors = f"{point.time:.2f}{interval}"
-        elif point.interval:
-            step += f", {words.span(low, high)}"
-    worst = f"{words.figure(point.share)} {point.worst}" if point.worst is not None else "–"
-    verdict = f"{words.MARKS[point.verdict]} {point.verdict}"
-    return [point.run, verdict, floors, step, worst, _accuracy(point), changed(point)]
+def _floor(trend: Trend, point: Point) -> str:
+    if point.time is None or trend.unit != "floor":
+        return "–"
+    ends = point.interval
+    return f"{point.time:.2f}" + (f" {ends[0]:.2f}–{ends[1]:.2f}" if ends else "")
+
+
+def _step(trend: Trend, point: Point) -> str:
+    if point.time is None:
+        return "–"
+    ends = point.interval if trend.unit == "ns" else None
+    return words.duration(point.step_ns) + (f", {words.span(*ends)}" if ends else "")
 
 
 def _accuracy(point: Point) -> str:
     return f"{100 * float(point.test_accuracy):.2f}" if point.test_accuracy is not None else "–"
 
 
+def _worst(point: Point) -> str:
+    return "–" if point.worst is None else f"{words.figure(point.share)} {point.worst}"
+
+
+def columns(trend: Trend) -> dict[str, Callable[[Point], str]]:
+    """What a table has of each run of a trend."""
+    return {
+        "run": lambda point: point.run,
+        "verdict": lambda point: f"{words.MARKS[point.verdict]} {point.verdict}",
+        "× floor, 95 %": lambda point: _floor(trend, point),
+        "step": lambda point: _step(trend, point),
+        "worst share": _worst,
+        "test %": _accuracy,
+        "changed since the run before": changed,
+    }
+
+
 def changed(point: Point) -> str:
     """What is not as in the point before, in words."""
-    told = [
+    changes = [
         f"{axes.plain(name)} {axes.plain(then or 'absent')} → {axes.plain(now or 'absent')}"
         for name, (then, now) in point.changed.items()
     ]
-    more = f"; and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
-    return "; ".join(told[:MOST_TOLD]) + more
+    more = f"; and {len(changes) - MOST_TOLD} more" if len(changes) > MOST_TOLD else ""
+    return "; ".join(changes[:MOST_TOLD]) + more
 
 
 def warnings(history: History) -> list[str]:
@@ -119,120 +143,93 @@ def warnings(history: History) -> list[str]:
     return ["SYNTHETIC data where a title says so: no real images"] if synthetic else []
 
 
-def _left_out(history: History) -> list[str]:
-    """What the page does not show, a line each."""
-    longest = max((len(trend.points) for trend in history.trends), default=0)
-    if longest <= MOST_DRAWN:
-        return history.notes()
-    return [*history.notes(), f"Pictures show the newest {MOST_DRAWN} runs of a trend."]
-
-
-def print_history(history: History, console: Console, last: int = LAST_PRINTED) -> None:
-    """A table for each trend, of its newest `last` runs."""
-    for setting, trends in by_setting(history).items():
-        console.print(clean(headline(setting)), style="bold", markup=False, soft_wrap=True)
-        for trend in trends:
-            rows = [point_row(trend, point) for point in trend.points[-last:]]
-            left = len(trend.points) - len(rows)
-            before = f" ({left} older; --last shows more)" if left else ""
-            # 80 columns have room for one time, and none for what changed: that stands below.
-            other = 3 if trend.unit == "floor" else 2
-            header, *short = ([*row[:other], *row[other + 1 : -1]] for row in [list(HEADER), *rows])
-            print_table(console, header, short, f"{title(trend)}{before}")
-            for run, *_, told in rows:
-                if told:
-                    console.print(clean(f"changed at {run}: {told}"), style="dim", markup=False)
-    for note in history.notes():
-        console.print(clean(note), markup=False, soft_wrap=True)
-    if not history.trends:
-        console.print("no run that was asked for")
-
-
-def render(history: History, left_out: Sequence[str] = ()) -> str:
-    """The page. `left_out`: what else a reader must know of what is not in it."""
-    from harness.report import page
-
-    sections: list[dict[str, Any]] = []
-    plots: list[Plot] = []
-    for place, (setting, trends) in enumerate(by_setting(history).items()):
-        newest = [
-            msgspec.structs.replace(trend, points=trend.points[-MOST_DRAWN:]) for trend in trends
-        ]
-        drawn = [plot for draw in DRAWN if (plot := draw(f"s{place}", newest)) is not None]
-        plots += drawn
-        sections.append(
-            {
-                "id": f"s{place}",
-                "title": headline(setting),
-                "processor": setting.processor,
-                "plots": drawn,
-                "shares": share_rows(trends),
-                "changes": _change_rows(trends),
-                "tables": [
-                    (
-                        title(trend),
-                        _caption(trend),
-                        [point_row(trend, p) for p in trend.points[: -LAST_ON_PAGE - 1 : -1]],
-                    )
-                    for trend in trends
-                ],
-            }
-        )
-    return page.render(
-        "history.html.j2",
-        title="History of stored runs",
-        plots=plots,
-        sections=sections,
-        entries=[(section["id"], section["title"]) for section in sections],
-        header=HEADER,
-        share_header=SHARE_HEADER,
-        changes_header=CHANGES_HEADER,
-        warnings=warnings(history),
-        notes=[*_left_out(history), *left_out],
-        sentence=_sentence(history),
-    )
-
-
 def _sentence(history: History) -> str:
     if not history.trends:
         return "No stored run that was asked for."
     machines = len({trend.setting.machine for trend in history.trends})
-    trends = len(history.trends)
     times = sorted(p.started for t in history.trends for p in t.points if p.started is not None)
     span = f", {times[0][:10]} to {times[-1][:10]}" if times else ""
-    counts = (history.runs, "run"), (trends, "trend"), (machines, "machine")
+    counts = (history.runs, "run"), (len(history.trends), "trend"), (machines, "machine")
     return f"{', '.join(many(*of) for of in counts)}{span}."
 
 
-def _caption(trend: Trend) -> str:
-    left = len(trend.points) - LAST_ON_PAGE
-    return f"Newest first{f'; {left} older: harness history --json' if left > 0 else ''}"
+def _newest(trend: Trend, last: int) -> Section:
+    """The newest runs of a trend for 80 columns.
+
+    There is room for one time, and none for what changed: that stands below.
+    """
+    points = trend.points[-last:]
+    left = len(trend.points) - len(points)
+    other = "step" if trend.unit == "floor" else "× floor, 95 %"
+    shown = columns(trend)
+    del shown[other], shown["changed since the run before"]
+    return Section(
+        f"{title(trend)}{f' ({left} older; --last shows more)' if left else ''}",
+        header=[*shown],
+        rows=by_columns(shown, points),
+        lines=[f"changed at {p.run}: {changes}" for p in points if (changes := changed(p))],
+    )
 
 
-def share_rows(trends: Sequence[Trend]) -> Rows:
-    """The columns of SHARE_HEADER: by rung the newest share, and the largest of all runs."""
-    rows = []
-    for name, trend in zip(names(trends), trends, strict=True):
-        row = [name]
-        for rung in MEASURED:
-            held = [float(p.shares[rung]) for p in trend.points if rung in p.shares]
-            largest = max(held, key=lambda share: (math.isnan(share), share), default=0.0)
-            newest = number(held[-1] if held else 0.0)
-            told = f"{words.figure(newest)} ({words.figure(number(largest))})"
-            row.append(told if held else "–")
-        rows.append(row)
-    return rows
+def _on_page(id_: str, setting: Setting, trends: Sequence[Trend]) -> Section:
+    """A setting: pictures, shares, changes, and every run of each trend."""
+    drawn = [msgspec.structs.replace(trend, points=trend.points[-MOST_DRAWN:]) for trend in trends]
+    return Section(
+        headline(setting),
+        id=id_,
+        note=f"Processor: {setting.processor}." if setting.processor else "",
+        pictures=[plot for draw in DRAWN if (plot := draw(id_, drawn)) is not None],
+        inside=[_shares(trends), _changes(trends), *map(_runs, trends)],
+    )
 
 
-def _change_rows(trends: Sequence[Trend]) -> Rows:
+def _shares(trends: Sequence[Trend]) -> Section:
+    """By rung the newest share, and the largest of all runs."""
+
+    def shares(trend: Trend, rung: str) -> str:
+        held = [float(p.shares[rung]) for p in trend.points if rung in p.shares]
+        if not held:
+            return "–"
+        largest = max(held, key=lambda share: (math.isnan(share), share))
+        return f"{words.figure(number(held[-1]))} ({words.figure(number(largest))})"
+
+    return Section(
+        "Share of the limit by rung",
+        about="newest run (largest of all runs)",
+        header=("label", *MEASURED),
+        rows=[
+            [name, *(shares(trend, rung) for rung in MEASURED)]
+            for name, trend in zip(names(trends), trends, strict=True)
+        ],
+    )
+
+
+def _changes(trends: Sequence[Trend]) -> Section:
     """The newest changes of a setting, newest first."""
-    found = [
+    changes = [
         (point.started or "", point.run, name, changed(point))
         for name, trend in zip(names(trends), trends, strict=True)
         for point in trend.points
         if point.changed
     ]
-    return [[run, name, told] for _, run, name, told in sorted(found, reverse=True)[:MOST_CHANGES]]
+    return Section(
+        "What changed, newest first",
+        header=("run", "label", "what changed since the label's run before"),
+        rows=[row for _, *row in sorted(changes, reverse=True)[:MOST_CHANGES]],
+    )
+
+
+def _runs(trend: Trend) -> Section:
+    """The runs of a trend, newest first."""
+    left = len(trend.points) - LAST_ON_PAGE
+    shown = columns(trend)
+    return Section(
+        f"Runs of {title(trend)}",
+        about=f"Newest first{f'; {left} older: harness history --json' if left > 0 else ''}",
+        header=[*shown],
+        rows=by_columns(shown, trend.points[: -LAST_ON_PAGE - 1 : -1]),
+        folded=True,
+    )
 
 
 def _when(points: Iterable[Point]) -> Array:

@@ -9,24 +9,14 @@ import base64
 import binascii
 import struct
 import zlib
-from dataclasses import dataclass
 
 from harness.record.schema import Differing, Record
 from harness.report.page import data_address
+from harness.report.sections import Image
 from harness.text import clean
 
 # A test image larger than this (rows or columns) is not one of a set like MNIST.
 LARGEST_IMAGE = 64
-
-
-@dataclass(frozen=True)
-class Image:
-    """A test image on which labels differ: its PNG as an address, and who says what."""
-
-    source: str
-    told: str
-    number: str
-    classes: list[tuple[str, str, bool]]  # who, class, whether it is the true one
 
 
 def image(record: Record, one: Differing) -> Image:
@@ -40,13 +30,13 @@ def image(record: Record, one: Differing) -> Image:
 
     # A list: a label may be called "reference".
     said = [("reference", one.reference), *one.predicted.items()]
-    told = "; ".join(f"{who} says {name(what)}" for who, what in said)
+    words = "; ".join(f"{who} says {name(what)}" for who, what in said)
+    facts = [(who, f"{'✓ ' if what == one.true else ''}{name(what)}") for who, what in said]
     return Image(
         source=png(one),
-        told=clean(f"test image {one.index}: true {name(one.true)}; {told}")[:500],
+        told=clean(f"test image {one.index}: true {name(one.true)}; {words}")[:500],
         number=f"test image {one.index}",
-        classes=[("true", name(one.true), True)]
-        + [(who, name(what), what == one.true) for who, what in said],
+        facts=[("true", name(one.true)), *facts],
     )
 
 

@@ -1,4 +1,4 @@
-"""The ladder as a page shows it: a cell for each label and rung, and the evidence that it opens.
+"""The ladder: a cell for each label and rung, and the evidence that it opens on a page.
 
 Takes a stored record and its verdict; the words and figures are those of the other reports.
 """
@@ -6,139 +6,103 @@ Takes a stored record and its verdict; the words and figures are those of the ot
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from harness.plan.model import process_precision
 from harness.record.schema import Number, Record, number
-from harness.report import words
-from harness.report.page import Table
+from harness.report import run_tables, words
+from harness.report.sections import Cell, Section
 from harness.verdict.finding import Evidence, Finding
 from harness.verdict.outcome import UNITS
 from harness.verdict.timing import void_part
 from harness.verdict.trajectory import envelope_limit
-from harness.verdict.verdict import LabelVerdict, Verdict
-from harness.workloads.reference.limits import RUNGS, Limit, limit_for
+from harness.verdict.verdict import Verdict
+from harness.workloads.reference.limits import RUNGS, limit_for
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One rung of one label: what the matrix shows of it, and the evidence that it opens.
+class Judged(Cell):
+    """One rung of one label. `tone`: its verdict; `link`: the id of its evidence.
 
-    `filled`: how much of the cell's bar is full, in per cent; None without one. `facts`: names and
-    values; `measured`: the same of a measurement, under what it is.
+    `filled`: how much of the cell's bar is full, in per cent; None without one.
     """
 
-    id: str
-    label: str
-    rung: str
-    verdict: str
-    mark: str
-    value: str
-    limit: str
-    sign: str
-    margin: str
-    filled: int | None
-    sentence: str
-    facts: list[tuple[str, str]] = field(default_factory=list)
-    measured: list[tuple[str, list[tuple[str, str]]]] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    mark: str = ""
+    value: str = ""
+    limit: str = ""
+    sign: str = ""
+    margin: str = ""
+    filled: int | None = None
+    evidence: Section = field(default_factory=Section)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One label of the matrix."""
-
-    label: str
-    status: str
-    cells: list[Cell | None]
-
-
-def ladder(record: Record, verdict: Verdict, limits: tuple[Limit, ...]) -> list[Row]:
-    """A row a label, a cell a rung; `limits`: the table that the verdict was made under."""
-    found = []
+def ladder(record: Record, verdict: Verdict) -> Section:
+    """A row a label, a cell a rung."""
+    rows: list[list[str | Cell]] = []
     for place, (name, label) in enumerate(verdict.labels.items()):
-        cells = []
+        row: list[str | Cell] = [name, label.status]
         for rung in RUNGS:
             finding = label.findings.get(rung)
-            cells.append(
-                None
-                if finding is None
-                else _cell(f"evidence-{place}-{rung}", name, finding, label, record, limits)
+            evidence = finding and _evidence(finding, name, record, verdict)
+            row.append(
+                _cell(finding, name, address(place, rung), evidence)
+                if finding and evidence
+                else "–"
             )
-        found.append(Row(name, label.status, cells))
-    return found
+        rows.append(row)
+    title = "The ladder: the value nearest its limit"
+    return Section(title, header=("label", "status", *RUNGS), rows=rows, across=True, look="matrix")
 
 
-def _cell(
-    id_: str,
-    name: str,
-    finding: Finding,
-    label: LabelVerdict,
-    record: Record,
-    limits: tuple[Limit, ...],
-) -> Cell:
-    unit = _unit(finding)
+def address(place: int, rung: str) -> str:
+    """The id of the evidence of a rung, of the label in this place."""
+    return f"evidence-{place}-{rung}"
+
+
+def _cell(finding: Finding, name: str, link: str, evidence: Section) -> Judged:
+    write = _writer(finding)
     share = _share(finding.value, finding.limit)
-    facts = [("measured", _measured(finding))]
-    if finding.hint:
-        facts.append(("hint", finding.hint))
-    if finding.expected is not None:
-        facts.append(("declared beforehand", finding.expected))
-    tables = []
-    if finding.parts:
-        tables.append(
-            Table(
-                f"{name}, timing: the parts that it consists of",
-                (*words.PART_HEADER[1:-1], "what it says"),
-                [row[1:] for row in words.part_rows(_alone(name, label))],
-            )
-        )
-    if finding.rung == "accuracy" and label.equivalence:
-        tables.append(
-            Table(
-                f"{name}: paired equivalence tests over seeds",
-                words.EQUIVALENCE_HEADER[1:],
-                [row[1:] for row in words.equivalence_rows(_alone(name, label))],
-            )
-        )
-    measured = []
-    for told, evidence in (
-        ("first over its limit", finding.first),
-        ("furthest over its limit" if finding.first else "nearest its limit", finding.evidence),
-    ):
-        if evidence is not None and (told.startswith("first") or evidence != finding.first):
-            measured.append((told, evidence_facts(finding, evidence, name, record, limits)))
-    void = void_part(finding.parts) is not None
-    return Cell(
-        id=id_,
-        label=name,
-        rung=finding.rung,
-        verdict="expected" if finding.expected is not None else finding.verdict,
+    tone = "expected" if finding.expected is not None else finding.verdict
+    value = "" if finding.value is None else write(finding.value)
+    return Judged(
+        text=words.cell(finding),
+        tone=tone,
+        link=link,
+        spoken=f"{name}, {finding.rung}: {tone}",
         mark=words.MARKS[finding.verdict],
-        value="void" if void else unit(finding.value) if finding.value is not None else "",
-        limit="" if finding.value is None or finding.limit is None else unit(finding.limit),
+        value="void" if void_part(finding.parts) is not None else value,
+        limit="" if finding.value is None or finding.limit is None else write(finding.limit),
         sign=">" if share is not None and share > 1 else "≤",
         margin="as declared" if finding.expected is not None else _margin(share, finding),
         filled=_filled(share),
-        sentence=finding.sentence,
-        facts=facts,
-        measured=measured,
-        tables=tables,
+        evidence=evidence,
     )
 
 
-def _alone(name: str, label: LabelVerdict) -> Verdict:
-    """One label alone, for the tables that have a row a label."""
-    return Verdict(verdict="agree", summary="", labels={name: label}, first_divergence=None)
-
-
-def _measured(finding: Finding) -> str:
+def _evidence(finding: Finding, name: str, record: Record, verdict: Verdict) -> Section:
+    """What a cell opens: the sentence, where and how far, and the tests or parts behind it."""
     what = {"accuracy": "trainings", "timing": "timed steps"}.get(finding.rung, "tensors")
-    return f"{finding.measured} {what}"
+    facts = [
+        ("measured", f"{finding.measured} {what}"),
+        ("hint", finding.hint),
+        ("declared beforehand", finding.expected),
+    ]
+    inside = [Section(rows=_known(facts), look="facts")]
+    nearest = "Furthest over its limit" if finding.first else "Nearest its limit"
+    for title, at in (("First over its limit", finding.first), (nearest, finding.evidence)):
+        if at is not None and (at is finding.first or at != finding.first):
+            inside.append(evidence_facts(finding, at, name, record, title))
+    inside += [run_tables.parts(verdict, name)] if finding.parts else []
+    inside += [run_tables.equivalence(verdict, name)] if finding.rung == "accuracy" else []
+    return Section(f"{name} · {finding.rung}", note=finding.sentence, inside=inside)
 
 
-def _unit(finding: Finding) -> Callable[[Number | None], str]:
+def _known(facts: Iterable[tuple[str, str | None]]) -> list[tuple[str, str]]:
+    return [(term, text) for term, text in facts if text is not None]
+
+
+def _writer(finding: Finding) -> Callable[[Number], str]:
     """How a rung's value and limit are written, with their unit where they have one."""
     if finding.rung == "timing":
         return lambda value: f"{value:.3g}×" if isinstance(value, float) else words.figure(value)
@@ -159,10 +123,10 @@ def _share(value: Number | None, limit: float | None) -> float | None:
 
 def _margin(share: float | None, finding: Finding) -> str:
     """How far from its limit a value lies: limit / value."""
-    if share is None:
-        return "exact" if finding.value == 0 and finding.limit == 0 else ""
-    if share == 0:
+    if share == 0 or (share is None and finding.value == finding.limit == 0):
         return "exact"
+    if share is None:
+        return ""
     return f"{_short(1 / share)}× below" if share <= 1 else f"{_short(share)}× over"
 
 
@@ -180,11 +144,15 @@ def _filled(share: float | None) -> int | None:
 
 
 def evidence_facts(
-    finding: Finding, at: Evidence, name: str, record: Record, limits: tuple[Limit, ...]
-) -> list[tuple[str, str]]:
+    finding: Finding,
+    at: Evidence,
+    name: str,
+    record: Record,
+    title: str = "",
+) -> Section:
     """A finding's measurement as names and values, for its label `name`."""
-    unit = _unit(finding)
-    found = [
+    write = _writer(finding)
+    facts = [
         ("batch", at.where),
         ("step", None if at.step is None else str(at.step)),
         ("dtype", at.dtype or None),
@@ -192,27 +160,25 @@ def evidence_facts(
         ("worst element", None if at.index is None else str(at.index)),
         ("got", _whole(at.got)),
         ("expected", _whole(at.expected)),
-        ("distance", None if at.distance is None else unit(at.distance)),
+        ("distance", None if at.distance is None else write(at.distance)),
         ("problem", at.problem),
-        ("limit", None if at.limit is None else unit(at.limit)),
+        ("limit", None if at.limit is None else write(at.limit)),
         ("margin", _margin(_share(at.distance, at.limit), finding) or None),
         ("limit because", at.why),
-        ("seen in correct code", _seen(finding.rung, at, name, record, limits)),
+        ("seen in correct code", _seen(finding.rung, at, name, record)),
     ]
-    return [(term, told) for term, told in found if told is not None]
+    return Section(title, rows=_known(facts), look="facts")
 
 
 def _whole(value: Number | None) -> str | None:
     return None if value is None else value if isinstance(value, str) else repr(value)
 
 
-def _seen(
-    rung: str, at: Evidence, name: str, record: Record, limits: tuple[Limit, ...]
-) -> str | None:
+def _seen(rung: str, at: Evidence, name: str, record: Record) -> str | None:
     """What correct code was seen to reach, of the row that the limit comes from."""
     precision = process_precision(record.plan.labels[name], at.dtype)
     case = at.tensor if rung == "accuracy" else at.where
-    row = limit_for(rung, at.dtype, case, precision, limits)
+    row = limit_for(rung, at.dtype, case, precision)
     if row is None and rung == "trajectory" and record.plan.trajectory is not None:
         replicas = [r for r in record.envelope if f"{r.regime}, after {r.after} steps" == at.where]
         row = envelope_limit(replicas, record.plan.trajectory) if replicas else None

@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.plan.model import process_precision
-from harness.record.facts import versions
 from harness.record.schema import Measurement, Record
-from harness.report import words
-from harness.report.tables import escape, table
+from harness.report import markdown, run_tables, words
+from harness.report.sections import Report, Section
 from harness.verdict.numbers import share, with_limits
 from harness.verdict.trajectory import envelope_limit
 from harness.verdict.verdict import Verdict, judge
@@ -36,7 +35,7 @@ class Seen:
 
 def largest(records: Iterable[Record]) -> dict[Row, Seen]:
     """For each row of the limits the measurement nearest it, in the ladder's order."""
-    found: dict[Row, Seen] = {}
+    nearest: dict[Row, Seen] = {}
     for record in records:
         for name in record.results:
             for m, limit in (
@@ -47,13 +46,13 @@ def largest(records: Iterable[Record]) -> dict[Row, Seen]:
                 precision = process_precision(record.plan.labels[name], m.dtype)
                 row = (m.rung, m.dtype, precision, limit.case)
                 seen = Seen(limit, name, record.run, record.plan.seeds[0], m)
-                kept = found.setdefault(row, seen)
+                kept = nearest.setdefault(row, seen)
                 if share(m, limit) > share(kept.measurement, kept.limit):
                     seen.count = kept.count
-                    found[row] = kept = seen
+                    nearest[row] = kept = seen
                 kept.count += 1
     order = {rung: place for place, rung in enumerate(DECIDING)}
-    return dict(sorted(found.items(), key=lambda item: (order[item[0][0]], item[0][1:])))
+    return dict(sorted(nearest.items(), key=lambda item: (order[item[0][0]], item[0][1:])))
 
 
 def render(records: list[Record]) -> str:
@@ -63,38 +62,37 @@ def render(records: list[Record]) -> str:
     failed = len(judged) - sum(counts.values())
     rows = largest(records)
     top = max((share(seen.measurement, seen.limit) for seen in rows.values()), default=0.0)
-    told = (
-        f"{len(records)} runs: {counts['agree']} agree, {counts['disagree']} disagree, "
-        f"{counts['inconclusive']} inconclusive, {failed} failed. The largest share of any fixed "
-        f"limit is {top:.2f}."
-    )
-    lines = [
-        "# The largest value seen at each rung against its limit",
-        "",
-        told,
-        "",
+    verdicts = ", ".join(f"{number} {word}" for word, number in counts.items())
+    counted = f"{len(records)} runs: {verdicts}, {failed} failed"
+    accuracies = [
+        section
+        for record, verdict in zip(records, judged, strict=True)
+        if len(record.plan.seeds) > 1
+        for section in [_accuracy(record, verdict)]
     ]
-    lines += ["## Inputs to lockstep", ""]
-    lines += table(
-        [
-            "rung",
-            "dtype",
-            "precision",
-            "batch",
-            "largest",
-            "limit",
-            "share",
-            "label",
-            "seed",
-            "where",
-            "of",
+    machines = {tuple(sorted(record.machine.items())) for record in records}
+    report = Report(
+        word="The largest value seen at each rung against its limit",
+        headline=[f"{counted}. The largest share of any fixed limit is {top:.2f}."],
+        sections=[
+            _fixed(rows), _trajectories(records), *accuracies, _repeats(records),
+            _runs(records, judged),
         ],
-        [
+        end=[f"Machine: {', '.join(f'{k} {v}' for k, v in of)}." for of in sorted(machines)],
+    )  # fmt: skip
+    return markdown.render(report) + "\n"
+
+
+def _fixed(rows: dict[Row, Seen]) -> Section:
+    """Of each row of the table of limits the measurement nearest it."""
+    header = ("rung", "dtype", "precision", "batch", "largest", "limit", "share", "label", "seed",
+              "where", "of")  # fmt: skip
+    return Section(
+        "Inputs to lockstep",
+        header=header,
+        rows=[
             [
-                rung,
-                dtype,
-                precision,
-                pattern,
+                *row,
                 words.figure(seen.measurement.distance),
                 words.figure(seen.limit.value),
                 f"{share(seen.measurement, seen.limit):.3f}",
@@ -103,87 +101,53 @@ def render(records: list[Record]) -> str:
                 f"{seen.measurement.case}, {seen.measurement.tensor}",
                 str(seen.count),
             ]
-            for (rung, dtype, precision, pattern), seen in rows.items()
+            for row, seen in rows.items()
         ],
     )
-    lines += _trajectories(records)
-    lines += _accuracies(records, judged)
-    lines += _repeats(records)
-    lines += ["## Runs", ""]
-    lines += table(
-        ["run", "profile", "data", "seeds", "verdict", "reference", "versions"],
-        [
-            [
-                record.run,
-                record.plan.profile,
-                record.dataset.name if record.dataset else "–",
-                ", ".join(map(str, record.plan.seeds)),
-                verdict.verdict,
-                record.plan.reference,
-                _versions(verdict),
-            ]
-            for record, verdict in zip(records, judged, strict=True)
-        ],
-    )
-    machines = {tuple(sorted(record.machine.items())) for record in records}
-    for machine in sorted(machines):
-        lines.append(escape("Machine: " + ", ".join(f"{k} {v}" for k, v in machine)) + ".")
-    return "\n".join(lines) + "\n"
 
 
-def _trajectories(records: list[Record]) -> list[str]:
+def _trajectories(records: list[Record]) -> Section:
     """The nearest to its own run's envelope, by profile, regime and number of steps."""
-    rows: dict[tuple[str, str, int], tuple[float, list[str]]] = {}
+    nearest: dict[tuple[str, str, int], tuple[float, list[str]]] = {}
     for record in records:
         chosen = record.plan.trajectory
-        for place in {(r.regime, r.after) for r in record.envelope}:
-            replicas = [r for r in record.envelope if (r.regime, r.after) == place]
+        for regime, after in {(r.regime, r.after) for r in record.envelope}:
+            replicas = [r for r in record.envelope if (r.regime, r.after) == (regime, after)]
             limit = envelope_limit(replicas, chosen) if chosen is not None else None
             if limit is None:
                 continue
+            row = (record.plan.profile, regime, after)
             for name, results in record.results.items():
                 for m in results.measurements:
                     if (m.rung, m.case) != ("trajectory", limit.case):
                         continue
-                    found = share(m, limit)
-                    row = (record.plan.profile, *place)
-                    if found > rows.get(row, (-1.0, []))[0]:
-                        cells = [words.figure(m.distance), words.figure(limit.value)]
-                        cells += [f"{found:.3f}", name, str(record.plan.seeds[0]), limit.reason]
-                        rows[row] = (found, cells)
-    if not rows:
-        return []
-    header = [
-        "profile",
-        "regime",
-        "steps",
-        "largest",
-        "limit",
-        "share",
-        "label",
-        "seed",
-        "limit is",
-    ]
-    told = (
-        "A run's own envelope is its limit: 1.5 or 3 times the furthest replica, so a clean "
-        "share lies near 0.67 or 0.33, not below a third."
+                    size = share(m, limit)
+                    if size > nearest.get(row, (-1.0, []))[0]:
+                        cells = [words.figure(m.distance), words.figure(limit.value), f"{size:.3f}"]
+                        cells += [name, str(record.plan.seeds[0]), limit.reason]
+                        nearest[row] = (size, cells)
+    note = (
+        "A run's own envelope is its limit: 1.5 or 3 times the furthest replica, so a clean share "
+        "lies near 0.67 or 0.33, not below a third."
     )
-    body = [[*map(str, row), *cells] for row, (_, cells) in sorted(rows.items(), reverse=True)]
-    return ["## Trajectory", "", told, "", *table(header, body)]
+    return Section(
+        "Trajectory",
+        note=note if nearest else "",
+        header=("profile", "regime", "steps", "largest", "limit", "share", "label", "seed",
+                "limit is"),
+        rows=[
+            [*map(str, row), *cells] for row, (_, cells) in sorted(nearest.items(), reverse=True)
+        ],
+    )  # fmt: skip
 
 
-def _accuracies(records: list[Record], judged: list[Verdict]) -> list[str]:
-    """Equivalence over seeds, and churn, of every run with more than one seed."""
-    lines = []
-    for record, verdict in zip(records, judged, strict=True):
-        if len(record.plan.seeds) > 1:
-            lines += [f"## Accuracy, run {escape(record.run)}", ""]
-            lines += table(list(words.EQUIVALENCE_HEADER), words.equivalence_rows(verdict))
-            lines += table(list(words.CHURN_HEADER), words.churn_rows(verdict))
-    return lines
+def _accuracy(record: Record, verdict: Verdict) -> Section:
+    """Equivalence over seeds, and churn."""
+    inside = [run_tables.equivalence(verdict), run_tables.churn(verdict)]
+    return Section(f"Accuracy, run {record.run}", inside=inside)
 
 
-def _repeats(records: list[Record]) -> list[str]:
+def _repeats(records: list[Record]) -> Section:
     """How many processes repeated themselves bit for bit."""
     repeats = [
         (name, repeat)
@@ -193,17 +157,26 @@ def _repeats(records: list[Record]) -> list[str]:
     ]
     same = sum(repeat.identical for _, repeat in repeats)
     wavering = sorted({f"{name} ({r.dtype})" for name, r in repeats if not r.identical})
-    told = f"{same} of {len(repeats)} processes trained twice to the same bits"
-    return [
-        "## A against A",
-        "",
-        told + (f"; not: {', '.join(wavering)}." if wavering else "."),
-        "",
-    ]
+    others = f"; not: {', '.join(wavering)}" if wavering else ""
+    note = f"{same} of {len(repeats)} processes trained twice to the same bits{others}."
+    return Section("A against A", note=note)
 
 
-def _versions(verdict: Verdict) -> str:
-    found: dict[str, str] = {}
-    for label in verdict.labels.values():
-        found |= versions(label.process.facts) if label.process is not None else {}
-    return ", ".join(f"{name} {version}" for name, version in sorted(found.items()))
+def _runs(records: list[Record], judged: list[Verdict]) -> Section:
+    """What the page rests on."""
+    return Section(
+        "Runs",
+        header=("run", "profile", "data", "seeds", "verdict", "reference", "versions"),
+        rows=[
+            [
+                record.run,
+                record.plan.profile,
+                record.dataset.name if record.dataset else "–",
+                ", ".join(map(str, record.plan.seeds)),
+                verdict.verdict,
+                record.plan.reference,
+                run_tables.versions_of(verdict),
+            ]
+            for record, verdict in zip(records, judged, strict=True)
+        ],
+    )

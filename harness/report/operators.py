@@ -11,7 +11,7 @@ from typing import Any
 from harness.measure import operators
 from harness.measure.operators import CATALOGUE, CONVENTIONS, ELEMENTWISE, FORMS
 from harness.record.schema import Number, Operator, Record, Special
-from harness.report import tables, words
+from harness.report import words
 from harness.report.drawing import as_svg, drawing, name_entries
 
 # Two results are the same to a reader where they differ by less, relative to the larger one.
@@ -28,6 +28,15 @@ STYLES: tuple[dict[str, Any], ...] = (
 WHAT = ("value", "derivative")
 DTYPE = "float32"
 
+# What the tables of single operators show.
+ABOUT = (
+    f"In {DTYPE}. Each cell: the framework's own / the book's expression; one text where both are "
+    "the same. True is float64, at infinities the limit; none where mathematics has no value. The "
+    "derivative of a row is that of its first element; the label of a row's cross-entropy is 0; a "
+    "squared error has a derivative by each of its two arguments. NumPy has no derivatives of its "
+    "own: both forms are by hand. Shown, never judged: no verdict comes from here."
+)
+
 Found = dict[str, dict[str, Operator]]  # label -> operator's name -> what was measured
 
 
@@ -38,40 +47,6 @@ def measured(record: Record) -> Found:
         for label, results in record.results.items()
         if any(found.dtype == DTYPE for found in results.operators)
     }
-
-
-def render(record: Record) -> list[str]:
-    """The section as lines of Markdown; none where no operator was asked."""
-    found = measured(record)
-    if not found:
-        return []
-    labels = [tables.escape(label) for label in found]
-    forms = "the framework's own / the book's expression; one text where both are the same"
-    lines = ["## Single operators", ""]
-    told = (
-        f"In {DTYPE}. Each cell: {forms}. True is float64, at infinities the limit; none where "
-        "mathematics has no value. The derivative of a row is that of its first element; the label "
-        "of a row's cross-entropy is 0; a squared error has a derivative by each of its two "
-        "arguments. NumPy has no derivatives of its own: both forms are by hand. Not judged: no "
-        "verdict comes from here."
-    )
-    lines += [told, ""]
-    header = ["operator", "at", "of", "true", *labels]
-    rows = special_rows(found)
-    apart = [cells for cells, kind in rows if kind == "frameworks"]
-    lines += ["### Where frameworks differ", ""]
-    lines += tables.table(header, apart) if apart else ["Nowhere.", ""]
-    book = [[*cells[:4], *cells[4].split(" / ")] for cells, kind in rows if kind == "book"]
-    if book:
-        lines += ["### Where the book's expression differs, alike in every framework", ""]
-        lines += tables.table(["operator", "at", "of", "true", "own", "book's"], book)
-    lines += ["### Largest error on ordinary points", ""]
-    lines += ["In units of the RMS of the truth; one rounding in float32 is 6e-8 of a number.", ""]
-    lines += tables.table(["operator", "of", *labels], error_rows(found))
-    if reasons := absences(found):
-        lines += [*(f"- {tables.escape(reason)}" for reason in reasons), ""]
-    lines += ["<details><summary>Every special point</summary>", ""]
-    return [*lines, *tables.table(header, [cells for cells, _ in rows]), "</details>", ""]
 
 
 def special_rows(found: Found) -> list[tuple[list[str], str]]:

@@ -1,4 +1,4 @@
-"""Pages: one self-contained HTML file each, from a template, plots and texts of a record.
+"""A report as a page: one self-contained HTML file.
 
 What a page needs lies inside it (style, scripts, plotly once and packed), so it opens from a disk
 with the network off. Whatever a record says is hostile: autoescape is on, every text passes
@@ -17,7 +17,6 @@ import math
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from harness.errors import HarnessError
 from harness.interface import Array
 from harness.report import words
 from harness.report.figure import Plot
+from harness.report.sections import Cell, Report, Row, Section, plain
 from harness.text import clean
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -37,40 +37,27 @@ LONGEST_TEXT = 2000
 WHOLE = ("i1", "u1", "i2", "u2", "i4", "u4")
 # A longer text in a table is broken into lines.
 LONGEST_CELL = 36
+# A table of labels with more columns than this has a column a label instead.
+MOST_COLUMNS = 12
 _NUMBER = re.compile(r"([-+−±]?\.?\d|nan$|-?inf$)")
 # What could end a block of data or mean something in HTML; U+2028 and 9 end lines in older scripts.
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as the page shows it; `caption` says what its figures are.
+def render(report: Report) -> str:
+    """A page: base.html.j2 with the report's sections; without a plot it does without plotly.
 
-    `figures`: False where what looks like a number is a name, such as a version.
-    """
-
-    caption: str
-    header: Sequence[str]
-    rows: list[list[str]]
-    figures: bool = True
-
-
-def render(template: str, *, title: str, plots: list[Plot], **context: Any) -> str:
-    """A page: `harness/report/templates/<template>`, which extends base.html.j2.
-
-    title: of the browser's window; plots: those that the template shows with `{{ plot(p) }}`; a
-    page without any does without plotly. context: what the template names besides. The same
-    arguments give the same text. HarnessError where plotly's script is not installed.
+    The same report gives the same text. HarnessError where plotly's script is not installed.
     """
     from markupsafe import Markup
 
+    plots = [p for section in report.walk() for p in section.pictures if isinstance(p, Plot)]
     head, script = _file("head.js"), _file("page.js")
     plotly = plotly_source() if plots else ""
     allowed = " ".join(f"'{integrity(source)}'" for source in (head, script, plotly) if source)
     # All of these are files of ours, or encoded here so that no tag ends them.
-    page = _environment().get_template(template)
-    told: str = page.render(
-        title=title,
+    page: str = _template().render(
+        report=report,
         plots=plots,
         policy=(
             f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
@@ -80,9 +67,8 @@ def render(template: str, *, title: str, plots: list[Plot], **context: Any) -> s
         head=Markup(head),  # noqa: S704
         script=Markup(script),  # noqa: S704
         plotly=Markup(pack(plotly)) if plotly else "",  # noqa: S704
-        **context,
     )
-    return told
+    return page
 
 
 def integrity(script: str) -> str:
@@ -97,8 +83,8 @@ def as_json(value: Any) -> str:
     NumPy arrays stand as plotly reads them: dtype, the bytes in base64, and with two axes or more
     the shape.
     """
-    told = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return told.translate(_UNSAFE)
+    text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(_UNSAFE)
 
 
 def _plain(value: Any) -> Any:
@@ -126,8 +112,8 @@ def _array(array: Array) -> Any:
     else:
         kind = "f4" if array.dtype.itemsize <= 4 else "f8"
     data = np.ascontiguousarray(array, dtype=f"<{kind}")
-    told = {"dtype": kind, "bdata": base64.b64encode(data.tobytes()).decode()}
-    return told if array.ndim == 1 else told | {"shape": ", ".join(map(str, array.shape))}
+    encoded = {"dtype": kind, "bdata": base64.b64encode(data.tobytes()).decode()}
+    return encoded if array.ndim == 1 else encoded | {"shape": ", ".join(map(str, array.shape))}
 
 
 def data_address(kind: str, data: bytes) -> str:
@@ -148,11 +134,11 @@ def pack(script: str) -> str:
 
 def plotly_source() -> str:
     """plotly.min.js of the installed package, without importing that."""
-    found = importlib.util.find_spec("plotly")
+    package = importlib.util.find_spec("plotly")
     try:
-        if found is None or found.origin is None:
+        if package is None or package.origin is None:
             raise OSError("plotly is not installed")
-        path = Path(found.origin).parent / "package_data" / "plotly.min.js"
+        path = Path(package.origin).parent / "package_data" / "plotly.min.js"
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise HarnessError(f"no plotly.min.js for the page: {error}") from None
@@ -163,7 +149,7 @@ def _file(name: str) -> str:
 
 
 @functools.cache
-def _environment() -> Any:
+def _template() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -175,47 +161,59 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["data"] = lambda plot: Markup(  # noqa: S704
-        as_json({"traces": plot.traces, "layout": plot.layout})
-    )
-    environment.filters["tone"] = tone
-    environment.filters["look"] = lambda *told: Markup(look(*told))  # noqa: S704
-    environment.filters["to_the_right"] = to_the_right
-    environment.globals["MARKS"] = words.MARKS
-    return environment
+    environment.filters |= {
+        "data": lambda plot: Markup(as_json({"traces": plot.traces, "layout": plot.layout})),  # noqa: S704
+        "kind": lambda picture: type(picture).__name__,
+        "laid_out": laid_out,
+        "look": lambda *cell: Markup(look(*cell)),  # noqa: S704
+        "svg": lambda drawn: data_address("image/svg+xml", drawn.encode()),
+        "to_the_right": to_the_right,
+        "tone": tone,
+    }
+    return environment.get_template("page.html.j2")
 
 
 def _shown(value: Any) -> Any:
     """What a template prints: texts without control and direction characters, of bounded length."""
     if value is None:
         return "–"
+    if isinstance(value, Cell):
+        value = value.text
     if type(value) is not str:
         return value
-    told = clean(value)
-    return told if len(told) <= LONGEST_TEXT else told[:LONGEST_TEXT] + " … (cut)"
+    text = clean(value)
+    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " … (cut)"
 
 
-def tone(cell: str) -> str:
+def laid_out(section: Section) -> Section:
+    """A section as there is room for it: more columns than a screen has become rows."""
+    wide = section.across and len(section.header) > MOST_COLUMNS
+    return section.turned() if wide and section.rows else section
+
+
+def tone(cell: str | Cell) -> str:
     """The class of a cell that begins with a verdict's mark or word; "" for any other."""
+    if isinstance(cell, Cell):
+        return cell.tone
     for verdict, mark in words.MARKS.items():
         if cell.startswith(mark) or cell == verdict:
             return verdict
     return "failed" if cell.startswith("NOT ") else "differs" if cell.startswith("≠") else ""
 
 
-def to_the_right(rows: list[list[str]]) -> set[int]:
+def to_the_right(rows: Sequence[Row]) -> set[int]:
     """The columns of a table, but the first, that hold figures: at least half their cells do."""
-    found = set()
+    right = set()
     for i in range(1, min(map(len, rows), default=0)):
-        told = [row[i] for row in rows if row[i] != "–"]
-        figures = [text for text in told if _NUMBER.match(text)]
-        if told and 2 * len(figures) >= len(told) and max(map(len, told)) <= LONGEST_CELL:
-            found.add(i)
-    return found
+        texts = [text for row in rows if (text := plain(row[i])) != "–"]
+        figures = [text for text in texts if _NUMBER.match(text)]
+        if texts and 2 * len(figures) >= len(texts) and max(map(len, texts)) <= LONGEST_CELL:
+            right.add(i)
+    return right
 
 
-def look(cell: str, right: bool = False) -> str:
+def look(cell: str | Cell, right: bool = False) -> str:
     """The class attribute of a table's cell: its verdict, a figure (to the right), a long text."""
-    told = [tone(cell), "n" if right else "", "long" if len(cell) > LONGEST_CELL else ""]
-    classes = " ".join(filter(None, told))
+    long = "long" if len(plain(cell)) > LONGEST_CELL else ""
+    classes = " ".join(filter(None, (tone(cell), "n" if right else "", long)))
     return f' class="{classes}"' if classes else ""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.report import page, scale
-from harness.report.page import Table
 from harness.report.plots.scaling import scaling
+from harness.report.sections import Report, Section
 from harness.run.scale import ScaleRecord
 from harness.run.scale_figures import BAR_WIDTH, Figure
 
@@ -14,10 +14,10 @@ def render(record: ScaleRecord, found: list[Figure]) -> str:
     plots = scaling(record, found)
     labels = [name for name in record.plan.plan.labels if name not in record.plan.plan.skipped]
     cells = [
-        Table(
+        Section(
             f"Threads: {threads}. Each cell: {scale.HEADER}",
-            ["width", "batch", "GFLOP", "floor", *labels],
-            scale.time_rows(record, found, threads),
+            header=["width", "batch", "GFLOP", "floor", *labels],
+            rows=scale.time_rows(record, found, threads),
         )
         for threads in record.plan.threads
     ]
@@ -25,42 +25,53 @@ def render(record: ScaleRecord, found: list[Figure]) -> str:
     for session in record.sessions[:1]:
         facts += [[f"{p.label}, {k}", v] for p in session.processes for k, v in p.facts.items()]
     sections = [
-        ("curves", "How time grows", [scale.ABOUT_FITS], plots, [_fits(found)]),
-        ("cells", "Every cell", scale.reasons(record, found), [], cells),
-        ("bars", f"Bars above width {BAR_WIDTH}", [], [], [_bars(record, found)]),
-        ("pays", "When a compile pays", [scale.ABOUT_PAYS], [], [_pays(record, found)]),
-        (
-            "figures",
-            "Every figure",
-            [],
-            [],
-            [Table("Every figure", scale.DETAIL_HEADER, scale.detail_rows(found))],
+        Section(
+            "How time grows",
+            id="curves",
+            note=scale.ABOUT_FITS,
+            pictures=plots,
+            inside=[_fits(found)],
         ),
-        (
-            "environment",
-            "Environment",
-            [],
-            [],
-            [Table("Machine and processes", ["what", "value"], facts, figures=False)],
+        Section("Every cell", id="cells", lines=scale.reasons(record, found), inside=cells),
+        Section(f"Bars above width {BAR_WIDTH}", id="bars", inside=[_bars(record, found)]),
+        Section(
+            "When a compile pays", id="pays", note=scale.ABOUT_PAYS, inside=[_pays(record, found)]
+        ),
+        Section(
+            "Every figure", id="figures", header=scale.DETAIL_HEADER, rows=scale.detail_rows(found)
+        ),
+        Section(
+            "Environment", id="environment", header=("what", "value"), rows=facts, figures=False
         ),
     ]
     return page.render(
-        "scale.html.j2",
-        title=f"Time per step as the work grows, {record.run}",
-        plots=plots,
-        sentence=scale.headline(record),
-        warnings=scale.warned(record),
-        sections=[s for s in sections if s[3] or any(t.rows for t in s[4])],
+        Report(
+            word="Time per step as the work grows",
+            sentence=scale.headline(record),
+            warnings=scale.warned(record),
+            sections=[
+                s for s in sections if s.pictures or s.rows or any(each.rows for each in s.inside)
+            ],
+            title=f"Time per step as the work grows, {record.run}",
+        )
     )
 
 
-def _fits(found: list[Figure]) -> Table:
-    return Table("Time grows as work to the power of", scale.FIT_HEADER, scale.fit_rows(found))
+def _fits(found: list[Figure]) -> Section:
+    return Section(
+        "Time grows as work to the power of",
+        header=scale.FIT_HEADER,
+        rows=scale.fit_rows(found),
+    )
 
 
-def _bars(record: ScaleRecord, found: list[Figure]) -> Table:
-    return Table("Step over GEMM floor", scale.BAR_HEADER, scale.bar_rows(record, found))
+def _bars(record: ScaleRecord, found: list[Figure]) -> Section:
+    return Section(
+        "Step over GEMM floor", header=scale.BAR_HEADER, rows=scale.bar_rows(record, found)
+    )
 
 
-def _pays(record: ScaleRecord, found: list[Figure]) -> Table:
-    return Table("When a compile pays", scale.PAYS_HEADER, scale.pays_rows(record, found))
+def _pays(record: ScaleRecord, found: list[Figure]) -> Section:
+    return Section(
+        "When a compile pays", header=scale.PAYS_HEADER, rows=scale.pays_rows(record, found)
+    )

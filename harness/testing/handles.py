@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import SkipTest
@@ -26,7 +26,8 @@ from harness.plan.make import MOST_DEFAULT_THREADS, available_threads, make_plan
 from harness.plan.model import Plan, Timing
 from harness.record.schema import INTERRUPTED, Measurement, Record
 from harness.report import words
-from harness.report.neighbourhood import Window, neighbourhood, windows
+from harness.report.neighbourhood import neighbourhood, windows
+from harness.report.sections import Cell, Section, plain
 from harness.run import session
 from harness.text import clean
 from harness.verdict import verdict
@@ -341,7 +342,7 @@ def _message_of_tensors(
 ) -> str:
     """The first divergence of tensors that were given."""
     got, want = arrays
-    around: list[Window] = []
+    around: Sequence[Section] = []
     if first.worst is not None and got.shape == want.shape:
         around = windows(got, want, list(first.worst.index), 0)
     lines = _first_divergence(first.rung, evidence(first, limit), shape_of_the_error(first), around)
@@ -366,14 +367,16 @@ def _message_of_run(label: str, compared: Compared) -> str:
         last_words = [process.stderr_tail for process in processes if process.status == "failed"]
         tail = [clean(line) for text in last_words for line in text.splitlines()]
         return "\n".join([f"{judged.verdict}: {clean(judged.summary)}", *tail, *end])
-    around, _ = neighbourhood(record, judged, folder)
+    around = neighbourhood(record, judged, folder).inside
     lines = _first_divergence(finding.rung, finding.first, finding.hint, around)
     notes = [f"  note        {clean(warning)}" for warning in words.warnings(record)]
     headline = f"{label} does not agree with {record.plan.reference}"
     return "\n".join([headline, *lines, *notes, *end])
 
 
-def _first_divergence(rung: str, at: Evidence, hint: str | None, around: list[Window]) -> list[str]:
+def _first_divergence(
+    rung: str, at: Evidence, hint: str | None, around: Sequence[Section]
+) -> list[str]:
     """The first divergence: the sentence, each figure on its line, and what lies around it."""
     figures = {
         "rung": f"{rung}, {at.where}, {at.dtype}",
@@ -392,16 +395,16 @@ def _first_divergence(rung: str, at: Evidence, hint: str | None, around: list[Wi
     return lines + (_drawn(around[-1]) if around else [])
 
 
-def _drawn(window: Window) -> list[str]:
+def _drawn(window: Section) -> list[str]:
     """A window as text, the worst element in brackets."""
-    cells = [
-        [f"[{v}]" if (i, j) == window.worst else v for j, v in enumerate(row)]
-        for i, row in enumerate(window.values)
+    rows = [
+        [f"[{plain(c)}]" if isinstance(c, Cell) and c.spoken else plain(c) for c in row]
+        for row in window.rows
     ]
-    table = [["", *window.columns], *([n, *row] for n, row in zip(window.rows, cells, strict=True))]
+    table = [[*window.header], *rows]
     width = max(len(text) for row in table for text in row)
     drawn = ["    " + " ".join(f"{text:>{width}}" for text in row).rstrip() for row in table]
-    return [f"  {window.caption}, around it:", *drawn]
+    return [f"  {window.title}, around it:", *drawn]
 
 
 def _placed(text: str, root: Path) -> str:

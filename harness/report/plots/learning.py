@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.interface import Array
 from harness.record.schema import Record, Training
-from harness.report import words
+from harness.report import run_tables
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
 from harness.report.plots.drift import references
@@ -219,8 +219,8 @@ def equivalence(verdict: Verdict, metric: str) -> Plot | None:
             axes.rows_axis([axes.tick(name) for name, _ in found]),
             shapes=shapes,
         ),
-        header=words.EQUIVALENCE_HEADER,
-        rows=[[axes.plain(row[0]), *row[1:]] for row in words.equivalence_rows(verdict)
+        header=tuple(run_tables.equivalence(verdict).header),
+        rows=[[axes.plain(row[0]), *row[1:]] for row in run_tables.equivalence(verdict).texts
               if row[1].startswith(f"{metric},")],
         height=100 + 36 * len(found),
     )  # fmt: skip
@@ -276,8 +276,8 @@ def churn(verdict: Verdict) -> Plot | None:
             barmode="stack",
             bargap=0.3,
         ),
-        header=words.CHURN_HEADER,
-        rows=[[axes.plain(row[0]), *row[1:]] for row in words.churn_rows(verdict)],
+        header=tuple(run_tables.churn(verdict).header),
+        rows=[[axes.plain(row[0]), *row[1:]] for row in run_tables.churn(verdict).texts],
         height=axes.tall(traces, 90 + 26 * len(found)),
     )
 

@@ -1,0 +1,146 @@
+"""What a report is, whatever draws it: a word, a sentence, and a list of sections. Plain data.
+
+A section is words, pictures and one table, and may hold other sections. `terminal`, `markdown` and
+`page` each draw any list of them. Texts stand here as they were measured or named: whoever draws
+them makes them harmless. Imports nothing that draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from harness.report.figure import Plot
+
+Form = Literal["terminal", "markdown", "page"]
+# How a page shows a section's table, or its pictures, where that is not the usual way.
+Look = Literal["", "facts", "files", "images", "matrix", "pair", "window", "windows"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table with more to it than its text.
+
+    `tone`: a verdict, whose colours it has, or another class of the page's style; `link`: an
+    address; `spoken`: what only those hear who cannot see the cell.
+    """
+
+    text: str
+    tone: str = ""
+    link: str = ""
+    spoken: str = ""
+
+
+Row = Sequence[str | Cell]
+Columns = Mapping[str, Callable[[T], str]]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture in a file of its own beside the report: `<name>.svg`. `told`: what it shows."""
+
+    name: str
+    svg: str
+    told: str
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of the data set on a page: `source` is its address, "" where it cannot be shown.
+
+    `told`: the same in words; `facts`: names and values below it.
+    """
+
+    source: str
+    told: str
+    number: str
+    facts: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One matter: a note, pictures, sentences, a table, and the sections inside, in this order.
+
+    `title`: a heading, or the table's own title; `about`: what its figures are, where there is
+    room for it. `header`, `rows`: the table, the first cell of each row its name. `figures`: False
+    where what looks like a number is a name, such as a version. `across`: a row is a label, and a
+    column where there is little room. `folded`: shown when asked for, where a reader can ask.
+    `id`: of a page's own section, of [a-z0-9-].
+    """
+
+    title: str = ""
+    about: str = ""
+    id: str = ""
+    note: str = ""
+    pictures: Sequence[Plot | Drawing | Image] = ()
+    lines: Sequence[str] = ()
+    header: Sequence[str] = ()
+    rows: Sequence[Row] = ()
+    inside: Sequence[Section] = ()
+    figures: bool = True
+    across: bool = False
+    folded: bool = False
+    look: Look = ""
+
+    def __bool__(self) -> bool:
+        """Whether it holds anything beside its title."""
+        return bool(self.note or self.pictures or self.lines or self.rows or any(self.inside))
+
+    @property
+    def caption(self) -> str:
+        """Of its table: title and what the figures are."""
+        return f"{self.title}: {self.about}" if self.title and self.about else self.title
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The rows as plain texts."""
+        return [[plain(cell) for cell in row] for row in self.rows]
+
+    def turned(self) -> Section:
+        """With a column a row: four labels then fit into 80 columns."""
+        header, *rows = zip(self.header, *self.rows, strict=True)
+        return replace(self, header=[plain(name) for name in header], rows=rows)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found, and the sections that show it.
+
+    `mark`, `word`, `sentence`: the verdict, the sentence without a full stop; `tone`: the verdict
+    whose colours the word has. `headline`: what was run, in lines; `warnings`: what must be said
+    loudly; `top`: sections before the first heading; `end`: lines after all else. `title`: of a
+    browser's window.
+    """
+
+    word: str
+    sentence: str = ""
+    mark: str = ""
+    tone: str = ""
+    headline: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    top: Sequence[Section] = ()
+    sections: Sequence[Section] = ()
+    end: Sequence[str] = ()
+    title: str = ""
+
+    def walk(self) -> Iterator[Section]:
+        """Every section, those inside others after them."""
+
+        def below(sections: Iterable[Section]) -> Iterator[Section]:
+            for section in sections:
+                yield section
+                yield from below(section.inside)
+
+        return below((*self.top, *self.sections))
+
+
+def plain(cell: str | Cell) -> str:
+    """A cell's text."""
+    return cell if isinstance(cell, str) else cell.text
+
+
+def by_columns(columns: Columns[T], items: Iterable[T]) -> list[list[str]]:
+    """A row an item: what each column makes of it. The header is the columns' names."""
+    return [[column(item) for column in columns.values()] for item in items]
