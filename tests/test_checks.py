@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from harness.record.schema import Number, Record, Worst
+from harness.verdict.document import Document
 from harness.verdict.timings import median_interval
-from harness.verdict.verdict import Verdict, exit_status, judge, to_json
+from harness.verdict.verdict import Verdict, exit_status, judge
+from harness.verdict.verdict import document as verdict_json
 from harness.workloads.reference.limits import DECIDING, LIMITS, RUNGS, limit_for
 from tests import make
 
@@ -73,7 +75,7 @@ def test_one_measurement_over_its_limit_disagrees_and_is_named(rung: str, dtype:
         "dtype": dtype,
         "case": case,
     }
-    assert verdict.first_divergence.items() >= wanted.items()
+    assert msgspec.structs.asdict(verdict.first_divergence).items() >= wanted.items()
     for word in ("torch", rung, case, tensor, "[5, 6]", "2.5", "2.25"):
         assert word in verdict.summary
     assert "numpy agree" in verdict.summary
@@ -98,7 +100,7 @@ def test_the_lowest_rung_and_then_the_earliest_step_is_the_first_divergence() ->
     off(made, "torch", "gradients", 0.5, step=10, tensor="b1")
     first = judge(made).first_divergence
     assert first is not None
-    assert (first["label"], first["rung"], first["step"], first["distance"]) == (
+    assert (first.label, first.rung, first.step, first.distance) == (
         "torch",
         "gradients",
         10,
@@ -107,7 +109,7 @@ def test_the_lowest_rung_and_then_the_earliest_step_is_the_first_divergence() ->
     off(made, "numpy", "gradients", 0.25, step=0)
     first = judge(made).first_divergence
     assert first is not None
-    assert (first["label"], first["step"]) == ("numpy", 0)
+    assert (first.label, first.step) == ("numpy", 0)
 
 
 def test_the_earliest_step_is_reported_whatever_the_order_in_the_record() -> None:
@@ -117,7 +119,7 @@ def test_the_earliest_step_is_reported_whatever_the_order_in_the_record() -> Non
     made.results["numpy"].measurements.reverse()
     first = judge(made).first_divergence
     assert first is not None
-    assert first["step"] == 9
+    assert first.step == 9
 
 
 @pytest.mark.parametrize("rung", DECIDING)
@@ -129,7 +131,7 @@ def test_a_problem_disagrees_and_is_told(rung: str) -> None:
     assert verdict.verdict == "disagree"
     assert "NaN only in what was got" in verdict.summary
     assert verdict.first_divergence is not None
-    assert verdict.first_divergence["problem"] == found.problem
+    assert verdict.first_divergence.problem == found.problem
 
 
 @pytest.mark.parametrize("rung", DECIDING)
@@ -149,7 +151,7 @@ def test_the_limits_of_float64_apply_to_the_float64_process() -> None:
     verdict = judge(made)
     assert verdict.verdict == "disagree"
     assert verdict.first_divergence is not None
-    assert verdict.first_divergence["limit"] == 1e-13
+    assert verdict.first_divergence.limit == 1e-13
 
 
 def test_every_deciding_rung_has_a_limit_in_every_dtype_it_is_measured_in() -> None:
@@ -394,7 +396,7 @@ def test_a_training_outside_the_sanity_band_disagrees_on_the_real_data_only(
     assert status(made) == 1
     first = judge(made).first_divergence
     assert first is not None
-    assert first["rung"] == "accuracy"
+    assert first.rung == "accuracy"
     made.dataset = make.dataset(sha256="other", synthetic=True)
     assert accuracy_of(made) == "inconclusive"
     assert judge(made).verdict == "agree"
@@ -532,7 +534,6 @@ ABOUT = {
     "seconds",
     "ended",
     "harness_version",
-    "foreign",
     "machine",
     "processor",
     "threads",
@@ -547,7 +548,10 @@ DIVERGENCE = {"label", "rung", "step", "tensor", "index", "expected", "got", "di
 
 
 def document(made: Record) -> Any:
-    text = json.dumps(to_json(made, judge(made), "results/runs/x"), allow_nan=False)
+    """verdict.json as others read it; what the harness itself reads from it is what it wrote."""
+    written = verdict_json(made, judge(made), "results/runs/x")
+    text = json.dumps(written.plain(), allow_nan=False)
+    assert msgspec.json.decode(text, type=Document) == written
     return json.loads(text)
 
 

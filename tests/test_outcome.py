@@ -20,7 +20,7 @@ from harness.plan.profiles import TABLE
 from harness.record.schema import Churn, Measurement, Pattern, Record, Repeat, Replica
 from harness.report import largest, run_tables, words
 from harness.verdict.hints import find_hint
-from harness.verdict.trajectory import envelope_limit
+from harness.verdict.numbers import envelope_limit
 from harness.verdict.verdict import exit_status, judge, to_json
 from harness.workloads.reference.limits import LIMITS, Limit, read_limits
 from tests import make
@@ -193,7 +193,7 @@ def test_the_verdict_over_seeds_has_three_values(accuracies, losses, verdict) ->
         assert "seeds would settle it" in found.sentence
         assert judge(made).verdict == "agree"
     else:
-        assert judge(made).first_divergence["rung"] == "accuracy"
+        assert judge(made).first_divergence.rung == "accuracy"
 
 
 def test_four_seeds_are_too_few_whatever_they_say() -> None:
@@ -275,7 +275,7 @@ def test_a_declaration_covers_its_rung_and_label_only() -> None:
     made = with_expectation()
     make.find(made, "torch", "gradients").distance = 1e-2
     make.find(made, "numpy", "gradients").distance = 1e-2
-    assert judge(made).first_divergence["label"] == "numpy"
+    assert judge(made).first_divergence.label == "numpy"
 
 
 def test_a_rung_is_declared_once_and_timing_never() -> None:
@@ -426,7 +426,7 @@ def test_rows_of_a_limits_file_go_before_the_table(tmp_path: Path) -> None:
     assert judge(made).verdict == "agree"
     judged = judge(made, read_limits(path))
     assert judged.verdict == "disagree"
-    assert judged.first_divergence["limit"] == 1e-12
+    assert judged.first_divergence.limit == 1e-12
     assert judged.labels["torch"].findings["gradients"].first.why == "mine"
 
 

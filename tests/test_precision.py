@@ -237,7 +237,7 @@ def test_a_record_is_judged_by_the_limits_of_its_profile():
     record.plan = msgspec.structs.replace(record.plan, labels=labels)
     assert judge(record).verdict == "agree"
     make.find(record, "torch", "forward", dtype="float64", case="step 10").distance = 1e-9
-    assert judge(record).first_divergence["dtype"] == "float64"
+    assert judge(record).first_divergence.dtype == "float64"
 
 
 # -- the plan ----------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from harness.record import store
 from harness.results import query
 from harness.results import store as runs
 from harness.verdict import verdict
+from harness.verdict.finding import Finding
 from tests import make
 
 NAME = "20260102T030405-0000{:02x}"
@@ -187,7 +188,7 @@ def test_a_number_that_is_not_finite_is_itself_and_not_null(
 
 def test_a_share_of_no_limit_and_of_a_limit_of_zero() -> None:
     def share(value: Any, limit: Any) -> float | None:
-        return runs.Rung(verdict="agree", value=value, limit=limit).share
+        return Finding(rung="loss", sentence="", value=value, limit=limit).share
 
     assert share(None, 1.0) is None
     assert share(1.0, None) is None
@@ -269,31 +270,6 @@ def test_the_command_that_is_named_mends_a_run_that_was_only_measured(
     words = runs.find(tmp_path).notes()[0].split("harness ")[-1].split()
     assert run(monkeypatch, *words) in (0, 1)
     assert runs.find(tmp_path).notes() == []
-
-
-# Fields of a label that the first versions did not write.
-NEWER = ("reproducible", "repeats", "plant", "peak_device_bytes")
-
-
-def test_files_of_older_versions_lack_fields_and_are_read(tmp_path: Path, document: dict) -> None:
-    kept = ("schema", "verdict", "summary", "profile", "workload", "dataset", "reference",
-            "record", "backends", "first_divergence")  # fmt: skip
-    folder = put(tmp_path, document)
-    old = {name: document[name] for name in kept}
-    old["backends"] = {
-        label: {field: value for field, value in entry.items() if field not in NEWER}
-        for label, entry in document["backends"].items()
-    }
-    (folder / "verdict.json").write_text(json.dumps(old))
-    (found,) = rows(tmp_path, "SELECT started, machine, threads, verdict FROM runs")
-    assert found == {
-        "started": naive(2026, 1, 2, 3, 4, 5),  # from the folder's name
-        "machine": None,
-        "threads": None,
-        "verdict": document["verdict"],
-    }
-    asked = "SELECT DISTINCT reproducible, peak_device_bytes FROM labels"
-    assert rows(tmp_path, asked) == [{"reproducible": None, "peak_device_bytes": None}]
 
 
 @pytest.mark.parametrize("where", ["folder", "record", "steps"])

@@ -13,10 +13,9 @@ from harness.plan.model import process_precision
 from harness.record.schema import Number, Record, number
 from harness.report import run_tables, words
 from harness.report.sections import Cell, Section
-from harness.verdict.finding import Evidence, Finding
+from harness.verdict.finding import Evidence, Finding, void_part
+from harness.verdict.numbers import envelope_limit
 from harness.verdict.outcome import UNITS
-from harness.verdict.timing import void_part
-from harness.verdict.trajectory import envelope_limit
 from harness.verdict.verdict import Verdict
 from harness.workloads.reference.limits import RUNGS, limit_for
 

@@ -13,8 +13,7 @@ from harness.plan.model import process_precision
 from harness.record.schema import Measurement, Record
 from harness.report import markdown, run_tables, words
 from harness.report.sections import Report, Section
-from harness.verdict.numbers import share, with_limits
-from harness.verdict.trajectory import envelope_limit
+from harness.verdict.numbers import envelope_limit, share, with_limits
 from harness.verdict.verdict import Verdict, judge
 from harness.workloads.reference.limits import DECIDING, LIMITS, Limit
 

@@ -126,8 +126,8 @@ def _divergence(run: Run) -> Section:
     first = run.verdict.first_divergence
     if first is None:
         return Section()
-    name = first["label"]
-    finding = run.verdict.labels[name].findings[first["rung"]]
+    name = first.label
+    finding = run.verdict.labels[name].findings[first.rung]
     assert finding.first is not None
     link = address([*run.verdict.labels].index(name), finding.rung)
     facts = [

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from harness.record.schema import Number, Record
 from harness.text import counted
-from harness.verdict.finding import Finding
-from harness.verdict.timing import void_part
+from harness.verdict.finding import Finding, void_part
 from harness.verdict.verdict import Verdict, left_behind
 from harness.workloads.reference.limits import DECIDING
 

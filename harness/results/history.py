@@ -15,8 +15,9 @@ from typing import Any, Literal
 import msgspec
 
 from harness.record.schema import Number, number
-from harness.results.store import Entry, Judged, Run, Store
+from harness.results.store import Run, Store
 from harness.text import many
+from harness.verdict.document import Document, Entry
 from harness.workloads.reference.limits import DECIDING, MEASURED
 
 LabelWord = Literal["agree", "disagree", "inconclusive", "failed"]
@@ -129,7 +130,7 @@ def trace(
 ) -> History:
     """The trends of a store: of these labels or backends, machines whose name has this in it."""
     history = History(runs=0, planted=[], not_judged=[], trends=[])
-    found: dict[tuple[Setting, Configuration], list[tuple[Run, Judged, str, Entry]]] = {}
+    found: dict[tuple[Setting, Configuration], list[tuple[Run, Document, str, Entry]]] = {}
     for run in store.runs:
         if since is not None and (run.started is None or run.started < since):
             continue
@@ -158,7 +159,7 @@ def trace(
     return history
 
 
-def _setting(judged: Judged) -> Setting:
+def _setting(judged: Document) -> Setting:
     return Setting(
         machine=judged.machine or "unknown",
         processor=judged.processor or "",
@@ -182,7 +183,7 @@ def _configuration(label: str, entry: Entry) -> Configuration:
     )
 
 
-def _points(held: list[tuple[Run, Judged, str, Entry]], unit: Unit) -> Iterator[Point]:
+def _points(held: list[tuple[Run, Document, str, Entry]], unit: Unit) -> Iterator[Point]:
     before: dict[str, str] | None = None
     for run, judged, label, entry in held:
         around = _around(judged, entry)
@@ -215,7 +216,7 @@ def _stored(value: float | None) -> Number | None:
     return None if value is None else number(value)
 
 
-def _around(judged: Judged, entry: Entry) -> dict[str, str]:
+def _around(judged: Document, entry: Entry) -> dict[str, str]:
     """What may change between two runs and move a figure."""
     return entry.versions | {
         "python": entry.python or "",
@@ -268,7 +269,7 @@ def _reason(entry: Entry) -> str | None:
         for name, rung in entry.rungs.items():
             counts = rung.verdict == verdict and not rung.expected
             if counts and (verdict == "disagree" or name in DECIDING):
-                return rung.reason
+                return rung.sentence
     return None
 
 

@@ -15,6 +15,7 @@ from harness.plan.model import DTYPES, process_precision
 from harness.record.schema import LONGEST_KEPT, Kept, Measurement, Record
 from harness.tensors import load_tensors
 from harness.text import clean
+from harness.verdict.document import Divergence
 from harness.verdict.numbers import evidence, sentence_for, within
 from harness.verdict.verdict import Verdict
 from harness.workloads.reference.limits import DECIDING, Limit, limit_for
@@ -68,8 +69,8 @@ def find(record: Record, verdict: Verdict) -> Reproduced:
     first = verdict.first_divergence
     if first is None:
         raise InputError(f"nothing to reproduce: {verdict.verdict}")
-    label, rung = first["label"], first["rung"]
-    sentence = clean(first["sentence"])
+    label, rung = first.label, first.rung
+    sentence = clean(first.sentence)
     if rung not in DECIDING:
         raise InputError(
             f"nothing to reproduce: no single batch shows the rung {rung} ({sentence})"
@@ -90,7 +91,7 @@ def find(record: Record, verdict: Verdict) -> Reproduced:
             f"nothing to reproduce: the tensors kept of {clean(label)} are of {kept.rung}, "
             f"{clean(kept.case)}, where nothing is over its limit; the verdict is: {sentence}"
         )
-    place = (first["rung"], first["case"], first["dtype"])
+    place = (first.rung, first.case, first.dtype)
     same = place == (kept.rung, kept.case, kept.dtype)
     told = clean(f"{label}, {sentence_for(kept.rung, evidence(at, limit))}")
     instead = None
@@ -107,7 +108,7 @@ def find(record: Record, verdict: Verdict) -> Reproduced:
         kept=kept,
         precision=precision,
         sentence=sentence if same else told,
-        hint=first["hint"] if same else None,
+        hint=first.hint if same else None,
         instead=instead,
         first=max(before, default=0),
     )
@@ -122,11 +123,11 @@ def _kept_ones(record: Record, kept: Kept) -> list[Measurement]:
     )
 
 
-def _why_none(first: dict[str, object]) -> str:
+def _why_none(first: Divergence) -> str:
     """Why a run kept nothing of a divergence."""
-    if first["rung"] == "lockstep":
+    if first.rung == "lockstep":
         return f"lockstep first differs beyond the {LONGEST_KEPT} steps that are kept"
-    if first["case"] == "precision":
+    if first.case == "precision":
         return "of the product that must not round, a run keeps the distance only"
     return "the run found nothing over the limits it had"
 

@@ -26,7 +26,8 @@ import numpy as np
 from harness.errors import InputError
 from harness.record import samples
 from harness.record.schema import STEPS
-from harness.results.store import EARLIEST, Entry, Judged, Store, is_file, some
+from harness.results.store import EARLIEST, Store, is_file, some
+from harness.verdict.document import Document, Entry
 
 Type = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "TIMESTAMP"]
 
@@ -165,11 +166,11 @@ def _rows(store: Store, table: str) -> Iterator[Row]:
                     yield run.id, label, *row
             else:
                 for name, r in entry.rungs.items():
-                    held = r.verdict, r.value, r.limit, r.share, r.measured, r.reason
+                    held = r.verdict, r.value, r.limit, r.share, r.measured, r.sentence
                     yield run.id, label, name, *held, r.hint, r.expected
 
 
-def _of_run(judged: Judged | None) -> Row:
+def _of_run(judged: Document | None) -> Row:
     if judged is None:
         return (None,) * (len(TABLES["runs"]) - 3)
     j = judged

@@ -1,8 +1,8 @@
 """The store: every run under results/runs/ found, and what its verdict says.
 
 The files are the truth: no index, no server, no lock. A run is a folder with a record.json; trees
-merge by copying folders. What is known of a run here is its verdict.json (see `verdict.to_json`),
-so that thousands are read in a second; a run without a readable one is *not judged*. A folder
+merge by copying folders. What is known of a run here is its verdict.json (see
+`verdict/document.py`), so that thousands are read in a second; a run without a readable one is *not judged*. A folder
 with a scale.json is a run of `harness scale`, which has no verdict: it is left alone. Any other is
 of a run in progress, or what a killed one left. Symbolic links are not followed. Two folders that
 hold the same run (a copy) count once.
@@ -14,25 +14,20 @@ Imports msgspec; no framework.
 from __future__ import annotations
 
 import errno
-import math
 import os
 import re
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from harness.errors import InputError
 from harness.files import why
-from harness.record.schema import Number
 from harness.run.scale import FILE as SCALE
 from harness.text import many
-from harness.verdict.finding import RungVerdict
-from harness.verdict.timing import VOID
-from harness.verdict.verdict import Overall, Status
-from harness.workloads.reference.limits import DECIDING
+from harness.verdict.document import Document
 
 # A verdict.json of twelve labels and five seeds is 150 kB; more than this is none.
 MOST_BYTES = 20_000_000
@@ -41,145 +36,6 @@ MOST_BYTES = 20_000_000
 RUN_NAME = re.compile(r"(\d{8}T\d{6})-[0-9a-f]{6}", re.ASCII)
 # Stands for the time of a run that has none, in sorting.
 EARLIEST = datetime.min.replace(tzinfo=UTC)
-# What every summary of a run with a planted fault says, in files older than the field `plant`.
-PLANTED = "FAULT PLANTED in "
-
-# A whole number of a verdict.json: it fits 64 bits.
-Whole = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
-
-
-class Part(msgspec.Struct, gc=False):
-    """One part of the rung timing."""
-
-    name: str
-    verdict: RungVerdict
-
-
-class Rung(msgspec.Struct, gc=False):
-    """One rung of one label, as verdict.json has it."""
-
-    verdict: RungVerdict
-    value: Number | None = None
-    limit: Number | None = None
-    reason: str | None = None
-    measured: Whole | None = None
-    hint: str | None = None
-    expected: str | None = None
-    parts: list[Part] = []
-
-    @property
-    def share(self) -> float | None:
-        """The value as a multiple of its limit; of a limit 0: 0 where it holds, else infinite."""
-        if self.value is None or self.limit is None:
-            return None
-        value, limit = float(self.value), float(self.limit)
-        if limit == 0:
-            return 0.0 if value == 0 else math.nan if math.isnan(value) else math.inf
-        return value / limit
-
-
-class Times(msgspec.Struct, gc=False):
-    """A label's step time, as verdict.json has it; see `timings.StepTime`."""
-
-    median_ns: Whole
-    ci95_ns: tuple[Whole, Whole] | None = None
-    throughput_ns: Whole | None = None
-    first_step_ns: Whole | None = None
-    compile_ns: Whole | None = None
-    put_median_ns: Whole | None = None
-    gather_median_ns: Whole | None = None
-    epoch_ns: Whole | None = None
-    eval_ns: Whole | None = None
-    gemm_floor_ns: Whole | None = None
-    floor_ratio: Number | None = None
-    floor_ci95: tuple[Number, Number] | None = None
-    cores: Number | None = None
-    steps: Whole | None = None
-    sessions: Whole | None = None
-    indicative: bool | None = None
-
-
-class Entry(msgspec.Struct, gc=False):
-    """One label, as verdict.json has it."""
-
-    status: Status
-    backend: str
-    device: str
-    dtype: str
-    variant: str
-    precision: str
-    reason: str | None = None
-    python: str | None = None
-    plant: str | None = None
-    versions: dict[str, str] = {}
-    rungs: dict[str, Rung] = {}
-    reproducible: bool | None = None
-    train_loss: dict[str, list[Number]] = {}
-    test_accuracy: dict[str, list[Number]] = {}
-    step_time: Times | None = None
-    peak_rss_bytes: Whole | None = None
-    peak_device_bytes: Whole | None = None
-
-    @property
-    def agrees(self) -> bool:
-        """As `verdict.LabelVerdict.agrees`, of one that did not fail."""
-        found = [self.rungs[rung] for rung in DECIDING if rung in self.rungs]
-        return (
-            self.status == "ok"
-            and bool(found)
-            and all(f.verdict in ("agree", "not-possible") or f.expected for f in found)
-        )
-
-    @property
-    def void(self) -> bool:
-        """Whether its times cannot be what they are said to be."""
-        timing = self.rungs.get("timing")
-        return timing is not None and any(
-            part.name in VOID and part.verdict == "disagree" for part in timing.parts
-        )
-
-    @property
-    def last_loss(self) -> float | None:
-        """Training loss of the last epoch, mean over seeds, nats."""
-        return _last(self.train_loss)
-
-    @property
-    def last_accuracy(self) -> float | None:
-        """Test accuracy after the last epoch, mean over seeds."""
-        return _last(self.test_accuracy)
-
-
-class Dataset(msgspec.Struct, gc=False):
-    """The data set, as verdict.json has it."""
-
-    name: str
-    synthetic: bool
-
-
-class Judged(msgspec.Struct, gc=False):
-    """What a verdict.json says, as far as it is asked for; older ones lack what may be None."""
-
-    verdict: Overall
-    summary: str
-    profile: str
-    workload: str
-    dataset: Dataset
-    reference: str
-    backends: dict[str, Entry]
-    run: str | None = None
-    started: str | None = None
-    seconds: Number | None = None
-    ended: str | None = None
-    harness_version: str | None = None
-    machine: str | None = None
-    processor: str | None = None
-    threads: Whole | None = None
-    other_limits: str | None = None
-
-    @property
-    def planted(self) -> bool:
-        """Whether a fault was planted in any backend."""
-        return PLANTED in self.summary or any(entry.plant for entry in self.backends.values())
 
 
 class Run(NamedTuple):
@@ -192,7 +48,7 @@ class Run(NamedTuple):
     id: str
     folder: str
     started: datetime | None
-    judged: Judged | None
+    judged: Document | None
 
 
 class Store(NamedTuple):
@@ -305,13 +161,13 @@ def _read(name: str, folder: str) -> Run:
     return Run(shown(name), shown(folder), started or time_of(name), judged)
 
 
-def read_verdict(path: str) -> Judged | None:
+def read_verdict(path: str) -> Document | None:
     """What a verdict.json says; None where it is missing, a link, damaged, or of another kind."""
     data = read_file(path)
     if data is None:
         return None
     try:
-        return msgspec.json.decode(data, type=Judged)
+        return msgspec.json.decode(data, type=Document)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
@@ -361,8 +217,3 @@ def time_of(folder: str) -> datetime | None:
         return datetime.strptime(f"{named[1]}+0000", "%Y%m%dT%H%M%S%z") if named else None
     except ValueError:
         return None
-
-
-def _last(by_seed: dict[str, list[Number]]) -> float | None:
-    last = [float(values[-1]) for values in by_seed.values() if values]
-    return sum(last) / len(last) if last else None

@@ -361,7 +361,7 @@ def _message_of_run(label: str, compared: Compared) -> str:
     rungs = "; ".join(f"{rung} {words.cell(findings.get(rung))}" for rung in RUNGS[:-1])
     end = [f"  rungs       {rungs}", f"  stored      harness report {folder}"]
     at = judged.first_divergence
-    finding = findings.get(at["rung"]) if at is not None else None
+    finding = findings.get(at.rung) if at is not None else None
     if judged.verdict != "disagree" or finding is None or finding.first is None:
         processes = record.results[label].processes if label in record.results else []
         last_words = [process.stderr_tail for process in processes if process.status == "failed"]

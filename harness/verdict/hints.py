@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from harness.record.schema import Measurement, Record
 from harness.verdict.finding import Finding
-from harness.verdict.numbers import share, with_limits
+from harness.verdict.numbers import with_limits, within
 from harness.workloads.reference.limits import Limit
 
 # An error is "a constant factor" if less than this share of it is left under the best factor.
@@ -29,35 +29,28 @@ def find_hint(
     """The clauses that fit a disagreement of one label's rung, joined; None where none does."""
     if finding.first is None:
         return None
-    found = with_limits(finding.rung, label, record, limits)
-    over = [m for m, limit in found if limit is not None and share(m, limit) > 1]
-    within = [m for m, limit in found if limit is not None and share(m, limit) <= 1]
-    first = next(
-        (
-            m
-            for m in over
-            if (m.case, m.tensor, m.dtype)
-            == (finding.first.where, finding.first.tensor, finding.first.dtype)
-        ),
-        None,
-    )
+    limited = with_limits(finding.rung, label, record, limits)
+    over = [m for m, limit in limited if limit is not None and not within(m, limit)]
+    kept = [m for m, limit in limited if limit is not None and within(m, limit)]
+    place = finding.first.where, finding.first.tensor, finding.first.dtype
+    first = next((m for m in over if (m.case, m.tensor, m.dtype) == place), None)
     if first is None:
         return None
-    clauses = [
-        _where_it_shows(first, over, within, record),
-        _which_tensors(first, over, within),
+    clauses = (
+        _where_it_shows(first, over, kept, record),
+        _which_tensors(first, over, kept),
         shape_of_the_error(first),
-        _which_dtype(over, within),
-    ]
+        _which_dtype(over, kept),
+    )
     return "; ".join(clause for clause in clauses if clause) or None
 
 
 def _where_it_shows(
-    first: Measurement, over: list[Measurement], within: list[Measurement], record: Record
+    first: Measurement, over: list[Measurement], kept: list[Measurement], record: Record
 ) -> str | None:
     """Only one kind of batch, or only from a step on."""
     cases = {m.case for m in over}
-    clean = {m.case for m in within} - cases
+    clean = {m.case for m in kept} - cases
     if cases <= set(PROBED) and clean:
         return f"only the made batch {first.case}: look at {PROBED[first.case]}"
     rows = {case.case: case.rows for case in record.cases}
@@ -66,7 +59,7 @@ def _where_it_shows(
     if full not in sizes and any(rows.get(case) == full for case in clean):
         return f"only batches of other sizes than {full}: look at what is divided by the batch size"
     off = {m.step for m in over if m.step is not None}
-    clean_steps = {m.step for m in within if m.step is not None} - off
+    clean_steps = {m.step for m in kept if m.step is not None} - off
     # All of it clean up to a step, none of it after.
     if off and clean_steps and max(clean_steps) < min(off):
         return f"not before step {min(off)}: look at state that is carried from step to step"
@@ -74,12 +67,13 @@ def _where_it_shows(
 
 
 def _which_tensors(
-    first: Measurement, over: list[Measurement], within: list[Measurement]
+    first: Measurement, over: list[Measurement], kept: list[Measurement]
 ) -> str | None:
     """One tensor of several."""
-    here = {m.tensor for m in over if m.case == first.case and m.dtype == first.dtype}
-    others = {m.tensor for m in within if m.case == first.case and m.dtype == first.dtype} - here
-    if len(here) == 1 and others:
+    place = first.case, first.dtype
+    wrong = {m.tensor for m in over if (m.case, m.dtype) == place}
+    others = {m.tensor for m in kept if (m.case, m.dtype) == place} - wrong
+    if len(wrong) == 1 and others:
         return f"only {first.tensor}; {', '.join(sorted(others))} agree"
     return None
 
@@ -110,9 +104,9 @@ def shape_of_the_error(first: Measurement) -> str | None:
     return None
 
 
-def _which_dtype(over: list[Measurement], within: list[Measurement]) -> str | None:
+def _which_dtype(over: list[Measurement], kept: list[Measurement]) -> str | None:
     """Only float64: something narrower is used inside."""
-    if {m.dtype for m in over} == {"float64"} and any(m.dtype == "float32" for m in within):
+    if {m.dtype for m in over} == {"float64"} and any(m.dtype == "float32" for m in kept):
         sizes = [m.distance for m in over if isinstance(m.distance, float)]
         if sizes and max(sizes) > 1e-9:
             return "float64 only: something is computed in float32"

@@ -1,12 +1,16 @@
-"""The rungs inputs, forward, loss, gradients, update and lockstep: distances against limits."""
+"""The rungs inputs to trajectory: distances against limits.
+
+Up to lockstep the limits are a table; the trajectory's, of free-running float32, is set by the
+envelope of replicas stored beside it.
+"""
 
 from __future__ import annotations
 
 import math
 
-from harness.plan.model import Plan, process_precision
-from harness.record.schema import Measurement, Record, Results
-from harness.verdict.finding import Evidence, Finding
+from harness.plan.model import Plan, Trajectory, process_precision
+from harness.record.schema import Measurement, Record, Replica, Results
+from harness.verdict.finding import Evidence, Finding, multiple
 from harness.workloads.reference.limits import DECIDING, Limit, limit_for
 
 # The made case that proves the precision, with its two products (see `measure`).
@@ -22,33 +26,103 @@ def _check_rung(rung: str, label: str, record: Record, limits: tuple[Limit, ...]
     results = record.results.get(label, Results())
     dtypes = dtypes_in_play(label, record.plan, results)
     if rung == "lockstep" and "float64" not in dtypes:
-        told = next((p.reason for p in results.processes if p.dtype == "float64"), None)
-        sentence = f"judged by the other rungs: {told or 'no float64 process was planned'}"
+        reason = next((p.reason for p in results.processes if p.dtype == "float64"), None)
+        sentence = f"judged by the other rungs: {reason or 'no float64 process was planned'}"
         return Finding(rung=rung, verdict="not-possible", sentence=sentence)
     limited = with_limits(rung, label, record, limits)
-    found = [m for m, _ in limited]
-    judged = [(m, limit) for m, limit in limited if limit is not None]
-    over = [(m, limit) for m, limit in judged if not within(m, limit)]
-    missing = _missing(rung, record, found, dtypes)
-    if missing is None and len(judged) < len(found):
-        bare = next(m for m, limit in limited if limit is None)
+    missing = _missing(rung, record, [m for m, _ in limited], dtypes)
+    bare = next((m for m, limit in limited if limit is None), None)
+    if missing is None and bare is not None:
         missing = f"no limit is fixed for {bare.case} in {bare.dtype}"
-    nearest = max(judged, key=lambda pair: share(*pair), default=None)
-    finding = Finding(rung=rung, verdict="agree", sentence="", measured=len(judged))
-    if nearest is not None:
-        finding.value, finding.limit = nearest[0].distance, nearest[1].value
-        finding.evidence = evidence(*nearest)
-    if over:
-        earliest = min(over, key=lambda pair: _when(pair[0]))
-        finding.verdict, finding.first = "disagree", evidence(*earliest)
-        finding.sentence = f"{label}, {sentence_for(rung, finding.first)}"
-    elif missing:
-        finding.verdict, finding.sentence = "inconclusive", f"not measured: {missing}"
-    elif nearest is None:
-        finding.verdict, finding.sentence = "inconclusive", "nothing was measured"
-    else:
-        finding.sentence = f"all {len(judged)} measurements within their limits"
+    judged = [(m, limit) for m, limit in limited if limit is not None]
+    finding = _conclude(rung, label, judged, f"all {len(judged)} measurements within their limits")
+    if finding.verdict == "agree" and (missing or not judged):
+        finding.verdict = "inconclusive"
+        finding.sentence = f"not measured: {missing}" if missing else "nothing was measured"
     return finding
+
+
+def _conclude(
+    rung: str, label: str, judged: list[tuple[Measurement, Limit]], sentence: str
+) -> Finding:
+    """A rung by its measurements alone: the one nearest its limit, and the first beyond one.
+
+    sentence: what holds where none is.
+    """
+    finding = Finding(rung=rung, verdict="agree", sentence=sentence, measured=len(judged))
+    if judged:
+        nearest, limit = max(judged, key=lambda pair: share(*pair))
+        finding.value, finding.limit = nearest.distance, limit.value
+        finding.evidence = evidence(nearest, limit)
+    if over := [pair for pair in judged if not within(*pair)]:
+        finding.verdict = "disagree"
+        finding.first = evidence(*min(over, key=lambda pair: _when(pair[0])))
+        finding.sentence = f"{label}, {sentence_for(rung, finding.first)}"
+    return finding
+
+
+def check_trajectory(
+    label: str, record: Record, results: Results, limits: tuple[Limit, ...]
+) -> Finding:
+    """Every regime that was run: each distance within a factor of the furthest replica."""
+    sentence, judged = _in_envelope(label, record, results, limits)
+    if not judged:
+        return Finding(rung="trajectory", sentence=sentence)
+    return _conclude("trajectory", label, judged, sentence)
+
+
+def _in_envelope(
+    label: str, record: Record, results: Results, limits: tuple[Limit, ...]
+) -> tuple[str, list[tuple[Measurement, Limit]]]:
+    """Free-running float32 with the limits that the replicas set, and what holds if all are kept.
+
+    Without any: why the rung is not judged.
+    """
+    configured, chosen = record.plan.labels[label], record.plan.trajectory
+    if configured.dtype != "float32":
+        return f"the envelope is float32's; {configured.dtype} is judged by lockstep", []
+    if configured.precision != "strict":
+        return f"the envelope is strict float32's, not {configured.precision}'s", []
+    if chosen is None or not record.envelope:
+        return "not judged: no envelope of replicas was measured", []
+    late = chosen.late_from is not None and record.plan.steps is None
+    if late and not any(replica.regime == "late" for replica in record.envelope):
+        return "not measured: late", []
+    found = {m.case: m for m in results.measurements if m.rung == "trajectory"}
+    judged = []
+    places = sorted({(replica.after, replica.regime) for replica in record.envelope})
+    for after, regime in places:
+        case = f"{regime}, after {after} steps"
+        replicas = [r for r in record.envelope if (r.regime, r.after) == (regime, after)]
+        if case not in found:
+            return f"not measured: {case}", []
+        if len(replicas) < chosen.replicas:
+            return f"{len(replicas)} of {chosen.replicas} replicas of {case}", []
+        limit = limit_for("trajectory", "float32", case, table=limits)
+        limit = limit or envelope_limit(replicas, chosen)
+        if limit is None:
+            return f"a replica of the reference itself is not finite: {case}", []
+        judged.append((found[case], limit))
+    regimes = " and ".join(dict.fromkeys(regime for _, regime in places))
+    return f"{regimes}: all {len(judged)} inside the envelope of {chosen.replicas}", judged
+
+
+def envelope_limit(replicas: list[Replica], chosen: Trajectory) -> Limit | None:
+    """The limit that replicas of one regime and step set; None where one of them is not finite."""
+    distances = [replica.distance for replica in replicas]
+    if any(not isinstance(distance, float) for distance in distances):
+        return None
+    regime, after = replicas[0].regime, replicas[0].after
+    factor = chosen.start_factor if regime == "start" else chosen.late_factor
+    largest = max(float(distance) for distance in distances)
+    return Limit(
+        "trajectory",
+        "float32",
+        f"{regime}, after {after} steps",
+        factor * largest,
+        f"{factor:g} times the furthest of {len(distances)} replicas of the float32 reference",
+        f"{min(float(d) for d in distances):.3g} to {largest:.3g} in the replicas",
+    )
 
 
 def with_limits(
@@ -91,23 +165,21 @@ def _missing(rung: str, record: Record, found: list[Measurement], dtypes: list[s
     owed = [(case.case, tensor) for case in record.cases for tensor in tensors[rung]]
     if rung == "forward":
         owed += [(PRECISION[0], product) for product in PRECISION[1]]
-    given = {(m.dtype, m.case, m.tensor) for m in found}
+    held = {(m.dtype, m.case, m.tensor) for m in found}
     for dtype in dtypes:
         for case, tensor in owed:
-            if (dtype, case, tensor) not in given:
+            if (dtype, case, tensor) not in held:
                 return f"{tensor} of {case} in {dtype}"
     return None if record.cases else "any batch"
 
 
 def share(measurement: Measurement, limit: Limit) -> float:
-    """The value as a share of its limit: above 1 disagrees, infinite without a distance."""
-    if measurement.problem is not None or not isinstance(measurement.distance, (int, float)):
+    """The value as a multiple of its limit: above 1 disagrees, infinite without a distance."""
+    distance = measurement.distance
+    if measurement.problem is not None or not isinstance(distance, (int, float)):
         return math.inf
-    if not measurement.distance >= 0:
-        return math.inf  # no distance is negative: the record was tampered with
-    if limit.value == 0:
-        return 0.0 if measurement.distance == 0 else math.inf
-    return measurement.distance / limit.value
+    # No distance is negative: the record was tampered with.
+    return multiple(distance, limit.value) if distance >= 0 else math.inf
 
 
 def within(measurement: Measurement, limit: Limit) -> bool:

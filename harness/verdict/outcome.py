@@ -7,10 +7,13 @@ clean runs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from harness.data.fashion_mnist import REAL_SHA256
 from harness.record.schema import Number, Record, Results, Training
+from harness.text import many
 from harness.verdict.finding import Evidence, Finding
 from harness.verdict.stats import HUGE, MIN_SEEDS, Equivalence, equivalence, mcnemar
 from harness.workloads.reference.limits import (
@@ -28,7 +31,7 @@ LAST_EPOCHS = 3
 UNITS = {"test accuracy": (100, "points"), "training loss": (1, "nats")}
 
 
-class ChurnTest(msgspec.Struct, kw_only=True):
+class ChurnTest(msgspec.Struct, kw_only=True, gc=False):
     """Predictions of one seed against the reference's; `p`: McNemar's exact test."""
 
     seed: int
@@ -47,54 +50,45 @@ def check_accuracy(
     limits: tuple[Limit, ...],
 ) -> Finding:
     """Finite, inside the sanity band on the real data, and equivalent over seeds by `tests`."""
-    trained = trainings(results, record.plan.labels[label].dtype)
-    finding = Finding(rung="accuracy", verdict="inconclusive", sentence="nothing was trained")
+    dtype = record.plan.labels[label].dtype
+    trained = trainings(results, dtype)
     if not trained:
-        return finding
-    finding.measured = len(trained)
-    seeds = f"{len(trained)} seed{'s' if len(trained) > 1 else ''}"
-    for training in trained:
-        odd = next((i for i, v in enumerate(training.losses) if not isinstance(v, float)), None)
-        accuracies = [v for v in training.test_accuracy if not isinstance(v, float)]
-        if odd is not None or accuracies:
-            name = "training loss" if odd is not None else "test accuracy"
-            got = training.losses[odd] if odd is not None else accuracies[0]
-            finding.verdict = "disagree"
-            finding.sentence = f"{label}, seed {training.seed}: the {name} is not finite"
-            finding.first = _evidence(training, name, got, None, odd)
-            return finding
+        return Finding(rung="accuracy", sentence="nothing was trained")
+    if (wrong := _not_finite(label, trained)) is not None:
+        return wrong
+    finding = Finding(rung="accuracy", sentence="", measured=len(trained))
     if record.plan.steps is not None:
         finding.sentence = f"{record.plan.steps} steps are no training to judge"
         return finding
-    real = record.dataset is not None and record.dataset.sha256 == REAL_SHA256
-    real = real and record.plan.provided is None
-    real = real and record.plan.workload.epochs == BAND_EPOCHS
-    if real and (outside := _outside(label, trained)):
+    banded = (
+        record.dataset is not None
+        and record.dataset.sha256 == REAL_SHA256
+        and record.plan.provided is None
+        and record.plan.workload.epochs == BAND_EPOCHS
+    )
+    if banded and (outside := _outside(label, trained)) is not None:
         return outside
-    band = "inside the sanity band of clean runs; " if real else ""
-    dtype = record.plan.labels[label].dtype
-    margins = {m: _margin(m, dtype, limits) for m in METRICS}
+    margins = {metric: _margin(metric, dtype, limits) for metric in METRICS}
     _nearest(finding, tests, margins)
+    seeds = many(len(trained), "seed")
+    band = "inside the sanity band of clean runs; " if banded else ""
+    verdicts = {metric: test.verdict for metric, test in tests.items()}
+    in_words = {metric: tell(metric, test, margins[metric]) for metric, test in tests.items()}
     missing = [seed for seed in record.plan.seeds if seed not in {t.seed for t in trained}]
     if missing:
         finding.sentence = f"not trained: seed {missing[0]}"
     elif not tests or len(trained) < MIN_SEEDS:
         finding.sentence = f"{seeds}: {band}equivalence needs at least {MIN_SEEDS}"
-    elif all(test.verdict == "agree" for test in tests.values()):
+    elif set(verdicts.values()) == {"agree"}:
         finding.verdict = "agree"
-        finding.sentence = f"{seeds}: {band}" + "; ".join(
-            tell(name, tests[name], margins[name]) for name in METRICS
-        )
+        finding.sentence = f"{seeds}: {band}" + "; ".join(in_words[metric] for metric in METRICS)
+    elif (worst := next((m for m in METRICS if verdicts[m] == "disagree"), None)) is not None:
+        finding.verdict, finding.first = "disagree", finding.evidence
+        finding.sentence = f"{label}, {seeds}: {in_words[worst]}"
     else:
-        worst = next((n for n in METRICS if tests[n].verdict == "disagree"), None)
-        name = worst or next(n for n in METRICS if tests[n].verdict != "agree")
-        finding.verdict = "disagree" if worst else "inconclusive"
-        told = tell(name, tests[name], margins[name])
-        more = tests[name].settles
-        need = "" if worst else f"; {more or 'more than 1000'} seeds would settle it"
-        finding.sentence = f"{label}, {seeds}: {told}{need}"
-        if worst:
-            finding.first = finding.evidence
+        doubtful = next(metric for metric in METRICS if verdicts[metric] != "agree")
+        need = f"{tests[doubtful].settles or 'more than 1000'} seeds would settle it"
+        finding.sentence = f"{label}, {seeds}: {in_words[doubtful]}; {need}"
     return finding
 
 
@@ -102,31 +96,27 @@ def equivalences(
     label: str, record: Record, results: Results, limits: tuple[Limit, ...]
 ) -> dict[str, Equivalence]:
     """The paired tests of a label's seeds against the reference's; empty where none is possible."""
+    dtype = record.plan.labels[label].dtype
     reference = {t.seed: t for t in record.reference if t.whole}
-    pairs = [
-        (training, reference[training.seed])
-        for training in trainings(results, record.plan.labels[label].dtype)
-        if training.seed in reference
-    ]
-    found = {}
-    for name in METRICS:
-        here, there = ([_metric(name, pair[side]) for pair in pairs] for side in (0, 1))
-        if pairs and all(isinstance(v, float) for v in (*here, *there)):
-            differences = [float(a) - float(b) for a, b in zip(here, there, strict=True)]
-            if all(abs(d) < HUGE for d in differences):
-                found[name] = equivalence(
-                    differences, _margin(name, record.plan.labels[label].dtype, limits)
-                )
-    return found if len(found) == len(METRICS) and record.plan.steps is None else {}
+    pairs = [(t, reference[t.seed]) for t in trainings(results, dtype) if t.seed in reference]
+    if not pairs or record.plan.steps is not None:
+        return {}
+    tests = {}
+    for metric in METRICS:
+        values = [(_metric(metric, own), _metric(metric, judge)) for own, judge in pairs]
+        if not all(isinstance(value, float) for pair in values for value in pair):
+            return {}
+        differences = [float(own) - float(judge) for own, judge in values]
+        if not all(abs(difference) < HUGE for difference in differences):
+            return {}
+        tests[metric] = equivalence(differences, _margin(metric, dtype, limits))
+    return tests
 
 
 def churn_tests(results: Results) -> list[ChurnTest]:
     """Churn of every seed with McNemar's p value beside it."""
     return [
-        ChurnTest(
-            **{f: getattr(c, f) for f in c.__struct_fields__},
-            p=mcnemar(c.only_here, c.only_reference),
-        )
+        ChurnTest(**msgspec.structs.asdict(c), p=mcnemar(c.only_here, c.only_reference))
         for c in results.churn
     ]
 
@@ -144,9 +134,9 @@ def tell(name: str, test: Equivalence, margin: float) -> str:
 
 
 def _margin(name: str, dtype: str, limits: tuple[Limit, ...]) -> float:
-    found = limit_for("accuracy", dtype, name, table=(*limits, *LIMITS))
-    assert found is not None
-    return found.value
+    limit = limit_for("accuracy", dtype, name, table=(*limits, *LIMITS))
+    assert limit is not None
+    return limit.value
 
 
 def _metric(name: str, training: Training) -> Number:
@@ -168,11 +158,8 @@ def _nearest(finding: Finding, tests: dict[str, Equivalence], margins: dict[str,
     name = max(furthest, key=lambda n: furthest[n] / margins[n])
     finding.value, finding.limit = furthest[name], margins[name]
     finding.evidence = Evidence(
-        dtype="",
         where=f"{tests[name].n} seeds",
-        step=None,
         tensor=name,
-        index=None,
         expected=0.0,
         got=tests[name].mean,
         distance=furthest[name],
@@ -181,45 +168,51 @@ def _nearest(finding: Finding, tests: dict[str, Equivalence], margins: dict[str,
     )
 
 
-def _outside(label: str, trained: list[Training]) -> Finding | None:
-    """The first training outside the sanity band."""
+def _not_finite(label: str, trained: list[Training]) -> Finding | None:
+    """The first training with a loss or an accuracy that is not finite."""
     for training in trained:
-        for name, value, band in (
-            ("last-epoch mean loss", _metric("training loss", training), LOSS_BAND),
-            ("mean test accuracy of the last epochs", mean_accuracy(training), ACCURACY_BAND),
-        ):
-            if isinstance(value, float) and band[0] <= value <= band[1]:
-                continue
-            return Finding(
-                rung="accuracy",
-                verdict="disagree",
-                measured=len(trained),
-                sentence=f"{label}, seed {training.seed}: {name} {value} outside the sanity band "
-                f"{band[0]} to {band[1]} of clean runs on this data",
-                first=_evidence(training, name, value, band, None),
-            )
+        losses = [(i, v) for i, v in enumerate(training.losses) if not isinstance(v, float)]
+        accuracies = [(None, v) for v in training.test_accuracy if not isinstance(v, float)]
+        for name, odd in (("training loss", losses), ("test accuracy", accuracies)):
+            if odd:
+                step, got = odd[0]
+                sentence = f"{label}, seed {training.seed}: the {name} is not finite"
+                first = _evidence(training, name, got, "correct code stays finite", step=step)
+                return _disagrees(trained, sentence, first)
     return None
 
 
-def _evidence(
-    training: Training,
-    name: str,
-    got: Number,
-    band: tuple[float, float] | None,
-    step: int | None,
-) -> Evidence:
-    return Evidence(
-        dtype=training.dtype,
-        where=f"seed {training.seed}",
-        step=step,
-        tensor=name,
-        index=None,
-        expected=band[0] if band else None,
-        got=got,
-        distance=None,
-        limit=band[1] if band else None,
-        why="20 clean seeds stay inside" if band else "correct code stays finite",
+def _outside(label: str, trained: list[Training]) -> Finding | None:
+    """The first training outside the sanity band."""
+    for training in trained:
+        for name, value, (low, high) in (
+            ("last-epoch mean loss", _metric("training loss", training), LOSS_BAND),
+            ("mean test accuracy of the last epochs", mean_accuracy(training), ACCURACY_BAND),
+        ):
+            if not isinstance(value, float) or not low <= value <= high:
+                sentence = (
+                    f"{label}, seed {training.seed}: {name} {value} outside the sanity band "
+                    f"{low} to {high} of clean runs on this data"
+                )
+                why = "20 clean seeds stay inside"
+                first = _evidence(training, name, value, why, expected=low, limit=high)
+                return _disagrees(trained, sentence, first)
+    return None
+
+
+def _disagrees(trained: list[Training], sentence: str, first: Evidence) -> Finding:
+    return Finding(
+        rung="accuracy",
+        verdict="disagree",
+        measured=len(trained),
+        sentence=sentence,
+        first=first,
     )
+
+
+def _evidence(training: Training, name: str, got: Number, why: str, **told: Any) -> Evidence:
+    where = f"seed {training.seed}"
+    return Evidence(dtype=training.dtype, where=where, tensor=name, got=got, why=why, **told)
 
 
 def trainings(results: Results, dtype: str) -> list[Training]:

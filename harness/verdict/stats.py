@@ -33,7 +33,7 @@ _TAIL = 1e-18  # probability left out at either end of the distribution of the s
 class Equivalence(msgspec.Struct, frozen=True, kw_only=True):
     """Paired differences against a margin, in the unit of the differences.
 
-    `sd`: with n - 1. `low`, `high`: the 1 - 2 alpha interval of the mean. `p`: the larger of the
+    `sd`: with n - 1. `low`, `high`: the 1 - 2 ALPHA interval of the mean. `p`: the larger of the
     two one-sided p values. `power`: the chance of "agree" if the true difference were zero (so it
     is 0.0 with fewer than MIN_SEEDS).
     `detectable`: the smallest true difference, of either sign, that a one-sided t test against zero
@@ -44,28 +44,28 @@ class Equivalence(msgspec.Struct, frozen=True, kw_only=True):
 
     n: int
     mean: float
-    sd: float | None
-    low: float | None
-    high: float | None
-    p: float | None
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
     verdict: Literal["agree", "disagree", "inconclusive"]
     power: float
-    detectable: float | None
-    settles: int | None
+    detectable: float | None = None
+    settles: int | None = None
 
 
-def equivalence(differences: Sequence[float], margin: float, alpha: float = ALPHA) -> Equivalence:
+def equivalence(differences: Sequence[float], margin: float) -> Equivalence:
     """Two one-sided t tests of seed-wise differences against -margin and +margin.
 
-    "agree": the 1 - 2 alpha interval lies inside the open (-margin, margin), which is p < alpha.
+    "agree": the 1 - 2 ALPHA interval lies inside the open (-margin, margin), which is p < ALPHA.
     "disagree": it lies wholly outside. Else, and with fewer than MIN_SEEDS: "inconclusive".
     If all differences are equal the interval is that point.
 
     Source: Schuirmann 1987, J. Pharmacokinet. Biopharm. 15, 657-680.
 
     Raises:
-        ValueError: no differences, one that is not finite (or not below HUGE), a margin that is
-            not positive and finite, or alpha outside (0, 0.5).
+        ValueError: no differences, one that is not finite (or not below HUGE), or a margin that is
+            not positive and finite.
 
     """
     values = [float(value) for value in differences]
@@ -76,26 +76,13 @@ def equivalence(differences: Sequence[float], margin: float, alpha: float = ALPH
         raise ValueError(f"differences must be finite and below {HUGE:g}, not {odd[0]}")
     if not 0 < margin < math.inf:
         raise ValueError(f"the margin must be positive and finite, not {margin}")
-    if not 0 < alpha < 0.5:
-        raise ValueError(f"alpha must lie between 0 and 0.5, not {alpha}")
     n = len(values)
     # Exact rational sums: equal values have exactly their own mean and an sd of exactly zero.
     mean = statistics.mean(values)
     if n == 1:
-        return Equivalence(
-            n=n,
-            mean=mean,
-            sd=None,
-            low=None,
-            high=None,
-            p=None,
-            verdict="inconclusive",
-            power=0.0,
-            detectable=None,
-            settles=None,
-        )
+        return Equivalence(n=n, mean=mean, verdict="inconclusive", power=0.0)
     sd = statistics.stdev(values)
-    half = _critical_t(n, alpha) * sd / math.sqrt(n)
+    half = critical_t(n - 1, ALPHA) * sd / math.sqrt(n)
     low, high = mean - half, mean + half
     verdict: Literal["agree", "disagree", "inconclusive"] = "inconclusive"
     if n >= MIN_SEEDS and -margin < low and high < margin:
@@ -111,13 +98,13 @@ def equivalence(differences: Sequence[float], margin: float, alpha: float = ALPH
         high=high,
         p=_p_value(n, mean, sd, margin),
         verdict=verdict,
-        power=agree_probability(n, 0.0, sd, margin, alpha),
-        detectable=_detectable(n, sd, alpha),
-        settles=n if settled else _settles(n, mean, sd, margin, alpha),
+        power=agree_probability(n, 0.0, sd, margin),
+        detectable=_detectable(n, sd),
+        settles=n if settled else _settles(n, mean, sd, margin),
     )
 
 
-def agree_probability(n: int, mean: float, sd: float, margin: float, alpha: float = ALPHA) -> float:
+def agree_probability(n: int, mean: float, sd: float, margin: float) -> float:
     """The chance that n seeds end in "agree", if the differences are normal(mean, sd).
 
     Given the observed sd s, the observed mean must lie within margin - t s / sqrt(n) of zero; this
@@ -134,7 +121,7 @@ def agree_probability(n: int, mean: float, sd: float, margin: float, alpha: floa
     error = sd / math.sqrt(n)
     if error == 0:
         return float(abs(mean) < margin)
-    t = _critical_t(n, alpha)
+    t = critical_t(n - 1, ALPHA)
     above, below = (margin - mean) / error, (margin + mean) / error
     return _mean_over_sd(
         lambda s: float(ndtr(above - t * s) - ndtr(t * s - below)),
@@ -143,9 +130,7 @@ def agree_probability(n: int, mean: float, sd: float, margin: float, alpha: floa
     )
 
 
-def disagree_probability(
-    n: int, mean: float, sd: float, margin: float, alpha: float = ALPHA
-) -> float:
+def disagree_probability(n: int, mean: float, sd: float, margin: float) -> float:
     """The chance that n seeds end in "disagree", if the differences are normal(mean, sd).
 
     The sum of two tails of noncentral t, each written as agree_probability is: SciPy's noncentral
@@ -160,7 +145,7 @@ def disagree_probability(
     error = sd / math.sqrt(n)
     if error == 0:
         return float(abs(mean) > margin)
-    t = _critical_t(n, alpha)
+    t = critical_t(n - 1, ALPHA)
     above, below = (mean - margin) / error, (-mean - margin) / error
     return _mean_over_sd(lambda s: float(ndtr(above - t * s) + ndtr(below - t * s)), n - 1)
 
@@ -187,10 +172,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * float(bdtr(smaller, total, 0.5)))
 
 
-def _critical_t(n: int, alpha: float) -> float:
+def critical_t(df: float, tail: float) -> float:
+    """The t beyond which lies a share `tail` of Student's distribution, at one end."""
     from scipy.special import stdtrit
 
-    return -float(stdtrit(n - 1, alpha))
+    return -float(stdtrit(df, tail))
 
 
 def _p_value(n: int, mean: float, sd: float, margin: float) -> float:
@@ -204,15 +190,15 @@ def _p_value(n: int, mean: float, sd: float, margin: float) -> float:
     return float(stdtr(n - 1, outside / error))
 
 
-def _detectable(n: int, sd: float, alpha: float) -> float:
+def _detectable(n: int, sd: float) -> float:
     """Noncentrality at which P(T > t) is the target power, times the standard error."""
     from scipy.special import nctdtrinc
 
-    noncentrality = float(nctdtrinc(n - 1, 1 - TARGET_POWER, _critical_t(n, alpha)))
+    noncentrality = float(nctdtrinc(n - 1, 1 - TARGET_POWER, critical_t(n - 1, ALPHA)))
     return noncentrality * sd / math.sqrt(n)
 
 
-def _settles(n: int, mean: float, sd: float, margin: float, alpha: float) -> int | None:
+def _settles(n: int, mean: float, sd: float, margin: float) -> int | None:
     """The smallest number above n that would do, by bisection: near the target, power only rises.
 
     (Far below it, it need not: with an sd far over the margin, few seeds agree by luck.)
@@ -220,7 +206,7 @@ def _settles(n: int, mean: float, sd: float, margin: float, alpha: float) -> int
     probability = agree_probability if abs(mean) < margin else disagree_probability
 
     def enough(seeds: int) -> bool:
-        return probability(seeds, mean, sd, margin, alpha) >= TARGET_POWER
+        return probability(seeds, mean, sd, margin) >= TARGET_POWER
 
     numbers = range(max(n + 1, MIN_SEEDS), MAX_SEEDS + 1)
     if not numbers or not enough(MAX_SEEDS):

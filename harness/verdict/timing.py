@@ -15,7 +15,8 @@ import statistics
 from collections.abc import Sequence
 
 from harness.record.schema import Record, Round, number
-from harness.verdict.finding import Finding, Part, RungVerdict
+from harness.text import many
+from harness.verdict.finding import Finding, Part, RungVerdict, multiple, void_part
 from harness.verdict.timing_stats import MIN_SESSIONS, claim, within
 from harness.verdict.timings import (
     StepTime,
@@ -50,71 +51,51 @@ LEAST_CORES = 0.6
 IDLE_NS = 500_000_000
 
 
+def own_parts(label: str, record: Record) -> list[Part]:
+    """What a label's own times say of themselves; empty where nothing was timed."""
+    if not steady(record, record.results[label]):
+        return []
+    return [itself(label, record), clocks(label, record), physics(label, record)]
+
+
 def check_timing(
-    label: str, record: Record, times: dict[str, StepTime], baseline: Part | None = None
+    label: str,
+    record: Record,
+    own: list[Part],
+    ranked: dict[str, StepTime],
+    baseline: Part | None = None,
 ) -> Finding:
     """The parts for one label.
 
-    times: those of the labels that are ranked; baseline: what it says of this label.
+    own: see `own_parts`; ranked: times of the labels that are compared with one another; baseline:
+    what it says of this label.
     """
-    finding = Finding(rung="timing", verdict="inconclusive", sentence="nothing was timed")
-    results = record.results[label]
-    if not steady(record, results):
+    finding = Finding(rung="timing", sentence="nothing was timed")
+    if not own:
         return finding
-    finding.parts = parts(label, record, times)
-    if baseline is not None:
-        finding.parts.append(baseline)
-    finding.measured = sum(len(r.step_ns) for r in steady(record, results))
-    finding.verdict = _worst([part.verdict for part in finding.parts])
-    deciding = [part for part in finding.parts if part.verdict == finding.verdict]
-    across = next((part for part in finding.parts if part.name == "across"), None)
-    if across is not None:
-        finding.value, finding.limit = across.value, across.limit
+    fastest = across(label, record, ranked) if label in ranked else None
+    finding.parts = [part for part in (*own, fastest, beside(record), baseline) if part is not None]
+    finding.measured = sum(len(r.step_ns) for r in steady(record, record.results[label]))
+    finding.verdict = _worst(finding.parts)
     if finding.verdict == "agree":
-        finding.sentence = across.sentence if across is not None else "agrees in every part"
+        finding.sentence = fastest.sentence if fastest is not None else "agrees in every part"
     else:
         # A disagreement is named with its label, as those of the other rungs are.
         who = f"{label}, timing: " if finding.verdict == "disagree" else ""
-        finding.sentence = who + "; ".join(part.sentence for part in deciding)
-    if (void := void_part(finding.parts)) is not None:
-        finding.value, finding.limit = void.value, void.limit
+        deciding = [part.sentence for part in finding.parts if part.verdict == finding.verdict]
+        finding.sentence = who + "; ".join(deciding)
+    shown = void_part(finding.parts) or fastest
+    if shown is not None:
+        finding.value, finding.limit = shown.value, shown.limit
     return finding
-
-
-# Parts whose disagreement makes every figure of the label void.
-VOID = ("itself", "clocks", "physics")
-
-
-def void_part(found: list[Part]) -> Part | None:
-    """The first part by which every figure of the label is void; None where none says so."""
-    return next((p for p in found if p.name in VOID and p.verdict == "disagree"), None)
-
-
-def is_void(label: str, record: Record) -> bool:
-    """Whether a label's times cannot be what they are said to be."""
-    if not steady(record, record.results[label]):
-        return False
-    found = (itself(label, record), clocks(label, record), physics(label, record))
-    return any(part.verdict == "disagree" for part in found)
-
-
-def parts(label: str, record: Record, times: dict[str, StepTime]) -> list[Part]:
-    """Every part that the record itself can answer."""
-    found = [itself(label, record), clocks(label, record), physics(label, record)]
-    if label in times:
-        found.append(across(label, record, times))
-    if (disturbed := beside(record)) is not None:
-        found.append(disturbed)
-    return found
 
 
 def beside(record: Record) -> Part | None:
     """What computed beside every label of the run, as far as it outlived its worker; else None."""
-    arms = [*record.results.values(), *record.again.values()]
-    processes = [process for results in arms for process in results.processes]
     busy = [
         (left.cpu_ns, f"{left.command} ({left.cpu_ns / 1e9:.1f} s), left behind by {process.label}")
-        for process in processes
+        for results in (*record.results.values(), *record.again.values())
+        for process in results.processes
         for left in process.left_behind
         if left.cpu_ns > IDLE_NS
     ]
@@ -125,47 +106,54 @@ def beside(record: Record) -> Part | None:
         verdict="inconclusive",
         value=number(sum(ns for ns, _ in busy) / 1e9),
         limit=IDLE_NS / 1e9,
-        sentence="computed beside what was timed: " + "; ".join(told for _, told in busy),
+        sentence="computed beside what was timed: " + "; ".join(command for _, command in busy),
     )
 
 
-def _worst(verdicts: list[RungVerdict]) -> RungVerdict:
-    for verdict in ("disagree", "inconclusive"):
-        if verdict in verdicts:
-            return verdict
-    return "agree"
+def _worst(parts: list[Part]) -> RungVerdict:
+    verdicts = [part.verdict for part in parts]
+    return next((v for v in ("disagree", "inconclusive") if v in verdicts), "agree")
 
 
 def itself(label: str, record: Record) -> Part:
     """Sessions repeat one another, A equals A, and a replay ends at the same parameters."""
     timing = record.plan.timing
     part = Part(name="itself", verdict="inconclusive", limit=timing.spread, sentence="")
-    other = _unlike_its_replay(label, record)
-    if other is not None:
-        part.verdict = "disagree"
-        part.limit = None
+    if (other := _unlike_its_replay(label, record)) is not None:
+        part.verdict, part.limit = "disagree", None
         part.sentence = (
             f"session {other.session}, round {other.round}: the timed steps end at other "
             "parameters than the same steps without a clock: what was timed is not what was checked"
         )
         return part
-    logs = floor_logs(record, label)
     medians = session_medians(record, record.results[label])
     if len(medians) < MIN_SESSIONS:
-        s = "" if len(medians) == 1 else "s"
-        part.sentence = f"indicative: {len(medians)} session{s}, and a claim needs {MIN_SESSIONS}"
+        sessions = many(len(medians), "session")
+        part.sentence = f"indicative: {sessions}, and a claim needs {MIN_SESSIONS}"
         return part
+    logs, of = floor_logs(record, label), "multiples of the floor"
     if logs is not None and len(logs) == len(medians):
         spread = math.exp(max(logs) - min(logs))
-        of = "multiples of the floor"
     else:
         spread = max(medians) / min(medians) if min(medians) > 0 else math.inf
         of = "steps"
     part.value = number(spread)
+    doubts = [f"the sessions' {of} lie {spread:.3g}-fold apart (limit {timing.spread:g})"]
+    doubts = doubts if spread > timing.spread else []
+    doubts += _unequal_twins(record)
+    if starved := starved_of_threads(label, record):
+        doubts.append(starved)
+    part.verdict = "inconclusive" if doubts else "agree"
+    part.sentence = "; ".join(doubts) or (
+        f"{len(medians)} sessions within {spread:.3f} of one another"
+    )
+    return part
+
+
+def _unequal_twins(record: Record) -> list[str]:
+    """A against A: why the two processes of a label cannot be said to take the same time."""
+    timing, pairs = record.plan.timing, against_itself(record)
     doubts = []
-    if spread > timing.spread:
-        doubts.append(f"the sessions' {of} lie {spread:.3g}-fold apart (limit {timing.spread:g})")
-    pairs = against_itself(record)
     if timing.again is not None and timing.again not in pairs:
         doubts.append(f"a second process of {timing.again} was not timed")
     for name, ratio in pairs.items():
@@ -176,13 +164,7 @@ def itself(label: str, record: Record) -> Part:
                 f"two processes of {name} differ: {ratio.value:.3f} "
                 f"[{ratio.low:.3f}, {ratio.high:.3f}]"
             )
-    if starved := starved_of_threads(label, record):
-        doubts.append(starved)
-    part.verdict = "inconclusive" if doubts else "agree"
-    part.sentence = "; ".join(doubts) or (
-        f"{len(medians)} sessions within {spread:.3f} of one another"
-    )
-    return part
+    return doubts
 
 
 def starved_of_threads(label: str, record: Record) -> str | None:
@@ -217,11 +199,11 @@ def _unlike_its_replay(label: str, record: Record) -> Round | None:
 def clocks(label: str, record: Record) -> Part:
     """Latency, throughput, the epoch's wall time and the drain tell the same of the same work."""
     rounds = steady(record, record.results[label])
-    found: list[Part] = []
+    parts: list[Part] = []
     overhead = loop_overhead(record, label)
     if overhead is not None:
         # A loop does a little beside its parts; that an epoch is shorter than them cannot be.
-        found.append(_clock("epoch / (gathers + puts + steps)", [max(overhead, 1e-9)], both=True))
+        parts.append(_clock("epoch / (gathers + puts + steps)", [max(overhead, 1e-9)], both=True))
     bursts = [
         r
         for r in rounds
@@ -231,26 +213,31 @@ def clocks(label: str, record: Record) -> Part:
         # Means of one round on both sides: on a busy machine a mean holds its interruptions, as a
         # burst does, and a median does not.
         each = [r.burst_ns[1] / (2 * r.burst_steps) / statistics.fmean(r.step_ns) for r in bursts]
-        found.append(_clock("throughput / latency", each))
+        parts.append(_clock("throughput / latency", each))
         double = [r.burst_ns[1] / (2 * r.burst_ns[0]) for r in bursts]
-        found.append(_clock("2K steps / twice K steps", double, both=True))
-    if not found:
+        parts.append(_clock("2K steps / twice K steps", double, both=True))
+    if not parts:
         sentence = "too few rounds for the clocks to be compared"
-        found.append(
-            Part(name="clocks", verdict="inconclusive", limit=CLOCKS_AGREE, sentence=sentence)
-        )
+        parts.append(_clocks("inconclusive", None, CLOCKS_AGREE, sentence))
     step = statistics.median([ns for r in rounds for ns in r.step_ns] or [0])
     drains = [r.drain_ns[0] - r.drain_ns[1] for r in rounds if len(r.drain_ns) == 2]
     # From a GPU, copying the parameters once takes as long as a step.
     if drains and step > 0 and record.plan.labels[label].device == "cpu":
-        found.append(_drain(statistics.median(drains) / step))
-    worst = _worst([part.verdict for part in found])
-    return max((p for p in found if p.verdict == worst), key=_share)
+        left = statistics.median(drains) / step
+        verdict = _between(left, DRAIN_AGREES, DRAIN_DISAGREES)
+        of = f"{left:.2f} steps of work were left after the last wait: somebody is not waiting"
+        parts.append(_clocks(verdict, left, DRAIN_AGREES, of))
+    worst = _worst(parts)
+    return max((p for p in parts if p.verdict == worst), key=_multiple)
 
 
-def _share(part: Part) -> float:
-    """A value in units of its limit."""
-    return float(part.value or 0) / (part.limit or 1)
+def _multiple(part: Part) -> float:
+    return multiple(float(part.value or 0), part.limit or 1)
+
+
+def _clocks(verdict: RungVerdict, value: float | None, limit: float, sentence: str) -> Part:
+    stored = number(value) if value is not None else None
+    return Part(name="clocks", verdict=verdict, value=stored, limit=limit, sentence=sentence)
 
 
 def _clock(what: str, ratios: Sequence[float], *, both: bool = False) -> Part:
@@ -267,24 +254,8 @@ def _clock(what: str, ratios: Sequence[float], *, both: bool = False) -> Part:
     verdict = _between(factor, CLOCKS_AGREE, CLOCKS_DISAGREE)
     if verdict == "disagree" and low <= CLOCKS_AGREE:
         verdict = "inconclusive"
-    return Part(
-        name="clocks",
-        verdict=verdict,
-        value=number(factor),
-        limit=CLOCKS_AGREE,
-        sentence=f"{what} is off by {factor:.3f} (agree below {CLOCKS_AGREE:g})",
-    )
-
-
-def _drain(left: float) -> Part:
-    """So many steps of work were still queued after the last wait."""
-    return Part(
-        name="clocks",
-        verdict=_between(left, DRAIN_AGREES, DRAIN_DISAGREES),
-        value=number(left),
-        limit=DRAIN_AGREES,
-        sentence=f"{left:.2f} steps of work were left after the last wait: somebody is not waiting",
-    )
+    sentence = f"{what} is off by {factor:.3f} (agree below {CLOCKS_AGREE:g})"
+    return _clocks(verdict, factor, CLOCKS_AGREE, sentence)
 
 
 def _between(value: float, agrees: float, disagrees: float) -> RungVerdict:
@@ -296,39 +267,35 @@ def _between(value: float, agrees: float, disagrees: float) -> RungVerdict:
 def physics(label: str, record: Record) -> Part:
     """A step takes at least as long as its matrix products on the fastest framework there."""
     share = share_of_physics(label, record)
-    part = Part(
-        name="physics", verdict="inconclusive", limit=1.0, sentence="no products were timed"
-    )
     if share is None:
-        return part
-    part.value = number(PHYSICAL_SHARE / max(share, 1e-9))
-    if share >= PHYSICAL_SHARE:
-        part.verdict = "agree"
-        part.sentence = f"a step takes {share:.3g} times its matrix products on this device"
-    else:
-        part.verdict = "disagree"
-        part.sentence = (
-            f"a step takes {share:.3g} of the time that its matrix products alone take on this "
-            "device: somebody is not waiting"
-        )
-    return part
+        sentence = "no products were timed"
+        return Part(name="physics", verdict="inconclusive", limit=1.0, sentence=sentence)
+    possible = share >= PHYSICAL_SHARE
+    return Part(
+        name="physics",
+        verdict="agree" if possible else "disagree",
+        value=number(PHYSICAL_SHARE / max(share, 1e-9)),
+        limit=1.0,
+        sentence=f"a step takes {share:.3g} times its matrix products on this device"
+        if possible
+        else f"a step takes {share:.3g} of the time that its matrix products alone take on this "
+        "device: somebody is not waiting",
+    )
 
 
-def across(label: str, record: Record, times: dict[str, StepTime]) -> Part:
+def across(label: str, record: Record, ranked: dict[str, StepTime]) -> Part:
     """The ratio to the fastest of the ranked labels, against the band of the plan."""
     band = record.plan.timing.band
-    fastest = min(times, key=lambda name: times[name].median_ns)
-    ratio = versus(record, label, fastest)
+    fastest = min(ranked, key=lambda name: ranked[name].median_ns)
     part = Part(name="across", verdict="inconclusive", limit=band, sentence="shares no round")
-    if ratio is None:
+    if (ratio := versus(record, label, fastest)) is None:
         return part
     part.value = number(ratio.value)
-    told = f"{ratio.value:.2f} times the fastest here ({fastest})"
-    if ratio.low is not None and ratio.high is not None and ratio.claimable:
-        told = (
-            f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}] times the fastest here "
-            f"({fastest}), band {band:g}"
-        )
     part.verdict = "agree" if label == fastest else within(ratio, band)
-    part.sentence = told
+    part.sentence = f"{ratio.value:.2f} times the fastest here ({fastest})"
+    if ratio.low is not None and ratio.high is not None and ratio.claimable:
+        interval = f"[{ratio.low:.2f}, {ratio.high:.2f}]"
+        part.sentence = (
+            f"{ratio.value:.2f} {interval} times the fastest here ({fastest}), band {band:g}"
+        )
     return part

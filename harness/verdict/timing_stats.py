@@ -22,6 +22,8 @@ from typing import Literal
 
 import msgspec
 
+from harness.verdict.stats import critical_t
+
 ALPHA = 0.05  # two-sided: 95 % intervals
 MIN_SESSIONS = 5  # half a 95 % interval is 9 sd of two sessions, 2.5 of three, 1.24 of five
 LEAST = 0.03  # below it a difference may be the 2 % between two processes of the same backend
@@ -63,7 +65,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PowerLaw(msgspec.Struct, frozen=True, kw_only=True):
-    """ns = coefficient * x ** exponent. `low`, `high`: the 95 % interval of the exponent.
+    """ns in proportion to x ** exponent. `low`, `high`: the 95 % interval of the exponent.
 
     `sd`: of the residuals of log ns, with n - 2; 0.1 means that points lie some 10 % off the line.
     """
@@ -72,30 +74,25 @@ class PowerLaw(msgspec.Struct, frozen=True, kw_only=True):
     exponent: float
     low: float
     high: float
-    coefficient: float
     sd: float
 
 
-def ratio(log_ratios: Sequence[float], alpha: float = ALPHA) -> Ratio:
+def ratio(log_ratios: Sequence[float]) -> Ratio:
     """Student's t interval of the mean log ratio, exponentiated.
 
-    Args:
-        log_ratios: one natural logarithm for each session, of that session's median ratio.
-        alpha: two-sided.
-
-    Equal values: the interval is that point.
+    log_ratios: one natural logarithm for each session, of that session's median ratio. Equal
+    values: the interval is that point.
 
     Raises:
-        ValueError: no values, one that is not finite (or beyond LOG_LIMIT), alpha outside (0, 1).
+        ValueError: no values, or one that is not finite (or beyond LOG_LIMIT).
 
     """
     values = _logs(log_ratios)
-    _check_alpha(alpha)
     n = len(values)
     mean = statistics.mean(values)  # exact rational sums: equal values have an sd of exactly zero
     low = high = None
     if n > 1:
-        half = _critical_t(n - 1, alpha) * statistics.stdev(values) / math.sqrt(n)
+        half = critical_t(n - 1, ALPHA / 2) * statistics.stdev(values) / math.sqrt(n)
         low, high = _exp(mean - half), _exp(mean + half)
     return Ratio(n=n, value=_exp(mean), low=low, high=high, claimable=n >= MIN_SESSIONS)
 
@@ -134,9 +131,7 @@ def within(ratio: Ratio, band: float) -> Literal["agree", "disagree", "inconclus
     return "disagree" if ratio.low > band else "inconclusive"
 
 
-def change(
-    before: Sequence[float], after: Sequence[float], factor: float = FACTOR, alpha: float = ALPHA
-) -> Change:
+def change(before: Sequence[float], after: Sequence[float], factor: float = FACTOR) -> Change:
     """Welch's t interval of the difference of two means of logs, exponentiated.
 
     Args:
@@ -144,7 +139,6 @@ def change(
             of its multiple of the floor, in which the machine's own speed cancels).
         after: the same of today; the sessions of the two sides are independent.
         factor: the effect that counts, > 1.
-        alpha: two-sided.
 
     "slower" (or "faster"): the interval excludes 1 and the value lies beyond the factor (or beyond
     1 / factor). "same": the interval lies within [1 / factor, factor]; a difference smaller than
@@ -162,21 +156,20 @@ def change(
     """
     if not 1 < factor < math.inf:
         raise ValueError(f"the factor must be finite and above 1, not {factor}")
-    _check_alpha(alpha)
     sides = _logs(before), _logs(after)
     n_before, n_after = (len(side) for side in sides)
     mean = statistics.mean(sides[1]) - statistics.mean(sides[0])
     value, low, high = _exp(mean), None, None
     verdict: Literal["slower", "faster", "same", "inconclusive"] = "inconclusive"
     if min(n_before, n_after) > 1:
-        half = _welch_half(sides[0], sides[1], alpha)
+        half = _welch_half(*sides)
         low, high = _exp(mean - half), _exp(mean + half)
-    if low is not None and high is not None and min(n_before, n_after) >= MIN_SESSIONS:
-        if low > 1 and value > factor:
+        enough = min(n_before, n_after) >= MIN_SESSIONS
+        if enough and low > 1 and value > factor:
             verdict = "slower"
-        elif high < 1 and value < 1 / factor:
+        elif enough and high < 1 and value < 1 / factor:
             verdict = "faster"
-        elif 1 / factor <= low and high <= factor:
+        elif enough and 1 / factor <= low and high <= factor:
             verdict = "same"
     return Change(
         n_before=n_before, n_after=n_after, value=value, low=low, high=high, verdict=verdict
@@ -270,13 +263,12 @@ def power_law(x: Sequence[float], ns: Sequence[float]) -> PowerLaw:
         value - height - exponent * offset for offset, value in zip(offsets, up, strict=True)
     )
     sd = math.sqrt(math.fsum(residual * residual for residual in residuals) / (n - 2))
-    half = _critical_t(n - 2, ALPHA) * sd / math.sqrt(squares)
+    half = critical_t(n - 2, ALPHA / 2) * sd / math.sqrt(squares)
     return PowerLaw(
         n=n,
         exponent=exponent,
         low=exponent - half,
         high=exponent + half,
-        coefficient=_exp(height - exponent * centre),
         sd=sd,
     )
 
@@ -318,22 +310,11 @@ def _positive_logs(values: Sequence[float]) -> list[float]:
     return [math.log(value) for value in values]
 
 
-def _check_alpha(alpha: float) -> None:
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie between 0 and 1, not {alpha}")
-
-
 def _exp(log: float) -> float:
     return math.exp(min(max(log, -LOG_LIMIT), LOG_LIMIT))
 
 
-def _critical_t(df: float, alpha: float) -> float:
-    from scipy.special import stdtrit
-
-    return -float(stdtrit(df, alpha / 2))
-
-
-def _welch_half(before: list[float], after: list[float], alpha: float) -> float:
+def _welch_half(before: list[float], after: list[float]) -> float:
     """Half of Welch's interval; 0 where both sides are points."""
     errors = [statistics.variance(side) / len(side) for side in (before, after)]
     total = sum(errors)
@@ -342,7 +323,7 @@ def _welch_half(before: list[float], after: list[float], alpha: float) -> float:
     # Shares, not squares of the errors themselves: those of a tiny variance are zero.
     shares = [error / total for error in errors]
     df = 1 / sum(s * s / (len(side) - 1) for s, side in zip(shares, (before, after), strict=True))
-    return _critical_t(df, alpha) * math.sqrt(total)
+    return critical_t(df, ALPHA / 2) * math.sqrt(total)
 
 
 def _bartels(values: Sequence[float]) -> float:

@@ -11,17 +11,20 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated
 
 import msgspec
 
 from harness.plan.model import CONTROL
 from harness.record.schema import Process, Record, Results, Round, Training
+from harness.verdict.finding import Whole
 from harness.verdict.timing_stats import MIN_ROUNDS, MIN_SESSIONS, Ratio, ratio, steadiness
 
 Place = tuple[int, int]  # session, round
+PAIR = msgspec.Meta(min_length=2, max_length=2)  # the two ends of an interval
 
 
-class StepTime(msgspec.Struct, kw_only=True):
+class StepTime(msgspec.Struct, kw_only=True, gc=False):
     """Step time of one label, nanoseconds unless said.
 
     `median_ns`: the geometric mean of the sessions' medians; `ci95_ns`: Student's t over the logs
@@ -35,29 +38,29 @@ class StepTime(msgspec.Struct, kw_only=True):
     of the steps. `steadiness`: a label a session. `at_once`: steps that one call makes.
     """
 
-    median_ns: int
-    ci95_ns: list[int]
-    spread_ns: list[int]
-    throughput_ns: int | None
-    first_step_ns: int | None
-    first_steps_ns: dict[str, int]
-    compile_ns: int | None
-    put_median_ns: int
-    gather_median_ns: int
-    epoch_ns: int | None
-    eval_ns: int | None
+    median_ns: Whole
+    ci95_ns: Annotated[list[Whole], PAIR]
+    spread_ns: Annotated[list[Whole], PAIR]
+    throughput_ns: Whole | None
+    first_step_ns: Whole | None
+    first_steps_ns: dict[str, Whole]
+    compile_ns: Whole | None
+    put_median_ns: Whole
+    gather_median_ns: Whole
+    epoch_ns: Whole | None
+    eval_ns: Whole | None
     loop_overhead: float | None
-    gemm_floor_ns: int | None
-    own_floor_ns: int
+    gemm_floor_ns: Whole | None
+    own_floor_ns: Whole
     floor_ratio: float | None
-    floor_ci95: list[float] | None
+    floor_ci95: Annotated[list[float], PAIR] | None
     cores: float | None
-    import_ns: int | None
-    build_ns: int | None
+    import_ns: Whole | None
+    build_ns: Whole | None
     steadiness: list[str]
-    at_once: int
-    steps: int
-    sessions: int
+    at_once: Whole
+    steps: Whole
+    sessions: Whole
     indicative: bool
 
 

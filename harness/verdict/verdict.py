@@ -1,12 +1,11 @@
 """A record and the limits -> the verdict: findings of every rung, and verdict.json.
 
-Pure: takes a stored record, starts nothing, reads no clock. The names in verdict.json are fixed;
-others read them.
+Pure: takes a stored record, starts nothing, reads no clock.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -16,26 +15,19 @@ from harness.record.schema import (
     INTERRUPTED,
     DatasetFacts,
     LeftBehind,
-    Number,
     Process,
     Record,
     Repeat,
-    Results,
 )
-from harness.verdict.finding import Finding, Part
+from harness.verdict.document import Dataset, Divergence, Document, Entry, Left, Overall, Status
+from harness.verdict.finding import Finding, Part, Rung, agreeing, void_part
 from harness.verdict.hints import find_hint
-from harness.verdict.numbers import check_numbers
+from harness.verdict.numbers import check_numbers, check_trajectory
 from harness.verdict.outcome import ChurnTest, check_accuracy, churn_tests, equivalences, trainings
 from harness.verdict.stats import Equivalence
-from harness.verdict.timing import check_timing, is_void, void_part
+from harness.verdict.timing import check_timing, own_parts
 from harness.verdict.timings import StepTime, step_time
-from harness.verdict.trajectory import check_trajectory
 from harness.workloads.reference.limits import DECIDING, LIMITS, RUNGS, Limit
-
-SCHEMA = 1
-
-Overall = Literal["agree", "disagree", "inconclusive", "failed"]
-Status = Literal["ok", "failed", "skipped"]
 
 
 class LabelVerdict(msgspec.Struct, kw_only=True):
@@ -47,9 +39,9 @@ class LabelVerdict(msgspec.Struct, kw_only=True):
 
     status: Status
     reason: str | None
-    findings: dict[str, Finding]
-    step_time: StepTime | None
-    process: Process | None
+    findings: dict[str, Finding] = {}
+    step_time: StepTime | None = None
+    process: Process | None = None
     equivalence: dict[str, Equivalence] = {}
     churn: list[ChurnTest] = []
     repeats: list[Repeat] = []
@@ -57,10 +49,7 @@ class LabelVerdict(msgspec.Struct, kw_only=True):
     @property
     def agrees(self) -> bool:
         """Whether every deciding rung agrees, cannot be judged here, or differs as declared."""
-        found = [self.findings[rung] for rung in DECIDING if rung in self.findings]
-        return bool(found) and all(
-            f.verdict in ("agree", "not-possible") or f.expected is not None for f in found
-        )
+        return agreeing(self.findings)
 
     @property
     def reproducible(self) -> bool | None:
@@ -74,7 +63,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     verdict: Overall
     summary: str
     labels: dict[str, LabelVerdict]
-    first_divergence: dict[str, Any] | None
+    first_divergence: Divergence | None
     other_limits: str | None = None
 
 
@@ -89,25 +78,8 @@ def judge(
     `other`: where that is not the built-in table, what the reader is told of it. `baseline`: what a
     comparison with a baseline says of each label.
     """
-    labels: dict[str, LabelVerdict] = {}
-    for label in record.plan.labels:
-        results = record.results.get(label)
-        processes = processes_of(record, label)
-        dtype = record.plan.labels[label].dtype
-        status, reason = _status(record, processes, dtype)
-        main = next((p for p in processes if p.dtype == dtype), None)
-        labels[label] = judged = LabelVerdict(
-            status=status, reason=reason, findings={}, step_time=None, process=main
-        )
-        if results is None:
-            continue
-        judged.step_time = step_time(label, record, main, results) if main else None
-        judged.repeats = results.repeats
-        judged.churn = churn_tests(results)
-        judged.equivalence = equivalences(label, record, results, limits)
-        if status != "skipped":
-            judged.findings = _findings(label, record, results, judged.equivalence, limits)
-    _rank(record, labels, baseline or {})
+    labels = {label: _judge_label(label, record, limits) for label in record.plan.labels}
+    _add_timing(record, labels, baseline or {})
     divergence = _first_divergence(labels)
     verdict, summary = _overall(record, labels, divergence)
     if other is not None:
@@ -121,44 +93,59 @@ def judge(
     )
 
 
-def _findings(
-    label: str,
-    record: Record,
-    results: Results,
-    tests: dict[str, Equivalence],
-    limits: tuple[Limit, ...],
-) -> dict[str, Finding]:
-    """Every rung of one label but timing, with what was declared beforehand."""
-    found = check_numbers(label, record, limits)
-    found.append(check_trajectory(label, record, results, limits))
-    found.append(check_accuracy(label, record, results, tests, limits))
-    findings = {finding.rung: finding for finding in found}
-    for finding in found:
+def _judge_label(label: str, record: Record, limits: tuple[Limit, ...]) -> LabelVerdict:
+    """One label, but for the rung timing: that compares labels."""
+    results = record.results.get(label)
+    processes = processes_of(record, label)
+    dtype = record.plan.labels[label].dtype
+    status, reason = _status(record, processes, dtype)
+    main = next((p for p in processes if p.dtype == dtype), None)
+    judged = LabelVerdict(status=status, reason=reason, process=main)
+    if results is None:
+        return judged
+    judged.step_time = step_time(label, record, main, results) if main else None
+    judged.repeats = results.repeats
+    judged.churn = churn_tests(results)
+    judged.equivalence = equivalences(label, record, results, limits)
+    if status != "skipped":
+        findings = [
+            *check_numbers(label, record, limits),
+            check_trajectory(label, record, results, limits),
+            check_accuracy(label, record, results, judged.equivalence, limits),
+        ]
+        judged.findings = {finding.rung: finding for finding in findings}
+        _explain(label, record, judged.findings, limits)
+    return judged
+
+
+def _explain(
+    label: str, record: Record, findings: dict[str, Finding], limits: tuple[Limit, ...]
+) -> None:
+    """What the pattern of a disagreement points to, and what was declared beforehand.
+
+    A declared difference does not count; one that has vanished does.
+    """
+    for finding in findings.values():
         if finding.verdict == "disagree":
             finding.hint = find_hint(finding, label, record, limits)
     declared = {known.rung: known.reason for known in record.plan.expect if known.label == label}
     for rung, reason in declared.items():
-        if rung in findings:
-            _apply_expectation(findings[rung], label, reason)
-    return findings
-
-
-def _apply_expectation(finding: Finding, label: str, reason: str) -> None:
-    """A declared difference does not count; one that has vanished does."""
-    if finding.verdict == "disagree":
-        finding.expected = reason
-    elif finding.verdict == "agree":
-        finding.verdict = "disagree"
-        finding.sentence = (
-            f"{label}, {finding.rung}: a difference was declared ({reason}) and there is none: "
-            "take the declaration back"
-        )
+        if (known := findings.get(rung)) is None:
+            continue
+        if known.verdict == "disagree":
+            known.expected = reason
+        elif known.verdict == "agree":
+            known.verdict = "disagree"
+            known.sentence = (
+                f"{label}, {rung}: a difference was declared ({reason}) and there is none: "
+                "take the declaration back"
+            )
 
 
 def processes_of(record: Record, label: str) -> list[Process]:
     """Every process of a label, of all sessions; the second ones of A against A at the end."""
-    found = [arm[label] for arm in (record.results, record.again) if label in arm]
-    return [process for results in found for process in results.processes]
+    measured = [held[label] for held in (record.results, record.again) if label in held]
+    return [process for results in measured for process in results.processes]
 
 
 def left_behind(record: Record, label: str) -> list[tuple[Process, LeftBehind]]:
@@ -168,171 +155,137 @@ def left_behind(record: Record, label: str) -> list[tuple[Process, LeftBehind]]:
 
 def _status(record: Record, processes: list[Process], dtype: str) -> tuple[Status, str | None]:
     """A label's status: failed if any process failed, skipped if its own dtype's was."""
-    for process in processes:
-        if process.status == "failed":
-            return "failed", process.reason
-    for process in processes:
-        if process.status == "skipped" and process.dtype == dtype:
-            return "skipped", process.reason
-    if any(process.dtype == dtype for process in processes):
+    own = [process for process in processes if process.dtype == dtype]
+    for status, among in (("failed", processes), ("skipped", own)):
+        for process in among:
+            if process.status == status:
+                return process.status, process.reason
+    if own:
         return "ok", None
     if record.ended == FINISHED:
         return "failed", "the record holds nothing of it, though the run is said to be finished"
     return "skipped", "the run ended before it was started"
 
 
-def _rank(record: Record, labels: dict[str, LabelVerdict], baseline: dict[str, Part]) -> None:
+def _add_timing(record: Record, labels: dict[str, LabelVerdict], baseline: dict[str, Part]) -> None:
     """Timing findings: only labels that agree are compared with one another."""
+    own = {name: own_parts(name, record) for name in labels if name in record.results}
     ranked = {
-        name: v.step_time
-        for name, v in labels.items()
-        if v.step_time and v.agrees and not is_void(name, record)
+        name: label.step_time
+        for name, label in labels.items()
+        if label.step_time and label.agrees and void_part(own[name]) is None
     }
     for name, label in labels.items():
         if not label.findings:
             continue
-        finding = check_timing(name, record, ranked, baseline.get(name))
+        finding = check_timing(name, record, own[name], ranked, baseline.get(name))
         if label.step_time is not None and not label.agrees and finding.verdict != "disagree":
             finding.verdict = "inconclusive"
             finding.sentence = "not ranked: its numbers do not agree"
         label.findings["timing"] = finding
 
 
-def _first_divergence(labels: dict[str, LabelVerdict]) -> dict[str, Any] | None:
+def _findings(labels: dict[str, LabelVerdict]) -> list[tuple[str, Finding]]:
+    """Every finding with its label."""
+    return [(name, f) for name, label in labels.items() for f in label.findings.values()]
+
+
+def _first_divergence(labels: dict[str, LabelVerdict]) -> Divergence | None:
     """Lowest rung, then earliest step, over all labels."""
-    found = [
-        (
-            RUNGS.index(finding.rung),
-            finding.first.step is None,
-            finding.first.step or 0,
-            name,
-            finding,
-        )
-        for name, label in labels.items()
-        for finding in label.findings.values()
-        if finding.counts and finding.first is not None
+    divergences = [
+        (RUNGS.index(finding.rung), first.step is None, first.step or 0, name, finding, first)
+        for name, finding in _findings(labels)
+        if finding.counts and (first := finding.first) is not None
     ]
-    if not found:
+    if not divergences:
         return None
-    *_, name, finding = min(found, key=lambda item: item[:4])
-    first = finding.first
-    assert first is not None
-    return {
-        "label": name,
-        "rung": finding.rung,
-        "step": first.step,
-        "tensor": first.tensor,
-        "index": first.index,
-        "expected": first.expected,
-        "got": first.got,
-        "distance": first.distance,
-        "limit": first.limit,
-        "case": first.where,
-        "dtype": first.dtype,
-        "problem": first.problem,
-        "sentence": finding.sentence,
-        "hint": finding.hint,
-    }
+    *_, name, finding, first = min(divergences, key=lambda item: item[:4])
+    return Divergence(
+        label=name,
+        rung=finding.rung,
+        step=first.step,
+        tensor=first.tensor,
+        index=first.index,
+        expected=first.expected,
+        got=first.got,
+        distance=first.distance,
+        limit=first.limit,
+        case=first.where,
+        dtype=first.dtype,
+        problem=first.problem,
+        sentence=finding.sentence,
+        hint=finding.hint,
+    )
 
 
 def _overall(
-    record: Record, labels: dict[str, LabelVerdict], divergence: dict[str, Any] | None
+    record: Record, labels: dict[str, LabelVerdict], divergence: Divergence | None
 ) -> tuple[Overall, str]:
     """One word and one sentence."""
-    compared = [name for name, label in labels.items() if label.status != "skipped"]
-    agreeing = [name for name in compared if labels[name].agrees and labels[name].status == "ok"]
-    count = f"{len(compared)} of {len(labels)} backends"
     notes = _notes(record, labels)
-    failed = [name for name, label in labels.items() if label.status == "failed"]
-    against = [
-        (name, finding)
-        for name, label in labels.items()
-        for finding in label.findings.values()
-        if finding.counts
-    ]
+    compared = {name: label for name, label in labels.items() if label.status != "skipped"}
+    failed = {name: label for name, label in labels.items() if label.status == "failed"}
+    against = [(name, finding) for name, finding in _findings(labels) if finding.counts]
     disagreeing = sorted({name for name, _ in against})
+    agreeing = [n for n, label in compared.items() if label.agrees and label.status == "ok"]
     wrong = [answer.name for answer in record.known_answers if answer.got != answer.want]
     if wrong:
         return "failed", f"known answers of the shared code are wrong: {', '.join(wrong)}"
     if record.ended not in (FINISHED, INTERRUPTED):
         return "failed", f"the run was stopped: {record.ended}"
     if failed:
-        what = "; ".join(f"{name}: {labels[name].reason}" for name in failed)
+        what = "; ".join(f"{name}: {label.reason}" for name, label in failed.items())
         also = f"; disagree: {', '.join(disagreeing)}" if disagreeing else ""
         return "failed", f"{len(failed)} of {len(labels)} backends failed ({what}){also}{notes}"
     if disagreeing:
-        told = divergence["sentence"] if divergence else against[0][1].sentence
-        if divergence and divergence["hint"]:
-            told += f" ({divergence['hint']})"
+        at = divergence or against[0][1]
+        hint = f" ({divergence.hint})" if divergence and divergence.hint else ""
         others = [name for name in agreeing if name not in disagreeing]
         good = f"; {', '.join(others)} agree" if others else ""
         verb = "disagrees" if len(disagreeing) == 1 else "disagree"
-        return "disagree", f"{', '.join(disagreeing)} {verb}: {told}{good}{notes}"
+        return "disagree", f"{', '.join(disagreeing)} {verb}: {at.sentence}{hint}{good}{notes}"
     if record.ended == INTERRUPTED:
-        return (
-            "inconclusive",
-            f"interrupted: {len(agreeing)} of {len(labels)} backends agree up to lockstep{notes}",
-        )
+        count = f"{len(agreeing)} of {len(labels)}"
+        return "inconclusive", f"interrupted: {count} backends agree up to lockstep{notes}"
     if not compared:
         return "inconclusive", f"nothing was compared{notes}"
-    open_ = [
+    not_judged = [
         f"{name} {rung}"
-        for name in compared
+        for name, label in compared.items()
         for rung in DECIDING
-        if labels[name].findings[rung].verdict == "inconclusive"
+        if label.findings[rung].verdict == "inconclusive"
     ]
-    if open_:
-        return "inconclusive", f"not judged: {', '.join(open_)}{notes}"
+    if not_judged:
+        return "inconclusive", f"not judged: {', '.join(not_judged)}{notes}"
+    count = f"{len(compared)} of {len(labels)} backends"
     return "agree", f"{count} compute the same as {record.plan.reference}{notes}"
 
 
 def _notes(record: Record, labels: dict[str, LabelVerdict]) -> str:
     """What a reader of the one sentence must also know."""
-    notes = []
-    if record.dataset is not None and record.dataset.synthetic:
-        notes.append("SYNTHETIC data, not Fashion-MNIST")
-    skipped = [
-        f"{name} ({label.reason})" for name, label in labels.items() if label.status == "skipped"
-    ]
-    if skipped:
-        notes.append("skipped: " + "; ".join(skipped))
-    later = [rung for rung in RUNGS if rung not in DECIDING]
-    undecided = [
-        rung
-        for rung in later
-        if any(
-            rung in label.findings and label.findings[rung].verdict == "inconclusive"
-            for label in labels.values()
-        )
-    ]
-    known = [
-        f"{name} {finding.rung} ({finding.expected})"
-        for name, label in labels.items()
-        for finding in label.findings.values()
-        if finding.expected is not None
-    ]
-    if known:
-        notes.append("differs as declared: " + ", ".join(known))
-    impossible_here = [
-        f"{name} {rung} ({finding.sentence})"
-        for name, label in labels.items()
-        for rung, finding in label.findings.items()
-        if finding.verdict == "not-possible"
-    ]
-    if impossible_here:
-        notes.append("not possible: " + ", ".join(impossible_here))
-    leaving = [name for name in labels if left_behind(record, name)]
-    if leaving:
-        notes.append(f"processes left behind, and ended: {', '.join(leaving)}")
-    wavering = [name for name, label in labels.items() if label.reproducible is False]
-    if wavering:
-        notes.append(f"not deterministic: {', '.join(wavering)}")
-    if undecided:
-        notes.append(f"{', '.join(undecided)} inconclusive")
+    findings = _findings(labels)
+    open_rungs = {finding.rung for _, finding in findings if finding.verdict == "inconclusive"}
+    undecided = [rung for rung in RUNGS if rung not in DECIDING and rung in open_rungs]
+    synthetic = record.dataset is not None and record.dataset.synthetic
+    skipped = [(name, label) for name, label in labels.items() if label.status == "skipped"]
+    known = [(name, finding) for name, finding in findings if finding.expected is not None]
+    impossible = [(name, f) for name, f in findings if f.verdict == "not-possible"]
+    unsteady = [name for name, label in labels.items() if label.reproducible is False]
     planted = [f"{name} ({p})" for name, label in record.plan.labels.items() if (p := label.plant)]
-    if planted:
-        notes.append("FAULT PLANTED in " + ", ".join(planted))
-    return "".join(f"; {note}" for note in notes)
+    notes = (
+        ("{}", "SYNTHETIC data, not Fashion-MNIST" if synthetic else ""),
+        ("skipped: {}", "; ".join(f"{name} ({label.reason})" for name, label in skipped)),
+        ("differs as declared: {}", ", ".join(f"{n} {f.rung} ({f.expected})" for n, f in known)),
+        ("not possible: {}", ", ".join(f"{n} {f.rung} ({f.sentence})" for n, f in impossible)),
+        (
+            "processes left behind, and ended: {}",
+            ", ".join(name for name in labels if left_behind(record, name)),
+        ),
+        ("not deterministic: {}", ", ".join(unsteady)),
+        ("{} inconclusive", ", ".join(undecided)),
+        ("FAULT PLANTED in {}", ", ".join(planted)),
+    )
+    return "".join(f"; {form.format(text)}" for form, text in notes if text)
 
 
 def run_status(record: Record) -> int:
@@ -356,92 +309,75 @@ def exit_status(record: Record, verdict: Verdict, *, strict: bool = False) -> in
 
 
 def to_json(record: Record, verdict: Verdict, record_path: str) -> dict[str, Any]:
-    """verdict.json, schema 1, as plain data."""
+    """verdict.json as plain data."""
+    return document(record, verdict, record_path).plain()
+
+
+def document(record: Record, verdict: Verdict, record_path: str) -> Document:
+    """verdict.json of a run whose folder is `record_path`."""
     dataset = record.dataset or DatasetFacts(
         name=record.plan.dataset, synthetic=False, sha256="", train=0, test=0, source="not loaded"
     )
-    return {
-        "schema": SCHEMA,
-        "verdict": verdict.verdict,
-        "summary": verdict.summary,
-        "run": record.run,
-        "started": record.started,
-        "seconds": record.seconds,
-        "ended": record.ended,
-        "harness_version": record.harness_version,
-        "machine": machine_name(machine_key(record)),
-        "processor": record.machine.get("processor", ""),
-        "threads": record.plan.threads,
-        "profile": record.plan.profile,
-        "workload": record.plan.workload.name,
-        "dataset": {
-            "name": dataset.name,
-            "synthetic": dataset.synthetic,
-            "sha256": dataset.sha256,
-            "train": dataset.train,
-            "test": dataset.test,
-        },
-        "reference": record.plan.reference,
-        "record": record_path,
-        "backends": {
-            name: _label_json(record, name, label) for name, label in verdict.labels.items()
-        },
-        "first_divergence": verdict.first_divergence,
-        "other_limits": verdict.other_limits,
-    }
+    return Document(
+        verdict=verdict.verdict,
+        summary=verdict.summary,
+        run=record.run,
+        started=record.started,
+        seconds=record.seconds,
+        ended=record.ended,
+        harness_version=record.harness_version,
+        machine=machine_name(machine_key(record)),
+        processor=record.machine.get("processor", ""),
+        threads=record.plan.threads,
+        profile=record.plan.profile,
+        workload=record.plan.workload.name,
+        dataset=msgspec.convert(dataset, Dataset, from_attributes=True),
+        reference=record.plan.reference,
+        record=record_path,
+        backends={name: _entry(record, name, label) for name, label in verdict.labels.items()},
+        first_divergence=verdict.first_divergence,
+        other_limits=verdict.other_limits,
+    )
 
 
-def _label_json(record: Record, name: str, label: LabelVerdict) -> dict[str, Any]:
-    configured = record.plan.labels[name]
-    facts = label.process.facts if label.process else {}
+def _entry(record: Record, name: str, label: LabelVerdict) -> Entry:
+    configured, process = record.plan.labels[name], label.process
+    facts = process.facts if process else {}
     results = record.results.get(name)
     trained = trainings(results, configured.dtype) if results else []
-
-    def by_seed(field: str) -> dict[str, list[Number]]:
-        return {str(t.seed): getattr(t, field) for t in trained}
-
-    return {
-        "status": label.status,
-        "reason": label.reason,
-        "backend": configured.backend,
-        "device": configured.device,
-        "dtype": configured.dtype,
-        "variant": configured.variant,
-        "precision": configured.precision,
-        "plant": configured.plant,
-        "source": configured.source,
-        "origin": configured.origin,
-        "interpreter": configured.python,
-        "python": facts.get("python"),
-        "versions": versions(facts),
-        "rungs": {
-            rung: {
-                "verdict": finding.verdict,
-                "value": finding.value,
-                "limit": finding.limit,
-                "reason": finding.sentence,
-                "measured": finding.measured,
-                "hint": finding.hint,
-                "expected": finding.expected,
-                **({"parts": msgspec.to_builtins(finding.parts)} if finding.parts else {}),
-            }
+    return Entry(
+        status=label.status,
+        reason=label.reason,
+        backend=configured.backend,
+        device=configured.device,
+        dtype=configured.dtype,
+        variant=configured.variant,
+        precision=configured.precision,
+        plant=configured.plant,
+        source=configured.source,
+        origin=configured.origin,
+        interpreter=configured.python,
+        python=facts.get("python"),
+        versions=versions(facts),
+        rungs={
+            rung: msgspec.convert(label.findings[rung], Rung, from_attributes=True)
             for rung in RUNGS
-            if (finding := label.findings.get(rung)) is not None
+            if rung in label.findings
         },
-        "equivalence": msgspec.to_builtins(label.equivalence),
-        "churn": msgspec.to_builtins(label.churn),
-        "reproducible": label.reproducible,
-        "repeats": msgspec.to_builtins(label.repeats),
-        "train_loss": by_seed("epoch_losses"),
-        "test_accuracy": by_seed("test_accuracy"),
-        "step_time": msgspec.to_builtins(label.step_time) if label.step_time else None,
-        "peak_rss_bytes": label.process.peak_rss_bytes if label.process else None,
-        "peak_device_bytes": label.process.peak_device_bytes if label.process else None,
-        "left_behind": [
-            {"dtype": process.dtype, "session": process.session} | msgspec.to_builtins(left)
-            for process, left in left_behind(record, name)
+        equivalence=label.equivalence,
+        churn=label.churn,
+        reproducible=label.reproducible,
+        repeats=label.repeats,
+        train_loss={str(t.seed): t.epoch_losses for t in trained},
+        test_accuracy={str(t.seed): t.test_accuracy for t in trained},
+        step_time=label.step_time,
+        peak_rss_bytes=process.peak_rss_bytes if process else None,
+        peak_device_bytes=process.peak_device_bytes if process else None,
+        left_behind=[
+            Left(dtype=p.dtype, session=p.session, command=left.command, cpu_ns=left.cpu_ns)
+            for p, left in left_behind(record, name)
         ],
-    }
+    )
 
 
 def agreement(label: LabelVerdict) -> str:

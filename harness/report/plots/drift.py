@@ -13,7 +13,7 @@ from harness.record.schema import Record, Replica, Training, number
 from harness.report import words
 from harness.report.figure import Plot, text
 from harness.report.plots import axes
-from harness.verdict.trajectory import envelope_limit
+from harness.verdict.numbers import envelope_limit
 from harness.verdict.verdict import Verdict
 
 # Above this many, points of one picture are lines: a browser draws those faster.
