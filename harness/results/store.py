@@ -2,10 +2,10 @@
 
 The files are the truth: no index, no server, no lock. A run is a folder with a record.json; trees
 merge by copying folders. What is known of a run here is its verdict.json (see
-`verdict/document.py`), so that thousands are read in a second; a run without a readable one is *not judged*. A folder
-with a scale.json is a run of `harness scale`, which has no verdict: it is left alone. Any other is
-of a run in progress, or what a killed one left. Symbolic links are not followed. Two folders that
-hold the same run (a copy) count once.
+`verdict/document.py`), so that thousands are read in a second; a run without a readable one is *not
+judged*. A folder with a scale.json is a run of `harness scale`, which has no verdict: it is left
+alone. Any other is of a run in progress, or what a killed one left. Symbolic links are not
+followed. Two folders that hold the same run (a copy) count once.
 
 What is asked of it: `query.py` (SQL), `history.py` (trends), `prune.py` (what may go).
 Imports msgspec; no framework.
