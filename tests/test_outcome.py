@@ -355,7 +355,7 @@ def test_a_label_whose_times_are_void_is_no_baseline_for_the_others() -> None:
     made.results["numpy"].rounds = make.rounds(100)
     judged = judge(made)
     assert judged.labels["torch"].findings["timing"].value == 1.0
-    rows = {row[0]: row for row in run_tables.times(made, judged).rows}
+    rows = {row[0]: row for row in run_tables.times(made, judged).texts}
     assert rows["numpy"][1] == "NOT RANKED: the times are void"
     assert words.cell(judged.labels["numpy"].findings["timing"]) == "✗ void"
 

@@ -104,7 +104,7 @@ def test_fewer_than_five_sessions_never_claim_anything(sessions: int) -> None:
         assert step_time(made, name).floor_ci95 is None
     assert part_of(made, "across").verdict == "inconclusive"
     assert part_of(made, "across", "numpy").verdict == "agree"
-    assert {row[-1] for row in run_tables.ratios(made, judge(made)).rows} == {
+    assert {row[-1] for row in run_tables.ratios(made, judge(made)).texts} == {
         "no: too few sessions"
     }
     assert (judge(made).verdict, exit_status(made, judge(made))) == ("agree", 0)
@@ -171,7 +171,7 @@ def test_a_against_a_that_claims_a_difference_leaves_every_label_open() -> None:
         assert part.verdict == "inconclusive"
         assert "two processes of numpy differ: 0.951" in part.sentence
         assert timing_of(made, name).verdict == "inconclusive"
-    assert [run_tables.ratios(made, judge(made)).rows[-1][column] for column in (0, -1)] == [
+    assert [run_tables.ratios(made, judge(made)).texts[-1][column] for column in (0, -1)] == [
         "numpy / numpy, A/A",
         "yes",
     ]
@@ -513,7 +513,8 @@ def test_labels_whose_numbers_do_not_agree_are_compared_with_nobody() -> None:
     assert found["jax"].value == pytest.approx(2.0 / 1.5, rel=1e-3)
     assert verdict.agreement(judge(made).labels["numpy"]) == "NOT RANKED: do not agree"
     assert not any(
-        row[0].startswith(("torch /", "jax /")) for row in run_tables.ratios(made, judge(made)).rows
+        row[0].startswith(("torch /", "jax /"))
+        for row in run_tables.ratios(made, judge(made)).texts
     )
 
 
@@ -554,7 +555,7 @@ def test_without_a_control_arm_there_is_no_floor_and_all_else_is_judged() -> Non
         assert time.own_floor_ns == 705_000
         assert not time.indicative
         assert timing_of(made, name).verdict == "agree"
-    assert run_tables.ratios(made, judge(made)).rows == []
+    assert run_tables.ratios(made, judge(made)).texts == []
     for r in rounds_of(made, "jax", session=0):
         slow(r, 1.2)
     assert "steps lie 1.2" in part_of(made, "itself", "jax").sentence
@@ -779,14 +780,14 @@ def test_verdict_json_tells_the_parts_of_timing_and_of_no_other_rung() -> None:
 
 def test_a_terminal_shows_every_part_of_every_label() -> None:
     made = make.timed()
-    rows = run_tables.parts(judge(made)).rows
+    rows = run_tables.parts(judge(made)).texts
     assert [(row[0], row[1]) for row in rows] == [
         (label, part)
         for label in ("numpy", "torch")
         for part in ("itself", "clocks", "physics", "across")
     ]
     assert all(len(row) == 6 for row in rows)
-    for row in run_tables.times(made, judge(made)).rows:
+    for row in run_tables.times(made, judge(made)).texts:
         assert len(row) == len(run_tables.STEP_TIMES)
 
 

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from harness.record.schema import Number
 from harness.report import words
 from harness.report.figure import Plot, style
 from harness.report.plots import axes
-from harness.report.sections import Form, Report, Section
+from harness.report.sections import Form, Report, Section, Value
 from harness.results.diff import Diff, Judged, LabelDiff, RungDiff, TrainingDiff, ratio
 from harness.verdict.finding import RungVerdict
 from harness.workloads.reference.limits import RUNGS
@@ -111,30 +110,20 @@ def sentences(diff: Diff) -> list[str]:
 
 def runs(diff: Diff) -> Section:
     """The two runs, or the one: a row each."""
-    sides = [("first", diff.then), ("second", diff.now)]
-    return Section(
-        "The run of both" if diff.one_run else "The two runs",
-        header=("run", "id", "started", "verdict", "profile", "harness", "machine", "ended"),
-        rows=[
-            [
-                name,
-                side.run,
-                side.started,
-                f"{words.MARKS.get(side.verdict, '')} {side.verdict}",
-                side.profile,
-                side.harness_version,
-                side.machine,
-                side.ended,
-            ]
-            for name, side in ([("both", diff.now)] if diff.one_run else sides)
-        ],
-    )
+    rows = []
+    sides = {"both": diff.now} if diff.one_run else {"first": diff.then, "second": diff.now}
+    for name, of in sides.items():
+        verdict = f"{words.MARKS.get(of.verdict, '')} {of.verdict}"
+        row = [name, of.run, of.started, verdict, of.profile, of.harness_version]
+        rows.append([*row, of.machine, of.ended])
+    header = ("run", "id", "started", "verdict", "profile", "harness", "machine", "ended")
+    return Section("The run of both" if diff.one_run else "The two runs", header, rows)
 
 
 def moves(diff: Diff) -> Section:
     """What moved: a row each, the worse first."""
     rows = [[f"{MARKS[move.direction]} {move.direction}", move.text] for move in diff.moves]
-    return Section("What moved, the worse first", header=("word", "what moved"), rows=rows)
+    return Section("What moved, the worse first", ("word", "what moved"), rows)
 
 
 def cell(rung: RungDiff) -> str:
@@ -168,7 +157,7 @@ def _by_rung(title: str, diff: Diff, of: Callable[[RungDiff], str]) -> Section:
     """A row a rung, a column a label: four then fit into 80 columns."""
     cells = [[of(rung) for rung in label.rungs] for label in diff.labels]
     rows = [[rung, *row] for rung, *row in zip(RUNGS, *cells, strict=True)] if cells else []
-    return Section(title, header=("rung", *(label.name for label in diff.labels)), rows=rows)
+    return Section(title, ("rung", *(label.name for label in diff.labels)), rows)
 
 
 def ladder(diff: Diff) -> Section:
@@ -184,33 +173,16 @@ def bits(diff: Diff) -> Section:
 
 def rungs(diff: Diff) -> Section:
     """Numbers: a row a label and rung."""
-    return Section(
-        "Results of every rung, by what became of them",
-        header=("label", "rung", "now", "then", "share of the limit, now", "then", "same bits",
-                "other bits", "given other numbers", "in one run only",
-                "largest change of a distance"),
-        rows=[
-            [
-                label.name,
-                rung.rung,
-                _judged(rung.now),
-                _judged(rung.then),
-                _share(rung.now),
-                _share(rung.then),
-                str(rung.identical),
-                str(rung.moved),
-                str(rung.given_other),
-                str(rung.only_then + rung.only_now),
-                _largest(rung),
-            ]
-            for label in diff.labels
-            for rung in label.rungs
-        ],
-    )  # fmt: skip
-
-
-def _share(side: Judged | None) -> str:
-    return words.figure(side.share if side is not None else None)
+    rows: list[list[Value]] = []
+    for label in diff.labels:
+        for of in label.rungs:
+            row = [label.name, of.rung, _judged(of.now), _judged(of.then)]
+            shares = [side.share if side is not None else None for side in (of.now, of.then)]
+            counts = [of.identical, of.moved, of.given_other, of.only_then + of.only_now]
+            rows.append([*row, *shares, *counts, _largest(of)])
+    header = ("label", "rung", "now", "then", "share of the limit, now", "then", "same bits")
+    more = ("other bits", "given other numbers", "in one run only", "largest change of a distance")
+    return Section("Results of every rung, by what became of them", (*header, *more), rows)
 
 
 def _largest(rung: RungDiff) -> str:
@@ -224,53 +196,36 @@ def trainings(diff: Diff) -> Section:
     """Trainings that both runs have, the reference's own at the end."""
     pairs = [(label.name, training) for label in diff.labels for training in label.trainings]
     pairs += [("the reference", training) for training in diff.reference]
-    return Section(
-        "Free trainings that both have",
-        header=("label", "dtype", "seed", "steps compared", "losses differ",
-                "by at most (relative)", "last epoch's loss, now", "then", "test accuracy, now",
-                "then", "churn, now", "then"),
-        rows=[[name, *_training(training)] for name, training in pairs],
-    )  # fmt: skip
+    rows: list[list[Value]] = []
+    for name, of in pairs:
+        since = "no" if of.first_step is None else f"from step {of.first_step} on"
+        row: list[Value] = [name, of.dtype, of.seed, of.steps, since, of.furthest]
+        rows.append([*row, *((of.alike and _exact(of)) or ["–"] * 6)])
+    header = ("label", "dtype", "seed", "steps compared", "losses differ", "by at most (relative)")
+    more = ("last epoch's loss, now", "then", "test accuracy, now", "then", "churn, now", "then")
+    return Section("Free trainings that both have", (*header, *more), rows)
 
 
-def _training(training: TrainingDiff) -> list[str]:
-    first = training.first_step
-    row = [
-        training.dtype,
-        str(training.seed),
-        str(training.steps),
-        "no" if first is None else f"from step {first} on",
-        words.figure(training.furthest),
-    ]
-    pairs: list[tuple[str, list[Any]]] = [
-        ("{:.6f}", training.loss),
-        ("{:.2%}", training.accuracy),
-        ("{}", training.churn),
-    ]
-    for pattern, (then, now) in pairs:
-        # Of trainings that did not go the same way there is nothing to compare.
-        row += [_exact(value if training.alike else None, pattern) for value in (now, then)]
-    return row
-
-
-def _exact(value: Number | None, pattern: str) -> str:
-    if value is None:
-        return "–"
-    return value if isinstance(value, str) else pattern.format(value)
+def _exact(training: TrainingDiff) -> list[Value]:
+    """Loss, accuracy and churn, now and then, of a training that went the same way."""
+    (then, now), (was, right) = training.loss, training.accuracy
+    numbers = [("{:.6f}", now), ("{:.6f}", then), ("{:.2%}", right), ("{:.2%}", was)]
+    written = [p.format(v) if isinstance(v, float) else v for p, v in numbers]
+    return [*written, *reversed(training.churn)]
 
 
 def speeds(diff: Diff) -> Section:
     """Steps: a row a label, with interval and whether it is claimed."""
     rows = []
     for label in diff.labels:
-        speed = label.speed
-        then, now = (words.duration(ns) for ns in speed.steps_ns or (None, None))
-        unit = {"floor": "multiple of the floor", "ns": "time", None: "–"}[speed.unit]
-        unit += ", in the same rounds" if speed.paired else ""
-        of = ratio(speed.change) if speed.change is not None else "–"
-        rows.append([label.name, _outcome(label), of, unit, now, then, speed.reason])
+        of = label.speed
+        then, now = (words.duration(ns) for ns in of.steps_ns or (None, None))
+        unit = {"floor": "multiple of the floor", "ns": "time", None: "–"}[of.unit]
+        unit += ", in the same rounds" if of.paired else ""
+        change = ratio(of.change) if of.change is not None else "–"
+        rows.append([label.name, _outcome(label), change, unit, now, then, of.reason])
     header = ("label", "step", "now / then", "of what", "step now", "step then", "because")
-    return Section("Step time, now over then", header=header, rows=rows, across=True)
+    return Section("Step time, now over then", header, rows, across=True)
 
 
 def _outcome(label: LabelDiff) -> str:
@@ -280,20 +235,14 @@ def _outcome(label: LabelDiff) -> str:
 
 def beside(diff: Diff) -> Section:
     """What is shown and never claimed: a row a label that has any of it."""
-    return Section(
-        "First step and memory: shown beside, no claim",
-        header=("label", "first step, now", "then", "peak memory, now", "then"),
-        rows=[
-            [
-                label.name,
-                *(words.duration(ns) for ns in reversed(label.first_step_ns)),
-                *(words.megabytes(size) for size in reversed(label.peak_rss_bytes)),
-            ]
-            for label in diff.labels
-            if any(v is not None for v in (*label.first_step_ns, *label.peak_rss_bytes))
-        ],
-        across=True,
-    )
+    rows = []
+    for label in diff.labels:
+        first, memory = label.first_step_ns, label.peak_rss_bytes
+        if any(value is not None for value in (*first, *memory)):
+            shown = [*map(words.duration, first[::-1]), *map(words.megabytes, memory[::-1])]
+            rows.append([label.name, *shown])
+    header = ("label", "first step, now", "then", "peak memory, now", "then")
+    return Section("First step and memory: shown beside, no claim", header, rows, across=True)
 
 
 def environment(diff: Diff, *, say: bool = False) -> Section:
@@ -301,16 +250,29 @@ def environment(diff: Diff, *, say: bool = False) -> Section:
     sides = "labels" if diff.one_run else "runs"
     return Section(
         f"What changed around the {sides}",
+        ("where", "what", "then", "now"),
+        [[change.where, change.what, change.then, change.now] for change in diff.environment],
         note=f"Nothing around the {sides} changed." if say and not diff.environment else "",
-        header=("where", "what", "then", "now"),
-        rows=[[c.where, c.what, c.then or "–", c.now or "–"] for c in diff.environment],
     )
+
+
+def _rows_plot(
+    name: str, title: str, caption: str, x: str, names: list[str], traces: list[Any], **more: Any
+) -> Plot:
+    """Marks in rows, each with a name, over a ratio on a logarithmic axis with a line at 1."""
+    dots = {"type": "scatter", "mode": "markers", "y": list(range(len(names)))}
+    layout = {
+        "xaxis": {"type": "log", "title": {"text": x}, "exponentformat": "power"},
+        "yaxis": axes.rows_axis(names),
+        "shapes": [axes.line(x=1.0)],
+    }
+    return Plot(name, title, caption, [dots | trace for trace in traces], layout, **more)
 
 
 def shares_plot(diff: Diff) -> Plot | None:
     """Value over limit of every rung that has both, then and now; None where none has."""
     pairs = [
-        (label.name, rung)
+        (label.name, rung.rung, rung.now.share, rung.then.share)
         for label in diff.labels
         for rung in label.rungs
         if rung.rung != "timing" and rung.then and rung.now
@@ -318,39 +280,28 @@ def shares_plot(diff: Diff) -> Plot | None:
     ]
     if not pairs:
         return None
-    names = [f"{axes.tick(name)}, {rung.rung}" for name, rung in pairs]
-    traces: list[dict[str, Any]] = []
-    for when, place, symbol, size in (("then", 7, "circle-open", 13), ("now", 0, "x", 9)):
-        values = [getattr(rung, when).share for _, rung in pairs]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": when,
-                "x": [max(value, LEAST_SHARE) for value in values],
-                "y": list(range(len(pairs))),
-                "marker": style(place)["marker"] | {"symbol": symbol, "size": size},
-            }
+    _, _, now, then = zip(*pairs, strict=True)
+    traces = [
+        {
+            "name": when,
+            "x": [max(share, LEAST_SHARE) for share in shares],
+            "marker": style(place)["marker"] | {"symbol": symbol, "size": size},
+        }
+        for when, shares, place, symbol, size in (
+            ("then", then, 7, "circle-open", 13),
+            ("now", now, 0, "x", 9),
         )
-    return Plot(
-        name="shares",
-        title="Value as a share of its limit, then and now",
-        caption=(
-            "A circle is the first run, a cross the second; right of 1 a rung disagrees. "
-            f"Shares below {LEAST_SHARE:g} are drawn there."
-        ),
-        traces=traces,
-        layout={
-            "xaxis": {
-                "type": "log",
-                "title": {"text": "value / limit"},
-                "exponentformat": "power",
-            },
-            "yaxis": axes.rows_axis(names),
-            "shapes": [axes.line(x=1.0)],
-        },
+    ]
+    return _rows_plot(
+        "shares",
+        "Value as a share of its limit, then and now",
+        "A circle is the first run, a cross the second; right of 1 a rung disagrees. "
+        f"Shares below {LEAST_SHARE:g} are drawn there.",
+        "value / limit",
+        [f"{axes.tick(name)}, {rung}" for name, rung, *_ in pairs],
+        traces,
         header=("rung", "now", "then"),
-        rows=[[f"{name}, {r.rung}", _share(r.now), _share(r.then)] for name, r in pairs],
+        rows=[[f"{name}, {rung}", *map(words.figure, shares)] for name, rung, *shares in pairs],
         height=140 + 22 * len(pairs),
     )
 
@@ -358,45 +309,38 @@ def shares_plot(diff: Diff) -> Plot | None:
 def speeds_plot(diff: Diff) -> Plot | None:
     """Steps now over then, with intervals; None where no label's are comparable."""
     pairs = [
-        (label.name, label.speed, label.speed.change)
+        (label.name, label.speed, change)
         for label in diff.labels
-        if label.speed.change is not None
+        if (change := label.speed.change) is not None
     ]
     if not pairs:
         return None
-    how = (
-        "Ratios formed within a round, where both were measured seconds apart."
-        if diff.one_run
-        else "As multiples of the GEMM floor on a CPU, so that a machine that is slower as a whole "
-        "accuses nobody."
-    )
-    known = [(c.low or c.value, c.value, c.high or c.value) for _, _, c in pairs]
+    how = "Ratios formed within a round, where both were measured seconds apart."
+    if not diff.one_run:
+        how = (
+            "As multiples of the GEMM floor on a CPU, so that a machine that is slower as a whole "
+            "accuses nobody."
+        )
+    changes = [change for *_, change in pairs]
+    ends = {
+        "array": [(c.high or c.value) - c.value for c in changes],
+        "arrayminus": [c.value - (c.low or c.value) for c in changes],
+    }
     trace = {
-        "type": "scatter",
-        "mode": "markers",
         "name": "now / then",
         "showlegend": False,
-        "x": [value for _, value, _ in known],
-        "y": list(range(len(pairs))),
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": [high - value for _, value, high in known],
-            "arrayminus": [value - low for low, value, _ in known],
-        },
+        "x": [change.value for change in changes],
+        "error_x": {"type": "data", "symmetric": False} | ends,
         "marker": style(0)["marker"] | {"size": 10},
     }
-    return Plot(
-        name="speeds",
-        title="Step now / then, with its 95 % interval",
-        caption=(f"Right of 1: slower now. {how} Without a bar there are too few sessions."),
-        traces=[trace],
-        layout={
-            "xaxis": {"type": "log", "title": {"text": "ratio of step times"}},
-            "yaxis": axes.rows_axis([axes.tick(name) for name, _, _ in pairs]),
-            "shapes": [axes.line(x=1.0)],
-        },
+    return _rows_plot(
+        "speeds",
+        "Step now / then, with its 95 % interval",
+        f"Right of 1: slower now. {how} Without a bar there are too few sessions.",
+        "ratio of step times",
+        [axes.tick(name) for name, *_ in pairs],
+        [trace],
         header=("label", "now / then", "outcome"),
-        rows=[[name, ratio(c), speed.outcome] for name, speed, c in pairs],
+        rows=[[name, ratio(change), speed.outcome] for name, speed, change in pairs],
         height=160 + 32 * len(pairs),
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from harness.record.schema import Number
-from harness.report.sections import Report, Section
+from harness.report.sections import Report, Section, Value
 from harness.report.words import MARKS, figure
 from harness.run.golden import Checked, Header, summary
 from harness.text import clean
@@ -26,21 +25,18 @@ def _named(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def rows(checked: Checked) -> list[list[str]]:
+def rows(checked: Checked) -> list[list[Value]]:
     """A row a tensor and number of steps."""
-    table = []
+    table: list[list[Value]] = []
     for steps, m in checked.measured:
         mark = MARKS["agree" if within(m, checked.limit) else "disagree"]
         distance = f"{mark} {m.problem or figure(m.distance)}"
-        at = ["–"] * 3
-        if m.worst is not None:
-            at = [str(m.worst.index), _value(m.worst.got), _value(m.worst.want)]
-        table.append([str(steps), m.tensor, distance, figure(checked.limit.value), *at])
+        at = [None] * 3 if m.worst is None else [m.worst.index, m.worst.got, m.worst.want]
+        worst = [
+            f"{value:.8g}" if isinstance(value, float) else value and str(value) for value in at
+        ]
+        table.append([steps, m.tensor, distance, checked.limit.value, *worst])
     return table
-
-
-def _value(value: Number) -> str:
-    return value if isinstance(value, str) else f"{value:.8g}"
 
 
 def report(checked: Checked) -> Report:

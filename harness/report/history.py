@@ -19,12 +19,13 @@ from harness.record.schema import number
 from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
-from harness.report.sections import Form, Report, Section, by_columns
+from harness.report.sections import Form, Report, Section, Value, by_columns
 from harness.results.history import History, Point, Setting, Trend, Unit
 from harness.text import many
 from harness.workloads.reference.limits import MEASURED
 
 SUMMARY_HEADER = ("label", "runs", "first", "newest", "smallest", "median", "largest")
+NOTHING = "No stored run that was asked for."
 # Of one trend on a terminal, and in a table of the page.
 LAST_PRINTED, LAST_ON_PAGE = 10, 50
 # Of one trend in a picture: its width in pixels.
@@ -39,24 +40,25 @@ def report(
     history: History, form: Form, last: int = LAST_PRINTED, left_out: Sequence[str] = ()
 ) -> Report:
     """The report. last: runs of a trend on a terminal; left_out: what else is not in it."""
-    settings = by_setting(history)
+    settings = by_setting(history).items()
     notes = [*history.notes(), *left_out]
-    longest = max((len(trend.points) for trend in history.trends), default=0)
-    if form == "page" and longest > MOST_DRAWN:
+    if form == "terminal":
+        return Report(
+            word="",
+            sentence="" if history.trends else NOTHING,
+            sections=[
+                Section(headline(of), inside=[_newest(t, last) for t in ts]) for of, ts in settings
+            ],
+            end=notes,
+        )
+    if any(len(trend.points) > MOST_DRAWN for trend in history.trends):
         notes.append(f"Pictures show the newest {MOST_DRAWN} runs of a trend.")
-    on_page = form == "page"
     return Report(
-        word="History" if on_page else "",
-        sentence=_sentence(history) if on_page or not history.trends else "",
-        headline=notes if on_page else [],
-        warnings=warnings(history) if on_page else [],
-        sections=[
-            _on_page(f"s{place}", setting, trends)
-            if on_page
-            else Section(headline(setting), inside=[_newest(trend, last) for trend in trends])
-            for place, (setting, trends) in enumerate(settings.items())
-        ],
-        end=[] if on_page else notes,
+        word="History",
+        sentence=_sentence(history),
+        headline=notes,
+        warnings=warnings(history),
+        sections=[_on_page(f"s{i}", of, ts) for i, (of, ts) in enumerate(settings)],
         title="History of stored runs",
     )
 
@@ -92,37 +94,31 @@ def names(trends: Sequence[Trend]) -> list[str]:
     ]
 
 
-def _floor(trend: Trend, point: Point) -> str:
-    if point.time is None or trend.unit != "floor":
-        return "–"
-    ends = point.interval
-    return f"{point.time:.2f}" + (f" {ends[0]:.2f}–{ends[1]:.2f}" if ends else "")
-
-
-def _step(trend: Trend, point: Point) -> str:
-    if point.time is None:
-        return "–"
-    ends = point.interval if trend.unit == "ns" else None
-    return words.duration(point.step_ns) + (f", {words.span(*ends)}" if ends else "")
-
-
-def _accuracy(point: Point) -> str:
-    return f"{100 * float(point.test_accuracy):.2f}" if point.test_accuracy is not None else "–"
-
-
-def _worst(point: Point) -> str:
-    return "–" if point.worst is None else f"{words.figure(point.share)} {point.worst}"
-
-
-def columns(trend: Trend) -> dict[str, Callable[[Point], str]]:
+def columns(trend: Trend) -> dict[str, Callable[[Point], Value]]:
     """What a table has of each run of a trend."""
+
+    def time(point: Point, unit: Unit, value: str, write: Callable[[float, float], str]) -> Value:
+        if point.time is None:
+            return None
+        return value + (write(*point.interval) if point.interval and trend.unit == unit else "")
+
+    def floor(point: Point) -> Value:
+        shown = words.decimals(point.time)
+        of = time(point, "floor", shown, lambda low, high: f" {low:.2f}–{high:.2f}")
+        return of if trend.unit == "floor" else None
+
+    def step(point: Point) -> Value:
+        return time(point, "ns", words.duration(point.step_ns), lambda *of: f", {words.span(*of)}")
+
     return {
         "run": lambda point: point.run,
         "verdict": lambda point: f"{words.MARKS[point.verdict]} {point.verdict}",
-        "× floor, 95 %": lambda point: _floor(trend, point),
-        "step": lambda point: _step(trend, point),
-        "worst share": _worst,
-        "test %": _accuracy,
+        "× floor, 95 %": floor,
+        "step": step,
+        "worst share": lambda p: p.worst and f"{words.figure(p.share)} {p.worst}",
+        "test %": lambda p: (
+            None if p.test_accuracy is None else f"{100 * float(p.test_accuracy):.2f}"
+        ),
         "changed since the run before": changed,
     }
 
@@ -145,7 +141,7 @@ def warnings(history: History) -> list[str]:
 
 def _sentence(history: History) -> str:
     if not history.trends:
-        return "No stored run that was asked for."
+        return NOTHING
     machines = len({trend.setting.machine for trend in history.trends})
     times = sorted(p.started for t in history.trends for p in t.points if p.started is not None)
     span = f", {times[0][:10]} to {times[-1][:10]}" if times else ""
@@ -234,67 +230,44 @@ def _runs(trend: Trend) -> Section:
 
 def _when(points: Iterable[Point]) -> Array:
     """Times of runs as plotly takes them: milliseconds since 1970, UTC; NaN where unknown."""
-    return np.array(
-        [
-            math.nan if p.started is None else datetime.fromisoformat(p.started).timestamp() * 1e3
-            for p in points
-        ],
-        dtype=np.float64,
+    return axes.numeric(
+        None if p.started is None else datetime.fromisoformat(p.started).timestamp() * 1e3
+        for p in points
     )
 
 
 def _line(name: str, place: int, points: Sequence[Point], y: Array) -> axes.Trace:
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": text(name),
-        "x": _when(points),
-        "y": axes.drawn(y),
-        "text": [text(point.run) for point in points],
-        "hovertemplate": "%{text}: %{y}",
-        "connectgaps": False,
-    } | style(place)
+    hover = {"text": [text(point.run) for point in points], "hovertemplate": "%{text}: %{y}"}
+    line = {"type": "scatter", "mode": "lines+markers", "name": text(name), "connectgaps": False}
+    return line | hover | {"x": _when(points), "y": axes.drawn(y)} | style(place)
 
 
 def _marks(trends: Sequence[Trend], values: Sequence[Array]) -> list[axes.Trace]:
     """An open diamond round every point whose versions are not those of the run before."""
     at = [
-        (trend, place, point, value)
-        for place, trend in enumerate(trends)
-        for point, value in zip(trend.points, values[place], strict=False)
+        (point, value)
+        for trend, of in zip(trends, values, strict=True)
+        for point, value in zip(trend.points, of, strict=False)
         if point.changed and math.isfinite(value)
     ]
-    if not at:
-        return []
-    return [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "versions changed",
-            "x": _when(point for _, _, point, _ in at),
-            "y": axes.drawn(np.array([value for *_, value in at])),
-            "text": [text(changed(point)) for _, _, point, _ in at],
-            "hovertemplate": "%{text}",
-            "marker": {
-                "symbol": "diamond-open",
-                "size": 16,
-                "color": axes.GREY,
-                "line": {"width": 2.5},
-            },
-        }
-    ]
-
-
-def _summary(name: str, values: Array, told: Callable[[float], str]) -> list[str]:
-    held = values[np.isfinite(values)]
-    figures = (held[0], held[-1], held.min(), np.median(held), held.max())
-    return [name, str(len(held)), *(told(float(value)) for value in figures)]
+    look = {"symbol": "diamond-open", "size": 16, "color": axes.GREY, "line": {"width": 2.5}}
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "versions changed",
+        "x": _when(point for point, _ in at),
+        "y": axes.drawn(np.array([value for _, value in at])),
+        "text": [text(changed(point)) for point, _ in at],
+        "hovertemplate": "%{text}",
+        "marker": look,
+    }
+    return [trace] if at else []
 
 
 def _plot(
     name: str,
-    title_: str,
-    told: str,
+    title: str,
+    caption: str,
     trends: Sequence[Trend],
     values: Sequence[Array],
     y: dict[str, Any],
@@ -302,32 +275,27 @@ def _plot(
     bars: dict[int, dict[str, Any]] | None = None,
     **more: Any,
 ) -> Plot | None:
-    """A line a trend over time; None where nothing can be drawn."""
-    if not any(np.isfinite(of).any() for of in values):
-        return None
-    called = names(trends)
-    shown = [place for place, of in enumerate(values) if np.isfinite(of).any()]
-    traces = [_line(called[i], i, trends[i].points, values[i]) for i in shown]
-    for place, trace in zip(shown, traces, strict=True):
-        if bars and place in bars:
-            trace["error_y"] = bars[place]
+    """A line a trend over time, with a summary of each; None where nothing can be drawn."""
+    traces, rows = [], []
+    for place, (label, trend, of) in enumerate(zip(names(trends), trends, values, strict=True)):
+        held = of[np.isfinite(of)]
+        if len(held):
+            error = {"error_y": bars[place]} if bars and place in bars else {}
+            traces.append(_line(label, place, trend.points, of) | error)
+            figures = (held[0], held[-1], held.min(), np.median(held), held.max())
+            rows.append([label, str(len(held)), *(write(float(value)) for value in figures)])
     traces += _marks(trends, values)
-    return Plot(
-        name=name,
-        title=title_,
-        caption=told,
-        traces=traces,
-        layout=axes.layout(axes.linear("started, UTC", type="date"), y, **more),
-        header=SUMMARY_HEADER,
-        rows=[_summary(called[place], values[place], write) for place in shown],
-        height=axes.tall(traces, 340),
+    layout = axes.layout(axes.linear("started, UTC", type="date"), y, **more)
+    height = axes.tall(traces, 340)
+    return (
+        Plot(name, title, caption, traces, layout, SUMMARY_HEADER, rows, height) if rows else None
     )
 
 
 def floors(section: str, trends: Sequence[Trend]) -> Plot | None:
     """Step time as multiples of the GEMM floor, of the trends that have one."""
-    title_ = "Step time as a multiple of the GEMM floor"
-    return _times(f"{section}-floor", title_, trends, "floor", 1.0, "×")
+    title = "Step time as a multiple of the GEMM floor"
+    return _times(f"{section}-floor", title, trends, "floor", 1.0, "×")
 
 
 def steps(section: str, trends: Sequence[Trend]) -> Plot | None:
@@ -338,70 +306,67 @@ def steps(section: str, trends: Sequence[Trend]) -> Plot | None:
 
 
 def _times(
-    name: str, title_: str, trends: Sequence[Trend], kind: Unit, size: float, unit: str
+    name: str, title: str, trends: Sequence[Trend], kind: Unit, size: float, unit: str
 ) -> Plot | None:
+    """Step time with its interval, of the trends in one unit: `size` nanoseconds, or the floor."""
     values, bars = [], {}
-    absent = 0
     for place, trend in enumerate(trends):
-        here = trend.points if trend.unit == kind else []
-        value = axes.numeric(p.time for p in here) / size
+        points = trend.points if trend.unit == kind else []
+        value = axes.numeric(p.time for p in points) / size
         values.append(value)
-        absent += axes.missing(value)
-        ends = [p.interval or [math.nan, math.nan] for p in here]
+        ends = [p.interval or [math.nan, math.nan] for p in points]
         low, high = (axes.numeric(end[i] for end in ends) / size for i in (0, 1))
         if np.isfinite(low).any():
             # No bar, of no length, where there is no interval.
             up, down = (np.nan_to_num(np.maximum(of, 0)) for of in (high - value, value - low))
             arrays = {"array": axes.drawn(up), "arrayminus": axes.drawn(down)}
             bars[place] = {"type": "data", "symmetric": False, "width": 3} | arrays
-    told = (
+    caption = (
         "Median step of each run; bars: its 95 % interval, where there were sessions enough. "
         "Diamonds: versions that are not those of the run before."
     )
-    if absent:
-        told += f" {many(absent, 'time')} not drawn: not measured, void, or numbers that differ."
+    if absent := sum(map(axes.missing, values)):
+        caption += f" {many(absent, 'time')} not drawn: not measured, void, or numbers that differ."
     y = axes.linear("step / GEMM floor" if kind == "floor" else f"step time, {unit}")
-    return _plot(name, title_, told, trends, values, y, lambda v: f"{v:.3g} {unit}", bars)
+    return _plot(name, title, caption, trends, values, y, lambda v: f"{v:.3g} {unit}", bars)
 
 
 def shares(section: str, trends: Sequence[Trend]) -> Plot | None:
     """The worst share of a limit over the rungs that are distances."""
     raw = [axes.numeric(p.share for p in trend.points) for trend in trends]
     # A share that is no number, or infinite, is drawn at the top; None is no share at all.
-    told_of = [[p.share is not None for p in trend.points] for trend in trends]
+    known = [np.array([p.share is not None for p in t.points], dtype=bool) for t in trends]
     scale = axes.scale(*raw, known=[1.0])
     values = [
-        np.where(told, scale.place(of, edge=True).astype(np.float64), np.nan)
-        for of, told in zip(raw, told_of, strict=True)
+        np.where(there, scale.place(of, edge=True).astype(np.float64), np.nan)
+        for of, there in zip(raw, known, strict=True)
     ]
-    at_floor = sum(axes.zeros(of) for of in raw)
     beyond = sum(
-        int(np.count_nonzero(~np.isfinite(of) & np.array(told, dtype=bool)))
-        for of, told in zip(raw, told_of, strict=True)
+        int(np.count_nonzero(~np.isfinite(of) & there))
+        for of, there in zip(raw, known, strict=True)
     )
-    told = (
+    caption = (
         f"Of {', '.join(MEASURED[:-1])} and {MEASURED[-1]}: the value nearest its limit as a share "
         "of it. Above the dashed line a limit is exceeded."
     )
-    told += axes.said(scale.floor, at_floor, 0, "shares")
+    caption += axes.said(scale.floor, sum(map(axes.zeros, raw)), 0, "shares")
     if beyond:
-        told += f" {many(beyond, 'share')} not finite, drawn at {scale.edge:g}."
-    low, high = scale.shown(*values, np.array([1.0]))
-    y = axes.logarithmic(
-        "worst share of a limit", low / 2, high * 2, range=axes.span(low / 2, high * 2)
-    )
-    name, title_ = f"{section}-share", "Worst share of a limit"
-    lines = [axes.line(y=1.0)]
-    return _plot(name, title_, told, trends, values, y, words.figure, shapes=lines)
+        caption += f" {many(beyond, 'share')} not finite, drawn at {scale.edge:g}."
+    least, largest = scale.shown(*values, np.array([1.0]))
+    low, high = least / 2, largest * 2
+    y = axes.logarithmic("worst share of a limit", low, high, range=axes.span(low, high))
+    name, title = f"{section}-share", "Worst share of a limit"
+    limit = [axes.line(y=1.0)]
+    return _plot(name, title, caption, trends, values, y, words.figure, shapes=limit)
 
 
 def accuracies(section: str, trends: Sequence[Trend]) -> Plot | None:
     """Test accuracy after the last epoch."""
     values = [100 * axes.numeric(p.test_accuracy for p in trend.points) for trend in trends]
-    told = "After the last epoch, mean over the run's seeds."
+    caption = "After the last epoch, mean over the run's seeds."
+    name, title = f"{section}-accuracy", "Test accuracy, %"
     y = axes.linear("test accuracy, %")
-    name, title_ = f"{section}-accuracy", "Test accuracy, %"
-    return _plot(name, title_, told, trends, values, y, lambda v: f"{v:.2f} %")
+    return _plot(name, title, caption, trends, values, y, lambda v: f"{v:.2f} %")
 
 
 DRAWN = (floors, steps, shares, accuracies)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from harness.plan.model import process_precision
 from harness.record.schema import Number, Record, number
 from harness.report import run_tables, words
-from harness.report.sections import Cell, Section
+from harness.report.sections import Cell, Section, Value
 from harness.verdict.finding import Evidence, Finding, void_part
 from harness.verdict.numbers import envelope_limit
 from harness.verdict.outcome import UNITS
@@ -38,9 +38,9 @@ class Judged(Cell):
 
 def ladder(record: Record, verdict: Verdict) -> Section:
     """A row a label, a cell a rung."""
-    rows: list[list[str | Cell]] = []
+    rows: list[list[Value]] = []
     for place, (name, label) in enumerate(verdict.labels.items()):
-        row: list[str | Cell] = [name, label.status]
+        row: list[Value] = [name, label.status]
         for rung in RUNGS:
             finding = label.findings.get(rung)
             evidence = finding and _evidence(finding, name, record, verdict)

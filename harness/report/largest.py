@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from harness.plan.model import process_precision
 from harness.record.schema import Measurement, Record
-from harness.report import markdown, run_tables, words
-from harness.report.sections import Report, Section
+from harness.report import markdown, run_tables
+from harness.report.sections import Report, Section, Value
 from harness.verdict.numbers import envelope_limit, share, with_limits
 from harness.verdict.verdict import Verdict, judge
 from harness.workloads.reference.limits import DECIDING, LIMITS, Limit
@@ -84,30 +84,18 @@ def render(records: list[Record]) -> str:
 
 def _fixed(rows: dict[Row, Seen]) -> Section:
     """Of each row of the table of limits the measurement nearest it."""
-    header = ("rung", "dtype", "precision", "batch", "largest", "limit", "share", "label", "seed",
-              "where", "of")  # fmt: skip
-    return Section(
-        "Inputs to lockstep",
-        header=header,
-        rows=[
-            [
-                *row,
-                words.figure(seen.measurement.distance),
-                words.figure(seen.limit.value),
-                f"{share(seen.measurement, seen.limit):.3f}",
-                seen.label,
-                str(seen.seed),
-                f"{seen.measurement.case}, {seen.measurement.tensor}",
-                str(seen.count),
-            ]
-            for row, seen in rows.items()
-        ],
-    )
+    table: list[list[Value]] = []
+    for row, seen in rows.items():
+        m, limit = seen.measurement, seen.limit
+        sizes = [m.distance, limit.value, f"{share(m, limit):.3f}"]
+        table.append([*row, *sizes, seen.label, seen.seed, f"{m.case}, {m.tensor}", seen.count])
+    header = ("rung", "dtype", "precision", "batch", "largest", "limit", "share", "label", "seed")
+    return Section("Inputs to lockstep", (*header, "where", "of"), table)
 
 
 def _trajectories(records: list[Record]) -> Section:
     """The nearest to its own run's envelope, by profile, regime and number of steps."""
-    nearest: dict[tuple[str, str, int], tuple[float, list[str]]] = {}
+    nearest: dict[tuple[str, str, int], tuple[float, list[Value]]] = {}
     for record in records:
         chosen = record.plan.trajectory
         for regime, after in {(r.regime, r.after) for r in record.envelope}:
@@ -122,22 +110,15 @@ def _trajectories(records: list[Record]) -> Section:
                         continue
                     size = share(m, limit)
                     if size > nearest.get(row, (-1.0, []))[0]:
-                        cells = [words.figure(m.distance), words.figure(limit.value), f"{size:.3f}"]
-                        cells += [name, str(record.plan.seeds[0]), limit.reason]
-                        nearest[row] = (size, cells)
+                        cells = [m.distance, limit.value, f"{size:.3f}", name]
+                        nearest[row] = size, [*cells, record.plan.seeds[0], limit.reason]
     note = (
         "A run's own envelope is its limit: 1.5 or 3 times the furthest replica, so a clean share "
         "lies near 0.67 or 0.33, not below a third."
     )
-    return Section(
-        "Trajectory",
-        note=note if nearest else "",
-        header=("profile", "regime", "steps", "largest", "limit", "share", "label", "seed",
-                "limit is"),
-        rows=[
-            [*map(str, row), *cells] for row, (_, cells) in sorted(nearest.items(), reverse=True)
-        ],
-    )  # fmt: skip
+    rows = [[*row, *cells] for row, (_, cells) in sorted(nearest.items(), reverse=True)]
+    header = ("profile", "regime", "steps", "largest", "limit", "share", "label", "seed")
+    return Section("Trajectory", (*header, "limit is"), rows, note=note if nearest else "")
 
 
 def _accuracy(record: Record, verdict: Verdict) -> Section:
@@ -163,19 +144,10 @@ def _repeats(records: list[Record]) -> Section:
 
 def _runs(records: list[Record], judged: list[Verdict]) -> Section:
     """What the page rests on."""
-    return Section(
-        "Runs",
-        header=("run", "profile", "data", "seeds", "verdict", "reference", "versions"),
-        rows=[
-            [
-                record.run,
-                record.plan.profile,
-                record.dataset.name if record.dataset else "–",
-                ", ".join(map(str, record.plan.seeds)),
-                verdict.verdict,
-                record.plan.reference,
-                run_tables.versions_of(verdict),
-            ]
-            for record, verdict in zip(records, judged, strict=True)
-        ],
-    )
+    rows = []
+    for record, verdict in zip(records, judged, strict=True):
+        plan, data = record.plan, record.dataset.name if record.dataset else None
+        row = [record.run, plan.profile, data, ", ".join(map(str, plan.seeds)), verdict.verdict]
+        rows.append([*row, plan.reference, run_tables.versions_of(verdict)])
+    header = ("run", "profile", "data", "seeds", "verdict", "reference", "versions")
+    return Section("Runs", header, rows)

@@ -12,7 +12,7 @@ import numpy as np
 from harness.errors import InputError
 from harness.interface import Array
 from harness.record.schema import Record
-from harness.report.sections import Cell, Section
+from harness.report.sections import Cell, Section, Value
 from harness.results import kept
 from harness.verdict.verdict import Verdict
 
@@ -82,7 +82,7 @@ def windows(got: Array, want: Array, index: list[int], first: int) -> list[Secti
 
 def _rows(
     names: list[str], values: Array, digits: str, tones: list[list[str]]
-) -> list[list[str | Cell]]:
+) -> list[list[Value]]:
     return [
         [
             name,

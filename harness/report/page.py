@@ -26,7 +26,7 @@ from harness.errors import HarnessError
 from harness.interface import Array
 from harness.report import words
 from harness.report.figure import Plot
-from harness.report.sections import Cell, Report, Row, Section, plain
+from harness.report.sections import Cell, Report, Section, Value, plain
 from harness.text import clean
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -165,6 +165,7 @@ def _template() -> Any:
         "data": lambda plot: Markup(as_json({"traces": plot.traces, "layout": plot.layout})),  # noqa: S704
         "kind": lambda picture: type(picture).__name__,
         "laid_out": laid_out,
+        "plain": plain,
         "look": lambda *cell: Markup(look(*cell)),  # noqa: S704
         "svg": lambda drawn: data_address("image/svg+xml", drawn.encode()),
         "to_the_right": to_the_right,
@@ -175,10 +176,6 @@ def _template() -> Any:
 
 def _shown(value: Any) -> Any:
     """What a template prints: texts without control and direction characters, of bounded length."""
-    if value is None:
-        return "–"
-    if isinstance(value, Cell):
-        value = value.text
     if type(value) is not str:
         return value
     text = clean(value)
@@ -191,17 +188,18 @@ def laid_out(section: Section) -> Section:
     return section.turned() if wide and section.rows else section
 
 
-def tone(cell: str | Cell) -> str:
+def tone(cell: Value) -> str:
     """The class of a cell that begins with a verdict's mark or word; "" for any other."""
     if isinstance(cell, Cell):
         return cell.tone
+    text = plain(cell)
     for verdict, mark in words.MARKS.items():
-        if cell.startswith(mark) or cell == verdict:
+        if text.startswith(mark) or text == verdict:
             return verdict
-    return "failed" if cell.startswith("NOT ") else "differs" if cell.startswith("≠") else ""
+    return "failed" if text.startswith("NOT ") else "differs" if text.startswith("≠") else ""
 
 
-def to_the_right(rows: Sequence[Row]) -> set[int]:
+def to_the_right(rows: Sequence[Sequence[Value]]) -> set[int]:
     """The columns of a table, but the first, that hold figures: at least half their cells do."""
     right = set()
     for i in range(1, min(map(len, rows), default=0)):
@@ -212,7 +210,7 @@ def to_the_right(rows: Sequence[Row]) -> set[int]:
     return right
 
 
-def look(cell: str | Cell, right: bool = False) -> str:
+def look(cell: Value, right: bool = False) -> str:
     """The class attribute of a table's cell: its verdict, a figure (to the right), a long text."""
     long = "long" if len(plain(cell)) > LONGEST_CELL else ""
     classes = " ".join(filter(None, (tone(cell), "n" if right else "", long)))

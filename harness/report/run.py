@@ -19,7 +19,7 @@ from harness import text
 from harness.record.schema import Record
 from harness.report import markdown, run_tables, terminal, words
 from harness.report.figure import Plot
-from harness.report.sections import Cell, Drawing, Form, Look, Report, Section
+from harness.report.sections import Cell, Drawing, Form, Look, Report, Section, Value
 from harness.verdict.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _files(run: Run) -> Section:
     return Section("Raw files", id="files", note=note, rows=rows, look="files")
 
 
-def _found(folder: Path) -> Iterator[list[str | Cell]]:
+def _found(folder: Path) -> Iterator[list[Value]]:
     for place, folders, names in os.walk(folder):
         inside = os.path.relpath(place, folder)
         parts = [] if inside == "." else inside.split(os.sep)
@@ -295,7 +295,8 @@ def _times(run: Run) -> Section:
 
 def _environment(run: Run) -> Section:
     configurations = run_tables.configurations(run.record, run.verdict)
-    said, machine = run_tables.environment(run.record), run_tables.machine(run.record)
+    said, facts = run_tables.environment(run.record), [*run.record.machine.items()]
+    machine = Section("The machine", ("what", "value"), facts, figures=False)
     return Section("Environment", id="environment", inside=[configurations, said, machine])
 
 

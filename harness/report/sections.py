@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from harness.report.figure import Plot
+from harness.report.words import figure
 
 Form = Literal["terminal", "markdown", "page"]
 # How a page shows a section's table, or its pictures, where that is not the usual way.
@@ -33,8 +34,9 @@ class Cell:
     spoken: str = ""
 
 
-Row = Sequence[str | Cell]
-Columns = Mapping[str, Callable[[T], str]]
+# What a cell holds: a number is written in two digits, what is not known as a dash.
+Value = str | int | float | Cell | None
+Columns = Mapping[str, Callable[[T], Value]]
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,13 @@ class Section:
     """
 
     title: str = ""
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[Value]] = ()
     about: str = ""
     id: str = ""
     note: str = ""
     pictures: Sequence[Plot | Drawing | Image] = ()
     lines: Sequence[str] = ()
-    header: Sequence[str] = ()
-    rows: Sequence[Row] = ()
     inside: Sequence[Section] = ()
     figures: bool = True
     across: bool = False
@@ -136,11 +138,13 @@ class Report:
         return below((*self.top, *self.sections))
 
 
-def plain(cell: str | Cell) -> str:
+def plain(cell: Value) -> str:
     """A cell's text."""
-    return cell if isinstance(cell, str) else cell.text
+    if isinstance(cell, float) or cell is None:
+        return figure(cell)
+    return cell.text if isinstance(cell, Cell) else str(cell)
 
 
-def by_columns(columns: Columns[T], items: Iterable[T]) -> list[list[str]]:
+def by_columns(columns: Columns[T], items: Iterable[T]) -> list[list[Value]]:
     """A row an item: what each column makes of it. The header is the columns' names."""
     return [[column(item) for column in columns.values()] for item in items]

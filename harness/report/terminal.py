@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report import words
-from harness.report.sections import Report, Row, Section, plain
+from harness.report.sections import Report, Section, Value, plain
 from harness.text import clean
 
 
@@ -43,7 +43,7 @@ def show(report: Report, console: Console) -> None:
 
 
 def print_table(
-    console: Console, header: Sequence[str], rows: Iterable[Row], title: str = ""
+    console: Console, header: Sequence[str], rows: Iterable[Sequence[Value]], title: str = ""
 ) -> None:
     """A table of texts; nothing where there is no row. Verdicts have their colours."""
     table = Table(

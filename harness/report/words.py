@@ -61,6 +61,11 @@ def cell(finding: Finding | None) -> str:
     return f"{mark} {figure(finding.value)}{sign}{figure(finding.limit)}"
 
 
+def decimals(value: float | None, places: int = 2) -> str:
+    """A ratio with so many decimals."""
+    return "–" if value is None else f"{value:.{places}f}"
+
+
 def megabytes(size: int | None) -> str:
     """Bytes in MB (10^6)."""
     return "–" if size is None else f"{size / 1e6:.0f} MB"
