@@ -31,11 +31,12 @@ def rows(checked: Checked) -> list[list[Value]]:
     for steps, m in checked.measured:
         mark = MARKS["agree" if within(m, checked.limit) else "disagree"]
         distance = f"{mark} {m.problem or figure(m.distance)}"
-        at = [None] * 3 if m.worst is None else [m.worst.index, m.worst.got, m.worst.want]
-        worst = [
-            f"{value:.8g}" if isinstance(value, float) else value and str(value) for value in at
-        ]
-        table.append([steps, m.tensor, distance, checked.limit.value, *worst])
+        row: list[Value] = [steps, m.tensor, distance, checked.limit.value, None, None, None]
+        if m.worst is not None:
+            both = (m.worst.got, m.worst.want)
+            values = [v if isinstance(v, str) else f"{v:.8g}" for v in both]
+            row[4:] = [str(m.worst.index), *values]
+        table.append(row)
     return table
 
 

@@ -166,6 +166,7 @@ def _template() -> Any:
         "kind": lambda picture: type(picture).__name__,
         "laid_out": laid_out,
         "plain": plain,
+        "spoken": lambda cell: getattr(cell, "spoken", ""),
         "look": lambda *cell: Markup(look(*cell)),  # noqa: S704
         "svg": lambda drawn: data_address("image/svg+xml", drawn.encode()),
         "to_the_right": to_the_right,
