@@ -41,8 +41,8 @@ def build(run: str, samples: int, folder: str) -> None:
     import msgspec
     import numpy as np
 
-    from harness.record import schema as store
-    from harness.record.samples import split
+    from harness.record import samples as series
+    from harness.record import store
     from harness.record.schema import Results, Round, Training
 
     record = store.read(Path(run))
@@ -105,7 +105,7 @@ def build(run: str, samples: int, folder: str) -> None:
     models = {id(results): results.rounds for results in timed}
     for results in timed:
         results.rounds = []
-    left = samples - len(split(record)["number"])
+    left = samples - series.count(series.table(record))
     for results in timed:
         results.rounds = models[id(results)]
     one = [next(repeated(results, 1)) for results in timed]
@@ -126,7 +126,7 @@ def build(run: str, samples: int, folder: str) -> None:
     record.plan = msgspec.structs.replace(record.plan, timing=timing)
 
     before = time.perf_counter()
-    rows = len(split(record)["number"])
+    rows = series.count(series.table(record))
     split_s = time.perf_counter() - before
     before = time.perf_counter()
     store.write(record, Path(folder))

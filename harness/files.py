@@ -52,8 +52,6 @@ def open_plain(path: Path | str, most: int = MOST_BYTES, *, follow: bool = True)
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | link)
     try:
         status = os.fstat(handle)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(status.st_mode):
             raise OSError("not a file")
         if status.st_size > most:

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from harness import cli, files
 from harness.errors import InputError
+from harness.record import samples, store
 from harness.record import schema as record
-from harness.record import store
 from harness.results import query
 from harness.results import store as runs
 from harness.verdict import verdict
@@ -45,7 +45,7 @@ def document() -> dict:
     return told(make.timed())
 
 
-# Bytes of real steps.parquet, each with how many rows it holds; each holds another number.
+# Bytes of real steps.parquet, each with how many samples it holds; each holds another number.
 STEPS: list[tuple[bytes, int]] = []
 
 
@@ -53,9 +53,11 @@ STEPS: list[tuple[bytes, int]] = []
 def steps(tmp_path_factory: pytest.TempPathFactory) -> None:
     for number in range(1, 5):
         folder = tmp_path_factory.mktemp("steps")
-        store.write(make.timed(number=number), folder)
-        stored = json.loads((folder / "record.json").read_text())
-        STEPS.append(((folder / "steps.parquet").read_bytes(), stored["samples"]["rows"]))
+        made = make.timed(number=number)
+        store.write(made, folder)
+        clocked = [getattr(owner, f"{kind}_ns", [])
+                   for owner, _ in samples.owners(made) for kind in samples.KINDS]  # fmt: skip
+        STEPS.append(((folder / "steps.parquet").read_bytes(), sum(map(len, clocked))))
 
 
 def put(results: Path, document: dict, number: int = 0, *, name: str | None = None) -> Path:
@@ -276,15 +278,15 @@ def test_the_command_that_is_named_mends_a_run_that_was_only_measured(
 def test_links_are_not_followed(tmp_path: Path, document: dict, where: str) -> None:
     real = put(tmp_path / "elsewhere", document)
     (real / "steps.parquet").write_bytes(b"PAR1 and PAR1")
-    runs = tmp_path / "results" / "runs"
-    runs.mkdir(parents=True)
+    there = tmp_path / "results" / "runs" / real.name
+    there.parent.mkdir(parents=True)
     if where == "folder":
-        (runs / real.name).symlink_to(real)
+        there.symlink_to(real)
     else:
-        shutil.copytree(real, runs / real.name)
+        shutil.copytree(real, there)
         name = {"record": "record.json", "steps": "steps.parquet"}[where]
-        (runs / real.name / name).unlink()
-        (runs / real.name / name).symlink_to(real / name)
+        (there / name).unlink()
+        (there / name).symlink_to(real / name)
     found = runs.find(tmp_path / "results")
     assert [r.id for r in found.runs] == ([real.name] if where == "steps" else [])
     assert found.links == ([real.name] if where == "folder" else [])

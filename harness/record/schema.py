@@ -351,13 +351,15 @@ class DatasetFacts(Stored, kw_only=True):
 
 
 class Samples(Stored, kw_only=True):
-    """The file beside the record that holds its series, one row a sample.
+    """The file beside the record that holds its series, one row a training or round.
 
-    `rows`: how many; `sha256`: of the file's bytes, in hexadecimal.
+    `rows`: how many; `numbers`: how many all their lists hold; `sha256`: of the file's bytes, in
+    hexadecimal.
     """
 
     file: Literal["steps.parquet"] = STEPS
     rows: Count
+    numbers: Count
     sha256: str
 
 

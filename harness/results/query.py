@@ -10,206 +10,220 @@ training  run x label x seed x epoch
 steps     every sample of every steps.parquet, read when it is asked for (see `samples.py`)
 
 TABLES says what each column is (`harness query --schema` prints it). NaN and infinities are
-themselves. Only what a query names is filled. Imports NumPy; DuckDB inside functions.
+themselves. Only what a query names is filled. Imports msgspec; DuckDB inside functions.
+
+DuckDB's own sandbox keeps every file from a query but the steps.parquet of these runs. Those it
+would let a query write too, by a COPY in a WITH or by SQL in a text (seen in DuckDB 1.4 and 2.0):
+so DuckDB's parser is asked first, and only what is a query to its last node is run.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
+from threading import Timer
+from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 
 from harness.errors import InputError
-from harness.record import samples
 from harness.record.schema import STEPS
-from harness.results.store import EARLIEST, Store, is_file, some
-from harness.verdict.document import Document, Entry
+from harness.results.store import Entry, Store, is_file, some
+from harness.text import clean
 
-Type = Literal["VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "TIMESTAMP"]
+# What a query may take: a store of thousands of runs takes some hundred megabytes and seconds.
+MEMORY_LIMIT = "4GB"
+MOST_S = 300.0
 
-# Table -> column -> type and what it is. Durations are nanoseconds.
-TABLES: dict[str, dict[str, tuple[Type, str]]] = {
-    "runs": {
-        "id": ("VARCHAR", "name of the run's folder"),
-        "folder": ("VARCHAR", "its path"),
-        "started": ("TIMESTAMP", "UTC"),
-        "seconds": ("DOUBLE", "how long it took"),
-        "ended": ("VARCHAR", "finished, interrupted, or what stopped it"),
-        "verdict": ("VARCHAR", "agree, disagree, inconclusive, failed; NULL: not judged"),
-        "summary": ("VARCHAR", "the verdict in a sentence"),
-        "profile": ("VARCHAR", "smoke, default, full"),
-        "workload": ("VARCHAR", "what was trained"),
-        "dataset": ("VARCHAR", "name of the data set"),
-        "synthetic": ("BOOLEAN", "whether the data were made, not the real ones"),
-        "planted": ("BOOLEAN", "whether a fault was planted"),
-        "machine": ("VARCHAR", "name of the machine, from its stable facts"),
-        "processor": ("VARCHAR", "the processor's name"),
-        "threads": ("BIGINT", "of each backend"),
-        "harness_version": ("VARCHAR", "that measured it"),
-        "reference": ("VARCHAR", "what it was judged against"),
-        "other_limits": ("VARCHAR", "the file of limits it was judged under, if any"),
-    },
-    "labels": {
-        "run": ("VARCHAR", "runs.id"),
-        "label": ("VARCHAR", "name of the configuration in its run"),
-        "status": ("VARCHAR", "ok, failed, skipped"),
-        "reason": ("VARCHAR", "why it failed or was skipped"),
-        "agrees": ("BOOLEAN", "whether it computes the same, up to lockstep"),
-        "backend": ("VARCHAR", "torch, jax, tensorflow, numpy, ..."),
-        "device": ("VARCHAR", "cpu, cuda"),
-        "dtype": ("VARCHAR", "float32, float64"),
-        "variant": ("VARCHAR", "way of executing"),
-        "precision": ("VARCHAR", "strict, tf32, bfloat16"),
-        "python": ("VARCHAR", "version of the interpreter"),
-        "void": ("BOOLEAN", "whether its times cannot be what they are said to be"),
-        "step_ns": ("BIGINT", "a step: geometric mean of the sessions' medians"),
-        "step_low_ns": ("BIGINT", "its 95 % interval"),
-        "step_high_ns": ("BIGINT", "its 95 % interval"),
-        "throughput_ns": ("BIGINT", "a step of many with one wait"),
-        "gather_ns": ("BIGINT", "picking a batch's rows, median"),
-        "put_ns": ("BIGINT", "host to device, median"),
-        "first_step_ns": ("BIGINT", "the first full batch's"),
-        "compile_ns": ("BIGINT", "the first step less a steady one"),
-        "epoch_ns": ("BIGINT", "median"),
-        "eval_ns": ("BIGINT", "evaluation on the test set, median"),
-        "floor_ns": ("BIGINT", "NumPy's matrix products of a step in the same rounds"),
-        "floor_ratio": ("DOUBLE", "step over that floor; NULL off the CPU"),
-        "floor_low": ("DOUBLE", "its 95 % interval; NULL below five sessions"),
-        "floor_high": ("DOUBLE", "its 95 % interval"),
-        "cores": ("DOUBLE", "processor time over wall time of the steps"),
-        "timed_steps": ("BIGINT", "how many steps that rests on"),
-        "sessions": ("BIGINT", "how many times in fresh processes"),
-        "indicative": ("BOOLEAN", "too few sessions for a claim"),
-        "peak_rss_bytes": ("BIGINT", "memory of the process"),
-        "peak_device_bytes": ("BIGINT", "memory of the device; NULL where that is the host's"),
-        "reproducible": ("BOOLEAN", "trains twice bit for bit; NULL: not measured"),
-        "seeds": ("BIGINT", "trainings"),
-        "train_loss": ("DOUBLE", "of the last epoch, mean over seeds, nats"),
-        "test_accuracy": ("DOUBLE", "after the last epoch, mean over seeds, 0 to 1"),
-    },
-    "rungs": {
-        "run": ("VARCHAR", "runs.id"),
-        "label": ("VARCHAR", "labels.label"),
-        "rung": ("VARCHAR", "inputs, forward, loss, ..., timing"),
-        "verdict": ("VARCHAR", "agree, disagree, inconclusive, not-possible"),
-        "value": ("DOUBLE", "the measurement nearest its limit"),
-        "limit_value": ("DOUBLE", "that limit"),
-        "share": ("DOUBLE", "value over limit: above 1 is outside; 0 of a limit 0 that holds"),
-        "measured": ("BIGINT", "measurements"),
-        "reason": ("VARCHAR", "in a sentence"),
-        "hint": ("VARCHAR", "what a disagreement looks like"),
-        "expected": ("VARCHAR", "why it was declared to disagree"),
-    },
-    "versions": {
-        "run": ("VARCHAR", "runs.id"),
-        "label": ("VARCHAR", "labels.label"),
-        "package": ("VARCHAR", "name"),
-        "version": ("VARCHAR", "of the package in that process"),
-    },
-    "training": {
-        "run": ("VARCHAR", "runs.id"),
-        "label": ("VARCHAR", "labels.label"),
-        "seed": ("BIGINT", "of initialisation and order"),
-        "epoch": ("BIGINT", "from 1"),
-        "train_loss": ("DOUBLE", "mean over the epoch's samples, nats"),
-        "test_accuracy": ("DOUBLE", "after the epoch, 0 to 1"),
-    },
+# Every table and its columns: type, what it is, and where `_rows` has it, if that is not the name
+# of the column below what stands beside the table's. Durations are nanoseconds.
+SCHEMA = """
+runs  judged
+  id                 VARCHAR    name of the run's folder  run.id
+  folder             VARCHAR    its path  run.folder
+  started            TIMESTAMP  UTC  run.started
+  seconds            DOUBLE     how long it took
+  ended              VARCHAR    finished, interrupted, or what stopped it
+  verdict            VARCHAR    agree, disagree, inconclusive, failed; NULL: not judged
+  summary            VARCHAR    the verdict in a sentence
+  profile            VARCHAR    smoke, default, full
+  workload           VARCHAR    what was trained
+  dataset            VARCHAR    name of the data set  judged.dataset.name
+  synthetic          BOOLEAN    whether the data were made up  judged.dataset.synthetic
+  planted            BOOLEAN    whether a fault was planted
+  machine            VARCHAR    name of the machine, from its stable facts
+  processor          VARCHAR    the processor's name
+  threads            BIGINT     of each backend
+  harness_version    VARCHAR    that measured it
+  reference          VARCHAR    what it was judged against
+  other_limits       VARCHAR    the file of limits it was judged under, if any
+labels  entry
+  run                VARCHAR    runs.id  run.id
+  label              VARCHAR    name of the configuration in its run  label
+  status             VARCHAR    ok, failed, skipped
+  reason             VARCHAR    why it failed or was skipped
+  agrees             BOOLEAN    whether it computes the same, up to lockstep
+  backend            VARCHAR    torch, jax, tensorflow, numpy, ...
+  device             VARCHAR    cpu, cuda
+  dtype              VARCHAR    float32, float64
+  variant            VARCHAR    way of executing
+  precision          VARCHAR    strict, tf32, bfloat16
+  python             VARCHAR    version of the interpreter
+  void               BOOLEAN    whether its times cannot be what they are said to be
+  step_ns            BIGINT     a step: geometric mean of the sessions' medians  times.median_ns
+  step_low_ns        BIGINT     its 95 % interval  times.ci95_ns.0
+  step_high_ns       BIGINT     its 95 % interval  times.ci95_ns.1
+  throughput_ns      BIGINT     a step of many with one wait  times.throughput_ns
+  gather_ns          BIGINT     picking a batch's rows, median  times.gather_median_ns
+  put_ns             BIGINT     host to device, median  times.put_median_ns
+  first_step_ns      BIGINT     the first full batch's  times.first_step_ns
+  compile_ns         BIGINT     the first step less a steady one  times.compile_ns
+  epoch_ns           BIGINT     median  times.epoch_ns
+  eval_ns            BIGINT     evaluation on the test set, median  times.eval_ns
+  floor_ns           BIGINT     NumPy's products of a step in the same rounds  times.gemm_floor_ns
+  floor_ratio        DOUBLE     step over that floor; NULL off the CPU  times.floor_ratio
+  floor_low          DOUBLE     its 95 % interval; NULL below five sessions  times.floor_ci95.0
+  floor_high         DOUBLE     its 95 % interval  times.floor_ci95.1
+  cores              DOUBLE     processor time over wall time of the steps  times.cores
+  timed_steps        BIGINT     how many steps that rests on  times.steps
+  sessions           BIGINT     how many times in fresh processes  times.sessions
+  indicative         BOOLEAN    too few sessions for a claim  times.indicative
+  peak_rss_bytes     BIGINT     memory of the process
+  peak_device_bytes  BIGINT     memory of the device; NULL where that is the host's
+  reproducible       BOOLEAN    trains twice bit for bit; NULL: not measured
+  seeds              BIGINT     trainings  seeds
+  train_loss         DOUBLE     of the last epoch, mean over seeds, nats  entry.last_loss
+  test_accuracy      DOUBLE     after the last epoch, mean over seeds, 0 to 1  entry.last_accuracy
+rungs  rung
+  run                VARCHAR    runs.id  run.id
+  label              VARCHAR    labels.label  label
+  rung               VARCHAR    inputs, forward, loss, ..., timing  name
+  verdict            VARCHAR    agree, disagree, inconclusive, not-possible
+  value              DOUBLE     the measurement nearest its limit
+  limit_value        DOUBLE     that limit  rung.limit
+  share              DOUBLE     value over limit: above 1 is outside; 0 of a limit 0 that holds
+  measured           BIGINT     measurements
+  reason             VARCHAR    in a sentence
+  hint               VARCHAR    what a disagreement looks like
+  expected           VARCHAR    why it was declared to disagree
+versions
+  run                VARCHAR    runs.id  run.id
+  label              VARCHAR    labels.label
+  package            VARCHAR    name
+  version            VARCHAR    of the package in that process
+training
+  run                VARCHAR    runs.id  run.id
+  label              VARCHAR    labels.label
+  seed               BIGINT     of initialisation and order
+  epoch              BIGINT     from 1
+  train_loss         DOUBLE     mean over the epoch's samples, nats  loss
+  test_accuracy      DOUBLE     after the epoch, 0 to 1  accuracy
+steps
+  run                VARCHAR    runs.id
+  label              VARCHAR    labels.label; of the reference's own trainings: runs.reference
+  arm                BIGINT     0; 1 for the second process of a label timed twice
+  dtype              VARCHAR    of the process
+  phase              VARCHAR    training, reference or round
+  series             BIGINT     place of the training or round in its list, from 0
+  seed               BIGINT     of the training
+  session            BIGINT     of the round, from 0
+  round              BIGINT     from 0 in every session
+  place              BIGINT     in the order of its round, from 0
+  kind               VARCHAR    step, warmup, gather, put, products, burst, drain
+  number             BIGINT     place of the sample in its list, from 0
+  rows               BIGINT     samples in the batch
+  steps              BIGINT     steps that the clocked call made
+  ns                 BIGINT     of the call; of step and warmup: a step
+  loss               DOUBLE     mean loss of the batch before the step, nats
+"""
+
+
+class Column(NamedTuple):
+    """One column of a table. `path`: where its value is in a row of `_rows`."""
+
+    type: str
+    what: str
+    path: str
+
+
+def _parsed(text: str) -> Iterator[tuple[str, dict[str, Column]]]:
+    for part in re.split(r"\n(?=\S)", text.strip()):
+        head, *lines = part.split("\n")
+        table, _, below = head.partition("  ")
+        columns = {}
+        for line in lines:
+            name, type_, what, *path = re.split("  +", line.strip())
+            columns[name] = Column(type_, what, path[0] if path else f"{below}.{name}".strip("."))
+        yield table, columns
+
+
+TABLES = dict(_parsed(SCHEMA))
+# Each kind of sample: steps of a clocked call, losses before them, samples in a training's batches.
+KINDS = {
+    "step": ("at_once", "losses", "rows"),
+    "warmup": ("at_once", "NULL", "NULL"),
+    "gather": ("1", "NULL", "rows[:len(gather_ns)]"),
+    "put": ("1", "NULL", "rows[:len(put_ns)]"),
+    "products": ("1", "NULL", "NULL"),
+    "burst": ("burst_steps", "NULL", "NULL"),
+    "drain": ("0", "NULL", "NULL"),
 }
-# What a query may name besides `runs` and the like: nothing that reads, writes or runs SQL itself.
+PLACES = "run, label, arm, dtype, phase, series, seed, session, round, place"
+# What a query may name besides the tables: nothing that reads, writes, takes a pointer, or runs SQL
+# that stands in a text.
 TABLE_FUNCTIONS = frozenset(
     ("generate_series", "json_each", "json_tree", "range", "repeat", "unnest")
 )
 QUERY_NODES = frozenset(("CTE_NODE", "RECURSIVE_CTE_NODE", "SELECT_NODE", "SET_OPERATION_NODE"))
-# The columns of steps.parquet as `samples.py` describes them, in a few words.
-STEPS_TOLD = {
-    "run": "runs.id",
-    "label": "labels.label; of the reference's own trainings: runs.reference",
-    "arm": "0; 1 for the second process of a label timed twice",
-    "dtype": "of the process",
-    "phase": "training, reference or round",
-    "series": "place of the training or round in its list, from 0",
-    "seed": "of the training",
-    "session": "of the round, from 0",
-    "round": "from 0 in every session",
-    "place": "in the order of its round, from 0",
-    "kind": "step, warmup, gather, put, products, burst, drain",
-    "number": "place of the sample in its list, from 0",
-    "rows": "samples in the batch",
-    "steps": "steps that the clocked call made",
-    "ns": "of the call; of step and warmup: a step",
-    "loss": "mean loss of the batch before the step, nats",
-}
-STEPS_COLUMNS = {"run": "VARCHAR"} | {name: kind for name, (kind, _) in samples.COLUMNS.items()}
 
 Row = tuple[Any, ...]
 
 
-def _rows(store: Store, table: str) -> Iterator[Row]:
-    """A table's rows, in the order of its columns."""
-    if table == "runs":
-        for run in store.runs:
-            yield (run.id, run.folder, run.started, *_of_run(run.judged))
-        return
+def _rows(store: Store, table: str) -> Iterator[dict[str, Any]]:
+    """What the columns of a table's rows are taken from, by the first word of their paths."""
     for run in store.runs:
+        of_run: dict[str, Any] = {"run": run, "judged": run.judged}
+        if table == "runs":
+            yield of_run
+            continue
         for label, entry in run.judged.backends.items() if run.judged is not None else ():
+            of_label = of_run | {"label": label, "entry": entry}
             if table == "labels":
-                yield (run.id, label, *_of_label(entry))
+                yield of_label | {"times": entry.step_time, "seeds": len(entry.train_loss)}
+            elif table == "rungs":
+                for name, rung in entry.rungs.items():
+                    yield of_label | {"name": name, "rung": rung}
             elif table == "versions":
                 for package, version in entry.versions.items():
-                    yield run.id, label, package, version
-            elif table == "training":
-                for row in _of_training(entry):
-                    yield run.id, label, *row
+                    yield of_label | {"package": package, "version": version}
             else:
-                for name, r in entry.rungs.items():
-                    held = r.verdict, r.value, r.limit, r.share, r.measured, r.sentence
-                    yield run.id, label, name, *held, r.hint, r.expected
+                for epoch in _epochs(entry):
+                    yield of_label | epoch
 
 
-def _of_run(judged: Document | None) -> Row:
-    if judged is None:
-        return (None,) * (len(TABLES["runs"]) - 3)
-    j = judged
-    return (
-        *(j.seconds, j.ended, j.verdict, j.summary, j.profile, j.workload),
-        *(j.dataset.name, j.dataset.synthetic, j.planted, j.machine, j.processor, j.threads),
-        *(j.harness_version, j.reference, j.other_limits),
-    )
+def _epochs(entry: Entry) -> Iterator[dict[str, Any]]:
+    for name, losses in entry.train_loss.items():
+        seed = int(name) if re.fullmatch(r"-?\d{1,18}", name, re.ASCII) else None
+        both = zip_longest(losses, entry.test_accuracy.get(name, []))
+        for place, (loss, accuracy) in enumerate(both):
+            yield {"seed": seed, "epoch": place + 1, "loss": loss, "accuracy": accuracy}
 
 
-def _of_label(e: Entry) -> Row:
-    t = e.step_time
-    low, high = t.ci95_ns if t is not None and t.ci95_ns else (None, None)
-    floor_low, floor_high = t.floor_ci95 if t is not None and t.floor_ci95 else (None, None)
-    times: Row = (None,) * 18
-    if t is not None:
-        times = (
-            *(t.median_ns, low, high, t.throughput_ns, t.gather_median_ns, t.put_median_ns),
-            *(t.first_step_ns, t.compile_ns, t.epoch_ns, t.eval_ns, t.gemm_floor_ns),
-            *(t.floor_ratio, floor_low, floor_high, t.cores, t.steps, t.sessions, t.indicative),
-        )
-    return (
-        *(e.status, e.reason, e.agrees, e.backend, e.device, e.dtype, e.variant, e.precision),
-        *(e.python, e.void, *times, e.peak_rss_bytes, e.peak_device_bytes, e.reproducible),
-        *(len(e.train_loss), e.last_loss, e.last_accuracy),
-    )
+def _getter(path: str) -> Callable[[dict[str, Any]], Any]:
+    """What takes a column's value from a row of `_rows`; None where any part of the path is."""
+    first, *rest = path.split(".")
 
+    def value(row: dict[str, Any]) -> Any:
+        found = row[first]
+        for name in rest:
+            if found is None:
+                return None
+            found = found[int(name)] if name.isdecimal() else getattr(found, name)
+        return str(found) if isinstance(found, float) and found - found != 0 else found
 
-def _of_training(entry: Entry) -> Iterator[Row]:
-    for seed, losses in entry.train_loss.items():
-        accuracy = entry.test_accuracy.get(seed, [])
-        number = int(seed) if re.fullmatch(r"-?\d{1,18}", seed, re.ASCII) else None
-        for epoch in range(max(len(losses), len(accuracy))):
-            yield (
-                number,
-                epoch + 1,
-                losses[epoch] if epoch < len(losses) else None,
-                accuracy[epoch] if epoch < len(accuracy) else None,
-            )
+    return value
 
 
 class Answer(NamedTuple):
@@ -228,48 +242,55 @@ def ask(store: Store, sql: str) -> Answer:
 
     Reading is all that the statement can do: it is refused unless it is a query to its last node,
     and the only files that DuckDB may open are the steps.parquet of these runs. InputError, one
-    line, for any other statement, for more than one, and for one that is wrong.
+    line, for any other statement, for more than one, for one that is wrong, and for one that takes
+    more than MEMORY_LIMIT or MOST_S.
     """
     import duckdb
 
     try:
         connection = _connect()
-        named = _refuse_unless_query(connection, sql)
+        named = _tables_of(connection, sql)
         for table in TABLES:
-            _fill(connection, table, [*_rows(store, table)] if table in named else [])
+            if table != "steps":
+                _fill(connection, table, [*_rows(store, table)] if table in named else [])
         readable, unreadable = _steps_files(store) if "steps" in named else ([], [])
         _view_steps(connection, readable)
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        connection.execute(sql)
-        columns = [column[0] for column in connection.description or []]
-        chunks = _fetch(connection)
-        first = next(chunks, [])
     except duckdb.Error as error:
         raise _refusal(error) from None
-
-    def told() -> Iterator[list[Row]]:
-        yield first
-        try:
-            yield from chunks
-        except duckdb.Error as error:
-            raise _refusal(error) from None
-
+    chunks = _fetch(connection, sql)
+    columns = next(chunks)
     notes = [f"steps.parquet that cannot be read: {some(unreadable)}"] if unreadable else []
-    return Answer(columns, told(), store.notes() + notes)
+    return Answer(columns, chunks, store.notes() + notes)
 
 
-def _fetch(connection: Any) -> Iterator[list[Row]]:
-    while rows := connection.fetchmany(10_000):
-        yield rows
+def _fetch(connection: Any, sql: str) -> Iterator[Any]:
+    """The names of an answer's columns, and then its rows, ten thousand at a time."""
+    import duckdb
+
+    timer = Timer(MOST_S, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        connection.execute(sql)
+        rows = connection.fetchmany(10_000)
+        yield [column[0] for column in connection.description or []]
+        while rows:
+            yield rows
+            rows = connection.fetchmany(10_000)
+    except duckdb.InterruptException:
+        raise InputError(f"query: it took more than {MOST_S:g} s") from None
+    except duckdb.Error as error:
+        raise _refusal(error) from None
+    finally:
+        timer.cancel()
 
 
 def _refusal(error: Exception) -> InputError:
     """DuckDB's error in one line, which may hold texts of a record."""
-    from harness.text import clean
-
-    told = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return InputError(f"query: {clean(told)[:300]}")
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return InputError(f"query: {clean(lines[0])[:300]}")
 
 
 def _connect() -> Any:
@@ -277,6 +298,7 @@ def _connect() -> Any:
     import duckdb
 
     settings: dict[str, Any] = {
+        "memory_limit": MEMORY_LIMIT,
         "temp_directory": "",
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
@@ -284,91 +306,61 @@ def _connect() -> Any:
     return duckdb.connect(":memory:", config=settings)
 
 
-def _refuse_unless_query(connection: Any, sql: str) -> set[str]:
-    """The names of what a query reads; InputError unless it is one SELECT, all of it.
-
-    DuckDB calls a statement SELECT whose CTE writes a file, and has functions that run SQL given
-    as text: so its own parser's tree is looked through, node by node.
-    """
-    import duckdb
-
+def _tables_of(connection: Any, sql: str) -> set[str]:
+    """The names of what a query reads; InputError unless it is one SELECT, all of it."""
     only = "query: one SELECT and nothing else (DESCRIBE, SHOW and SUMMARIZE are such)"
-    statements = connection.extract_statements(sql)
-    if len(statements) != 1:
-        raise InputError(f"{only}; there are {len(statements)} statements")
-    kind = statements[0].type
-    if kind != duckdb.StatementType.SELECT:
-        raise InputError(f"{only}; this is {str(kind).rpartition('.')[2]}")
     (text,) = connection.execute("SELECT json_serialize_sql($1::VARCHAR)", [sql]).fetchone()
     try:
         tree = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         raise InputError("query: nested too deeply") from None
-    if tree.get("error") is not False:
-        raise InputError(f"{only}; {tree.get('error_message', 'this cannot be looked through')}")
+    if tree["error"]:
+        raise InputError(f"{only}: {clean(tree.get('error_message', 'this is none'))}")
+    if (number := len(tree["statements"])) != 1:
+        raise InputError(f"{only}; there are {number} statements")
     tables = set()
     left: list[Any] = [tree]
     while left:
         node = left.pop()
-        if isinstance(node, dict):
-            type_ = node.get("type")
-            if isinstance(type_, str) and type_.endswith("_NODE") and type_ not in QUERY_NODES:
-                raise InputError(f"{only}; it holds a {type_.removesuffix('_QUERY_NODE')}")
-            if type_ == "TABLE_FUNCTION":
-                name = str((node.get("function") or {}).get("function_name", "")).lower()
+        if isinstance(node, list):
+            left += node
+        elif isinstance(node, dict):
+            left += node.values()
+            kind = str(node.get("type"))
+            if kind.endswith("_NODE") and kind not in QUERY_NODES:
+                raise InputError(f"{only}; it holds a {kind.removesuffix('_QUERY_NODE')}")
+            if kind == "BASE_TABLE":
+                tables.add(str(node.get("table_name")).lower())
+            if kind == "TABLE_FUNCTION":
+                name = str((node.get("function") or {}).get("function_name")).lower()
                 if name not in TABLE_FUNCTIONS:
                     raise InputError(
                         f"query: the table function {name!r} is not for this; there are "
                         f"{', '.join(sorted(TABLE_FUNCTIONS))}"
                     )
-            if type_ == "BASE_TABLE":
-                tables.add(str(node.get("table_name", "")).lower())
-            left += node.values()
-        elif isinstance(node, list):
-            left += node
     return tables
 
 
-def _fill(connection: Any, table: str, rows: list[Row]) -> None:
+def _fill(connection: Any, table: str, rows: list[dict[str, Any]]) -> None:
     """Make a table of these rows."""
-    # Names of tables and columns are ours; all that a run holds is registered as data.
+    # Names of tables and columns are ours; all that a run holds is a parameter.
     columns = TABLES[table]
-    declared = ", ".join(f'"{name}" {kind}' for name, (kind, _) in columns.items())
+    _create(connection, table)
+    values = {
+        name: msgspec.json.encode([*map(_getter(column.path), rows)]).decode()
+        for name, column in columns.items()
+    }
+    stored = (f"unnest(from_json(${name}, '[\"{of.type}\"]'))" for name, of in columns.items())
+    connection.execute(f'INSERT INTO "{table}" SELECT {", ".join(stored)}', values)
+
+
+def _create(connection: Any, table: str) -> None:
+    declared = ", ".join(f'"{name}" {column.type}' for name, column in TABLES[table].items())
     connection.execute(f'CREATE TABLE "{table}" ({declared})')
-    if not rows:
-        return
-    given: dict[str, Any] = {}
-    values = []
-    for place, ((name, (kind, _)), held) in enumerate(
-        zip(columns.items(), zip(*rows, strict=True), strict=True)
-    ):
-        given[f"v{place}"], value = _column(kind, held, f"v{place}")
-        given[f"h{place}"] = np.array([v is not None for v in held], dtype=bool)
-        values.append(f'CASE WHEN h{place} THEN {value} END AS "{name}"')
-    connection.register("given", given)
-    connection.execute(f'INSERT INTO "{table}" SELECT {", ".join(values)} FROM given')  # noqa: S608
-    connection.unregister("given")
-
-
-def _column(kind: Type, held: Row, name: str) -> tuple[Any, str]:
-    """A column as an array without None, and what makes the column's type of it."""
-    if kind == "VARCHAR":
-        return np.array([v or "" for v in held], dtype=object), name
-    if kind == "DOUBLE":
-        # A NaN from NumPy arrives as NULL.
-        numbers = np.array([float(v) if v is not None else 0.0 for v in held])
-        return numbers, f"coalesce({name}, 'NaN'::DOUBLE)"
-    if kind == "TIMESTAMP":
-        naive = [(v or EARLIEST).replace(tzinfo=None) for v in held]
-        return np.array(naive, dtype="datetime64[us]"), name
-    return np.array([int(v or 0) for v in held], dtype=np.int64), f"{name}::{kind}"
 
 
 def _steps_files(store: Store) -> tuple[list[str], list[str]]:
-    """Paths of the steps.parquet that can be asked, and the ids of the runs whose cannot.
-
-    Of records of schema 1, which have none, nothing is said.
-    """
+    """Paths of the steps.parquet that can be asked, and the ids of the runs whose cannot."""
     readable, unreadable = [], []
     for run in store.runs:
         path = f"{run.folder}/{STEPS}"
@@ -394,22 +386,30 @@ def _ends_as_parquet(path: str) -> bool:
 
 
 def _view_steps(connection: Any, paths: list[str]) -> None:
-    """The table `steps`: the files are opened when it is asked for."""
+    """The table `steps`, a row a sample: the files are opened when it is asked for."""
     if not paths:
-        declared = ", ".join(f'"{name}" {kind}' for name, kind in STEPS_COLUMNS.items())
-        connection.execute(f"CREATE TABLE steps ({declared})")
+        _create(connection, "steps")
         return
     patterns = [re.sub(r"[*?[]", r"[\g<0>]", path) for path in paths]
     allowed = ", ".join(map(_literal, dict.fromkeys([*paths, *patterns])))
     connection.execute(f"SET allowed_paths = [{allowed}]")
     connection.execute("SET enable_external_access = false")
-    columns = ", ".join(f'"{name}"' for name in samples.COLUMNS)
-    files = ", ".join(map(_literal, patterns))
-    # A filter on `run` is one on the file's name: DuckDB then opens that run's file only.
-    connection.execute(
-        f"CREATE VIEW steps AS SELECT parse_path(filename)[-2] AS run, {columns} "  # noqa: S608
-        f"FROM read_parquet([{files}], filename = true, union_by_name = true)"
+    kinds = ", ".join(
+        f"{{'kind': '{kind}', 'steps': {steps}, 'ns': {kind}_ns, 'losses': {losses}::DOUBLE[], "
+        f"'rows': {rows}::BIGINT[]}}"
+        for kind, (steps, losses, rows) in KINDS.items()
     )
+    # A filter on `run` is one on the file's name: DuckDB then opens that run's file only.
+    connection.execute(f"""CREATE VIEW steps AS
+        SELECT {PLACES}, kind, number,
+            if(phase = 'round', if(kind IN ('products', 'drain'), NULL, batch), rows) AS rows,
+            if(kind = 'burst', steps << (number % 2), steps) AS steps, ns, loss
+        FROM (SELECT {PLACES}, batch, of.kind AS kind, of.steps AS steps,
+            unnest(range(greatest(len(of.ns), len(of.losses), len(of.rows)))) AS number,
+            unnest(of.ns) AS ns, unnest(of.losses) AS loss, unnest(of.rows) AS rows
+        FROM (SELECT *, parse_path(filename)[-2] AS run, unnest([{kinds}]) AS of
+        FROM read_parquet([{", ".join(map(_literal, patterns))}],
+            filename = true, union_by_name = true)))""")  # noqa: S608
 
 
 def _literal(text: str) -> str:
@@ -418,12 +418,10 @@ def _literal(text: str) -> str:
 
 def schema() -> dict[str, dict[str, dict[str, str]]]:
     """Every table's columns, each with its type and what it is."""
-    told = {
-        table: {name: {"type": kind, "what": what} for name, (kind, what) in columns.items()}
+    return {
+        table: {name: {"type": of.type, "what": of.what} for name, of in columns.items()}
         for table, columns in TABLES.items()
     }
-    steps = {name: {"type": kind, "what": STEPS_TOLD[name]} for name, kind in STEPS_COLUMNS.items()}
-    return told | {"steps": steps}
 
 
 def schema_text() -> str:
