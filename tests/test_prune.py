@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from harness import cli, files
 from harness.errors import InputError
 from harness.record import store
-from harness.results import prune
+from harness.results import baseline, prune
 from harness.results import store as runs
+from harness.verdict import verdict
 from tests import make
 from tests.test_store import put, told, tree
 
@@ -113,8 +114,10 @@ def test_what_a_baseline_rests_on_stays_unless_forced(
     held = json.loads((old / "verdict.json").read_text())
     if by == "run":  # the folder was renamed since
         old = old.rename(old.with_name("20260101T000000-abcdef"))
-    (tmp_path / "baselines").mkdir()
-    (tmp_path / "baselines" / "here.json").write_text(json.dumps({"run": held["run"]}))
+    made = make.timed()
+    rests_on = baseline.make(made, verdict.judge(made))
+    rests_on.run = held["run"]
+    baseline.write(rests_on, tmp_path / "baselines" / "here.json")
     assert chosen(tmp_path, keep=1) == names(other)
     assert chosen(tmp_path, keep=1, force=True) == names(old, other)
 
@@ -124,7 +127,7 @@ def test_a_baseline_that_cannot_be_read_stops_it(tmp_path: Path, document: dict)
     old = stored(tmp_path, document, 30)
     (tmp_path / "baselines").mkdir()
     (tmp_path / "baselines" / "here.json").write_text('{"run": ')
-    with pytest.raises(InputError, match=r"baseline .*here\.json: not a valid one"):
+    with pytest.raises(InputError, match=r"baseline .*here\.json: not a whole baseline"):
         prune.choose(tmp_path, keep=1, now=NOW)
     assert chosen(tmp_path, keep=1, force=True) == names(old)
 
@@ -397,10 +400,10 @@ def test_what_cannot_be_removed_is_named_and_the_rest_goes(
         age(folder, now=datetime.now(UTC))
     stuck, real = sorted(p.name for p in (tmp_path / "runs").iterdir())[0], os.rename
 
-    def rename(source: str, target: str, **words: int) -> None:
-        if source == stuck:
+    def rename(source: Path, target: Path) -> None:
+        if source.name == stuck:
             raise PermissionError(13, "Permission denied")
-        real(source, target, **words)
+        real(source, target)
 
     monkeypatch.setattr(os, "rename", rename)
     assert run(monkeypatch, "--keep", "1", "--yes", "--results-dir", str(tmp_path)) == 2

@@ -60,8 +60,10 @@ TRAINING_LISTS = ("rows", "losses", "step_ns", "gather_ns", "put_ns")
 ROUND_LISTS = tuple(f"{kind}_ns" for kind in KINDS)
 # What else a row has: which training or round it is of.
 TEXTS = ("label", "dtype", "phase")
-PLACES = ("label", "arm", "dtype", "phase", "series", "seed", "session", "round", "place")
-PLACES += ("batch", "at_once", "burst_steps")
+PLACES = (
+    *("label", "arm", "dtype", "phase", "series", "seed", "session", "round", "place"),
+    *("batch", "at_once", "burst_steps"),
+)
 # In the order of the table: the type in Parquet.
 COLUMNS = {name: "VARCHAR" if name in TEXTS else "BIGINT" for name in PLACES}
 COLUMNS |= {name: "DOUBLE[]" if name == "losses" else "BIGINT[]" for name in LISTS}

@@ -1,9 +1,9 @@
 """What may go from the store: old runs, and what killed runs left. Removes nothing unless told to.
 
 Never removed: the newest run; a run of which anything was written in the last minutes; one that a
-baseline names, without `force`; runs of `harness scale`, copies, links, and folders that are not
-named as the harness names them. Nothing outside results/runs/ is touched. What holds no record may
-be a run in progress: it is what a killed run left only once nothing in it was written for a day.
+baseline names, without `force`; copies, links, and folders that are not named as the harness names
+them. What holds no record, or lies under a dot, may be a run in progress: it is what a killed run
+left only once nothing in it was written for a day.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import shutil
 import stat
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from harness.errors import InputError
 from harness.files import why
-from harness.results.store import RUN_NAME, Run, Store, find, read_file, shown
+from harness.results.store import RUN_NAME, Run, Store, find, shown
+from harness.text import clean
 
 # A command writes all it has to write within moments of one another: the record, then verdict and
 # report. A run without a record writes to its logs when it starts processes.
 SETTLED = timedelta(minutes=10)
 IDLE = timedelta(days=1)
-# What `files.atomic` writes before it is whole; a run that has not ended, and one on its way out.
+# What `files.atomic` writes before it is whole; a run that has not ended, or is on its way out.
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}", re.ASCII)
 ASIDE = re.compile(rf"\.(pruned-[0-9a-f]{{16}}|{RUN_NAME.pattern})", re.ASCII)
 
@@ -53,10 +53,6 @@ class Pruning(NamedTuple):
     def bytes(self) -> int:
         """How much that would free."""
         return sum(removal.bytes for removal in self.removals)
-
-
-class _Named(msgspec.Struct):
-    run: str
 
 
 def choose(
@@ -85,11 +81,14 @@ def choose(
         named = {} if force else _baselines(results_dir)
         for run, reason in _old(store, keep, older_than, at):
             name = os.path.basename(run.folder)
-            held = _held(run, store, named, root, at)
+            size, written = _extent(os.path.join(root, name))
+            held = _held(run, store, named)
+            if held is None and (written is None or at - written < SETTLED):
+                held = "written to within the last minutes"
             if held is not None:
                 pruning.kept.append(f"{run.id}: {held}")
             else:
-                pruning.removals.append(Removal(name, reason, _size(os.path.join(root, name))))
+                pruning.removals.append(Removal(name, reason, size))
     if debris:
         pruning.removals.extend(_debris(store, root, at, {r.path for r in pruning.removals}))
     return pruning
@@ -112,14 +111,14 @@ def _old(
             if keep is not None and group is not None:
                 reasons.append(f"not among the newest {keep} of {group[1]} on {group[0]}")
             if older_than is not None:
-                started = run.started or _written(run.folder)
+                started = run.started or _extent(run.folder)[1]
                 if started is None or now - started <= older_than:
                     continue
                 reasons.append(f"{(now - started).days} days old")
             yield run, ", ".join(reasons)
 
 
-def _held(run: Run, store: Store, named: dict[str, str], root: str, now: datetime) -> str | None:
+def _held(run: Run, store: Store, named: dict[str, str]) -> str | None:
     """Why a run stays though it is old; None if it may go."""
     if run is store.runs[-1]:
         return "the newest run"
@@ -128,29 +127,20 @@ def _held(run: Run, store: Store, named: dict[str, str], root: str, now: datetim
     baseline = named.get(run.id) or (named.get(run.judged.run or "") if run.judged else None)
     if baseline is not None:
         return f"the baseline {baseline} rests on it (--force removes it all the same)"
-    written = _written(os.path.join(root, os.path.basename(run.folder)))
-    if written is None or now - written < SETTLED:
-        return "written to within the last minutes"
     return None
 
 
 def _baselines(results_dir: Path) -> dict[str, str]:
     """Run -> the baseline that was made of it; InputError for one that cannot be read."""
-    folder = results_dir / "baselines"
-    found = {}
-    for name in sorted(os.listdir(folder)) if folder.is_dir() else []:
-        if not name.endswith(".json") or name.startswith("."):
-            continue
-        data = read_file(str(folder / name))
-        try:
-            run = msgspec.json.decode(data or b"", type=_Named).run
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InputError(
-                f"baseline {shown(str(folder / name))}: not a valid one ({error}); it may "
-                "rest on a run that would go: mend or remove it, or use --force"
-            ) from None
-        found[run] = shown(name)
-    return found
+    from harness.results import baseline
+
+    try:
+        files = sorted((results_dir / "baselines").glob("[!.]*.json"))
+        return {baseline.read(file).run: shown(file.name) for file in files}
+    except InputError as error:
+        raise InputError(
+            f"{error}; it may rest on a run that would go: mend or remove it, or use --force"
+        ) from None
 
 
 def _debris(store: Store, root: str, now: datetime, gone: set[str]) -> Iterator[Removal]:
@@ -159,44 +149,31 @@ def _debris(store: Store, root: str, now: datetime, gone: set[str]) -> Iterator[
         path = os.path.join(root, name)
         if not (RUN_NAME.fullmatch(name) or ASIDE.fullmatch(name)) or os.path.islink(path):
             continue
-        written = _written(path)
+        size, written = _extent(path)
         if written is not None and now - written > IDLE:
-            yield Removal(name, "holds no record; nothing written for a day", _size(path))
+            yield Removal(name, "holds no record; nothing written for a day", size)
     for run in store.runs:
         folder = os.path.basename(run.folder)
-        if folder in gone:
-            continue
-        for path, told in _files(os.path.join(root, folder), deep=False):
-            written = datetime.fromtimestamp(told.st_mtime, UTC)
-            if TEMPORARY.fullmatch(os.path.basename(path)) and now - written > IDLE:
-                yield Removal(os.path.relpath(path, root), "was never whole", told.st_size)
+        names = os.listdir(os.path.join(root, folder)) if folder not in gone else []
+        for name in filter(TEMPORARY.fullmatch, names):
+            size, written = _extent(os.path.join(root, folder, name))
+            if written is not None and now - written > IDLE:
+                yield Removal(f"{folder}/{name}", "was never whole", size)
 
 
-def _files(folder: str, *, deep: bool = True) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file in a folder, and what the system tells of it; links are not followed."""
-    for at, folders, files in os.walk(folder):
-        for name in files:
-            path = os.path.join(at, name)
-            try:
-                yield path, os.lstat(path)
-            except FileNotFoundError:
-                continue
-        if not deep:
-            folders.clear()
+def _extent(path: str) -> tuple[int, datetime | None]:
+    """Bytes of a file, or of all files in a folder, and when anything there was written last.
 
-
-def _size(folder: str) -> int:
-    return sum(told.st_size for _, told in _files(folder))
-
-
-def _written(folder: str) -> datetime | None:
-    """When anything in a folder was written last; None if it is gone."""
-    try:
-        newest = os.lstat(folder).st_mtime
-    except OSError:
-        return None
-    newest = max([newest, *(told.st_mtime for _, told in _files(folder))])
-    return datetime.fromtimestamp(newest, UTC)
+    None if it is gone. Links are not followed.
+    """
+    inside = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
+    found = []
+    for each in (path, *inside):
+        with suppress(OSError):
+            found.append(os.lstat(each))
+    size = sum(status.st_size for status in found if not stat.S_ISDIR(status.st_mode))
+    newest = max((status.st_mtime for status in found), default=None)
+    return size, datetime.fromtimestamp(newest, UTC) if newest is not None else None
 
 
 def carry_out(pruning: Pruning) -> list[str]:
@@ -205,35 +182,18 @@ def carry_out(pruning: Pruning) -> list[str]:
     A folder is renamed first, in one step, so that a half removed run is never taken for a run.
     """
     failed = []
-    root = os.open(pruning.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for removal in pruning.removals:
-            try:
-                _remove(root, removal.path)
-            except OSError as error:
-                failed.append(f"{shown(removal.path)}: {why(error)}")
-    finally:
-        os.close(root)
-    return failed
-
-
-def _remove(root: int, path: str) -> None:
-    """Remove a folder, or a file in one, below the open folder `root`."""
-    folder, _, file = path.partition("/")
-    if file:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
+    for removal in pruning.removals:
+        path = Path(pruning.root, removal.path)
         try:
-            os.unlink(file, dir_fd=handle)
-        finally:
-            os.close(handle)
-        return
-    if not stat.S_ISDIR(os.stat(folder, dir_fd=root, follow_symlinks=False).st_mode):
-        return
-    aside = folder
-    if not ASIDE.fullmatch(folder):
-        aside = f".pruned-{secrets.token_hex(8)}"
-        os.rename(folder, aside, src_dir_fd=root, dst_dir_fd=root)
-    shutil.rmtree(aside, dir_fd=root)
+            if "/" in removal.path:
+                path.unlink()
+            elif path.is_dir() and not path.is_symlink():
+                aside = path.with_name(f".pruned-{secrets.token_hex(8)}")
+                os.rename(path, aside)
+                shutil.rmtree(aside)
+        except OSError as error:
+            failed.append(f"{shown(removal.path)}: {why(error)}")
+    return failed
 
 
 def as_document(pruning: Pruning, *, removed: bool) -> dict[str, Any]:
@@ -251,18 +211,10 @@ def as_document(pruning: Pruning, *, removed: bool) -> dict[str, Any]:
 
 def as_text(pruning: Pruning, *, removed: bool) -> str:
     """The same for people."""
-    from harness.text import clean
-
-    lines = [f"{shown(r.path)}  {_megabytes(r.bytes)}  {r.why}" for r in pruning.removals]
-    lines += [f"stays: {line}" for line in pruning.kept]
-    lines = [clean(line) for line in lines]
-    count = len(pruning.removals)
+    lines = [f"{shown(r.path)}  {r.bytes / 1e6:.1f} MB  {r.why}" for r in pruning.removals]
+    lines = [clean(line) for line in (*lines, *(f"stays: {line}" for line in pruning.kept))]
+    if not pruning.removals:
+        return "\n".join([*lines, "nothing may go"])
     verb = "removed" if removed else "would go"
-    lines.append(f"{count} {verb}, {_megabytes(pruning.bytes)}" if count else "nothing may go")
-    if count and not removed:
-        lines.append("nothing was removed: --yes removes it")
-    return "\n".join(lines)
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+    lines.append(f"{len(pruning.removals)} {verb}, {pruning.bytes / 1e6:.1f} MB")
+    return "\n".join(lines if removed else [*lines, "nothing was removed: --yes removes it"])
