@@ -29,15 +29,13 @@ import numpy as np
 from harness import bundle, files
 from harness.cli import stored as verbs
 from harness.errors import InputError
-from harness.record import samples, store
-from harness.record import schema as record
+from harness.record import samples, schema, store
 from harness.record.schema import Record
-from harness.report import markdown, operators, roofline, scale_page
+from harness.report import markdown, operators, roofline
 from harness.report import page as pages_of_reports
-from harness.report import scale as scale_pages
 from harness.results import baseline
 from harness.results import store as stored
-from harness.run import ending, keeping, scale
+from harness.run import ending, keeping
 from harness.tensors import load_tensors, save_tensors
 from harness.verdict import verdict
 from harness.workers.pool import Key
@@ -52,7 +50,7 @@ def made(**changes: Any) -> Record:
     """The record of a short run."""
     fields: dict[str, Any] = {"run": RUN, "seconds": 0.0}
     found = make.record(**(fields | changes))
-    found.results["numpy"].operators = [record.Operator(name="relu", dtype="float32")]
+    found.results["numpy"].operators = [schema.Operator(name="relu", dtype="float32")]
     return found
 
 
@@ -122,7 +120,7 @@ def wrong_record(folder: Path, allowed: list[Record], *, needed: bool) -> list[s
 
 def wrong_store(root: Path) -> list[str]:
     """What is wrong with what the store makes of it: debris must not count as a run."""
-    there = [path.parent.name for path in root.glob("runs/*/record.json")]
+    there = [path.parent.name for path in root.glob("runs/[!.]*/record.json")]
     runs = stored.find(root).runs if (root / "runs").exists() else []
     wrong = [] if [run.id for run in runs] == there else [f"the store finds {len(runs)} runs"]
     for run in runs:
@@ -186,17 +184,12 @@ class Run:
         return wrong_record(folder, allowed, needed=state.finished) + wrong_store(state.root)
 
 
-def store_again(root: Path) -> None:
-    """The same samples, with other words in the record."""
-    store.write(made(seconds=1.0), folder_of(root))
-
-
 def store_another(root: Path) -> None:
     """Another run's record: refused, always."""
     try:
         store.write(other_samples(), folder_of(root))
     except InputError as error:
-        if "other samples" not in str(error):
+        if "a record is stored there" not in str(error):
             raise
     else:
         raise AssertionError("another run's record took a record's place")
@@ -210,11 +203,6 @@ def begin_record(root: Path) -> None:
 def replace_with_another(root: Path) -> None:
     """Another run's record, where none keeps it from taking a record's place."""
     store.write(other_samples(), folder_of(root))
-
-
-def wrong_again(state: State) -> list[str]:
-    allowed = [made(seconds=1.0)] if state.finished else [made(), made(seconds=1.0)]
-    return wrong_record(folder_of(state.root), allowed, needed=True) + wrong_store(state.root)
 
 
 def wrong_first(state: State) -> list[str]:
@@ -281,54 +269,6 @@ def wrong_baseline(state: State) -> list[str]:
     return wrong
 
 
-def store_scale(root: Path) -> None:
-    """As `harness scale` ends."""
-    found = scale_record()
-    folder = store.new_run_folder(root)
-    folder = folder.rename(folder_of(root))
-    file = folder / scale.FILE
-    with ending.stored(
-        found,
-        folder,
-        root,
-        end_all=lambda: None,
-        write=lambda: files.write_atomic(file, msgspec.json.encode(found)),
-    ):
-        pass
-    scale_pages.write(found, folder, None)
-
-
-@functools.cache
-def scale_record() -> scale.ScaleRecord:
-    cell = scale.Cell(
-        label="numpy", width=64, batch=32, session=0, judged=[], rounds=make.rounds(number=200)
-    )
-    return scale.ScaleRecord(
-        run=RUN,
-        started="2026-01-01T00:00:00Z",
-        seconds=0.0,
-        ended=record.FINISHED,
-        harness_version="0.1.0",
-        plan=scale.ScalePlan(plan=make.plan(), widths=(64,), batches=(32,), threads=(2,)),
-        machine={},
-        dataset=make.dataset(),
-        sessions=[scale.Session(threads=2)],
-        cells=[cell],
-    )
-
-
-def wrong_scale(state: State) -> list[str]:
-    wrong = wrong_files(state) + wrong_store(state.root)
-    folder = folder_of(state.root)
-    if (folder / scale.FILE).exists():
-        wrong += [] if scale.read(folder) == scale_record() else ["another record of scale"]
-    elif not wrong:
-        with contextlib.suppress(InputError):
-            scale.read(folder)
-            wrong.append("a record of scale is read that is not there")
-    return wrong
-
-
 def bundle_up(root: Path) -> None:
     with bundle._whole_folder(folder_of(root) / "bundle") as folder:
         (folder / "README.md").write_text("words\n" * 100, encoding="utf-8")
@@ -356,13 +296,11 @@ def writings() -> list[Writing]:
     older = functools.partial(save_baseline, run="old")
     return [
         Writing("run", begin_run, run.write, run.wrong),
-        Writing("record again", begin_record, store_again, wrong_again),
         Writing("another record", begin_record, store_another, wrong_first),
         Writing("report", begin_record, report, wrong_report),
         Writing("report again", begin_reported, report, wrong_report),
         Writing("baseline", begin_baseline, save_baseline, wrong_baseline),
         Writing("baseline again", again(begin_baseline, older), save_baseline, wrong_baseline),
-        Writing("scale", begin_run, store_scale, wrong_scale),
         Writing("bundle", begin_record, bundle_up, wrong_bundle),
     ]
 
@@ -417,19 +355,16 @@ def write_record_first(found: Record, folder: Path) -> Path:
     return folder / "record.json"
 
 
-def write_and_always_tidy(found: Record, folder: Path) -> Path:
-    """Whatever goes wrong, the samples go: also from under a record that is there."""
-    try:
-        return REAL_WRITE(found, folder)
-    except BaseException:
-        (folder / "steps.parquet").unlink(missing_ok=True)
-        raise
+def complete_named_first(found: Record, folder: Path) -> None:
+    """The run has its name before it is written."""
+    folder = folder.rename(folder.with_name(found.run))
+    write_record_first(found, folder)
 
 
 def write_over(found: Record, folder: Path) -> Path:
     """Another run's record takes the place of one that is there."""
-    with crash.replaced((record, "_samples_of", lambda path: None)):
-        return REAL_WRITE(found, folder)
+    (folder / "record.json").unlink(missing_ok=True)
+    return REAL_WRITE(found, folder)
 
 
 def no_sync(path: Path) -> None:
@@ -440,7 +375,7 @@ REAL_ATOMIC, REAL_WRITE = files.atomic, store.write
 
 
 def everywhere(atomic: Any) -> list[tuple[Any, str, Any]]:
-    return [(record, "atomic", atomic), (samples, "atomic", atomic)]
+    return [(files, "atomic", atomic), (samples, "atomic", atomic)]
 
 
 # What is changed, what is then written, and what must show it.
@@ -449,11 +384,10 @@ MISTAKES: dict[str, tuple[list[tuple[Any, str, Any]], str, str]] = {
     "written in place, full": (everywhere(atomic_in_place), "baseline again", "bytes"),
     "renamed before fsync": (everywhere(atomic_renamed_first), "report again", "power"),
     "errors kept silent": (everywhere(atomic_that_keeps_silent), "run", "fails"),
-    "record first, killed": ([(record, "write", write_record_first)], "run", "killed"),
-    "record first, power": ([(record, "write", write_record_first)], "run", "power"),
-    "samples always removed": ([(record, "write", write_and_always_tidy)], "run", "fails"),
-    "over another run": ([(record, "write", write_over)], "another allowed", "killed"),
-    "folder not synced": ([(record, "sync", no_sync)], "run", "power"),
+    "named first, killed": ([(store, "complete", complete_named_first)], "run", "killed"),
+    "named first, power": ([(store, "complete", complete_named_first)], "run", "power"),
+    "over another run": ([(store, "write", write_over)], "another allowed", "killed"),
+    "folder not synced": ([(store, "sync", no_sync)], "run", "power"),
     "tensors not synced": ([(keeping, "sync", no_sync)], "run", "power"),
     "bundle not synced": ([(bundle, "sync", no_sync)], "bundle", "power"),
 }
@@ -497,17 +431,8 @@ def made_up() -> list[tuple[Any, str, Any]]:
         (operators, "draw", page(10_000)),
         (roofline, "draw", page(0)),
         (pages_of_reports, "render", page(30_000)),
-        (scale_pages, "draw", lambda *_: {"time": page(9000)()}),
-        (scale_pages, "render", page(9000)),
-        (scale_page, "render", page(20_000)),
-        (scale_pages, "figures", lambda *_: []),
         (ending, "time", SimpleNamespace(monotonic=lambda: 0.0)),
-        (
-            record,
-            "time",
-            SimpleNamespace(strftime=lambda *_: RUN.split("-")[0], gmtime=time.gmtime),
-        ),
-        (record, "secrets", SimpleNamespace(token_hex=lambda _: RUN.split("-")[1])),
+        (store, "new_name", lambda: RUN),
     ]
 
 
@@ -533,9 +458,8 @@ def calls_job(bench: crash.Bench) -> dict[str, Any]:
 
 
 def bytes_job(bench: crash.Bench, number: int = 62) -> dict[str, Any]:
-    # Pictures go the way of the page, and the pages of a grid the way of a run's.
-    pages = (".svg", "scale.md", "scale.html")
-    names = [name for name in bench.written() if not name.endswith(pages)]
+    # Pictures go the way of the page.
+    names = [name for name in bench.written() if not name.endswith(".svg")]
     tables = [name for name in names if name.endswith(".parquet")]
     found = bench.strike_bytes(tables, number)
     with crash.replaced(QUICK):
@@ -555,10 +479,10 @@ def power_job(bench: crash.Bench) -> dict[str, Any]:
 JOBS = {"calls": calls_job, "bytes": bytes_job, "power": power_job}
 # What is written where there is nothing yet goes the same way as over something older, where it
 # can do more harm. And byte by byte the files that tell of a run.
-OVER = ["run", "record again", "report again", "baseline again", "scale"]
+OVER = ["run", "report again", "baseline again"]
 STRUCK = {
     "calls": [*OVER, "another record", "bundle"],
-    "bytes": ["run", "report again", "baseline again", "scale"],
+    "bytes": OVER,
     "disk": OVER,
     "power": [writing.name for writing in writings()],
 }

@@ -163,7 +163,7 @@ def plain() -> Any:
     made["results"]["numpy"]["rounds"] = msgspec.to_builtins(make.rounds(number=1))
     made["again"] = {"numpy": {"rounds": msgspec.to_builtins(make.rounds(number=1))}}
     made["roofs"] = [{"label": "numpy", "dtype": "float32", "size": 64, "flop_per_s": 1e11}]
-    made["samples"] = {"rows": 0, "sha256": "00"}
+    made["samples"] = {"rows": 0, "numbers": 0, "sha256": "00"}
     return made
 
 

@@ -170,12 +170,16 @@ def test_record_json_keeps_everything_but_the_series_and_names_the_file(tmp_path
     assert whole != without == document
 
 
-def test_the_same_record_gives_the_same_bytes_and_may_be_written_again(tmp_path: Path) -> None:
-    made = busy()
+def test_the_same_record_gives_the_same_bytes_and_is_never_written_over(tmp_path: Path) -> None:
+    made, again = busy(), tmp_path / "again"
     store.write(made, tmp_path)
-    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    store.write(store.read(tmp_path), tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+    again.mkdir()
+    store.write(store.read(tmp_path), again)
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert {path.name: path.read_bytes() for path in again.iterdir()} == first
+    with pytest.raises(InputError, match="a record is stored there"):
+        store.write(make.record(), again)
+    assert {path.name: path.read_bytes() for path in again.iterdir()} == first
 
 
 def test_a_record_without_a_single_sample_has_an_empty_table(tmp_path: Path) -> None:
@@ -544,7 +548,7 @@ def test_a_folder_that_is_gone_is_told_in_one_line(tmp_path: Path) -> None:
     assert "No such file" in refusal(lambda: store.write(busy(), folder), folder)
 
 
-def test_the_table_has_its_name_before_the_record_and_goes_if_the_record_cannot_be_written(
+def test_the_table_has_its_name_before_the_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
@@ -561,7 +565,7 @@ def test_the_table_has_its_name_before_the_record_and_goes_if_the_record_cannot_
     with pytest.raises(InputError, match="No space left"):
         store.write(busy(), tmp_path)
     assert done == ["steps.parquet", "record.json"]
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["steps.parquet"]
 
 
 def test_a_write_that_ends_between_the_two_files_leaves_no_record_to_be_believed(

@@ -267,8 +267,7 @@ def test_a_run_without_a_whole_verdict_is_named_and_counted_once(
 def test_the_command_that_is_named_mends_a_run_that_was_only_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    folder = store.new_run_folder(tmp_path)
-    store.write(make.timed(), folder)
+    store.complete(make.timed(), store.new_run_folder(tmp_path))
     words = runs.find(tmp_path).notes()[0].split("harness ")[-1].split()
     assert run(monkeypatch, *words) in (0, 1)
     assert runs.find(tmp_path).notes() == []
@@ -521,6 +520,7 @@ def test_steps_are_those_of_the_records_and_a_damaged_file_stops_no_query(
     folders = [put(tmp_path, document, number) for number in range(4)]
     made = make.timed()
     for folder in folders[:2]:
+        (folder / "record.json").unlink()
         store.write(make.timed(), folder)
     (folders[2] / "steps.parquet").write_bytes(b"PAR1 and then it was cut")
     of = "arm = 0 AND phase = 'round' AND kind = 'step'"

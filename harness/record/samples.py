@@ -151,18 +151,15 @@ def strip(record: Record) -> Record:
     )
 
 
-def store(record: Record, path: Path, only: str | None = None) -> Samples:
+def store(record: Record, path: Path) -> Samples:
     """Write a record's samples to `path`, whole or not at all, and say what was written.
 
-    Raises InputError where the disk is full or the folder cannot be written; and, with nothing
-    changed, where the file's SHA-256 would not be `only`, if that is given.
+    Raises InputError where the disk is full or the folder cannot be written.
     """
     rows = table(record)
     with atomic(path) as file:
         write_parquet(rows, file.fileno())
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if only not in (None, digest):
-            raise InputError(f"cannot write {path}: a record with other samples is stored there")
     return Samples(rows=len(rows), numbers=count(rows), sha256=digest)
 
 

@@ -56,44 +56,32 @@ def new_run_folder(results_dir: Path) -> Path:
 def complete(record: Record, folder: Path) -> None:
     """`write` a record into its run's fresh folder, and give that its name, `record.run`.
 
-    From then on it is a run that others find. Raises as `write`, and OSError.
+    From then on it is a run that others find. Raises as `write`.
     """
     write(record, folder)
-    folder.rename(folder.with_name(record.run))
-    sync(folder.parent)
+    try:
+        folder.rename(folder.with_name(record.run))
+        sync(folder.parent)
+    except OSError as error:
+        raise InputError(f"cannot rename {folder}: {why(error)}") from None
 
 
 def write(record: Record, folder: Path) -> Path:
     """Store a record as folder/record.json and folder/steps.parquet; the one given is not changed.
 
-    record.json is written last, and it alone makes a record of what is there. One that is there
-    already is replaced only by one with the same samples: two files cannot be replaced at once, and
-    a cut in between would leave neither. InputError for another.
+    record.json is written last, and it alone makes a record of what is there. InputError where the
+    disk is full, the folder cannot be written, or a record is there already.
     """
     from harness.record import samples
 
     path = folder / "record.json"
+    if os.path.lexists(path):
+        raise InputError(f"cannot write {path}: a record is stored there")
     stored = samples.strip(record)
     encode(stored)  # what cannot be stored is refused before anything is written
-    table = folder / STEPS
-    try:
-        stored.samples = samples.store(record, table, only=_samples_of(path))
-        write_atomic(path, encode(stored))
-    except BaseException:
-        if not os.path.lexists(path):
-            with contextlib.suppress(OSError):
-                os.unlink(table)
-        raise
+    stored.samples = samples.store(record, folder / STEPS)
+    write_atomic(path, encode(stored))
     return path
-
-
-def _samples_of(path: Path) -> str | None:
-    """The SHA-256 of the samples that a stored record names; None without such a record."""
-    try:
-        named = decode(path.read_bytes(), str(path)).samples
-    except (OSError, InputError):
-        return None
-    return named.sha256 if named is not None else None
 
 
 def read(path: Path) -> Record:

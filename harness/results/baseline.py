@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any, Literal
 
 import msgspec
@@ -236,11 +237,6 @@ def why_unlike(before: Stored, after: Stored) -> str | None:
         if then != now:
             return f"{field} was {then}, is {now}"
     return None
-
-
-def geometric_mean(values: list[float]) -> float:
-    """Of positive values."""
-    return math.exp(sum(map(math.log, values)) / len(values))
 
 
 def differences(then: dict[str, str], now: dict[str, str]) -> str:

@@ -31,7 +31,7 @@ from harness.results.diff.document import (
     TrainingDiff,
     Word,
 )
-from harness.results.diff.environment import around, besides, changes
+from harness.results.diff.environment import around, changes
 from harness.results.diff.labels import Of, answers, one_run, other_machine, same_data, trouble
 from harness.results.diff.moves import move, moves_of, of_runs, order, ratio, told_of, told_of_pair
 from harness.results.diff.numbers import WOBBLE, churn_of, rungs_of, trainings_of
@@ -70,7 +70,10 @@ def compare(
     only_then: list[str] = []
     only_now: list[str] = []
     if only is not None:
-        pairs = _asked_for(then, now, only, within=within)
+        _check_names(then, now, only, "--pair")
+        pairs = [*only.items()]
+        if within and (same := next((a for a, b in pairs if a == b), None)):
+            raise InputError(f"--pair {same}={same}: a label of one run is the same as itself")
     else:
         pairs, only_then, only_now = _match(then, now, names or {})
     environment = changes(then, now, pairs)
@@ -96,7 +99,7 @@ def compare(
     word, sentence = _word(labels, moves, same_work=same_work)
     sides = "labels" if within else "runs"
     if word != "not comparable" and only is not None and len(labels) == 1:
-        summary = f"{labels[0].told}; {besides(environment, labels[0].name, sides)}"
+        summary = f"{labels[0].told}; {around(environment, sides, labels[0].name)}"
     else:
         summary = f"{sentence}; {around(environment, sides)}"
     return Diff(
@@ -131,33 +134,23 @@ def _match(
     """Pairs of labels, and the labels of one run only."""
     _check_names(then, now, names, "--label")
     taken = set(names.values())
-    pairs = []
-    for label in then.plan.labels:
-        other = names.get(label, label)
-        if other in now.plan.labels and (label in names or other not in taken):
-            pairs.append((label, other))
-    here, there = {label for label, _ in pairs}, {other for _, other in pairs}
+    pairs = [
+        (label, other)
+        for label in then.plan.labels
+        if (other := names.get(label, label)) in now.plan.labels
+        and (label in names or other not in taken)
+    ]
+    paired = dict(pairs)
     return (
         pairs,
-        [label for label in then.plan.labels if label not in here],
-        [label for label in now.plan.labels if label not in there],
+        [label for label in then.plan.labels if label not in paired],
+        [label for label in now.plan.labels if label not in paired.values()],
     )
 
 
-def _asked_for(
-    then: Record, now: Record, only: dict[str, str], *, within: bool
-) -> list[tuple[str, str]]:
-    """The pairs that were asked for."""
-    _check_names(then, now, only, "--pair")
-    for label, other in only.items():
-        if within and label == other:
-            raise InputError(f"--pair {label}={other}: a label of one run is the same as itself")
-    return [*only.items()]
-
-
 def _check_names(then: Record, now: Record, names: dict[str, str], option: str) -> None:
-    for side, record, given in (("first", then, names), ("second", now, names.values())):
-        for label in given:
+    for side, record, labels in (("first", then, names), ("second", now, names.values())):
+        for label in labels:
             if label not in record.plan.labels:
                 known = ", ".join(record.plan.labels)
                 raise InputError(f"{option}: the {side} run has no {label!r}, but {known}")
@@ -211,70 +204,67 @@ def _cautions(
     *,
     within: bool,
 ) -> list[str]:
-    found = []
-    if then.plan.workload != now.plan.workload:
-        found.append("another workload is trained: nothing of the numbers or times is comparable")
+    """What a reader must know first: what cannot be compared, and what is odd about the runs."""
+    plans, runs = (then.plan, now.plan), (then, now)
+    cautions = []
+    if plans[0].workload != plans[1].workload:
+        cautions.append(
+            "another workload is trained: nothing of the numbers or times is comparable"
+        )
     if not same_data(then, now):
-        names = [
-            f"{r.dataset.name} {r.dataset.sha256[:12]}" if r.dataset else "none"
-            for r in (then, now)
-        ]
-        found.append(
-            f"other data ({names[0]}, now {names[1]}): trainings are not compared, and of the "
+        data = [f"{r.dataset.name} {r.dataset.sha256[:12]}" if r.dataset else "none" for r in runs]
+        cautions.append(
+            f"other data ({data[0]}, now {data[1]}): trainings are not compared, and of the "
             "results only those that were given the same numbers"
         )
-    if then.plan.reference != now.plan.reference:
-        found.append(
-            f"judged against {then.plan.reference}, now against {now.plan.reference}: distances "
+    if plans[0].reference != plans[1].reference:
+        cautions.append(
+            f"judged against {plans[0].reference}, now against {plans[1].reference}: distances "
             "are not compared, bits are"
         )
-    if then.plan.seeds != now.plan.seeds:
-        seeds = [", ".join(map(str, r.plan.seeds)) for r in (then, now)]
-        found.append(f"seeds {seeds[0]}, now {seeds[1]}: compared is what both have")
-    if then.plan.profile != now.plan.profile:
-        found.append(
-            f"profile {then.plan.profile}, now {now.plan.profile}: compared is what both measured"
+    if plans[0].seeds != plans[1].seeds:
+        seeds = [", ".join(map(str, plan.seeds)) for plan in plans]
+        cautions.append(f"seeds {seeds[0]}, now {seeds[1]}: compared is what both have")
+    if plans[0].profile != plans[1].profile:
+        cautions.append(
+            f"profile {plans[0].profile}, now {plans[1].profile}: compared is what both measured"
         )
     wanted = answers(then), answers(now)
-    other = [n for n in wanted[0] if n in wanted[1] and wanted[0][n] != wanted[1][n]]
-    if other:
-        found.append(f"the harness's own known answers are not the same: {', '.join(other)}")
+    if other := [n for n in wanted[0] if wanted[1].get(n, wanted[0][n]) != wanted[0][n]]:
+        cautions.append(f"the harness's own known answers are not the same: {', '.join(other)}")
     other_given = sum(rung.given_other for label in labels for rung in label.rungs)
     if other_given and same_data(then, now):
-        found.append(
+        cautions.append(
             "results not given the same numbers in both runs (the reference's last bits, or "
             f"another training), so not compared bit for bit: {other_given}"
         )
     if reason := other_machine(then, now):
-        found.append(f"times are not compared: {reason}")
+        cautions.append(f"times are not compared: {reason}")
     if within:
-        found += _cautions_of("the run", now, verdicts[1])
-    else:
-        found += _cautions_of("the first run", then, verdicts[0])
-        found += _cautions_of("the second run", now, verdicts[1])
-        if then.run == now.run:
-            found.append(f"both are run {then.run}")
-    return found
+        return cautions + _cautions_of("the run", now, verdicts[1])
+    for which, record, verdict in zip(("first", "second"), runs, verdicts, strict=True):
+        cautions += _cautions_of(f"the {which} run", record, verdict)
+    return cautions + ([f"both are run {then.run}"] if then.run == now.run else [])
 
 
 def _cautions_of(which: str, record: Record, verdict: Verdict) -> list[str]:
     """What a reader must know of one of the runs."""
-    found = []
+    cautions = []
     if record.ended != FINISHED:
-        found.append(f"{which} is not finished: {record.ended}")
+        cautions.append(f"{which} is not finished: {record.ended}")
     elif reason := trouble(record):
-        found.append(f"{which} is void: {reason}")
+        cautions.append(f"{which} is void: {reason}")
     planted = [f"{n} ({p})" for n, label in record.plan.labels.items() if (p := label.plant)]
     if planted:
-        found.append(f"FAULT PLANTED in {which}: {', '.join(planted)}")
+        cautions.append(f"FAULT PLANTED in {which}: {', '.join(planted)}")
     if record.dataset is not None and record.dataset.synthetic:
-        found.append(f"SYNTHETIC data in {which}")
+        cautions.append(f"SYNTHETIC data in {which}")
     shaky = [n for n, label in verdict.labels.items() if label.reproducible is False]
     if shaky:
-        found.append(
+        cautions.append(
             f"not deterministic in {which}: {', '.join(shaky)}; their bits differ from run to run"
         )
-    return found
+    return cautions
 
 
 def _compared(label: LabelDiff) -> bool:

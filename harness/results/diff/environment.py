@@ -27,27 +27,29 @@ MOST_NAMED = 6
 
 def changes(then: Record, now: Record, pairs: list[tuple[str, str]]) -> list[Changed]:
     """Everything around the runs that is not the same: machine, plan, data, each label's own."""
-    found: list[Changed] = []
+    changed: list[Changed] = []
     for name, other in pairs:
         where = name if name == other else f"{name} → {other}"
         before, after = _facts(then, name), _facts(now, other)
         # A label that did not start says nothing of its environment.
         if before and after:
-            found += _changed(where, before, after)
-        found += _changed(where, *_of_labels(then.plan.labels[name], now.plan.labels[other]))
-    found += _changed(
-        "harness", {"harness": then.harness_version}, {"harness": now.harness_version}
-    )
-    found += _changed("machine", then.machine, now.machine)
-    found += _changed("data", _of_data(then), _of_data(now))
-    found += _changed("known answers", answers(then), answers(now))
-    found += _changed("plan", _of_plan(then), _of_plan(now))
-    return found
+            changed += _changed(where, before, after)
+        labels = then.plan.labels[name], now.plan.labels[other]
+        changed += _changed(where, *map(_of_label, labels))
+    for where, of in (
+        ("harness", lambda record: {"harness": record.harness_version}),
+        ("machine", lambda record: record.machine),
+        ("data", _of_data),
+        ("known answers", answers),
+        ("plan", _of_plan),
+    ):
+        changed += _changed(where, of(then), of(now))
+    return changed
 
 
 def _changed(where: str, then: dict[str, str], now: dict[str, str]) -> list[Changed]:
     """What is not the same of one thing: versions of packages first, then the interpreter's."""
-    found = [
+    changed = [
         Changed(
             where=where,
             what=name.removeprefix(VERSION),
@@ -58,29 +60,24 @@ def _changed(where: str, then: dict[str, str], now: dict[str, str]) -> list[Chan
         for name in dict.fromkeys((*then, *now))
         if then.get(name) != now.get(name)
     ]
-    return sorted(found, key=lambda c: (not c.version, c.what.startswith("python")))
+    return sorted(changed, key=lambda c: (not c.version, c.what.startswith("python")))
 
 
 def _of_plan(record: Record) -> dict[str, str]:
     plan = msgspec.to_builtins(record.plan)
-    return _flat({name: v for name, v in plan.items() if name not in NO_PART_OF_PLAN})
+    return _flat({name: value for name, value in plan.items() if name not in NO_PART_OF_PLAN})
 
 
-def _of_labels(then: Label, now: Label) -> tuple[dict[str, str], dict[str, str]]:
-    """How two labels are configured; not where things lie, nor who asked for them or found them."""
-    found = []
-    for label in (then, now):
-        plain: dict[str, Any] = msgspec.to_builtins(label)
-        plain["source"] = os.path.basename(label.source)
-        found.append(_flat({n: v for n, v in plain.items() if n not in NO_PART_OF_LABEL}))
-    return found[0], found[1]
+def _of_label(label: Label) -> dict[str, str]:
+    """How a label is configured; not where things lie, nor who asked for it or found it."""
+    plain: dict[str, Any] = msgspec.to_builtins(label)
+    plain["source"] = os.path.basename(label.source)
+    return _flat({name: value for name, value in plain.items() if name not in NO_PART_OF_LABEL})
 
 
 def _of_data(record: Record) -> dict[str, str]:
     """What the data are; not where they were found."""
-    if record.dataset is None:
-        return {}
-    facts = msgspec.to_builtins(record.dataset)
+    facts = msgspec.to_builtins(record.dataset) if record.dataset is not None else {}
     return {name: str(value) for name, value in facts.items() if name in OF_DATA}
 
 
@@ -90,47 +87,39 @@ def _facts(record: Record, label: str) -> dict[str, str]:
     A fact that is not the same in all of them stands with the dtype.
     """
     results = record.results.get(label, Results())
-    found: dict[str, str] = {}
-    for process in (p for p in results.processes if p.session == 0):
-        for name, value in process.facts.items():
-            known = found.setdefault(name, value)
-            if known != value:
-                found[f"{name} ({process.dtype})"] = value
-    return found
+    facts: dict[str, str] = {}
+    for process in results.processes:
+        for name, value in process.facts.items() if process.session == 0 else ():
+            if facts.setdefault(name, value) != value:
+                facts[f"{name} ({process.dtype})"] = value
+    return facts
 
 
 def _flat(values: dict[str, Any], before: str = "") -> dict[str, str]:
     """Nested plain data as one level of texts, names joined by dots."""
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for name, value in values.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{before}{name}.")
-        else:
-            found[f"{before}{name}"] = str(value)
-    return found
+        is_nested = isinstance(value, dict)
+        flat |= _flat(value, f"{before}{name}.") if is_nested else {f"{before}{name}": str(value)}
+    return flat
 
 
-def around(environment: list[Changed], sides: str = "runs") -> str:
-    """What changed between the two sides; that it is the cause is nowhere said."""
-    if not environment:
-        return f"nothing around the {sides} changed"
-    distinct = list(dict.fromkeys(map(arrow, environment)))
-    if len(distinct) > MOST_NAMED:
-        named = ", ".join(dict.fromkeys(c.what for c in environment[:MOST_NAMED]))
-        return f"between the {sides} {len(distinct)} things changed ({named}, …)"
-    return f"between the {sides} only {', '.join(distinct)} changed"
+def around(environment: list[Changed], sides: str = "runs", label: str | None = None) -> str:
+    """What changed between the two sides, besides the versions of `label`, which are told already.
 
-
-def besides(environment: list[Changed], name: str, sides: str) -> str:
-    """The same, of what changed besides the versions of the one label `name`."""
-    rest = [c for c in environment if not (c.version and c.where == name)]
-    if len(rest) == len(environment):
-        return around(environment, sides)
+    That it is the cause is nowhere said.
+    """
+    rest = [c for c in environment if not (c.version and c.where == label)]
+    also = len(rest) < len(environment)
     if not rest:
-        return f"nothing else around the {sides} changed"
+        return f"nothing {'else ' if also else ''}around the {sides} changed"
     distinct = list(dict.fromkeys(map(arrow, rest)))
-    named = ", ".join(distinct) if len(distinct) <= MOST_NAMED else f"{len(distinct)} more things"
-    return f"between the {sides} also {named} changed"
+    if len(distinct) <= MOST_NAMED:
+        return f"between the {sides} {'also' if also else 'only'} {', '.join(distinct)} changed"
+    if also:
+        return f"between the {sides} also {len(distinct)} more things changed"
+    named = ", ".join(dict.fromkeys(c.what for c in rest[:MOST_NAMED]))
+    return f"between the {sides} {len(distinct)} things changed ({named}, …)"
 
 
 def arrow(changed: Changed) -> str:

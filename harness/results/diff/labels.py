@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from harness.record.facts import machine_key
 from harness.record.schema import FINISHED, INTERRUPTED, Process, Record, Results
-from harness.results import baseline as baselines
+from harness.results import baseline
 from harness.verdict.verdict import LabelVerdict, Verdict
 
 
@@ -51,7 +51,7 @@ def other_machine(then: Record, now: Record) -> str | None:
     """Why no time of the two runs can be compared; None where nothing stands against it."""
     machines = machine_key(then), machine_key(now)
     if machines[0] != machines[1]:
-        return f"another machine: {baselines.differences(*machines)}"
+        return f"another machine: {baseline.differences(*machines)}"
     if then.plan.threads != now.plan.threads:
         return f"threads were {then.plan.threads}, are {now.plan.threads}"
     return None

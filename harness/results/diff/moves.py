@@ -48,10 +48,10 @@ def of_runs(then: Record, now: Record) -> list[Move]:
 
 def moves_of(label: LabelDiff, now: Of) -> list[Move]:
     """What moved of one label."""
-    found = []
+    moves = []
 
     def say(direction: Direction, kind: Kind, text: str, rung: str | None = None) -> None:
-        found.append(move(direction, kind, f"{label.name}{text}", now.label, rung))
+        moves.append(move(direction, kind, f"{label.name}{text}", now.label, rung))
 
     then_status, now_status = label.status
     if then_status != now_status:
@@ -85,7 +85,7 @@ def moves_of(label: LabelDiff, now: Of) -> list[Move]:
                 f"another distance from the reference; furthest {_place(rung.largest)}"
             )
             say("moved", "judge", text, rung.rung)
-    found += [
+    moves += [
         move("moved", "training", told_of(label.name, training) + _shaky(label), now.label)
         for training in label.trainings
         if not training.identical
@@ -95,7 +95,7 @@ def moves_of(label: LabelDiff, now: Of) -> list[Move]:
         unit = "as a multiple of the floor" if speed.unit == "floor" else "in time"
         text = f": its step is {speed.outcome}, {ratio(speed.change)} {unit} ({speed.reason})"
         say("worse" if speed.outcome == "slower" else "better", "speed", text)
-    return found
+    return moves
 
 
 def told_of_pair(label: LabelDiff, changed: list[Changed]) -> str:

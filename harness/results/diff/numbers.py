@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TypeVar
 
 from harness.record.schema import Measurement, Number, Record, Results, Training, number
@@ -31,7 +32,7 @@ ChurnBy = dict[tuple[str, int], int]
 
 def rungs_of(then: Of, now: Of) -> list[RungDiff]:
     """Every rung: how it is judged in both runs, and what became of its results."""
-    found = {
+    rungs = {
         rung: RungDiff(
             rung=rung,
             then=_judged(then.judged.findings.get(rung)),
@@ -45,47 +46,46 @@ def rungs_of(then: Of, now: Of) -> list[RungDiff]:
     moved: dict[str, list[tuple[Measurement, Measurement]]] = {rung: [] for rung in RUNGS}
     shifted: dict[str, list[tuple[float, At]]] = {rung: [] for rung in RUNGS}
     for key in {**before, **after}:
-        rung = found.get(key[1])
+        rung = rungs.get(key[1])
         if rung is None:  # a record of somebody else's making: no rung of ours
             continue
-        if key not in after:
-            rung.only_then += 1
-            continue
-        if key not in before:
-            rung.only_now += 1
+        if key not in before or key not in after:
+            rung.only_then += key in before
+            rung.only_now += key in after
             continue
         old, new = before[key], after[key]
-        off = _apart(old, new) if same_judge else 0.0
+        shift = _apart(old, new) if same_judge else 0.0
         if (old.digest, old.shape) == (new.digest, new.shape):
             rung.identical += 1
-            off = off if off > WOBBLE else 0.0
-            rung.judge_moved += off > 0
+            shift = shift if shift > WOBBLE else 0.0
+            rung.judge_moved += shift > 0
         elif not _given_the_same(old, new, then.record, now.record, given):
             rung.given_other += 1
             continue
         else:
             rung.moved += 1
             moved[rung.rung].append((old, new))
-        if off > 0:
-            shifted[rung.rung].append((off, _at(old, new)))
-    for name, rung in found.items():
+        if shift > 0:
+            shifted[rung.rung].append((shift, _at(old, new)))
+    for name, rung in rungs.items():
         if moved[name]:
-            rung.first = _at(*min(moved[name], key=lambda pair: _when(pair[0])))
+            # The earliest step first, made batches last.
+            pairs = sorted(moved[name], key=lambda pair: (pair[0].step is None, pair[0].step or 0))
+            rung.first = _at(*pairs[0])
         if shifted[name]:
             rung.largest = max(shifted[name], key=lambda item: item[0])[1]
-    return list(found.values())
+    return list(rungs.values())
 
 
 def _judged(finding: Finding | None) -> Judged | None:
     if finding is None:
         return None
+    has_share = finding.value is not None and finding.limit
     return Judged(
         verdict=finding.verdict,
         value=finding.value,
         limit=finding.limit,
-        share=number(float(finding.value) / finding.limit)
-        if finding.value is not None and finding.limit
-        else None,
+        share=number(float(finding.value or 0) / (finding.limit or 1)) if has_share else None,
         declared=finding.expected is not None,
     )
 
@@ -93,21 +93,21 @@ def _judged(finding: Finding | None) -> Judged | None:
 def _keyed(results: Results) -> dict[Key, Measurement]:
     """Measurements by place."""
     seen: Counter[tuple[str, str, str, str]] = Counter()
-    found: dict[Key, Measurement] = {}
+    keyed: dict[Key, Measurement] = {}
     for m in results.measurements:
         place = m.dtype, m.rung, m.case, m.tensor
-        found[*place, seen[place]] = m
+        keyed[*place, seen[place]] = m
         seen[place] += 1
-    return found
+    return keyed
 
 
 def _given(results: Results) -> Given:
     """By dtype and case: the digests of parameters and batch, as the device held them."""
-    found: Given = {}
+    given: Given = {}
     for m in results.measurements:
         if m.rung == "inputs":
-            found.setdefault((m.dtype, m.case), {})[m.tensor] = m.digest
-    return found
+            given.setdefault((m.dtype, m.case), {})[m.tensor] = m.digest
+    return given
 
 
 def _given_the_same(
@@ -149,11 +149,6 @@ def _at(old: Measurement, new: Measurement) -> At:
     )
 
 
-def _when(m: Measurement) -> tuple[bool, int]:
-    """The earliest step first, made batches last."""
-    return m.step is None, m.step or 0
-
-
 def churn_of(of: Of) -> ChurnBy:
     """A label's churn by dtype and seed: it is that of the trainings in the label's own dtype."""
     dtype = of.record.plan.labels[of.label].dtype
@@ -168,52 +163,49 @@ def trainings_of(
     # A whole one first: the other side may have cut its lockstep short.
     for training in now:
         after.setdefault((training.dtype, training.seed, not training.whole), training)
-    found = []
-    for old in then:
-        new = after.get((old.dtype, old.seed, old.whole))
-        if new is None or not (steps := _common_steps(old, new)):
-            continue
-        pairs = [*zip(old.losses[:steps], new.losses[:steps], strict=True)]
-        first = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
-        alike = old.rows == new.rows
-        epochs = [
-            *zip(old.epoch_losses, new.epoch_losses, strict=False),
-            *zip(old.test_accuracy, new.test_accuracy, strict=False),
-        ]
-        differ = [
-            side.get((t.dtype, t.seed)) if t.whole else None
-            for side, t in zip(churn, (old, new), strict=True)
-        ]
-        figures_differ = any(a != b for a, b in epochs) or (
-            None not in differ and differ[0] != differ[1]
-        )
-        found.append(
-            TrainingDiff(
-                dtype=old.dtype,
-                seed=old.seed,
-                steps=steps,
-                first_step=first,
-                furthest=number(max(_relative(a, b) for a, b in pairs)),
-                alike=alike,
-                identical=first is None and not (alike and figures_differ),
-                loss=[_last(old.epoch_losses), _last(new.epoch_losses)],
-                accuracy=[_last(old.test_accuracy), _last(new.test_accuracy)],
-                churn=differ,
-            )
-        )
-    return found
+    pairs = ((old, after.get((old.dtype, old.seed, old.whole))) for old in then)
+    return [
+        _training(old, new, steps, churn)
+        for old, new in pairs
+        if new is not None and (steps := _common_steps(old, new))
+    ]
+
+
+def _training(
+    old: Training, new: Training, steps: int, churn: tuple[ChurnBy, ChurnBy]
+) -> TrainingDiff:
+    """Two trainings that have so many steps in common."""
+    losses = [*zip(old.losses[:steps], new.losses[:steps], strict=True)]
+    first = next((i for i, (a, b) in enumerate(losses) if a != b), None)
+    alike = old.rows == new.rows
+    epochs = [
+        *zip(old.epoch_losses, new.epoch_losses, strict=False),
+        *zip(old.test_accuracy, new.test_accuracy, strict=False),
+    ]
+    differ = [
+        side.get((t.dtype, t.seed)) if t.whole else None
+        for side, t in zip(churn, (old, new), strict=True)
+    ]
+    figures_differ = any(a != b for a, b in epochs) or len({*differ} - {None}) == 2
+    return TrainingDiff(
+        dtype=old.dtype,
+        seed=old.seed,
+        steps=steps,
+        first_step=first,
+        furthest=number(max(_relative(a, b) for a, b in losses)),
+        alike=alike,
+        identical=first is None and not (alike and figures_differ),
+        loss=[_last(old.epoch_losses), _last(new.epoch_losses)],
+        accuracy=[_last(old.test_accuracy), _last(new.test_accuracy)],
+        churn=differ,
+    )
 
 
 def _common_steps(old: Training, new: Training) -> int:
     """Steps from the first on that saw as many samples in both, and whose losses both have."""
-    most = min(len(t.losses) for t in (old, new))
+    most = min(len(old.losses), len(new.losses))
     sizes = zip(old.rows[:most], new.rows[:most], strict=False)
-    steps = 0
-    for a, b in sizes:
-        if a != b:
-            break
-        steps += 1
-    return steps
+    return len([*takewhile(lambda pair: pair[0] == pair[1], sizes)])
 
 
 def _relative(then: Number, now: Number) -> float:

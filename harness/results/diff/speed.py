@@ -7,11 +7,13 @@ by ratios formed within a round, where both were measured seconds apart.
 from __future__ import annotations
 
 import math
+from statistics import geometric_mean
 from typing import Literal
 
-from harness.results import baseline as baselines
+from harness.results import baseline
 from harness.results.diff.document import SpeedDiff
 from harness.results.diff.labels import Of, other_machine
+from harness.text import many
 from harness.verdict.timing import starved_of_threads
 from harness.verdict.timing_stats import MIN_SESSIONS, Change, change, claim
 from harness.verdict.timings import against_itself, session_medians, versus
@@ -22,7 +24,7 @@ def speed_of(then: Of, now: Of, *, one_run: bool) -> SpeedDiff:
     if reason := other_machine(then.record, now.record):
         return SpeedDiff(outcome="not comparable", reason=reason)
     for when, of in (("then", then), ("now", now)):
-        if reason := baselines.why_unranked(of.label, of.record, of.verdict):
+        if reason := baseline.why_unranked(of.label, of.record, of.verdict):
             return SpeedDiff(outcome="not comparable", reason=f"{when}: {reason}")
     return _within_a_run(then, now) if one_run else _of_two_runs(then, now)
 
@@ -34,16 +36,15 @@ def _within_a_run(then: Of, now: Of) -> SpeedDiff:
     machine itself changes from day to day.
     """
     record = now.record
-    found = versus(record, now.label, then.label)
-    if found is None:
+    ratio = versus(record, now.label, then.label)
+    if ratio is None:
         return SpeedDiff(outcome="not comparable", reason="the two labels share no round")
     least = record.plan.timing.least
     if not 0 <= least < math.inf:
         reason = f"the plan's least difference {least:g} is none: not negative, and finite"
         return SpeedDiff(outcome="not comparable", reason=reason)
     outcome: Literal["slower", "faster", "same", "inconclusive"] = "inconclusive"
-    sessions = "1 session" if found.n == 1 else f"{found.n} sessions"
-    reason = f"{sessions}, both timed in the same rounds of one run"
+    reason = f"{many(ratio.n, 'session')}, both timed in the same rounds of one run"
     doubts = [
         f"{of.label}: {starved}"
         for of in (then, now)
@@ -51,63 +52,58 @@ def _within_a_run(then: Of, now: Of) -> SpeedDiff:
     ]
     doubts += [
         f"two processes of {name} differ"
-        for name, ratio in against_itself(record).items()
-        if claim(ratio, least)
+        for name, itself in against_itself(record).items()
+        if claim(itself, least)
     ]
-    if not found.claimable or found.low is None or found.high is None:
+    if not ratio.claimable or ratio.low is None or ratio.high is None:
         reason = f"indicative, no claim: {reason}, and a claim needs {MIN_SESSIONS}"
     elif doubts:
         reason += f"; nothing is claimed: {'; '.join(doubts)}"
-    elif claim(found, least):
-        outcome = "slower" if found.value > 1 else "faster"
-    elif 1 / (1 + least) <= found.low and found.high <= 1 + least:
+    elif claim(ratio, least):
+        outcome = "slower" if ratio.value > 1 else "faster"
+    elif 1 / (1 + least) <= ratio.low and ratio.high <= 1 + least:
         outcome = "same"
         reason += f", surely within {least:.0%}"
     else:
         reason += f": neither surely within {least:.0%}, nor surely beyond it"
-    medians = (session_medians(record, record.results[x.label]) for x in (then, now))
+    n, interval = ratio.n, {"low": ratio.low, "high": ratio.high}
     return SpeedDiff(
         outcome=outcome,
         reason=reason,
-        claim=found.claimable and not doubts,
-        change=Change(
-            n_before=found.n,
-            n_after=found.n,
-            value=found.value,
-            low=found.low,
-            high=found.high,
-            verdict=outcome,
-        ),
+        claim=ratio.claimable and not doubts,
+        change=Change(n_before=n, n_after=n, value=ratio.value, verdict=outcome, **interval),
         unit="ns",
-        steps_ns=[*map(baselines.geometric_mean, medians)],
+        steps_ns=[
+            geometric_mean(session_medians(record, record.results[of.label])) for of in (then, now)
+        ],
         paired=True,
     )
 
 
 def _of_two_runs(then: Of, now: Of) -> SpeedDiff:
     """Of two runs: multiples of the GEMM floor on a CPU, and the sessions of each are its own."""
-    before, after = (baselines.times(of.label, of.record, of.verdict) for of in (then, now))
-    if reason := baselines.why_unlike(before, after):
+    before, after = (baseline.times(of.label, of.record, of.verdict) for of in (then, now))
+    if reason := baseline.why_unlike(before, after):
         return SpeedDiff(outcome="not comparable", reason=reason)
     # The larger of two plans' factors, so that the answer is the same from either side.
     factor = max(of.record.plan.timing.factor for of in (then, now))
     if not 1 < factor < math.inf:
         reason = f"the plan's factor {factor:g} is none: more than 1, and finite"
         return SpeedDiff(outcome="not comparable", reason=reason)
-    found = change(before.logs, after.logs, factor)
-    enough = min(found.n_before, found.n_after) >= MIN_SESSIONS
-    sessions = f"{found.n_before} and {found.n_after} sessions"
+    measured = change(before.logs, after.logs, factor)
+    enough = min(measured.n_before, measured.n_after) >= MIN_SESSIONS
+    reason = f"{measured.n_before} and {measured.n_after} sessions"
     if not enough:
-        reason = f"indicative, no claim: {sessions}, and a claim needs {MIN_SESSIONS} in each run"
-    elif found.verdict == "inconclusive":
-        reason = f"{sessions}: neither surely within {factor:g} times, nor beyond it"
+        reason = f"indicative, no claim: {reason}, and a claim needs {MIN_SESSIONS} in each run"
+    elif measured.verdict == "inconclusive":
+        reason += f": neither surely within {factor:g} times, nor beyond it"
     else:
-        reason = f"{sessions}, factor {factor:g}"
+        reason += f", factor {factor:g}"
     return SpeedDiff(
-        outcome=found.verdict,
+        outcome=measured.verdict,
         reason=reason,
         claim=enough,
-        change=found,
+        change=measured,
         unit=before.unit,
-        steps_ns=[baselines.geometric_mean(side.step_ns) for side in (before, after)],
+        steps_ns=[geometric_mean(side.step_ns) for side in (before, after)],
     )
