@@ -174,6 +174,15 @@ def write_atomic(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def write_document(path: Path, document: object) -> None:
+    """Write a document that `read` reads, and make its folder; InputError where it cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {path.parent}: {why(error)}") from None
+    write_atomic(path, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+
+
 def remove(path: Path) -> None:
     """Remove what lies there, if anything: of a link, the link. OSError where it cannot."""
     if not path.is_symlink() and path.is_dir():

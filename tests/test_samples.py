@@ -528,6 +528,9 @@ def test_what_the_system_tells_duckdb_is_told_as_its_own(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full:
+        def __init__(self, **_settings: object) -> None:
+            pass
+
         def __enter__(self) -> Full:
             return self
 

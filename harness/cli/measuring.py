@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from harness.cli.options import (
     AllVariants,
     Backends,
@@ -139,7 +141,7 @@ def baseline_check(
     document = {
         "baseline": str(path),
         "records": [str(folder.resolve()) for _, folder in runs],
-        "labels": baselines.as_document(result),
+        "labels": msgspec.to_builtins(result),
     }
     print_document(document, as_json, baselines.as_text(result, stored, path))
     return max(statuses)

@@ -108,11 +108,7 @@ def check_place(out: Path | None, results_dir: Path) -> None:
 
 def write(certificate: Certificate, path: Path) -> None:
     """Store it; InputError where it cannot be."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {files.why(error)}") from None
-    files.write_atomic(path, msgspec.json.format(msgspec.json.encode(certificate), indent=1))
+    files.write_document(path, certificate)
 
 
 def read(path: Path) -> Certificate:

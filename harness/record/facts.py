@@ -71,10 +71,16 @@ def machine_key(record: Record) -> dict[str, str]:
 
 def machine_name(machine: dict[str, str]) -> str:
     """A machine's name, fit for a file: a few words to read, and a digest of its stable facts."""
-    told = f"{machine.get('processor', '')}-{machine.get('processors', '')}-processors"
-    words = "".join(c if c.isascii() and c.isalnum() else " " for c in told.lower()).split()
+    title = f"{machine.get('processor', '')}-{machine.get('processors', '')}-processors"
+    words = "".join(c if c.isascii() and c.isalnum() else " " for c in title.lower()).split()
     digest = hashlib.sha256(msgspec.json.encode(sorted(machine.items()))).hexdigest()
     return f"{'-'.join(words)[:60]}-{digest[:8]}"
+
+
+def differing(then: dict[str, str], now: dict[str, str]) -> dict[str, list[str | None]]:
+    """What is not the same in two sets of facts, [then, now]; None for what is empty or missing."""
+    pairs = {name: [then.get(name) or None, now.get(name) or None] for name in (*then, *now)}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def now() -> str:

@@ -206,18 +206,17 @@ def _fits(place: tuple[Training | Round, Row], row: Row) -> bool:
     )
 
 
-def connect() -> Any:
+def connect(**settings: Any) -> Any:
     """DuckDB in memory: nothing of it on the disk, and nothing fetched from anywhere."""
     import duckdb
 
-    settings: dict[str, Any] = {
-        "threads": 1,
+    alone: dict[str, Any] = {
         "memory_limit": MEMORY_LIMIT,
         "temp_directory": "",
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
-    return duckdb.connect(":memory:", config=settings)
+    return duckdb.connect(":memory:", config=alone | settings)
 
 
 def write_parquet(rows: list[Row], descriptor: int) -> None:
@@ -230,7 +229,7 @@ def write_parquet(rows: list[Row], descriptor: int) -> None:
     columns = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
     query = f"SELECT unnest($rows::STRUCT({columns})[], max_depth := 2)"
     target = f"'/dev/fd/{descriptor}' (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
-    with connect() as connection:
+    with connect(threads=1) as connection:
         try:
             connection.execute(f"COPY ({query}) TO {target}", {"rows": rows})
         except duckdb.Error as error:
@@ -252,7 +251,7 @@ def read_parquet(descriptor: int, said: Samples, name: str) -> list[Row]:
         f"{name}: not the {said.rows} rows of {said.numbers} numbers that the record names"
     )
     try:
-        with connect() as connection:
+        with connect(threads=1) as connection:
             found = connection.execute(f"DESCRIBE FROM read_parquet{file}").fetchall()
             if [line[:2] for line in found] != [*COLUMNS.items()]:
                 raise InputError(f"{name}: not a table of samples (other columns)")

@@ -12,14 +12,13 @@ import math
 import os
 from pathlib import Path
 from statistics import geometric_mean
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from harness import files
 from harness.errors import InputError
-from harness.files import why, write_atomic
-from harness.record.facts import machine_key, machine_name
+from harness.record.facts import differing, machine_key, machine_name
 from harness.record.schema import FINISHED, Record
 from harness.text import many
 from harness.verdict.finding import Part, RungVerdict
@@ -116,8 +115,8 @@ def _stored(label: str, record: Record, verdict: Verdict) -> Stored | None:
     """What a baseline keeps of a label; None for one that cannot be ranked, or was timed little."""
     if why_unranked(label, record, verdict) is not None:
         return None
-    found = times(label, record, verdict)
-    return found if len(found.logs) >= MIN_SESSIONS else None
+    stored = times(label, record, verdict)
+    return stored if len(stored.logs) >= MIN_SESSIONS else None
 
 
 def why_unranked(label: str, record: Record, verdict: Verdict) -> str | None:
@@ -181,12 +180,12 @@ def compare(baseline: Baseline, records: list[Record]) -> dict[str, Comparison]:
                 f"{differences(baseline.machine, machine_key(record))}"
             )
     verdicts = [judge(record) for record in records]
-    found = {}
+    comparisons = {}
     for label in records[0].plan.labels:
         before = baseline.labels.get(label)
         after = [_stored(label, r, v) for r, v in zip(records, verdicts, strict=True)]
-        found[label] = _compare_label(baseline, records[0], before, after)
-    return found
+        comparisons[label] = _compare_label(baseline, records[0], before, after)
+    return comparisons
 
 
 def _compare_label(
@@ -210,11 +209,7 @@ def _compare_label(
         changes=changes,
         unit=before.unit,
         steps_ns=[geometric_mean(before.step_ns), geometric_mean(today[0].step_ns)],
-        environment={
-            name: [then.get(name), now.get(name)]
-            for name in sorted({*then, *now})
-            if then.get(name) != now.get(name)
-        },
+        environment=differing(then, now),
     )
 
 
@@ -241,24 +236,28 @@ def why_unlike(before: Stored, after: Stored) -> str | None:
 
 def differences(then: dict[str, str], now: dict[str, str]) -> str:
     """The facts that differ, each with both values; "" where none does."""
-    names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
-    return "; ".join(f"{n} was {then.get(n)!r}, is {now.get(n)!r}" for n in names)
+    changed = sorted(differing(then, now).items())
+    return "; ".join(f"{name} was {before!r}, is {after!r}" for name, (before, after) in changed)
 
 
-def as_part(found: Comparison) -> Part | None:
+def as_part(comparison: Comparison) -> Part | None:
     """A comparison as the fifth part of the rung timing; None where there was none."""
-    if found.outcome == "not compared":
+    if comparison.outcome == "not compared":
         return None
-    last = found.changes[-1]
-    interval = "" if last.low is None else f" [{last.low:.3f}, {last.high:.3f}]"
-    verdict: RungVerdict = "agree" if found.outcome in ("same", "faster") else "inconclusive"
+    last, outcome = comparison.changes[-1], comparison.outcome
+    verdict: RungVerdict = "agree" if outcome in ("same", "faster") else "inconclusive"
     return Part(
         name="baseline",
-        verdict="disagree" if found.outcome == "regression" else verdict,
+        verdict="disagree" if outcome == "regression" else verdict,
         value=last.value,
-        sentence=(
-            f"{found.outcome} against the baseline, {last.value:.3f}{interval}: {found.reason}"
-        ),
+        sentence=f"{outcome} against the baseline, {_interval(last)}: {comparison.reason}",
+    )
+
+
+def _interval(change: Change) -> str:
+    """A ratio of times, with its interval where it has one."""
+    return f"{change.value:.3f}" + (
+        "" if change.low is None else f" [{change.low:.3f}, {change.high:.3f}]"
     )
 
 
@@ -266,52 +265,34 @@ def read(path: Path) -> Baseline:
     """A stored baseline; InputError unless it is a whole one that this harness reads."""
     if not os.path.lexists(path):
         raise InputError(f"there is no baseline {path}; make one with: harness baseline save")
-    found = files.read(path, "baseline", Baseline, SCHEMA)
-    for name, label in found.labels.items():
+    baseline = files.read(path, "baseline", Baseline, SCHEMA)
+    for name, label in baseline.labels.items():
         if len(label.logs) < MIN_SESSIONS or len(label.step_ns) != len(label.logs):
             raise InputError(f"baseline {path}: {name} has {len(label.logs)} sessions")
         if min(label.step_ns) <= 0 or max(map(abs, label.logs)) > 100:
             raise InputError(f"baseline {path}: {name} has times that cannot be")
-    return found
+    return baseline
 
 
 def write(baseline: Baseline, path: Path) -> None:
     """Store a baseline, whole or not at all; InputError where that cannot be."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {path.parent}: {why(error)}") from None
-    write_atomic(path, msgspec.json.format(msgspec.json.encode(baseline), indent=1) + b"\n")
+    files.write_document(path, baseline)
 
 
-def as_document(found: dict[str, Comparison]) -> dict[str, Any]:
-    """Comparisons as plain data."""
-    plain: dict[str, Any] = msgspec.to_builtins(found)
-    return plain
-
-
-def as_text(found: dict[str, Comparison], baseline: Baseline, path: Path) -> str:
+def as_text(comparisons: dict[str, Comparison], baseline: Baseline, path: Path) -> str:
     """Comparisons for people: a line a label, then what changed around it."""
     lines = [f"against {path} (run {baseline.run}, {baseline.started})"]
-    width = max(map(len, found), default=0)
-    for label, c in found.items():
-        if not c.changes:
-            lines.append(f"  {label:<{width}}  {c.outcome}: {c.reason}")
-            continue
-        told = ", ".join(
-            f"{x.value:.3f}" + ("" if x.low is None else f" [{x.low:.3f}, {x.high:.3f}]")
-            for x in c.changes
-        )
-        then, now = (ns / 1e6 for ns in c.steps_ns)
-        of = "multiple of the floor" if c.unit == "floor" else "step"
-        lines.append(
-            f"  {label:<{width}}  {c.outcome.upper() if c.outcome == 'regression' else c.outcome}: "
-            f"{of} × {told}; step {then:.3f} ms then, {now:.3f} ms today; {c.reason}"
-        )
-    changed = {
-        f"{name}: {then} → {now}"
-        for c in found.values()
-        for name, (then, now) in c.environment.items()
-    }
+    width = max(map(len, comparisons), default=0)
+    changed = set()
+    for label, c in comparisons.items():
+        outcome = c.outcome.upper() if c.outcome == "regression" else c.outcome
+        line = f"  {label:<{width}}  {outcome}: "
+        if c.changes:
+            then, now = (ns / 1e6 for ns in c.steps_ns)
+            of = "multiple of the floor" if c.unit == "floor" else "step"
+            line += f"{of} × {', '.join(map(_interval, c.changes))}; "
+            line += f"step {then:.3f} ms then, {now:.3f} ms today; "
+        lines.append(line + c.reason)
+        changed |= {f"{name}: {then} → {now}" for name, (then, now) in c.environment.items()}
     lines += [f"  changed: {text}" for text in sorted(changed)] or ["  environment unchanged"]
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from harness.record.facts import differing
 from harness.record.schema import Number, number
 from harness.results.store import Run, Store
 from harness.text import many
@@ -207,7 +208,7 @@ def _points(held: list[tuple[Run, Document, str, Entry]], unit: Unit) -> Iterato
             worst=worst,
             train_loss=_stored(entry.last_loss),
             test_accuracy=_stored(entry.last_accuracy),
-            changed=_changed(before, around) if before is not None else {},
+            changed=differing(before, around) if before is not None else {},
         )
         before = around
 
@@ -223,14 +224,6 @@ def _around(judged: Document, entry: Entry) -> dict[str, str]:
         "harness": judged.harness_version or "",
         "reference": judged.reference,
         "limits": judged.other_limits or "",
-    }
-
-
-def _changed(before: dict[str, str], now: dict[str, str]) -> dict[str, list[str | None]]:
-    return {
-        name: [before.get(name) or None, now.get(name) or None]
-        for name in sorted({*before, *now})
-        if (before.get(name) or None) != (now.get(name) or None)
     }
 
 

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from harness.errors import InputError
+from harness.record import samples
 from harness.record.schema import STEPS
 from harness.results.store import Entry, Store, is_file, some
 from harness.text import clean
@@ -248,7 +249,7 @@ def ask(store: Store, sql: str) -> Answer:
     import duckdb
 
     try:
-        connection = _connect()
+        connection = samples.connect(memory_limit=MEMORY_LIMIT)
         named = _tables_of(connection, sql)
         for table in TABLES:
             if table != "steps":
@@ -291,19 +292,6 @@ def _refusal(error: Exception) -> InputError:
     """DuckDB's error in one line, which may hold texts of a record."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return InputError(f"query: {clean(lines[0])[:300]}")
-
-
-def _connect() -> Any:
-    """DuckDB in memory: nothing of it on the disk, and nothing fetched from anywhere."""
-    import duckdb
-
-    settings: dict[str, Any] = {
-        "memory_limit": MEMORY_LIMIT,
-        "temp_directory": "",
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-    }
-    return duckdb.connect(":memory:", config=settings)
 
 
 def _tables_of(connection: Any, sql: str) -> set[str]:

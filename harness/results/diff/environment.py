@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from harness.plan.model import Label
+from harness.record.facts import differing
 from harness.record.schema import Record, Results
 from harness.results.diff.document import Changed
 from harness.results.diff.labels import answers
@@ -53,12 +54,11 @@ def _changed(where: str, then: dict[str, str], now: dict[str, str]) -> list[Chan
         Changed(
             where=where,
             what=name.removeprefix(VERSION),
-            then=then.get(name),
-            now=now.get(name),
+            then=before,
+            now=after,
             version=name.startswith((VERSION, "python")),
         )
-        for name in dict.fromkeys((*then, *now))
-        if then.get(name) != now.get(name)
+        for name, (before, after) in differing(then, now).items()
     ]
     return sorted(changed, key=lambda c: (not c.version, c.what.startswith("python")))
 
