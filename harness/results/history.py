@@ -26,7 +26,7 @@ Unit = Literal["floor", "ns"]
 
 
 class Setting(msgspec.Struct, frozen=True, order=True, kw_only=True):
-    """What runs of one trend have in common besides the label; None: an older file does not say."""
+    """What runs of one trend have in common besides the label."""
 
     machine: str
     processor: str
@@ -139,7 +139,7 @@ def trace(
         if judged is None:
             history.not_judged.append(run.id)
             continue
-        if machine not in (judged.machine or "unknown"):
+        if machine not in (judged.machine):
             continue
         if judged.planted:
             history.planted.append(run.id)
@@ -162,13 +162,13 @@ def trace(
 
 def _setting(judged: Document) -> Setting:
     return Setting(
-        machine=judged.machine or "unknown",
-        processor=judged.processor or "",
+        machine=judged.machine,
+        processor=judged.processor,
         workload=judged.workload,
         dataset=judged.dataset.name,
         synthetic=judged.dataset.synthetic,
         profile=judged.profile,
-        threads=judged.threads or 0,
+        threads=judged.threads,
     )
 
 
@@ -221,7 +221,7 @@ def _around(judged: Document, entry: Entry) -> dict[str, str]:
     """What may change between two runs and move a figure."""
     return entry.versions | {
         "python": entry.python or "",
-        "harness": judged.harness_version or "",
+        "harness": judged.harness_version,
         "reference": judged.reference,
         "limits": judged.other_limits or "",
     }

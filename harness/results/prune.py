@@ -101,7 +101,7 @@ def _old(
     groups: dict[tuple[str, str] | None, list[Run]] = defaultdict(list)
     for run in reversed(store.runs):
         j = run.judged
-        groups[(j.machine or "unknown", j.profile) if j is not None else None].append(run)
+        groups[(j.machine, j.profile) if j is not None else None].append(run)
     for group, runs in groups.items():
         if group is None and older_than is None:
             continue
@@ -124,7 +124,7 @@ def _held(run: Run, store: Store, named: dict[str, str]) -> str | None:
         return "the newest run"
     if not RUN_NAME.fullmatch(os.path.basename(run.folder)):
         return "renamed, and so kept"
-    baseline = named.get(run.id) or (named.get(run.judged.run or "") if run.judged else None)
+    baseline = named.get(run.id) or (named.get(run.judged.run) if run.judged else None)
     if baseline is not None:
         return f"the baseline {baseline} rests on it (--force removes it all the same)"
     return None

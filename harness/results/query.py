@@ -31,8 +31,9 @@ import msgspec
 from harness.errors import InputError
 from harness.record import samples
 from harness.record.schema import STEPS
-from harness.results.store import Entry, Store, is_file, some
+from harness.results.store import Store, is_file, some
 from harness.text import clean
+from harness.verdict.document import Entry
 
 # What a query may take: a store of thousands of runs takes some hundred megabytes and seconds.
 MEMORY_LIMIT = "4GB"
@@ -106,7 +107,7 @@ rungs  rung
   limit_value        DOUBLE     that limit  rung.limit
   share              DOUBLE     value over limit: above 1 is outside; 0 of a limit 0 that holds
   measured           BIGINT     measurements
-  reason             VARCHAR    in a sentence
+  reason             VARCHAR    in a sentence  rung.sentence
   hint               VARCHAR    what a disagreement looks like
   expected           VARCHAR    why it was declared to disagree
 versions

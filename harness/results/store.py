@@ -24,7 +24,7 @@ from typing import NamedTuple
 import msgspec
 
 from harness.errors import InputError
-from harness.files import why
+from harness.files import UNREADABLE, open_plain, why
 from harness.run.scale import FILE as SCALE
 from harness.text import many
 from harness.verdict.document import Document
@@ -73,18 +73,18 @@ class Store(NamedTuple):
 
     def notes(self) -> list[str]:
         """What a reader of the figures must know of what is not in them, a line each."""
-        found = []
+        notes = []
         if missing := self.not_judged:
             where = missing[0].folder if len(missing) == 1 else f"{self.root}/RUN"
-            found.append(
+            notes.append(
                 f"{many(len(missing), 'run')} not judged (no whole verdict.json): "
                 f"{some([run.id for run in missing])}; mend with: harness check {where}"
             )
         if self.copies:
-            found.append(f"copies of a run, not counted again: {some(self.copies)}")
+            notes.append(f"copies of a run, not counted again: {some(self.copies)}")
         if self.links:
-            found.append(f"symbolic links, not followed: {some(self.links)}")
-        return found
+            notes.append(f"symbolic links, not followed: {some(self.links)}")
+        return notes
 
 
 def some(names: list[str]) -> str:
@@ -105,8 +105,8 @@ def find(results_dir: Path) -> Store:
     """
     root = os.path.realpath(results_dir / "runs")
     try:
-        with os.scandir(root) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
+        with os.scandir(root) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
     except FileNotFoundError:
         raise InputError(
             f"no stored runs: there is no folder {results_dir / 'runs'}; make one with: "
@@ -145,69 +145,50 @@ def _count_once(store: Store) -> None:
     """Of folders that hold the same run keep the one that is named after it, else the first."""
     kept: dict[str, Run] = {}
     for run in store.runs:
-        name = run.judged.run if run.judged is not None and run.judged.run else run.id
-        if name not in kept or run.id == name:
-            if name in kept:
-                store.copies.append(kept[name].id)
+        name = run.judged.run if run.judged is not None else run.id
+        other = kept.setdefault(name, run)
+        if run.id == name:
             kept[name] = run
-        else:
-            store.copies.append(run.id)
+        if other is not run:
+            store.copies.append((other if run.id == name else run).id)
     store.runs[:] = kept.values()
 
 
 def _read(name: str, folder: str) -> Run:
     judged = read_verdict(f"{folder}/verdict.json")
-    started = moment(judged.started) if judged is not None and judged.started else None
+    started = moment(judged.started) if judged is not None else None
     return Run(shown(name), shown(folder), started or time_of(name), judged)
 
 
 def read_verdict(path: str) -> Document | None:
     """What a verdict.json says; None where it is missing, a link, damaged, or of another kind."""
-    data = read_file(path)
-    if data is None:
-        return None
     try:
-        return msgspec.json.decode(data, type=Document)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def read_file(path: str) -> bytes | None:
-    """A file's bytes; None for a link, a pipe, a folder, or one of more than MOST_BYTES."""
-    try:
-        # A pipe must not be waited for.
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_plain(path, MOST_BYTES, follow=False) as file:
+            return msgspec.json.decode(file.read(), type=Document)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise InputError(f"{shown(path)}: {why(error)}") from None
         return None
-    try:
-        told = os.fstat(handle)
-        if not stat.S_ISREG(told.st_mode) or told.st_size > MOST_BYTES:
-            return None
-        with open(handle, "rb", closefd=False) as file:
-            return file.read(MOST_BYTES)
-    except OSError:
+    except UNREADABLE:
         return None
-    finally:
-        os.close(handle)
 
 
 def moment(text: str) -> datetime | None:
     """A time as records write it, ISO 8601, in UTC; None for what is none."""
     try:
-        found = datetime.fromisoformat(text)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
 
 
 def age(option: str, text: str) -> timedelta:
     """An age as it is given to an option: 36h, 90d or 12w; InputError for anything else."""
-    told = re.fullmatch(r"([0-9]{1,4})([hdw])", text)
-    if told is None:
+    parts = re.fullmatch(r"([0-9]{1,4})([hdw])", text)
+    if parts is None:
         raise InputError(f"{option} {text!r}: expected hours, days or weeks, as 36h, 90d or 12w")
-    return int(told[1]) * {"h": timedelta(hours=1), "d": timedelta(1), "w": timedelta(7)}[told[2]]
+    unit = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}[parts[2]]
+    return int(parts[1]) * unit
 
 
 def time_of(folder: str) -> datetime | None:
