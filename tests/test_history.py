@@ -413,7 +413,7 @@ def test_no_text_of_a_run_steers_a_terminal_or_a_page(
     for number in range(2):
         made = changed(document, machine=text, processor=text, profile=text, workload=text)
         made["harness_version"] = f"{text}{number}"
-        made["dataset"] = {"name": text, "synthetic": False}
+        made["dataset"] |= {"name": text}
         made["backends"][text] = made["backends"].pop("torch") | {
             "variant": text,
             "versions": {text: f"{text}{number}"},

@@ -429,7 +429,7 @@ def test_a_run_of_another_run_folder_is_never_chosen_by_its_verdict(
     """A verdict.json that claims to be another run, or names a path, moves nothing elsewhere."""
     stored(tmp_path, document, 1)
     old = stored(tmp_path, document, 30)
-    held = copy.deepcopy(document) | {"run": "../../outside", "record": "/", "started": None}
+    held = copy.deepcopy(document) | {"run": "../../outside", "record": "/", "started": ""}
     (old / "verdict.json").write_text(json.dumps(held))
     age(old)
     assert chosen(tmp_path, keep=1) == names(old)
