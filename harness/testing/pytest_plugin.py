@@ -24,7 +24,10 @@ OPTIONS: dict[str, tuple[str, str, bool, str]] = {
         "harness_backends",
         "[LABEL=]SPEC",
         True,
-        "a name (see harness list), MODULE:CLASS or FILE.py:CLASS (repeatable); default: built in",
+        (
+            "a backend under test: a name (see harness list), MODULE:CLASS or FILE.py:CLASS "
+            "(repeatable); default: the built-in ones that are installed"
+        ),
     ),
     "--backend-python": (
         "harness_pythons",

@@ -6,37 +6,33 @@ import numpy as np
 from shared import Broken, Trainer, broken
 
 
+@broken("facts")
 class FactsThatAreNumbers(Broken):
     """The number of threads is a number, not a text."""
-
-    fails = "facts"
 
     def facts(self):
         return super().facts() | {"threads": 1}
 
 
+@broken("facts")
 class NoVersion(Broken):
     """No version of anything is told."""
-
-    fails = "facts"
 
     def facts(self):
         return {n: v for n, v in super().facts().items() if not n.startswith("version:")}
 
 
+@broken("unknown-workload-refused")
 class AnyLoss(Broken):
     """A loss that it does not know is trained with cross-entropy, without a word."""
-
-    fails = "unknown-workload-refused"
 
     def trainer(self, workload):
         return Trainer(self, workload)
 
 
+@broken("unknown-workload-refused")
 class RefusesLoudly(Broken):
     """Refuses what it does not know with a message of many lines."""
-
-    fails = "unknown-workload-refused"
 
     def trainer(self, workload):
         try:

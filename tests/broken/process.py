@@ -19,10 +19,10 @@ from threadpoolctl import threadpool_limits
 from harness import interface
 
 
+@broken("threads")
 class TwoThreads(Broken):
     """After a while BLAS has one thread more than was asked for; the facts do not tell of it."""
 
-    fails = "threads"
     told = None
 
     def facts(self):
@@ -110,29 +110,26 @@ class NoFloat64(Broken):
             raise interface.NoFloat64("this device has no float64")
 
 
+@broken("clean-end")
 class NeverEnds(Broken):
     """A thread that is no daemon keeps the process alive for ever."""
-
-    fails = "clean-end"
 
     def begin(self, dtype):
         threading.Thread(target=time.sleep, args=(3600,)).start()
 
 
+@broken("clean-end")
 class LeavesAChild(Broken):
     """A child in a session of its own outlives the process."""
-
-    fails = "clean-end"
 
     def begin(self, dtype):
         code = "import time; time.sleep(3600)"
         subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
 
 
+@broken("clean-end")
 class EndsWithStatus3(Broken):
     """The process ends with another status than 0."""
-
-    fails = "clean-end"
 
     def begin(self, dtype):
         atexit.register(os._exit, 3)

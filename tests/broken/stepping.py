@@ -78,10 +78,9 @@ class WaitsForTheLossOnly(Queueing):
         return loss.result()
 
 
+@broken("matmul")
 class RoundedOperator(Broken):
     """A product of single operators rounds its operands to 16 bits."""
-
-    fails = "matmul"
 
     def op(self, name, *arrays, weights=None):
         if name == "matmul":
@@ -90,10 +89,9 @@ class RoundedOperator(Broken):
         return super().op(name, *arrays, weights=weights)
 
 
+@broken("matmul")
 class AnyOperator(Broken):
     """An operator that is none gives its argument back."""
-
-    fails = "matmul"
 
     def op(self, name, *arrays, weights=None):
         try:
@@ -102,10 +100,9 @@ class AnyOperator(Broken):
             return arrays
 
 
+@broken("products")
 class NoProducts(Broken):
     """The products are not computed: the floor of a step's time would be 0."""
-
-    fails = "products"
 
     def products(self, pairs):
         return lambda: None
