@@ -34,19 +34,17 @@ def broken(name: str, file: str = "process.py") -> str:
     return f"{BROKEN / file}:{name}"
 
 
-def certified(spec: str, *checks: str, **words: object) -> tuple[Certificate, list[str]]:
-    """A certificate, and what was noted on the way."""
-    progress = Silent()
-    asked = certify.ask_for(spec, checks=checks, **words)
-    return certify.certify(asked, progress), progress.notes
+def certified(spec: str, *checks: str, **words: object) -> Certificate:
+    return certify.certify(certify.ask_for(spec, checks=checks, **words), Silent())
 
 
 def statuses(found: Certificate) -> dict[tuple[str, str], str]:
     return {(result.check, result.dtype): result.status for result in found.results}
 
 
-def owed(*names: str) -> set[tuple[str, str]]:
-    return {(c.name, d) for c in CHECKS for d in c.dtypes if not names or c.name in names}
+def asked(*checks: str) -> list[str]:
+    """These checks as options."""
+    return [word for check in checks for word in ("--check", check)]
 
 
 # -- whole certificates --------------------------------------------------------------------------
@@ -60,7 +58,7 @@ def test_numpy_is_certified_from_the_command_line_and_its_certificate_reads_back
     found = stored.read(path)
     assert found.verdict == "certified"
     assert (found.kit, found.label, found.spec, found.whole) == (KIT, "numpy", "numpy", True)
-    assert {*statuses(found)} == owed()
+    assert {*statuses(found)} == {(check.name, dtype) for check in CHECKS for dtype in check.dtypes}
     assert path.name == f"numpy-{found.run}.json"
     assert found.configured.source == BACKENDS["numpy"].source
     assert found.configured.variant == "buffered"
@@ -78,9 +76,8 @@ def test_numpy_is_certified_from_the_command_line_and_its_certificate_reads_back
 
 
 def test_a_worker_that_dies_fails_its_check_and_another_goes_on(tmp_path):
-    words = ["--check", "facts", "--check", "dtype-kept", "--check", "inputs-unchanged"]
-    words += ["--check", "unknown-workload-refused", "--check", "repeatable"]
-    done = harness("certify", broken("Crashes"), *words, "--json", cwd=tmp_path)
+    names = ("facts", "dtype-kept", "inputs-unchanged", "unknown-workload-refused", "repeatable")
+    done = harness("certify", broken("Crashes"), *asked(*names), "--json", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     told = json.loads(done.stdout)
     assert told["verdict"] == "not certified"
@@ -101,18 +98,18 @@ def test_a_worker_that_hangs_is_given_up_and_after_three_nothing_more_is_asked(m
             monkeypatch.setattr(certify, "CHECK_S", 1.0)
 
     names = ("facts", "dtype-kept", "set-params-resets", "repeatable", "wait")
-    asked = certify.ask_for(broken("Hangs"), checks=names)
-    found = certify.certify(asked, Impatient())
+    plan = certify.ask_for(broken("Hangs"), checks=names)
+    found = certify.certify(plan, Impatient())
     assert stored.exit_status(found) == 3
     of = {r.check: r for r in found.results if r.dtype == "float32"}
     assert of["facts"].status == "passed"
     assert "no answer within 1 s" in of["dtype-kept"].message
-    assert [of[c.name].ended for c in asked.checks] == [False, True, True, True, False]
+    assert [of[c.name].ended for c in plan.checks] == [False, True, True, True, False]
     assert "died or hung 3 times" in of["wait"].message
 
 
 def test_a_backend_that_cannot_start_fails_everything_for_one_reason():
-    found, _ = certified(broken("CannotStart"))
+    found = certified(broken("CannotStart"))
     assert {*statuses(found).values()} == {"failed"}
     reasons = {result.message for result in found.results}
     assert len(reasons) == 1
@@ -121,7 +118,7 @@ def test_a_backend_that_cannot_start_fails_everything_for_one_reason():
 
 
 def test_a_process_that_is_gone_before_it_has_started_is_a_crash():
-    found, _ = certified(broken("DiesAtStart"), "facts")
+    found = certified(broken("DiesAtStart"), "facts")
     assert {*statuses(found).values()} == {"failed"}
     assert "exit status 7" in found.results[0].message
     assert stored.exit_status(found) == 3
@@ -135,7 +132,7 @@ def test_a_backend_that_is_not_available_is_refused(tmp_path):
 
 
 def test_a_device_without_float64_is_certified_in_float32():
-    found, _ = certified(broken("NoFloat64"), "facts", "lockstep", "wait")
+    found = certified(broken("NoFloat64"), "facts", "lockstep", "wait")
     assert found.verdict == "certified"
     assert statuses(found)["facts", "float64"] == "not-possible"
     assert statuses(found)["lockstep", "float64"] == "not-possible"
@@ -155,7 +152,7 @@ def test_a_process_that_does_not_end_cleanly_is_told_and_nothing_of_it_is_left(
 ):
     monkeypatch.setattr(certify, "END_S", 2.0)
     before = processes()
-    found, _ = certified(broken(name), "facts", "clean-end")
+    found = certified(broken(name), "facts", "clean-end")
     assert statuses(found)["facts", "float32"] == "passed"
     assert statuses(found)["clean-end", "float32"] == "failed"
     assert told in next(r.message for r in found.results if r.status == "failed")
@@ -178,8 +175,7 @@ def processes() -> set[str]:
 
 def test_a_broken_backend_is_not_certified_and_its_failure_is_explained(tmp_path):
     spec = broken("NoUpdate", "numbers.py")
-    words = ["--check", "gradients", "--check", "update"]
-    done = harness("certify", f"mine={spec}", *words, cwd=tmp_path)
+    done = harness("certify", f"mine={spec}", *asked("gradients", "update"), cwd=tmp_path)
     assert done.returncode == 1
     assert "✗ update, float32: update, step 0, float32: W1 is off by 1, limit 1e-05" in done.stdout
     assert "Limit because:" in done.stdout
@@ -192,7 +188,7 @@ def test_a_broken_backend_is_not_certified_and_its_failure_is_explained(tmp_path
 
 def test_a_declared_failure_is_shown_with_its_reason_and_not_counted(tmp_path):
     spec = broken("NoUpdate", "numbers.py")
-    words = ["--check", "gradients", "--check", "update", "--expect", "update=not yet written"]
+    words = [*asked("gradients", "update"), "--expect", "update=not yet written"]
     done = harness("certify", spec, *words, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "✗ as declared" in done.stdout
@@ -201,7 +197,7 @@ def test_a_declared_failure_is_shown_with_its_reason_and_not_counted(tmp_path):
 
 
 def test_a_declared_failure_that_does_not_come_about_fails():
-    found, _ = certified("numpy", "facts", "lockstep", expect={"lockstep": "some reason"})
+    found = certified("numpy", "facts", "lockstep", expect={"lockstep": "some reason"})
     assert found.verdict == "not certified"
     result = next(r for r in found.results if r.check == "lockstep")
     assert "was declared to fail (some reason) and holds" in result.message
@@ -300,9 +296,8 @@ def test_what_is_written_reads_back_the_same(tmp_path, results, label, facts):
     path = tmp_path / "certificate.json"
     stored.write(made, path)
     assert stored.read(path) == made
-    # Whatever stands in it can be shown, in lines that steer no terminal.
-    lines = [page.headline(made), *page.explanations(made), page.sentence(made)]
-    assert lines
+    # Whatever stands in it can be shown.
+    assert [page.headline(made), *page.explanations(made), page.sentence(made)]
     assert page.rows(made)
 
 
