@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from harness.errors import HarnessError, InputError
-from harness.run import golden
-from harness.run.golden import KEY, Golden
+from harness.plan.model import Timing
+from harness.run import golden, golden_file
+from harness.run.golden_file import KEY, Golden
+from harness.workloads.reference.limits import DECIDING
 from tests.conftest import Silent, harness, needs
 
 COMMITTED = Path(__file__).parent / "golden.safetensors"
@@ -111,7 +113,7 @@ def made(small_data) -> Golden:
 def file(small_data, tmp_path_factory) -> Path:
     """As small as such a file can be."""
     path = tmp_path_factory.mktemp("golden") / "one.safetensors"
-    golden.write(make(None, small_data, [1]), path)
+    golden_file.write(make(None, small_data, [1]), path)
     return path
 
 
@@ -131,8 +133,8 @@ def test_what_the_reference_stored_is_what_numpy_computes(made, small_data):
 
 def test_a_backend_may_be_what_others_are_held_to(small_data, tmp_path):
     path = tmp_path / "g.safetensors"
-    golden.write(make("mine=numpy", small_data, [3], seed=4), path)
-    stored = golden.read(path)
+    golden_file.write(make("mine=numpy", small_data, [3], seed=4), path)
+    stored = golden_file.read(path)
     assert stored.header.writer.label == "mine:float64"
     assert stored.header.writer.backend == "numpy"
     assert "numpy" in stored.header.writer.versions
@@ -200,13 +202,60 @@ def test_steps_beyond_the_schedule_are_refused(small_data):
         make(None, small_data, [241])
 
 
+# -- the reference of a whole run ----------------------------------------------------------------
+
+
+@pytest.fixture
+def judged_by(run_plan, tmp_path):
+    """A run of NumPy that a golden file judges."""
+
+    def run(stored: Golden, **words: Any) -> Any:
+        path = tmp_path / "judge.safetensors"
+        golden_file.write(stored, path)
+        change = {"timing": Timing(sessions=1, rounds=0, warmup_rounds=0)}
+        words = {"backends": ("numpy",), "reference": str(path)} | words
+        return run_plan(**words, change=change)
+
+    return run
+
+
+def test_a_file_judges_lockstep_and_the_reference_all_the_rest(made, judged_by, tmp_path):
+    outcome = judged_by(made)
+    assert outcome.json["verdict"] == "agree"
+    assert outcome.json["reference"] == str(tmp_path / "judge.safetensors")
+    assert {outcome.rung("numpy", rung) for rung in DECIDING} == {"agree"}
+    assert outcome.record.lockstep_steps == [0, 9, 23]
+
+
+def test_against_a_file_that_is_off_lockstep_disagrees_and_no_rung_before(made, judged_by):
+    params = {n: {name: v.copy() for name, v in of.items()} for n, of in made.params.items()}
+    params[10]["W1"] *= 1 + 1e-9
+    tensors = golden_file.named(made.losses, params)
+    digests = {name: golden_file.digest(value) for name, value in tensors.items()}
+    header = msgspec.structs.replace(made.header, tensors=digests)
+    outcome = judged_by(Golden(header, made.losses, params))
+    first = outcome.json["first_divergence"]
+    assert outcome.exit_status == 1
+    assert (first["rung"], first["step"], first["tensor"]) == ("lockstep", 9, "W1")
+    assert first["distance"] == pytest.approx(1e-9, rel=1e-3)
+
+
+def test_a_file_of_another_seed_data_or_schedule_judges_no_run(made, judged_by, small_data):
+    with pytest.raises(InputError, match="choose --seeds 0"):
+        judged_by(made, seeds="1")
+    with pytest.raises(InputError, match="was made with fashion-mnist"):
+        judged_by(made, dataset="synthetic", data_dir=None)
+    with pytest.raises(InputError, match="choose --profile default"):
+        judged_by(make(None, small_data, [30]))
+
+
 # -- the file ------------------------------------------------------------------------------------
 
 
 def test_a_file_is_read_as_it_was_made(made, tmp_path):
     path = tmp_path / "g.safetensors"
-    golden.write(made, path)
-    stored = golden.read(path)
+    golden_file.write(made, path)
+    stored = golden_file.read(path)
     assert stored.header == made.header
     assert stored.losses.tobytes() == made.losses.tobytes()
     for n, params in made.params.items():
@@ -216,7 +265,7 @@ def test_a_file_is_read_as_it_was_made(made, tmp_path):
 
 def refusal(path: Path) -> str:
     with pytest.raises(InputError) as caught:
-        golden.read(path)
+        golden_file.read(path)
     text = str(caught.value)
     assert "\n" not in text
     assert caught.value.exit_status == 2
@@ -277,19 +326,19 @@ def test_tensors_that_are_not_those_it_names_are_refused(change, said, file, tmp
 
 
 def test_numbers_that_are_not_finite_are_refused_though_their_digest_fits(file, tmp_path):
-    bad = golden.read(file).params[1]["b2"] * np.nan
+    bad = golden_file.read(file).params[1]["b2"] * np.nan
     path = rewritten(
         file,
         tmp_path / "g",
         tensors=lambda t: t | {"1/b2": bad},
-        metadata=nested("tensors", "1/b2", golden.digest(bad)),
+        metadata=nested("tensors", "1/b2", golden_file.digest(bad)),
     )
     assert "1/b2 is not finite" in refusal(path)
 
 
 def test_what_is_no_file_of_this_kind_is_refused(tmp_path):
     assert "No such file" in refusal(tmp_path / "gone")
-    assert "not a file" in refusal(tmp_path)
+    assert "Is a directory" in refusal(tmp_path)
     os.mkfifo(tmp_path / "pipe")
     assert "not a file" in refusal(tmp_path / "pipe")
     (tmp_path / "empty").write_bytes(b"")
@@ -297,7 +346,7 @@ def test_what_is_no_file_of_this_kind_is_refused(tmp_path):
     (tmp_path / "other").write_bytes(save({"x": np.zeros(3)}))
     assert "not one of the harness's golden files" in refusal(tmp_path / "other")
     with open(tmp_path / "huge", "wb") as large:
-        large.truncate(golden.MOST_BYTES + 1)
+        large.truncate(golden_file.MOST_BYTES + 1)
     assert "more than 200 MB" in refusal(tmp_path / "huge")
 
 
@@ -318,12 +367,12 @@ def test_a_file_that_was_cut_or_changed_anywhere_is_refused(data, file, tmp_path
     path = tmp_path_factory.getbasetemp() / "changed.safetensors"
     path.write_bytes(changed)
     try:
-        found = golden.read(path)
+        found = golden_file.read(path)
     except InputError:
         assert refusal(path)
         return
     # Only what is for people may change unnoticed: times, versions, names.
-    before = golden.read(file)
+    before = golden_file.read(file)
     assert found.losses.tobytes() == before.losses.tobytes()
     assert found.header.workload == before.header.workload
     assert found.header.after == before.header.after
@@ -398,7 +447,7 @@ def test_bad_words_are_refused_in_one_line(words, said, file, tmp_path, monkeypa
 
 
 def test_the_committed_training_is_of_another_framework_and_needs_no_data():
-    header = golden.read(COMMITTED).header
+    header = golden_file.read(COMMITTED).header
     assert header.writer.backend == "torch"
     assert (header.data.name, header.after) == ("synthetic", [235])
     assert COMMITTED.stat().st_size < 2_000_000

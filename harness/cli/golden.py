@@ -56,12 +56,12 @@ def golden_write(
     from harness.plan import settings
     from harness.progress import make_progress
     from harness.report.golden import described
-    from harness.run import golden
+    from harness.run import golden, golden_file
     from harness.signals import as_interrupt
 
     if spec is None and python is not None:
         raise InputError(f"--python {python}: for which backend? give its SPEC")
-    golden.check_place(file)
+    golden_file.check_place(file)
     steps = None if after is None else _steps(after)
     plan = golden.plan_for(
         spec,
@@ -74,7 +74,7 @@ def golden_write(
     )
     with as_interrupt(), contextlib.closing(make_progress()) as progress:
         made = golden.make(plan, own=spec is None, after=steps, progress=progress)
-    golden.write(made, file)
+    golden_file.write(made, file)
     document = {"golden": str(file), "header": msgspec.to_builtins(made.header)}
     print_document(document, as_json, f"{file}: {described(made.header)}")
     return 0
@@ -94,10 +94,10 @@ def golden_check(
     from harness.progress import make_progress
     from harness.report import terminal
     from harness.report.golden import report
-    from harness.run import golden
+    from harness.run import golden, golden_file
     from harness.signals import as_interrupt
 
-    wanted = golden.read(file)
+    wanted = golden_file.read(file)
     plan = golden.plan_for(
         spec,
         python=python,

@@ -50,7 +50,11 @@ DatasetName = Annotated[str, typer.Option("--dataset", help="auto, fashion-mnist
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the four idx files.")]
 ResultsDir = Annotated[Path, typer.Option(help="Where runs are stored.")]
 ReferenceLabel = Annotated[
-    str | None, typer.Option("--reference", help="What everything is judged against.")
+    str | None,
+    typer.Option(
+        "--reference",
+        help="What everything is judged against: LABEL:float64, or a golden FILE (lockstep).",
+    ),
 ]
 Expect = Annotated[
     list[str] | None,

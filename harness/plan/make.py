@@ -143,6 +143,7 @@ def _check_texts(choices: Choices, entries: Entries) -> None:
             check_choice(option, name, tuple(entries))
     for text in (
         choices.data_dir or "",
+        choices.reference,
         *(entry.source for entry, _ in entries.values()),
         *choices.variants.values(),
         *choices.plants.values(),
@@ -221,7 +222,7 @@ def _reference(
     labels: dict[str, Label],
     skipped: dict[str, str],
 ) -> str:
-    """What judges; InputError unless it comes with the workload or is a float64 process here."""
+    """What judges; InputError unless it comes with the workload, is a float64 process or a file."""
     own = REFERENCE if provided is None else f"{workload.name}/float64"
     if reference in (REFERENCE, own) and (provided is None or provided.reference):
         return own
@@ -235,6 +236,8 @@ def _reference(
             f"--workload {workload.name}: it brings no reference; name a label's with --reference, "
             f"choose from {', '.join(possible)}"
         )
+    if provided is None and os.path.isfile(reference) and reference not in possible:
+        return os.path.abspath(reference)
     have = () if provided is not None and not provided.reference else (own,)
     return check_choice("--reference", reference, (*have, *possible))
 

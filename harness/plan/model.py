@@ -5,6 +5,8 @@ Everything that decides what is measured is data here, with its reason. Imports 
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
 from backends import BUILT_IN
@@ -132,7 +134,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `operators`: measure the table of single operators. `expect`: differences known beforehand.
     `memory_headroom`: bytes a worker may allocate beyond what it holds after import, or None.
     `provided`: of a workload that is a plug-in. `reference`: what judges; a float64 process of a
-    label, or NAME/float64, the reference that comes with the harness or the plug-in.
+    label, a golden file's absolute path, or NAME/float64, which comes with harness or plug-in.
     """
 
     profile: str
@@ -186,3 +188,8 @@ def process_precision(label: Label, dtype: str) -> str:
 def judged_by_label(plan: Plan) -> bool:
     """Whether a label of the plan is the reference (no label has a "/")."""
     return "/" not in plan.reference
+
+
+def judged_by_file(plan: Plan) -> bool:
+    """Whether a golden file is the reference: its absolute path."""
+    return os.path.isabs(plan.reference)

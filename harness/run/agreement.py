@@ -12,7 +12,7 @@ from harness.measure import distance as measure
 from harness.measure import ladder
 from harness.measure.ladder import Wanted
 from harness.measure.precision import not_in_force, precision_operands
-from harness.record.schema import Case
+from harness.record.schema import Case, Measurement
 from harness.run.keeping import keep_if_off, keep_lockstep_if_off
 from harness.run.learning import train_worker
 from harness.run.operators import ask_operator
@@ -197,7 +197,9 @@ def _wanted(state: State, batch: Batch, dtype: str) -> Wanted:
     """What processes of a dtype are given, and the judge's word on those very values."""
     held = {name: value.astype(dtype) for name, value in batch.params.items()}
     wide = {name: value.astype(np.float64) for name, value in held.items()}
-    logits, loss, grads = state.judge.values(wide, batch.x.astype(np.float64), batch.y)
+    x = batch.x.astype(np.float64)
+    loss, grads = state.judge.loss_and_grads(wide, x, batch.y)
+    logits = state.judge.logits(wide, x)
     return Wanted(held, batch.x.astype(dtype), logits, loss, grads, batch.centred)
 
 
@@ -206,24 +208,29 @@ def lockstep(state: State) -> None:
     inputs = state.inputs
     keys = state.pool.live("float64")
     state.progress.phase("lockstep", len(keys) * inputs.lockstep_steps)
-    judged = load_tensors(f"{state.judge_folder('schedule', state.seed)}/series")["losses"]
+    want = state.judge_folder(state.lockstep_kind, state.seed)
     for place, key in enumerate(keys):
         with state.pool.containing(key):
             snapshots = [done - 1 for done in inputs.snapshots]
             out = train_worker(
                 state, key, state.seed, "lockstep", snapshots, place * inputs.lockstep_steps
             )
-            losses = load_tensors(f"{out}/series")["losses"]
-            before = 0
-            for after in inputs.snapshots:
-                params = load_tensors(f"{out}/params-{after - 1}")
-                found = ladder.lockstep(
-                    params,
-                    state.judged("schedule", after),
-                    losses[before:after],
-                    judged[before:after],
-                    before,
-                )
-                state.results(key).measurements += found
-                keep_lockstep_if_off(state, key, found, after, params)
-                before = after
+            for after, params, measurements in in_lockstep(out, want, inputs.snapshots):
+                state.results(key).measurements += measurements
+                keep_lockstep_if_off(state, key, measurements, after, params)
+
+
+def in_lockstep(
+    out: Path, want: Path, snapshots: list[int]
+) -> Iterator[tuple[int, Params, list[Measurement]]]:
+    """What two trainings left, compared after so many steps; with the parameters of the first."""
+    losses, judged = (load_tensors(f"{folder}/series")["losses"] for folder in (out, want))
+    before = 0
+    for after in snapshots:
+        params, right = (load_tensors(f"{folder}/params-{after - 1}") for folder in (out, want))
+        yield (
+            after,
+            params,
+            ladder.lockstep(params, right, losses[before:after], judged[before:after], before),
+        )
+        before = after

@@ -70,21 +70,28 @@ class Inputs:
         ]
         cut = plan.steps is not None
         last = len(self.slots) - 1 if cut else self.ends[min(plan.lockstep_epochs, epochs) - 1]
-        self.lockstep_steps = last + 1
         self.checkpoints = checkpoint_steps(plan, len(self.slots))
         self.small = small_steps(plan, len(self.slots))
-        inside = [c for c in self.checkpoints if 0 < c < self.lockstep_steps]
-        done = [e + 1 for e in self.ends if e + 1 <= self.lockstep_steps]
-        self.snapshots = sorted({*inside, *done, self.lockstep_steps})
         late = plan.trajectory.late_from if plan.trajectory is not None else None
         self.late = self.ends[late - 1 :] if late is not None and plan.steps is None else []
         for seed in plan.seeds:
             order = np.stack([canonical.epoch_order(seed, e, n) for e in range(epochs)])
             if seed == plan.seeds[0]:
                 self.order = order
-                self.save_schedule("lockstep", seed, order, self.slots[: self.lockstep_steps])
             self.save_schedule("schedule", seed, order, self.slots)
             save_tensors(self.file(f"initial-{seed}"), self.initial(seed))
+        inside = [c for c in self.checkpoints if 0 < c <= last]
+        self.follow(sorted({*inside, *(e + 1 for e in self.ends if e <= last), last + 1}))
+
+    def follow(self, after: list[int]) -> None:
+        """Take lockstep as far as the last of `after`; it compares after each: steps, ascending.
+
+        InputError where the schedule has not so many.
+        """
+        if after[-1] > len(self.slots):
+            raise InputError(f"after {after[-1]} steps: the schedule has {len(self.slots)}")
+        self.snapshots, self.lockstep_steps = after, after[-1]
+        self.save_schedule("lockstep", self.plan.seeds[0], self.order, self.slots[: after[-1]])
 
     def data(self) -> dict[str, str]:
         """The files that every worker maps, as its command `data` takes them."""

@@ -1,9 +1,9 @@
-"""What everything is judged against, in float64: the harness's own reference, or a label.
+"""What everything is judged against, in float64: a reference in NumPy, a label, or a golden file.
 
-`HarnessJudge` is plain NumPy (`harness/workloads/reference/pieces.py`); `LabelJudge` asks a float64
-worker, for a porter who names the original. Both train along a schedule and leave the same files as
-a worker: `params-<step>`, `logits-<step>` (both after that step) and `series` in a folder. What is
-screened is decided by the harness's reference in either case.
+A judge is a `Reference` (logits, loss and gradients, kinks at given parameters) that also trains
+along a schedule. All leave the same files as a worker: `params-<step>`, `logits-<step>` (both after
+that step) and `series` in a folder. What is screened is decided by the workload's reference, where
+it has one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.interface import Array, Params
+from harness.run.golden_file import Golden
 from harness.run.inputs import Inputs
 from harness.tensors import UNUSABLE, save_tensors
 from harness.workers.launch import WorkerFailed
@@ -27,23 +28,21 @@ from harness.workloads.reference.pieces import Reference, sgd
 EVALUATION_ROWS = 2000
 
 
-class Judge(Protocol):
-    """Trains in float64, and says what correct values are at given parameters."""
+class Judge(Reference, Protocol):
+    """Says what is right at given parameters, and trains. params, x: float64; y: int64 (n,)."""
 
     def train(
         self, kind: str, seed: int, snapshots: set[int], evaluations: list[int], out: Path
     ) -> None:
         """Train through a schedule of the run; see the module for the files left in `out`."""
 
-    def values(self, params: Params, x: Array, y: Array) -> tuple[Array, float, Params]:
-        """Logits (n, outputs), mean loss in nats, gradients; params and x float64, y int64 (n,)."""
 
-
-class HarnessJudge:
-    """`harness/float64`. `each(step)` is called before every step of a training."""
+class ReferenceJudge:
+    """The harness's own reference, or a plug-in's. `each(step)` is called before every step."""
 
     def __init__(self, reference: Reference, inputs: Inputs, each: Callable[[int], None]) -> None:
-        self._reference = reference
+        self.logits, self.loss_and_grads = reference.logits, reference.loss_and_grads
+        self.kink_margin, self.kink_distance = reference.kink_margin, reference.kink_distance
         self._inputs = inputs
         self._each = each
 
@@ -58,7 +57,7 @@ class HarnessJudge:
         for step, rows in enumerate(inputs.schedule(kind, seed)):
             self._each(step)
             x = inputs.x[rows].astype(np.float64)
-            loss, grads = self._reference.loss_and_grads(params, x, inputs.y[rows])
+            loss, grads = self.loss_and_grads(params, x, inputs.y[rows])
             sgd(params, grads, inputs.plan.workload.lr)
             losses.append(loss)
             if step in snapshots:
@@ -72,18 +71,39 @@ class HarnessJudge:
     def _evaluate(self, params: Params) -> Array:
         test = self._inputs.test_x
         pieces = [test[at : at + EVALUATION_ROWS] for at in range(0, len(test), EVALUATION_ROWS)]
-        return np.concatenate(
-            [self._reference.logits(params, piece.astype(np.float64)) for piece in pieces]
-        )
+        return np.concatenate([self.logits(params, piece.astype(np.float64)) for piece in pieces])
 
-    def values(self, params: Params, x: Array, y: Array) -> tuple[Array, float, Params]:
-        """The reference's word."""
-        loss, grads = self._reference.loss_and_grads(params, x, y)
-        return self._reference.logits(params, x), loss, grads
+
+class FileJudge(ReferenceJudge):
+    """A golden file: its training is what lockstep is held to; it is silent on all other rungs.
+
+    Those are the reference's, whose training the teacher-forced batches are taken from.
+    """
+
+    def __init__(
+        self, golden: Golden, reference: Reference, inputs: Inputs, each: Callable[[int], None]
+    ) -> None:
+        super().__init__(reference, inputs, each)
+        self._golden = golden
+
+    def train(
+        self, kind: str, seed: int, snapshots: set[int], evaluations: list[int], out: Path
+    ) -> None:
+        """Lay out what the file holds as "lockstep"; else train as the reference does."""
+        if kind != "lockstep":
+            super().train(kind, seed, snapshots, evaluations, out)
+            return
+        out.mkdir(parents=True)
+        for done, params in self._golden.params.items():
+            save_tensors(f"{out}/params-{done - 1}", params)
+        save_tensors(f"{out}/series", {"losses": self._golden.losses})
 
 
 class LabelJudge:
-    """A float64 worker of the plan, named as the reference; HarnessError where it fails."""
+    """A float64 worker of the plan, named as the reference; HarnessError where it fails.
+
+    Nothing is known of its kinks: no sample is near one.
+    """
 
     def __init__(self, pool: Pool, key: Key, inputs: Inputs) -> None:
         self._pool = pool
@@ -105,15 +125,25 @@ class LabelJudge:
                 out=out,
             )
 
-    def values(self, params: Params, x: Array, y: Array) -> tuple[Array, float, Params]:
-        """The worker's word."""
+    def logits(self, params: Params, x: Array) -> Array:
+        return self._ask(params, x, np.zeros(len(x), dtype=np.int64))["logits"]
+
+    def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
+        tensors = self._ask(params, x, y)
+        with self._needed():
+            return float(tensors["loss"]), {name: tensors[f"grad.{name}"] for name in params}
+
+    def kink_margin(self, params: Params, x: Array) -> Array:  # noqa: ARG002
+        return np.full(len(x), np.inf)
+
+    kink_distance = kink_margin
+
+    def _ask(self, params: Params, x: Array, y: Array) -> dict[str, Array]:
         given, batch = self._inputs.file("judge-params"), self._inputs.file("judge-batch")
         save_tensors(given, params)
         save_tensors(batch, {"x": x, "y": y})
         with self._needed():
-            said = self._pool.answer(self._key, "case", params=given, batch=batch)
-            grads = {name: said[f"grad.{name}"] for name in params}
-            return said["logits"], float(said["loss"]), grads
+            return self._pool.answer(self._key, "case", params=given, batch=batch)
 
     @contextmanager
     def _needed(self) -> Iterator[None]:

@@ -7,11 +7,10 @@ from threadpoolctl import threadpool_limits
 
 from harness.errors import HarnessError, InputError
 from harness.plan.model import judged_by_label
-from harness.run.judge import HarnessJudge, LabelJudge
+from harness.run.judge import FileJudge, LabelJudge, ReferenceJudge
 from harness.run.learning import stored_training
 from harness.run.state import State
 from harness.workers.pool import Key
-from harness.workers.providers import LabelReference
 from harness.workloads.reference.canonical import Slot
 from harness.workloads.reference.envelope import clear_batches
 
@@ -30,8 +29,10 @@ def train_judge(state: State) -> None:
             threads.restore_original_limits()
         state.progress.advance(step)
 
-    if not judged_by_label(state.plan):
-        state.judge = HarnessJudge(state.reference, state.inputs, before_step)
+    if state.golden is not None:
+        state.judge = FileJudge(state.golden, state.reference, state.inputs, before_step)
+    elif not judged_by_label(state.plan):
+        state.judge = ReferenceJudge(state.reference, state.inputs, before_step)
     else:
         name, _, dtype = state.plan.reference.rpartition(":")
         if Key(name, dtype) not in state.pool.workers:
@@ -39,7 +40,7 @@ def train_judge(state: State) -> None:
             raise HarnessError(f"the reference {state.plan.reference} cannot run: {reason}")
         state.judge = LabelJudge(state.pool, Key(name, dtype), state.inputs)
         if state.plan.provided is not None and not state.plan.provided.reference:
-            state.reference = LabelReference(state.judge.values)
+            state.reference = state.judge
     keep = {
         *(c - 1 for c in state.inputs.checkpoints),
         *(s - 1 for s in state.inputs.snapshots),
@@ -48,6 +49,8 @@ def train_judge(state: State) -> None:
     state.progress.phase("judge", len(state.inputs.slots))
     try:
         _train_judge(state, "schedule", state.seed, keep, state.inputs.ends)
+        if state.lockstep_kind != "schedule":
+            _train_judge(state, state.lockstep_kind, state.seed, keep, [])
         _find_start_batches(state)
         if state.plan.trajectory is not None:
             after = {done - 1 for done in state.start_after()}

@@ -53,7 +53,7 @@ def keep_lockstep_if_off(
         "y": state.inputs.y[rows],
         "sizes": np.array([len(batch) for batch in batches]),
     }
-    tensors |= {f"want.{n}": v for n, v in state.judged("schedule", after).items()}
+    tensors |= {f"want.{n}": v for n, v in state.judged(state.lockstep_kind, after).items()}
     tensors |= {f"got.{n}": v for n, v in params.items()}
     _keep(state, key, worst, tensors)
 

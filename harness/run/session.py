@@ -51,8 +51,8 @@ def check_answers(record: Record, dataset: data.Dataset, scratch: Path) -> Input
 def begin(state: State, dataset: data.Dataset) -> None:
     """Everything before the first measurement."""
     state.inputs = inputs = check_answers(state.record, dataset, state.scratch)
-    state.record.lockstep_steps = [done - 1 for done in inputs.snapshots]
     state.start_reference()
+    state.record.lockstep_steps = [done - 1 for done in inputs.snapshots]
     state.pool.start(state.record)
     if judged_by_label(state.plan):
         state.pool.await_started(inputs.data())

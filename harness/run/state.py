@@ -10,9 +10,11 @@ import numpy as np
 
 from harness.interface import Array, Params
 from harness.measure.ladder import Wanted
-from harness.plan.model import Plan
+from harness.plan.model import Plan, judged_by_file
 from harness.progress import Progress
 from harness.record.schema import Case, Record, Results
+from harness.run import golden_file
+from harness.run.golden_file import Golden
 from harness.run.inputs import Inputs
 from harness.run.judge import Judge
 from harness.tensors import load_tensors
@@ -51,7 +53,8 @@ class State:
     the trajectory's start. `predicted`: the classes, int64 (test images,), that each label gives
     after its training with the first seed. `batches`: the teacher-forced ones, where they are used
     more than once. `trials`: how many records were made in these workers so far. `pools`: all there
-    were, the present one last. `provided`: the process of a plug-in workload, which judges.
+    were, the present one last. What judges: `provided`, the process of a plug-in workload, or
+    `golden`, a file.
     """
 
     plan: Plan
@@ -69,15 +72,24 @@ class State:
     trials: int = 0
     pools: list[Pool] = field(default_factory=list)
     provided: ProvidedReference | None = None
+    golden: Golden | None = None
 
     def __post_init__(self) -> None:
         self.pool = self.new_crew(0)
 
     def start_reference(self) -> None:
-        """Have the reference at hand; one that a plug-in brings has a process of its own."""
+        """Have the reference at hand; one that a plug-in brings has a process of its own.
+
+        A golden file is read, and the inputs lead through its steps; InputError for another's.
+        """
         provided = self.plan.provided
         if provided is None:
             self.reference = REFERENCES[self.plan.workload.name]
+            if judged_by_file(self.plan):
+                self.golden = golden_file.read(Path(self.plan.reference))
+                assert self.record.dataset is not None
+                data = golden_file.data_of(self.record.dataset)
+                golden_file.follow(self.inputs, data, self.golden.header)
         elif provided.reference:
             self.reference = self.provided = ProvidedReference(
                 provided.source, self.record.run, self.folder / "logs", self.scratch
@@ -124,6 +136,11 @@ class State:
     def judge_folder(self, kind: str, seed: int) -> Path:
         """What the judge left of a training (see `harness/run/judge.py`)."""
         return self.scratch / f"judge-{kind}-{seed}"
+
+    @property
+    def lockstep_kind(self) -> str:
+        """The judge's training that lockstep is held to: its own, or what a golden file holds."""
+        return "schedule" if self.golden is None else "lockstep"
 
     def judged(self, kind: str, done: int) -> Params:
         """The judge's parameters after so many steps, float64."""

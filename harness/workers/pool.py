@@ -179,7 +179,7 @@ class Pool:
 
     def _start(self, key: Key) -> None:
         label, dtype, arm = key
-        self._logs.mkdir(exist_ok=True)
+        self._logs.mkdir(parents=True, exist_ok=True)
         times = f"-session{self.session}" if self.session else ""
         name = f"{label}-{dtype}{times}{'-again' if arm else ''}"
         with self.containing(key):

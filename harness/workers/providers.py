@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -203,24 +202,3 @@ class ProvidedReference:
     def end(self) -> list[Left]:
         """End the process; what it had started that outlived it."""
         return self._process.end()
-
-
-class LabelReference:
-    """A label that judges, as a reference: where a workload brings none of its own.
-
-    Nothing is known of kinks: no sample is near one.
-    """
-
-    def __init__(self, values: Callable[[Params, Array, Array], tuple[Array, float, Params]]):
-        self._values = values
-
-    def logits(self, params: Params, x: Array) -> Array:
-        return self._values(params, x, np.zeros(len(x), dtype=np.int64))[0]
-
-    def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
-        return self._values(params, x, y)[1:]
-
-    def kink_margin(self, params: Params, x: Array) -> Array:  # noqa: ARG002
-        return np.full(len(x), np.inf)
-
-    kink_distance = kink_margin
