@@ -291,17 +291,9 @@ def test_a_dependency_that_is_missing_is_not_available_and_nothing_is_stored(
 def test_an_import_that_hangs_is_ended_at_its_time_limit(tmp_path: Path) -> None:
     (tmp_path / "hangs.py").write_text("import time\ntime.sleep(3600)\n")
     plan = make_plan(profile="smoke", backends=(str(tmp_path / "hangs.py"),), threads=1)
-    worker = open_worker(
-        plan.labels["hangs"],
-        name="hangs",
-        run="run",
-        dtype="float64",
-        threads=1,
-        workload=plan.workload,
-        logs=tmp_path,
-        scratch=tmp_path,
-        timeouts=Timeouts(start_s=1.0),
-    )
+    plan = msgspec.structs.replace(plan, timeouts=Timeouts(start_s=1.0))
+    words = {"name": "hangs", "run": "run", "logs": tmp_path, "scratch": tmp_path}
+    worker = open_worker(plan, "hangs", "float64", **words)
     with pytest.raises(WorkerFailed, match="start: no answer within 1 s"):
         worker.answer()
     assert worker.end(grace_s=0) == []
@@ -316,11 +308,8 @@ from harness.workers.pool import open_worker
 
 spec, folder = sys.argv[1], Path(sys.argv[2])
 plan = make_plan(Choices(profile="smoke", backends=(spec,), threads=1))
-((name, label),) = plan.labels.items()
-worker = open_worker(
-    label, name=name, run="run", dtype="float64", threads=1, workload=plan.workload,
-    logs=folder, scratch=folder,
-)
+(name,) = plan.labels
+worker = open_worker(plan, name, "float64", name=name, run="run", logs=folder, scratch=folder)
 worker.answer()
 print("started", flush=True)
 time.sleep(3600)

@@ -26,7 +26,6 @@ from harness.progress import Progress
 from harness.record.facts import describe_machine, now
 from harness.record.schema import Process
 from harness.signals import undisturbed
-from harness.text import plain_facts
 from harness.workers.launch import Worker, WorkerFailed, WorkerRaised, WorkerUnavailable
 from harness.workers.pool import Started, open_worker
 from harness.workers.scratch import scratch_folder
@@ -184,19 +183,16 @@ class Examined:
         plan, label = self._asked.plan, self._asked.label
         times = f"-{self._deaths}" if self._deaths else ""
         worker = self._worker = open_worker(
-            plan.labels[label],
+            plan,
+            label,
+            self.process.dtype,
             name=f"{label}-{self.process.dtype}{times}",
             run=self._run,
-            dtype=self.process.dtype,
-            threads=plan.threads,
-            workload=plan.workload,
             logs=self._scratch / "logs",
             scratch=self._scratch,
             desk=DESK,
         )
-        started = msgspec.convert(worker.answer(), Started)
-        self.process.facts = plain_facts(started.facts)
-        self.process.import_ns, self.process.build_ns = started.import_ns, started.build_ns
+        msgspec.convert(worker.answer(), Started).note(self.process)
         return worker
 
     def _unavailable(self, check: str, error: WorkerUnavailable) -> Result:

@@ -52,9 +52,8 @@ class State:
     `inputs` is there once the data are, `judge` once it has begun to train; `start_steps`: steps of
     the trajectory's start. `predicted`: the classes, int64 (test images,), that each label gives
     after its training with the first seed. `batches`: the teacher-forced ones, where they are used
-    more than once. `trials`: how many records were made in these workers so far. `pools`: all there
-    were, the present one last. What judges: `provided`, the process of a plug-in workload, or
-    `golden`, a file.
+    more than once. `trials`: how many records were made in these workers so far. What judges:
+    `provided`, the process of a plug-in workload, or `golden`, a file.
     """
 
     plan: Plan
@@ -70,12 +69,11 @@ class State:
     predicted: dict[str, Array] = field(default_factory=dict)
     batches: list[Batch] | None = None
     trials: int = 0
-    pools: list[Pool] = field(default_factory=list)
     provided: ProvidedReference | None = None
     golden: Golden | None = None
 
     def __post_init__(self) -> None:
-        self.pool = self.new_crew(0)
+        self.pool = self.new_pool(0)
 
     def start_reference(self) -> None:
         """Have the reference at hand; one that a plug-in brings has a process of its own.
@@ -110,12 +108,10 @@ class State:
             return []
         return self.provided.probes(initial, x, y, self.plan.screen_margin)
 
-    def new_crew(self, session: int) -> Pool:
+    def new_pool(self, session: int) -> Pool:
         """Workers that are not started yet."""
         logs = self.folder / "logs"
-        pool = Pool(self.plan, self.record.run, logs, self.scratch, self.progress, session)
-        self.pools.append(pool)
-        return pool
+        return Pool(self.plan, self.record.run, logs, self.scratch, self.progress, session)
 
     def end_all(self) -> None:
         """End whatever still lives, of whichever session."""
@@ -130,8 +126,7 @@ class State:
 
     def results(self, key: Key) -> Results:
         """Where a process's measurements go."""
-        found = self.record.again if key.arm else self.record.results
-        return found[key.label]
+        return (self.record.again if key.replicate else self.record.results)[key.label]
 
     def judge_folder(self, kind: str, seed: int) -> Path:
         """What the judge left of a training (see `harness/run/judge.py`)."""

@@ -24,10 +24,10 @@ def time_steps(state: State) -> None:
     timing = state.plan.timing
     for session in range(timing.sessions):
         keys = state.pool.live() if session == 0 else _surviving(state)
-        arms = [Key(key.label, key.dtype, 1) for key in keys if key.label == timing.again]
+        replicates = [Key(key.label, key.dtype, 1) for key in keys if key.label == timing.again]
         if session:
-            state.pool = state.new_crew(session)
-        for key in arms if session == 0 else [*keys, *arms]:
+            state.pool = state.new_pool(session)
+        for key in replicates if session == 0 else [*keys, *replicates]:
             state.pool.start_one(state.record, key)
         state.pool.await_started(state.inputs.data())
         if session == 0:
@@ -39,13 +39,13 @@ def time_steps(state: State) -> None:
 
 def _surviving(state: State) -> list[Key]:
     """The labels whose processes went well in every session so far."""
-    found = []
+    keys = []
     for label, configured in state.plan.labels.items():
         processes = state.record.results[label].processes
         own = [p.status for p in processes if p.dtype == configured.dtype]
         if all(p.status != "failed" for p in processes) and {*own} == {"ok"}:
-            found.append(Key(label, configured.dtype))
-    return found
+            keys.append(Key(label, configured.dtype))
+    return keys
 
 
 def time_rounds(state: State, session: int) -> None:
@@ -82,15 +82,15 @@ def time_rounds(state: State, session: int) -> None:
 
 
 def _roofs(state: State) -> None:
-    """What every process reaches in a large product; the control arm also in a copy."""
+    """What every process reaches in a large product; the control also in a copy."""
     for key in state.pool.live():
-        if key.arm:
+        if key.replicate:
             continue
         control = state.plan.labels[key.label].backend == CONTROL
         copy_bytes = ROOF_COPY_BYTES if control else 0
         with state.pool.containing(key):
-            found = state.pool.call(key, "roof", size=ROOF_SIZE, copy_bytes=copy_bytes)
-            roof = Roof(label=key.label, dtype=key.dtype, size=ROOF_SIZE, **found)
+            best = state.pool.call(key, "roof", size=ROOF_SIZE, copy_bytes=copy_bytes)
+            roof = Roof(label=key.label, dtype=key.dtype, size=ROOF_SIZE, **best)
             state.record.roofs.append(checked(roof))
 
 

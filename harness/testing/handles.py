@@ -142,15 +142,13 @@ class Bench:
         folder.mkdir()
         with _processors_apart(plan.threads):
             worker = open_worker(
-                plan.labels[label],
+                plan,
+                label,
+                dtype,
                 name=f"{label}-{dtype}",
                 run=folder.name,
-                dtype=dtype,
-                threads=plan.threads,
-                workload=plan.workload,
                 logs=folder,
                 scratch=self._scratch,
-                timeouts=plan.timeouts,
                 desk=DESK,
             )
         try:

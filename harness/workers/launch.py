@@ -202,9 +202,6 @@ class Worker:
         # Whose processes are this worker's: a name that no other worker has.
         self._mark = f"{plain(run)} {secrets.token_hex(8)}"
         self._ended = False
-        self._logs: list[int] = []
-        self._printed = (0, 0)
-        self._last_words = ""
         commands_read, self._commands = os.pipe()
         self._replies, replies_write = os.pipe()
         lifeline_read, self._lifeline = os.pipe()
@@ -221,22 +218,19 @@ class Worker:
             "desk": desk,
         }
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            for path in (self.stdout, self.stderr):
-                self._logs.append(os.open(path, flags, 0o644))
-            out, err = self._logs
-            self._process = subprocess.Popen(
-                [python, "-m", "harness.workers.guard", json.dumps(config)],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=env | {MARK: self._mark},
-                cwd=cwd,
-                pass_fds=theirs,
-                start_new_session=True,
-            )
+            with open(self.stdout, "wb") as out, open(self.stderr, "wb") as err:
+                self._process = subprocess.Popen(
+                    [python, "-m", "harness.workers.guard", json.dumps(config)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    env=env | {MARK: self._mark},
+                    cwd=cwd,
+                    pass_fds=theirs,
+                    start_new_session=True,
+                )
         except OSError as error:
-            for descriptor in (self._commands, self._replies, self._lifeline, *self._logs):
+            for descriptor in (self._commands, self._replies, self._lifeline):
                 os.close(descriptor)
             at = error.filename or python
             raise WorkerFailed(f"cannot start {at}: {error.strerror}") from None
@@ -393,9 +387,6 @@ class Worker:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._commands = self._replies = self._lifeline = -1
-        self._printed, self._last_words = self.printed, self.stderr_tail()
-        while self._logs:
-            os.close(self._logs.pop())
         return left
 
     def _kill_group(self) -> None:
@@ -405,14 +396,14 @@ class Worker:
     @property
     def printed(self) -> tuple[int, int]:
         """Bytes of stdout and of stderr."""
-        if not self._logs:
-            return self._printed
-        out, err = (os.fstat(descriptor).st_size for descriptor in self._logs)
-        return out, err
+        return os.path.getsize(self.stdout), os.path.getsize(self.stderr)
 
     def stderr_tail(self) -> str:
-        """The last lines of the worker's stderr."""
-        return tail(self._logs[1]) if self._logs else self._last_words
+        """The last lines of the worker's stderr: STDERR_TAIL_LINES, of STDERR_TAIL_BYTES."""
+        with open(self.stderr, "rb") as file:
+            file.seek(max(0, self.printed[1] - STDERR_TAIL_BYTES))
+            data = file.read(STDERR_TAIL_BYTES)
+        return "\n".join(data.decode("utf-8", "replace").splitlines()[-STDERR_TAIL_LINES:])
 
 
 def log_names(name: str) -> tuple[str, str]:
@@ -420,13 +411,6 @@ def log_names(name: str) -> tuple[str, str]:
     letters = (c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)
     stem = "".join(letters)[:80]
     return f"{stem}.stdout.txt", f"{stem}.stderr.txt"
-
-
-def tail(descriptor: int) -> str:
-    """The last STDERR_TAIL_LINES lines of an open file, at most STDERR_TAIL_BYTES of it."""
-    size = os.fstat(descriptor).st_size
-    data = os.pread(descriptor, STDERR_TAIL_BYTES, max(0, size - STDERR_TAIL_BYTES))
-    return "\n".join(data.decode("utf-8", "replace").splitlines()[-STDERR_TAIL_LINES:])
 
 
 def signal_name(number: int) -> str:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from harness.errors import InputError
-from harness.interface import Array, Workload
-from harness.plan.model import Label, Plan, Timeouts, process_precision
+from harness.interface import Array
+from harness.plan.model import Plan, process_precision
 from harness.progress import Progress
 from harness.record.schema import Bytes, LeftBehind, Nanoseconds, Process, Record, Results
 from harness.tensors import UNUSABLE, load_tensors
@@ -42,6 +42,11 @@ class Started(msgspec.Struct):
     import_ns: Nanoseconds
     build_ns: Nanoseconds
 
+    def note(self, process: Process) -> None:
+        """Enter it for a process of the record."""
+        process.facts = plain_facts(self.facts)
+        process.import_ns, process.build_ns = self.import_ns, self.build_ns
+
 
 class Usage(msgspec.Struct):
     """What a worker says of itself at its end."""
@@ -52,51 +57,42 @@ class Usage(msgspec.Struct):
 
 
 def open_worker(
-    label: Label,
+    plan: Plan,
+    label: str,
+    dtype: str,
     *,
     name: str,
     run: str,
-    dtype: str,
-    threads: int,
-    workload: Workload,
     logs: Path,
     scratch: Path,
-    timeouts: Timeouts | None = None,
-    precision: str = "strict",
-    memory_headroom: int | None = None,
     desk: str = DESK,
 ) -> Worker:
-    """Start a process of a label and ask it to import; the worker's `answer()` tells of it.
+    """Start a process of one of a plan's labels and ask it to import; its `answer()` tells of it.
 
     name: for its log files, in `logs`. It works in a folder of its label's in `scratch`: what it
     writes without a thought lies apart from what others are given. The caller ends it. Raises
     WorkerFailed where the interpreter cannot be started, or is gone at once.
     """
-    place = scratch / f"of-{hashlib.sha256(msgspec.json.encode(label)).hexdigest()[:16]}"
+    configured = plan.labels[label]
+    precision = process_precision(configured, dtype)
+    place = scratch / f"of-{hashlib.sha256(msgspec.json.encode(configured)).hexdigest()[:16]}"
     place.mkdir(exist_ok=True)
-    worker = Worker(
-        name,
-        run,
-        label.python,
-        environment(threads, label.environment, precision, label.python, scratch),
-        threads,
-        logs,
-        place,
-        desk,
-    )
+    python = configured.python
+    env = environment(plan.threads, configured.environment, precision, python, scratch)
+    worker = Worker(name, run, python, env, plan.threads, logs, place, desk)
     try:
         worker.ask(
             "start",
-            (timeouts or Timeouts()).start_s,
-            source=label.source,
-            device=label.device,
+            plan.timeouts.start_s,
+            source=configured.source,
+            device=configured.device,
             dtype=dtype,
-            threads=threads,
-            variant=label.variant,
+            threads=plan.threads,
+            variant=configured.variant,
             precision=precision,
-            workload=msgspec.to_builtins(workload),
-            plant=label.plant,
-            memory_headroom=memory_headroom,
+            workload=msgspec.to_builtins(plan.workload),
+            plant=configured.plant,
+            memory_headroom=plan.memory_headroom,
         )
     except WorkerFailed:
         worker.end(grace_s=0)
@@ -105,11 +101,11 @@ def open_worker(
 
 
 class Key(NamedTuple):
-    """A process: its label, its dtype; `arm` 1 is the second process of a label (A against A)."""
+    """A process: label and dtype; `replicate` 1 is the second one of a label (A against A)."""
 
     label: str
     dtype: str
-    arm: int = 0
+    replicate: int = 0
 
 
 class Pool:
@@ -173,36 +169,27 @@ class Pool:
         """Start one process and ask it to import; its entry goes to the record."""
         process = Process(label=key.label, dtype=key.dtype, session=self.session, status="ok")
         self.processes[key] = process
-        found = record.again if key.arm else record.results
-        found.setdefault(key.label, Results()).processes.append(process)
-        self._start(key)
-
-    def _start(self, key: Key) -> None:
-        label, dtype, arm = key
+        results = record.again if key.replicate else record.results
+        results.setdefault(key.label, Results()).processes.append(process)
         self._logs.mkdir(parents=True, exist_ok=True)
-        times = f"-session{self.session}" if self.session else ""
-        name = f"{label}-{dtype}{times}{'-again' if arm else ''}"
+        session = f"-session{self.session}" if self.session else ""
         with self.containing(key):
             self.workers[key] = open_worker(
-                self.plan.labels[label],
-                name=name,
+                self.plan,
+                key.label,
+                key.dtype,
+                name=f"{key.label}-{key.dtype}{session}{'-again' if key.replicate else ''}",
                 run=self._run,
-                dtype=dtype,
-                threads=self.plan.threads,
-                workload=self.plan.workload,
                 logs=self._logs,
                 scratch=self._scratch,
-                timeouts=self.plan.timeouts,
-                precision=self.precision(key),
-                memory_headroom=self.plan.memory_headroom,
             )
 
     def all_answered(self) -> bool:
         """Whether every worker has imported (or ended)."""
         return all(worker.has_answered() for worker in self.workers.values())
 
-    def await_started(self, given: dict[str, str]) -> None:
-        """Collect what the workers say of themselves; `given`: the data's files for each."""
+    def await_started(self, data: dict[str, str]) -> None:
+        """Collect what the workers say of themselves; `data`: the files that each maps."""
         asked = [(key, worker) for key, worker in self.workers.items() if key not in self._started]
         if not asked:
             return
@@ -211,10 +198,8 @@ class Pool:
             self._started.add(key)
             with self.containing(key):
                 process = self.processes[key]
-                told = msgspec.convert(worker.answer(), Started)
-                process.facts = plain_facts(told.facts)
-                process.import_ns, process.build_ns = told.import_ns, told.build_ns
-                self.call(key, "data", **given)
+                msgspec.convert(worker.answer(), Started).note(process)
+                self.call(key, "data", **data)
             self._progress.advance(done)
 
     def live(self, dtype: str | None = None) -> list[Key]:
@@ -282,7 +267,7 @@ class Pool:
         try:
             yield
         except WorkerUnavailable as error:
-            if self.session or key.arm:
+            if self.session or key.replicate:
                 self.fail(key, f"its first process ran here: {error}")
             elif self.own(key) or error.no_float64 or self._own_status(key) != "ok":
                 self.set_aside(key, str(error))
@@ -342,11 +327,14 @@ class Pool:
             more = f"and {len(left) - MOST_LEFT} more"
             process.left_behind.append(LeftBehind(command=more, cpu_ns=cpu_ns))
         if left:
-            told = ", ".join(each.command for each in process.left_behind)
-            self._progress.note(f"{key.label} ({key.dtype}) left processes running, ended: {told}")
-        process.stdout_bytes, process.stderr_bytes = worker.printed
-        if process.status == "failed":
-            process.stderr_tail = worker.stderr_tail()
+            commands = ", ".join(each.command for each in process.left_behind)
+            self._progress.note(
+                f"{key.label} ({key.dtype}) left processes running, ended: {commands}"
+            )
+        with suppress(OSError):  # a log that is gone keeps no other worker from its end
+            process.stdout_bytes, process.stderr_bytes = worker.printed
+            if process.status == "failed":
+                process.stderr_tail = worker.stderr_tail()
 
     def end_all(self) -> None:
         """End whatever still lives, at once; used when a run stops early."""
