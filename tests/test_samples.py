@@ -112,7 +112,7 @@ def unnested(folder: Path, sql: str) -> list[tuple[Any, ...]]:
     """What `harness query` answers of the one file; its table steps has a row a sample."""
     (folder / "verdict.json").write_text("{}")
     answer = queries.ask(runs.find(folder.parent.parent), sql)
-    return [row for chunk in answer.chunks for row in chunk]
+    return [*answer.rows]
 
 
 # -- there and back --------------------------------------------------------------------------

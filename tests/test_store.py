@@ -78,7 +78,7 @@ def naive(*parts: int) -> datetime:
 
 def rows(results: Path, sql: str) -> list[dict[str, Any]]:
     answer = query.ask(runs.find(results), sql)
-    return [dict(zip(answer.columns, row, strict=True)) for chunk in answer.chunks for row in chunk]
+    return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -526,7 +526,7 @@ def test_steps_are_those_of_the_records_and_a_damaged_file_stops_no_query(
     of = "arm = 0 AND phase = 'round' AND kind = 'step'"
     sql = f"SELECT label, kind, sum(ns) AS ns FROM steps WHERE {of} GROUP BY ALL"
     answer = query.ask(runs.find(tmp_path), sql)
-    found = {row[0]: int(row[2]) for chunk in answer.chunks for row in chunk}
+    found = {row[0]: int(row[2]) for row in answer.rows}
     assert found == {
         label: 2 * sum(sum(r.step_ns) for r in results.rounds)
         for label, results in made.results.items()

@@ -424,7 +424,7 @@ def test_a_query_tells_versions_apart(tmp_path):
         "SELECT label, backend, version FROM labels JOIN versions USING (run, label) "
         "WHERE package = 'jax' ORDER BY version",
     )
-    assert [row for chunk in found.chunks for row in chunk] == [
+    assert [*found.rows] == [
         (NEW, "jax", "0.10.2"),
         (OLD, "jax", "0.9.2"),
     ]

@@ -7,8 +7,9 @@ import io
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections import Counter
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -138,34 +139,19 @@ def query(
     for note in answer.notes:
         warn(note)
     if as_json:
-        _refuse_equal_names(answer.columns)
-        rows = [
-            dict(zip(answer.columns, map(_plain, row), strict=True))
-            for row in _first(answer, limit)
-        ]
-        out(json.dumps(rows, allow_nan=False) + "\n")
+        twice = [name for name, times in Counter(answer.columns).items() if times > 1]
+        if twice:
+            raise InputError(
+                f"query --json: two columns are called {twice[0]!r}: name them with AS"
+            )
+        plain = ([*map(_plain, row)] for row in islice(answer.rows, limit))
+        document = [dict(zip(answer.columns, row, strict=True)) for row in plain]
+        out(json.dumps(document, allow_nan=False) + "\n")
     elif as_csv:
         _print_csv(answer, limit)
     else:
         _print_table(answer, limit or SHOWN)
     return 0
-
-
-def _first(answer: Answer, limit: int | None) -> Iterator[tuple[Any, ...]]:
-    """The rows, at most so many."""
-    given = 0
-    for chunk in answer.chunks:
-        for row in chunk:
-            if given == limit:
-                return
-            given += 1
-            yield row
-
-
-def _refuse_equal_names(columns: list[str]) -> None:
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise InputError(f"query --json: two columns are called {twice[0]!r}: name them with AS")
 
 
 def _plain(value: Any) -> Any:
@@ -185,14 +171,12 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     """A value as text: NULL is nothing."""
     plain = _plain(value)
     if plain is None:
         return ""
-    if isinstance(plain, bool | dict | list):
-        return json.dumps(plain, ensure_ascii=False)
-    return str(plain)
+    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
 def _print_csv(answer: Answer, limit: int | None) -> None:
@@ -203,8 +187,8 @@ def _print_csv(answer: Answer, limit: int | None) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(shown, answer.columns))
-    for row in _first(answer, limit):
-        writer.writerow(shown(_told(value)) for value in row)
+    for row in islice(answer.rows, limit):
+        writer.writerow(shown(_text(value)) for value in row)
         if text.tell() > 1_000_000:
             out(text.getvalue())
             text.seek(0)
@@ -220,7 +204,7 @@ def _print_table(answer: Answer, limit: int) -> None:
         return clean(text[:LONGEST] + (" …" if len(text) > LONGEST else ""))
 
     header = [shown(name) for name in answer.columns]
-    rows = [[shown(_told(value)) for value in row] for row in _first(answer, limit + 1)]
+    rows = [[shown(_text(value)) for value in row] for row in islice(answer.rows, limit + 1)]
     more = len(rows) > limit
     columns = zip(header, *rows[:limit], strict=True)
     needed = sum(1 + min(WIDEST, max(map(len, column))) for column in columns)

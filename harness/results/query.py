@@ -229,13 +229,13 @@ def _getter(path: str) -> Callable[[dict[str, Any]], Any]:
 
 
 class Answer(NamedTuple):
-    """What a query gives: names of the columns, and rows as they are fetched, in lists.
+    """What a query gives: names of the columns, and rows as they are fetched.
 
     `notes`: what a reader must know of what is not in it, a line each.
     """
 
     columns: list[str]
-    chunks: Iterator[list[Row]]
+    rows: Iterator[Row]
     notes: list[str]
 
 
@@ -261,14 +261,14 @@ def ask(store: Store, sql: str) -> Answer:
         connection.execute("SET lock_configuration = true")
     except duckdb.Error as error:
         raise _refusal(error) from None
-    chunks = _fetch(connection, sql)
-    columns = next(chunks)
+    rows = _fetch(connection, sql)
+    columns = [*next(rows)]
     notes = [f"steps.parquet that cannot be read: {some(unreadable)}"] if unreadable else []
-    return Answer(columns, chunks, store.notes() + notes)
+    return Answer(columns, rows, store.notes() + notes)
 
 
-def _fetch(connection: Any, sql: str) -> Iterator[Any]:
-    """The names of an answer's columns, and then its rows, ten thousand at a time."""
+def _fetch(connection: Any, sql: str) -> Iterator[Row]:
+    """The names of an answer's columns, and then its rows."""
     import duckdb
 
     timer = Timer(MOST_S, connection.interrupt)
@@ -277,9 +277,9 @@ def _fetch(connection: Any, sql: str) -> Iterator[Any]:
     try:
         connection.execute(sql)
         rows = connection.fetchmany(10_000)
-        yield [column[0] for column in connection.description or []]
+        yield tuple(column[0] for column in connection.description or [])
         while rows:
-            yield rows
+            yield from rows
             rows = connection.fetchmany(10_000)
     except duckdb.InterruptException:
         raise InputError(f"query: it took more than {MOST_S:g} s") from None
