@@ -1,15 +1,14 @@
-"""Named arrays as files, safetensors, never pickle. Imports NumPy and safetensors only."""
+"""Named arrays as files, safetensors, never pickle. Imports NumPy, safetensors and files only."""
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Mapping
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from harness.files import open_plain
 from harness.interface import Array
 
 # The largest file is a gradient beside its batch and parameters: 200 MB for the widest model.
@@ -28,14 +27,10 @@ def save_tensors(path: str, tensors: Mapping[str, Array]) -> None:
 
 
 def load_tensors(path: str) -> dict[str, Array]:
-    """Read what `save_tensors` wrote: fresh arrays. ValueError where no such file can be that."""
-    told = os.stat(path)
-    if not stat.S_ISREG(told.st_mode):  # a pipe would be waited for
-        raise ValueError(f"{os.path.basename(path)} is no plain file")
-    if told.st_size > MOST_BYTES:
-        raise ValueError(f"{os.path.basename(path)} has {told.st_size / 1e9:.1f} GB")
-    return load_file(path)
+    """Read what `save_tensors` wrote: fresh arrays. Raises one of UNUSABLE for another file."""
+    with open_plain(path, MOST_BYTES):
+        return load_file(path)
 
 
 # What reading a worker's answer raises where it is cut off, misnamed or of the wrong kind.
-UNUSABLE = (SafetensorError, KeyError, ValueError, TypeError, FileNotFoundError)
+UNUSABLE = (SafetensorError, KeyError, ValueError, TypeError, OSError)

@@ -30,24 +30,15 @@ MOST_FACTS, LONGEST_NAME, LONGEST_FACT = 200, 100, 1000
 
 def plain(text: str, most: int = 200) -> str:
     """Text that can be stored and shown: no control characters, of bounded length."""
-    found = "".join(c if c.isprintable() else " " if c.isspace() else "�" for c in text[: most + 1])
-    return found if len(found) <= most else f"{found[: most - 1]}…"
+    shown = "".join(c if c.isprintable() else " " if c.isspace() else "�" for c in text[: most + 1])
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
-def plain_facts(told: Mapping[Any, Any]) -> dict[str, str]:
+def plain_facts(facts: Mapping[Any, Any]) -> dict[str, str]:
     """What a backend says of itself as it is stored, whatever it is; how much was left out."""
-    few = len(told) <= MOST_FACTS
-    found = {
+    few = len(facts) <= MOST_FACTS
+    stored = {
         plain(str(name), LONGEST_NAME): plain(str(value), LONGEST_FACT)
-        for name, value in list(told.items())[: MOST_FACTS if few else MOST_FACTS - 1]
+        for name, value in list(facts.items())[: MOST_FACTS if few else MOST_FACTS - 1]
     }
-    return found if few else found | {"facts left out": str(len(told) - len(found))}
-
-
-def described(error: BaseException) -> str:
-    """An error in one line: its kind and the first line of its text."""
-    try:
-        text = plain((str(error).strip().splitlines() or [""])[0], 500)
-    except Exception:  # an error of a plug-in may have no words for itself
-        text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return stored if few else stored | {"facts left out": str(len(facts) - len(stored))}

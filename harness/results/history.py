@@ -53,10 +53,10 @@ class Configuration(msgspec.Struct, frozen=True, order=True, kw_only=True):
 
     def words(self) -> list[str]:
         """The same for people."""
-        told = self.called or self.backend
-        if not told.startswith(self.backend):
-            told = f"{told} ({self.backend})"
-        return [told, self.variant, self.device, self.dtype, self.precision]
+        name = self.called or self.backend
+        if not name.startswith(self.backend):
+            name = f"{name} ({self.backend})"
+        return [name, self.variant, self.device, self.dtype, self.precision]
 
 
 class Point(msgspec.Struct, kw_only=True):
@@ -131,7 +131,7 @@ def trace(
 ) -> History:
     """The trends of a store: of these labels or backends, machines whose name has this in it."""
     history = History(runs=0, planted=[], not_judged=[], trends=[])
-    found: dict[tuple[Setting, Configuration], list[tuple[Run, Document, str, Entry]]] = {}
+    series: dict[tuple[Setting, Configuration], list[tuple[Run, Document, str, Entry]]] = {}
     for run in store.runs:
         if since is not None and (run.started is None or run.started < since):
             continue
@@ -149,12 +149,12 @@ def trace(
             if entry.status == "skipped" or (labels and not {label, entry.backend} & {*labels}):
                 continue
             key = _setting(judged), _configuration(label, entry)
-            found.setdefault(key, []).append((run, judged, label, entry))
+            series.setdefault(key, []).append((run, judged, label, entry))
             used = True
         history.runs += used
-    for (setting, configuration), held in sorted(found.items(), key=lambda item: item[0]):
-        unit: Unit = "floor" if any(_floor(entry) for *_, entry in held) else "ns"
-        points = [*_points(held, unit)]
+    for (setting, configuration), entries in sorted(series.items(), key=lambda item: item[0]):
+        unit: Unit = "floor" if any(_floor(entry) for *_, entry in entries) else "ns"
+        points = [*_points(entries, unit)]
         trend = Trend(setting=setting, configuration=configuration, unit=unit, points=points)
         history.trends.append(trend)
     return history
@@ -184,9 +184,10 @@ def _configuration(label: str, entry: Entry) -> Configuration:
     )
 
 
-def _points(held: list[tuple[Run, Document, str, Entry]], unit: Unit) -> Iterator[Point]:
+def _points(entries: list[tuple[Run, Document, str, Entry]], unit: Unit) -> Iterator[Point]:
     before: dict[str, str] | None = None
-    for run, judged, label, entry in held:
+    for run, judged, label, entry in entries:
+        times = entry.step_time
         around = _around(judged, entry)
         time, interval = _time(entry, unit)
         shares = {name: s for name, rung in entry.rungs.items() if (s := rung.share) is not None}
@@ -201,9 +202,9 @@ def _points(held: list[tuple[Run, Document, str, Entry]], unit: Unit) -> Iterato
             reason=_reason(entry),
             time=time,
             interval=interval,
-            step_ns=entry.step_time.median_ns if entry.step_time is not None else None,
-            sessions=entry.step_time.sessions if entry.step_time is not None else None,
-            indicative=entry.step_time.indicative if entry.step_time is not None else None,
+            step_ns=times.median_ns if times is not None else None,
+            sessions=times.sessions if times is not None else None,
+            indicative=times.indicative if times is not None else None,
             shares={name: number(share) for name, share in shares.items()},
             worst=worst,
             train_loss=_stored(entry.last_loss),
@@ -228,9 +229,9 @@ def _around(judged: Document, entry: Entry) -> dict[str, str]:
 
 
 def _floor(entry: Entry) -> float | None:
-    """A step as a multiple of the GEMM floor; None where there is none that is a number."""
+    """A step as a multiple of the GEMM floor; None where there is none."""
     ratio = entry.step_time.floor_ratio if entry.step_time is not None else None
-    return ratio if isinstance(ratio, float) and ratio > 0 else None
+    return ratio if ratio is not None and ratio > 0 else None
 
 
 def _time(entry: Entry, unit: Unit) -> tuple[float | None, list[float] | None]:
@@ -239,17 +240,15 @@ def _time(entry: Entry, unit: Unit) -> tuple[float | None, list[float] | None]:
     if times is None or not entry.agrees or entry.void:
         return None, None
     if unit == "floor":
-        found = [float(end) for end in times.floor_ci95 or ()]
-        interval = found if found and all(map(math.isfinite, found)) else None
-        value = _floor(entry)
+        value, interval = _floor(entry), times.floor_ci95
         return value, interval if value is not None else None
-    return float(times.median_ns), [float(end) for end in times.ci95_ns or ()] or None
+    return float(times.median_ns), [*map(float, times.ci95_ns)]
 
 
 def _word(entry: Entry) -> LabelWord:
     if entry.status == "failed":
         return "failed"
-    if any(r.verdict == "disagree" and not r.expected for r in entry.rungs.values()):
+    if any(rung.counts for rung in entry.rungs.values()):
         return "disagree"
     return "agree" if entry.agrees else "inconclusive"
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 
 from harness.errors import InputError
 from harness.interface import Array, Params
 from harness.plan.model import DTYPES, process_precision
-from harness.record.schema import LONGEST_KEPT, Kept, Measurement, Record
-from harness.tensors import load_tensors
+from harness.record.schema import LONGEST_KEPT, Kept, Measurement, Record, Results
+from harness.tensors import UNUSABLE, load_tensors
 from harness.text import clean
 from harness.verdict.document import Divergence
 from harness.verdict.numbers import evidence, sentence_for, within
@@ -81,8 +80,8 @@ def find(record: Record, verdict: Verdict) -> Reproduced:
     kept = next((k for k in of_label if k.rung == rung), of_label[0])
     configured = record.plan.labels[label]
     if kept.dtype not in DTYPES or kept.rung not in DECIDING:
-        told = f"{kept.dtype}, {kept.rung}"
-        raise InputError(f"tensors kept of {clean(label)}: no such dtype or rung: {clean(told)}")
+        place = clean(f"{kept.dtype}, {kept.rung}")
+        raise InputError(f"tensors kept of {clean(label)}: no such dtype or rung: {place}")
     precision = process_precision(configured, kept.dtype)
     limit = limit_for(kept.rung, kept.dtype, kept.case, precision)
     at = next((m for m in _kept_ones(record, kept) if limit and not within(m, limit)), None)
@@ -91,13 +90,12 @@ def find(record: Record, verdict: Verdict) -> Reproduced:
             f"nothing to reproduce: the tensors kept of {clean(label)} are of {kept.rung}, "
             f"{clean(kept.case)}, where nothing is over its limit; the verdict is: {sentence}"
         )
-    place = (first.rung, first.case, first.dtype)
-    same = place == (kept.rung, kept.case, kept.dtype)
-    told = clean(f"{label}, {sentence_for(kept.rung, evidence(at, limit))}")
+    named = (first.rung, first.case, first.dtype)
+    same = named == (kept.rung, kept.case, kept.dtype)
     instead = None
     if not same:
         instead = (
-            f"The verdict names {', '.join(map(clean, place))} first; the run kept the tensors of "
+            f"The verdict names {', '.join(map(clean, named))} first; the run kept the tensors of "
             f"{kept.rung}, {clean(kept.case)}, {kept.dtype}, and this reproduces those."
         )
     before = [step + 1 for step in record.lockstep_steps if step < (at.step or 0)]
@@ -107,7 +105,9 @@ def find(record: Record, verdict: Verdict) -> Reproduced:
         limit=limit,
         kept=kept,
         precision=precision,
-        sentence=sentence if same else told,
+        sentence=sentence
+        if same
+        else clean(f"{label}, {sentence_for(kept.rung, evidence(at, limit))}"),
         hint=first.hint if same else None,
         instead=instead,
         first=max(before, default=0),
@@ -116,11 +116,9 @@ def find(record: Record, verdict: Verdict) -> Reproduced:
 
 def _kept_ones(record: Record, kept: Kept) -> list[Measurement]:
     """The measurements that a label's kept tensors belong to."""
-    results = record.results.get(kept.label)
     place = (kept.dtype, kept.rung, kept.case)
-    return (
-        [m for m in results.measurements if (m.dtype, m.rung, m.case) == place] if results else []
-    )
+    measurements = record.results.get(kept.label, Results()).measurements
+    return [m for m in measurements if (m.dtype, m.rung, m.case) == place]
 
 
 def _why_none(first: Divergence) -> str:
@@ -136,11 +134,11 @@ def read_tensors(record: Record, run_folder: Path, reproduced: Reproduced) -> Te
     """The kept tensors, sorted into given, want and got; InputError where they cannot be used."""
     file = _inside(run_folder, reproduced.kept.file)
     try:
-        found = load_tensors(str(file))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        tensors = load_tensors(str(file))
+    except UNUSABLE as error:
         raise InputError(f"tensors {clean(str(file))}: cannot be read ({error})") from None
     try:
-        return _sorted(record, reproduced, found)
+        return _sorted(record, reproduced, tensors)
     except KeyError as error:
         raise InputError(f"tensors {clean(str(file))}: {error} is not among them") from None
     except (TypeError, ValueError) as error:
@@ -161,19 +159,19 @@ def _inside(run_folder: Path, name: str) -> Path:
     return Path(file)
 
 
-def _sorted(record: Record, reproduced: Reproduced, found: dict[str, Array]) -> Tensors:
+def _sorted(record: Record, reproduced: Reproduced, tensors: dict[str, Array]) -> Tensors:
     """given, want and got from the kept file's names ("given.W1", "x", "want.loss", ...)."""
     workload = record.plan.workload
-    params: Params = {p.name: found[f"given.{p.name}"] for p in workload.parameters}
+    params: Params = {p.name: tensors[f"given.{p.name}"] for p in workload.parameters}
     for parameter in workload.parameters:
         if params[parameter.name].shape != parameter.shape:
             raise ValueError(f"{parameter.name} has shape {params[parameter.name].shape}")
     rung = reproduced.at.rung
     batch = ("images", "y", "sizes") if rung == "lockstep" else ("x", "y")
     given = {f"param.{name}": value for name, value in params.items()}
-    given |= {name: found[name] for name in batch}
+    given |= {name: tensors[name] for name in batch}
     want, got = (
-        {n.removeprefix(side): v for n, v in found.items() if n.startswith(side)}
+        {n.removeprefix(side): v for n, v in tensors.items() if n.startswith(side)}
         for side in ("want.", "got.")
     )
     if rung == "inputs":
@@ -197,11 +195,11 @@ def _sorted(record: Record, reproduced: Reproduced, found: dict[str, Array]) -> 
 def _losses(record: Record, reproduced: Reproduced, steps: int) -> tuple[Array, Array]:
     """The reference's and the label's losses of lockstep, float64; ValueError where not stored."""
     seed, window = record.plan.seeds[0], slice(reproduced.first, steps)
-    here = record.results[reproduced.label].training
-    found = []
-    for trainings in (record.reference, [t for t in here if t.dtype == reproduced.kept.dtype]):
+    own = record.results[reproduced.label].training
+    both = []
+    for trainings in (record.reference, [t for t in own if t.dtype == reproduced.kept.dtype]):
         losses = next((t.losses for t in trainings if t.seed == seed), [])
         if len(losses) < steps:
             raise ValueError(f"the record has no {steps} losses to compare")
-        found.append(np.array([float(value) for value in losses[window]]))
-    return found[0], found[1]
+        both.append(np.array([float(value) for value in losses[window]]))
+    return both[0], both[1]
