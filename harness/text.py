@@ -42,3 +42,12 @@ def plain_facts(facts: Mapping[Any, Any]) -> dict[str, str]:
         for name, value in list(facts.items())[: MOST_FACTS if few else MOST_FACTS - 1]
     }
     return stored if few else stored | {"facts left out": str(len(facts) - len(stored))}
+
+
+def described(error: BaseException) -> str:
+    """An error in one line: its kind and the first line of its text."""
+    try:
+        text = plain((str(error).strip().splitlines() or [""])[0], 500)
+    except Exception:  # an error of a plug-in may have no words for itself
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
