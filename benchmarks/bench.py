@@ -22,6 +22,7 @@ from harness import files
 from harness.record import store
 from harness.record.schema import Record
 from harness.report import roofline, run_tables, words
+from harness.report.run_tables import Run
 from harness.report.tables import escape, table
 from harness.verdict import verdict as verdicts
 from harness.verdict.timing_stats import MIN_SESSIONS, break_even
@@ -198,7 +199,8 @@ def main() -> int:
         "",
         *(
             line
-            for section in (run_tables.times(found, judged), run_tables.ratios(found, judged))
+            for build in (run_tables.times, run_tables.ratios)
+            for section in [build(Run(found, judged))]
             for line in table([*section.header], section.texts)
         ),
         "## From how many steps on a compile pays",

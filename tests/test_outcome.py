@@ -19,6 +19,7 @@ from harness.plan.model import Expected
 from harness.plan.profiles import TABLE
 from harness.record.schema import Churn, Measurement, Pattern, Record, Repeat, Replica
 from harness.report import largest, run_tables, words
+from harness.report.run_tables import Run
 from harness.verdict.hints import find_hint
 from harness.verdict.numbers import envelope_limit
 from harness.verdict.verdict import exit_status, judge, to_json
@@ -355,7 +356,7 @@ def test_a_label_whose_times_are_void_is_no_baseline_for_the_others() -> None:
     made.results["numpy"].rounds = make.rounds(100)
     judged = judge(made)
     assert judged.labels["torch"].findings["timing"].value == 1.0
-    rows = {row[0]: row for row in run_tables.times(made, judged).texts}
+    rows = {row[0]: row for row in run_tables.times(Run(made, judged)).texts}
     assert rows["numpy"][1] == "NOT RANKED: the times are void"
     assert words.cell(judged.labels["numpy"].findings["timing"]) == "✗ void"
 

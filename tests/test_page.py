@@ -28,7 +28,8 @@ from harness.record.schema import Differing, Record, Worst
 from harness.record.store import write
 from harness.report import files, images, page
 from harness.report import run as run_report
-from harness.report.run import Run, report
+from harness.report.run import report
+from harness.report.run_tables import Run
 from harness.report.sections import Report, Section
 from harness.text import clean
 from harness.verdict.verdict import judge

@@ -23,6 +23,7 @@ from harness.plan.profiles import TABLE
 from harness.record.schema import Record, Repeat, Round
 from harness.report import run_tables, words
 from harness.report.ladder import ladder
+from harness.report.run_tables import Run
 from harness.verdict import verdict
 from harness.verdict.finding import Finding, Part
 from harness.verdict.timing import LEAST_BURSTS
@@ -104,7 +105,7 @@ def test_fewer_than_five_sessions_never_claim_anything(sessions: int) -> None:
         assert step_time(made, name).floor_ci95 is None
     assert part_of(made, "across").verdict == "inconclusive"
     assert part_of(made, "across", "numpy").verdict == "agree"
-    assert {row[-1] for row in run_tables.ratios(made, judge(made)).texts} == {
+    assert {row[-1] for row in run_tables.ratios(Run(made, judge(made))).texts} == {
         "no: too few sessions"
     }
     assert (judge(made).verdict, exit_status(made, judge(made))) == ("agree", 0)
@@ -171,7 +172,7 @@ def test_a_against_a_that_claims_a_difference_leaves_every_label_open() -> None:
         assert part.verdict == "inconclusive"
         assert "two processes of numpy differ: 0.951" in part.sentence
         assert timing_of(made, name).verdict == "inconclusive"
-    assert [run_tables.ratios(made, judge(made)).texts[-1][column] for column in (0, -1)] == [
+    assert [run_tables.ratios(Run(made, judge(made))).texts[-1][column] for column in (0, -1)] == [
         "numpy / numpy, A/A",
         "yes",
     ]
@@ -514,7 +515,7 @@ def test_labels_whose_numbers_do_not_agree_are_compared_with_nobody() -> None:
     assert verdict.agreement(judge(made).labels["numpy"]) == "NOT RANKED: do not agree"
     assert not any(
         row[0].startswith(("torch /", "jax /"))
-        for row in run_tables.ratios(made, judge(made)).texts
+        for row in run_tables.ratios(Run(made, judge(made))).texts
     )
 
 
@@ -555,7 +556,7 @@ def test_without_a_control_arm_there_is_no_floor_and_all_else_is_judged() -> Non
         assert time.own_floor_ns == 705_000
         assert not time.indicative
         assert timing_of(made, name).verdict == "agree"
-    assert run_tables.ratios(made, judge(made)).texts == []
+    assert run_tables.ratios(Run(made, judge(made))).texts == []
     for r in rounds_of(made, "jax", session=0):
         slow(r, 1.2)
     assert "steps lie 1.2" in part_of(made, "itself", "jax").sentence
@@ -672,8 +673,8 @@ def assert_it_can_be_told(made: Record) -> None:
     """Judged, as strict JSON, on a terminal: every reader of a verdict gets through."""
     verdict = judge(made)
     json.loads(json.dumps(to_json(made, verdict, "r"), allow_nan=False))
-    run_tables.times(made, verdict)
-    run_tables.ratios(made, verdict)
+    run_tables.times(Run(made, verdict))
+    run_tables.ratios(Run(made, verdict))
     run_tables.parts(verdict)
     ladder(made, verdict)
 
@@ -787,7 +788,7 @@ def test_a_terminal_shows_every_part_of_every_label() -> None:
         for part in ("itself", "clocks", "physics", "across")
     ]
     assert all(len(row) == 6 for row in rows)
-    for row in run_tables.times(made, judge(made)).texts:
+    for row in run_tables.times(Run(made, judge(made))).texts:
         assert len(row) == len(run_tables.STEP_TIMES)
 
 

@@ -9,7 +9,7 @@ from harness.errors import InputError
 from harness.record.schema import Record
 from harness.report import run_tables, words
 from harness.report.ladder import ladder
-from harness.report.run_tables import STEP_TIMES, versions_of
+from harness.report.run_tables import STEP_TIMES, Run, versions_of
 from harness.report.sections import Section
 from harness.report.tables import escape, table
 from harness.verdict.verdict import Verdict
@@ -36,7 +36,7 @@ def excerpt(record: Record, verdict: Verdict) -> str:
     ]
     lines += [escape(" · ".join(fact for fact in facts if fact)), ""]
     lines += _across(ladder(record, verdict))
-    times = run_tables.times(record, verdict, {name: STEP_TIMES[name] for name in TIMES})
+    times = run_tables.times(Run(record, verdict), {name: STEP_TIMES[name] for name in TIMES})
     return "\n".join(lines + ([f"{times.title}:", "", *_across(times)] if times.rows else []))
 
 

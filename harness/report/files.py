@@ -9,7 +9,8 @@ from harness.errors import InputError
 from harness.files import why, write_atomic
 from harness.record.schema import Record
 from harness.report import markdown, operators, page, roofline
-from harness.report.run import NAME, Run, as_markdown, report
+from harness.report.run import NAME, as_markdown, report
+from harness.report.run_tables import Run
 from harness.verdict.verdict import Verdict
 
 # GitHub takes at most 1 MiB from one step; what is longer it drops whole.

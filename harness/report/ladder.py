@@ -38,20 +38,12 @@ class Judged(Cell):
 
 def ladder(record: Record, verdict: Verdict) -> Section:
     """A row a label, a cell a rung."""
-    rows: list[list[Value]] = []
-    for place, (name, label) in enumerate(verdict.labels.items()):
-        row: list[Value] = [name, label.status]
-        for rung in RUNGS:
-            finding = label.findings.get(rung)
-            evidence = finding and _evidence(finding, name, record, verdict)
-            row.append(
-                _cell(finding, name, address(place, rung), evidence)
-                if finding and evidence
-                else "–"
-            )
-        rows.append(row)
+    rows = [
+        [name, label.status, *(_cell(record, verdict, place, name, rung) for rung in RUNGS)]
+        for place, (name, label) in enumerate(verdict.labels.items())
+    ]
     title = "The ladder: the value nearest its limit"
-    return Section(title, header=("label", "status", *RUNGS), rows=rows, across=True, look="matrix")
+    return Section(title, ("label", "status", *RUNGS), rows, across=True, look="matrix")
 
 
 def address(place: int, rung: str) -> str:
@@ -59,7 +51,10 @@ def address(place: int, rung: str) -> str:
     return f"evidence-{place}-{rung}"
 
 
-def _cell(finding: Finding, name: str, link: str, evidence: Section) -> Judged:
+def _cell(record: Record, verdict: Verdict, place: int, name: str, rung: str) -> Value:
+    finding = verdict.labels[name].findings.get(rung)
+    if finding is None:
+        return None
     write = _writer(finding)
     share = _share(finding.value, finding.limit)
     tone = "expected" if finding.expected is not None else finding.verdict
@@ -67,7 +62,7 @@ def _cell(finding: Finding, name: str, link: str, evidence: Section) -> Judged:
     return Judged(
         text=words.cell(finding),
         tone=tone,
-        link=link,
+        link=address(place, rung),
         spoken=f"{name}, {finding.rung}: {tone}",
         mark=words.MARKS[finding.verdict],
         value="void" if void_part(finding.parts) is not None else value,
@@ -75,7 +70,7 @@ def _cell(finding: Finding, name: str, link: str, evidence: Section) -> Judged:
         sign=">" if share is not None and share > 1 else "≤",
         margin="as declared" if finding.expected is not None else _margin(share, finding),
         filled=_filled(share),
-        evidence=evidence,
+        evidence=_evidence(finding, name, record, verdict),
     )
 
 

@@ -7,9 +7,7 @@ out, with a sentence saying why.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +15,11 @@ from urllib.parse import quote
 
 from harness import text
 from harness.record.schema import Record
-from harness.report import markdown, run_tables, terminal, words
+from harness.report import markdown, terminal, words
+from harness.report import run_tables as tables
 from harness.report.figure import Plot
-from harness.report.sections import Cell, Drawing, Form, Look, Report, Section, Value
+from harness.report.run_tables import Run
+from harness.report.sections import Cell, Drawing, Form, Report, Section, Value
 from harness.verdict.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -30,40 +30,7 @@ NAME = "report.html"
 MOST_FILES, DEEPEST = 400, 3
 # What a session stores is fewer; a record from elsewhere may hold any number.
 MOST_IMAGES = 60
-Chapter = tuple[str, str, Sequence[str]]  # id, title, the sections inside
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a report is made of.
-
-    folder: where the record lies, for kept tensors and links (relative: the page belongs there);
-    with_links: False for a page that goes elsewhere. drawings: those that were made already, by
-    name; with_images: False leaves out the pixels of the test set, which may not be the reader's to
-    publish.
-    """
-
-    record: Record
-    verdict: Verdict
-    folder: Path
-    drawings: dict[str, str] = field(default_factory=dict)
-    with_images: bool = True
-    with_links: bool = True
-
-    @cached_property
-    def plots(self) -> dict[str, list[Plot]]:
-        """The plots of each section, in their order."""
-        from harness.report.plots import learning, numbers, timing
-
-        learned, timed = (draw(self.record, self.verdict) for draw in (learning, timing))
-        started = ("starts", "memory")
-        return {
-            "agreement": numbers(self.record, self.verdict),
-            "learning": [plot for plot in learned if not plot.name.startswith("confusion")],
-            "confusion": [plot for plot in learned if plot.name.startswith("confusion")],
-            "speed": [plot for plot in timed if plot.name not in started],
-            "starts": [plot for plot in timed if plot.name in started],
-        }
+Build = Callable[[Run], Section]
 
 
 def report(run: Run, form: Form) -> Report:
@@ -84,7 +51,7 @@ def report(run: Run, form: Form) -> Report:
         headline=[words.headline(record)],
         warnings=words.warnings(record),
         top=[_facts(record)] if form == "page" else [],
-        sections=[_chapter(run, of) for of in SHOWN[form]],
+        sections=_chapters(run) if form == "page" else [build(run) for build in SHOWN[form]],
         end=end[form],
         title=f"{mark} {verdict.verdict} · run {text.clean(record.run)[:80]}",
     )
@@ -100,16 +67,19 @@ def print_verdict(record: Record, verdict: Verdict, folder: str, console: Consol
     terminal.show(report(Run(record, verdict, Path(folder)), "terminal"), console)
 
 
-def _chapter(run: Run, of: str | Chapter) -> Section:
-    """A section by its name, or several under a title of their own."""
-    if isinstance(of, str):
-        return SECTIONS[of](run)
-    id_, title, names = of
-    return Section(title, id=id_, inside=[SECTIONS[name](run) for name in names])
-
-
-def _plots(name: str, look: Look = "") -> Callable[[Run], Section]:
-    return lambda run: Section(pictures=run.plots[name], look=look)
+def _chapters(run: Run) -> list[Section]:
+    """A page's sections: each what belongs together, below its plots."""
+    plots = _plots(run)
+    return [
+        Section(
+            title,
+            id=name,
+            pictures=plots.get(name, ()),
+            look="pair" if name in PAIRED else "",
+            inside=[build(run) for build in inside],
+        )
+        for name, title, inside in CHAPTERS
+    ]
 
 
 def _ladder(run: Run) -> Section:
@@ -175,7 +145,6 @@ def _operators(run: Run) -> Section:
     told = "The elementwise operators and their derivatives, every framework overlaid"
     return Section(
         "Single operators",
-        id="operators",
         note=operators.ABOUT,
         inside=[
             Section(
@@ -226,7 +195,7 @@ def _files(run: Run) -> Section:
     """What lies in the run's folder, as links that work where the page lies in it."""
     rows = list(islice(_found(run.folder), MOST_FILES)) if run.with_links else []
     note = "Beside this page, in the folder of the run." if rows else ""
-    return Section("Raw files", id="files", note=note, rows=rows, look="files")
+    return Section(note=note, rows=rows, look="files")
 
 
 def _found(folder: Path) -> Iterator[list[Value]]:
@@ -278,6 +247,21 @@ def _facts(record: Record) -> Section:
     return Section(rows=facts, look="facts")
 
 
+def _plots(run: Run) -> dict[str, list[Plot]]:
+    """The plots of each chapter, in their order."""
+    from harness.report.plots import learning, numbers, timing
+
+    learned, timed = (draw(run.record, run.verdict) for draw in (learning, timing))
+    started = ("starts", "memory")
+    return {
+        "agreement": numbers(run.record, run.verdict),
+        "learning": [plot for plot in learned if not plot.name.startswith("confusion")],
+        "confusion": [plot for plot in learned if plot.name.startswith("confusion")],
+        "speed": [plot for plot in timed if plot.name not in started],
+        "memory": [plot for plot in timed if plot.name in started],
+    }
+
+
 def _screening(run: Run) -> Section:
     return Section(note=words.screening(run.record) if run.record.cases else "")
 
@@ -287,71 +271,50 @@ def _explanations(run: Run) -> Section:
     return Section(title, lines=words.explanations(run.verdict))
 
 
-def _times(run: Run) -> Section:
-    """Step times, and beside them what was made of them."""
-    times = run_tables.times(run.record, run.verdict)
-    return times if times.rows else Section()
+def _of_verdict(build: Callable[[Verdict], Section]) -> Build:
+    return lambda run: build(run.verdict)
+
+
+_parts, _churn = _of_verdict(tables.parts), _of_verdict(tables.churn)
+_equivalence = _of_verdict(tables.equivalence)
+
+
+def _several_seeds(run: Run) -> Section:
+    return _equivalence(run) if len(run.record.plan.seeds) > 1 else Section()
 
 
 def _environment(run: Run) -> Section:
-    configurations = run_tables.configurations(run.record, run.verdict)
-    said, facts = run_tables.environment(run.record), [*run.record.machine.items()]
+    facts = [*run.record.machine.items()]
     machine = Section("The machine", ("what", "value"), facts, figures=False)
-    return Section("Environment", id="environment", inside=[configurations, said, machine])
+    inside = [tables.configurations(run), tables.environment(run), machine]
+    return Section("Environment", inside=inside)
 
 
-SECTIONS: dict[str, Callable[[Run], Section]] = {
-    "ladder": _ladder,
-    "explanations": _explanations,
-    "screening": _screening,
-    "values": lambda run: run_tables.values(run.verdict),
-    "divergence": _divergence,
-    "plots of agreement": _plots("agreement"),
-    "envelope": lambda run: run_tables.envelope(run.record),
-    "repeats": lambda run: run_tables.repeats(run.verdict),
-    "plots of learning": _plots("learning", "pair"),
-    "training": lambda run: run_tables.training(run.record),
-    "equivalence": lambda run: run_tables.equivalence(run.verdict),
-    "churn": lambda run: run_tables.churn(run.verdict),
-    "plots of confusion": _plots("confusion", "pair"),
-    "images": _images,
-    "plots of speed": _plots("speed"),
-    "times": _times,
-    "ratios": lambda run: run_tables.ratios(run.record, run.verdict),
-    "parts": lambda run: run_tables.parts(run.verdict),
-    "plots of starts": _plots("starts", "pair"),
-    "starts": lambda run: run_tables.starts(run.record, run.verdict),
-    "operators": _operators,
-    "roofline": _roofline,
-    "limits": lambda run: run_tables.limits(run.record),
-    "environment": _environment,
-    "files": _files,
-}
-TERMINAL = ("ladder", "times", "ratios", "training", "equivalence", "screening", "explanations")
-MARKDOWN = (
-    "ladder", "explanations", "values", "screening", "times", "ratios", "parts", "roofline",
-    "training", "equivalence", "churn", "repeats", "envelope", "operators", "limits", "environment",
-)  # fmt: skip
-PAGE = (
-    ("ladder", "The ladder", ("ladder", "explanations", "screening")),
-    ("divergence", "First divergence", ("divergence",)),
-    ("agreement", "Error against limits", ("plots of agreement", "envelope", "repeats")),
-    (
-        "learning",
-        "What was learned",
-        ("plots of learning", "training", "equivalence", "churn"),
+SHOWN: dict[str, tuple[Build, ...]] = {
+    "terminal": (
+        _ladder, tables.times, tables.ratios, tables.training, _several_seeds, _screening,
+        _explanations,
     ),
-    ("confusion", "Confusion and images", ("plots of confusion", "images")),
-    ("speed", "Step time", ("plots of speed", "times", "ratios", "parts")),
-    ("memory", "Start-up and memory", ("plots of starts", "starts")),
-    "operators",
-    ("roofline", "Roofline", ("roofline",)),
-    ("limits", "Limits", ("limits",)),
-    "environment",
-    "files",
+    "markdown": (
+        _ladder, _explanations, tables.values, _screening, tables.times, tables.ratios,
+        _parts, _roofline, tables.training, _equivalence, _churn, tables.repeats,
+        tables.envelope, _operators, tables.limits, _environment,
+    ),
+}  # fmt: skip
+# Of a page: id, title, and what is inside below the plots of that id.
+CHAPTERS: tuple[tuple[str, str, tuple[Build, ...]], ...] = (
+    ("ladder", "The ladder", (_ladder, _explanations, _screening)),
+    ("divergence", "First divergence", (_divergence,)),
+    ("agreement", "Error against limits", (tables.envelope, tables.repeats)),
+    ("learning", "What was learned", (tables.training, _equivalence, _churn)),
+    ("confusion", "Confusion and images", (_images,)),
+    ("speed", "Step time", (tables.times, tables.ratios, _parts)),
+    ("memory", "Start-up and memory", (tables.starts,)),
+    ("operators", "Single operators", (_operators,)),
+    ("roofline", "Roofline", (_roofline,)),
+    ("limits", "Limits", (tables.limits,)),
+    ("environment", "Environment", (_environment,)),
+    ("files", "Raw files", (_files,)),
 )
-SHOWN: dict[Form, Sequence[str | Chapter]] = {
-    "terminal": TERMINAL,
-    "markdown": MARKDOWN,
-    "page": PAGE,
-}
+# Their plots stand side by side where there is room.
+PAIRED = ("learning", "confusion", "memory")

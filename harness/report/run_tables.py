@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import NamedTuple
 
 from harness.plan.profiles import SMALL_SIZES
@@ -17,6 +19,24 @@ from harness.verdict.timing_stats import MIN_SESSIONS, claim
 from harness.verdict.timings import StepTime, against_itself, control, versus
 from harness.verdict.verdict import LabelVerdict, Verdict, agreement, processes_of, timing_parts
 from harness.workloads.reference.limits import LIMITS
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a report is made of.
+
+    folder: where the record lies, for kept tensors and links (relative: the page belongs there);
+    with_links: False for a page that goes elsewhere. drawings: those that were made already, by
+    name; with_images: False leaves out the pixels of the test set, which may not be the reader's to
+    publish.
+    """
+
+    record: Record
+    verdict: Verdict
+    folder: Path = Path()
+    drawings: dict[str, str] = field(default_factory=dict)
+    with_images: bool = True
+    with_links: bool = True
 
 
 class Timed(NamedTuple):
@@ -53,16 +73,16 @@ STEP_TIMES: Columns[Timed] = {
 }
 
 
-def times(record: Record, verdict: Verdict, columns: Columns[Timed] = STEP_TIMES) -> Section:
+def times(run: Run, columns: Columns[Timed] = STEP_TIMES) -> Section:
     """Step times, whether a label's numbers agree beside them; what the table is and is not."""
     timed = []
-    for name, label in verdict.labels.items():
+    for name, label in run.verdict.labels.items():
         time, process = label.step_time, label.process
         if time is not None and process is not None:
             sizes = time.first_steps_ns.items()
-            short = next((ns for rows, ns in sizes if _is_short(rows, record)), None)
+            short = next((ns for rows, ns in sizes if _is_short(rows, run.record)), None)
             timed.append(Timed(name, agreement(label), time, process, short))
-    sessions = record.plan.timing.sessions
+    sessions = run.record.plan.timing.sessions
     what = f" ({sessions} sessions of fresh processes, Student's t over sessions)"
     if sessions < MIN_SESSIONS:
         what = f", indicative ({many(sessions, 'session')}: the rounds' spread, no claim)"
@@ -75,23 +95,23 @@ def _is_short(rows: str, record: Record) -> bool:
     return rows.isdecimal() and rows != str(full) and int(rows) not in SMALL_SIZES
 
 
-def ratios(record: Record, verdict: Verdict) -> Section:
+def ratios(run: Run) -> Section:
     """Steps against the control arm's, and A against A: ratio, interval, claimed or not."""
-    base = control(record)
+    base = control(run.record)
     ranked = [
         name
-        for name, label in verdict.labels.items()
+        for name, label in run.verdict.labels.items()
         if label.step_time is not None and agreement(label) == "agree"
     ]
     others = [name for name in ranked if name != base] if base in ranked and base else []
-    pairs = [(f"{name} / {base}", versus(record, name, base)) for name in others if base]
-    pairs += [(f"{name} / {name}, A/A", of) for name, of in against_itself(record).items()]
+    pairs = [(f"{name} / {base}", versus(run.record, name, base)) for name in others if base]
+    pairs += [(f"{name} / {name}, A/A", of) for name, of in against_itself(run.record).items()]
     rows: list[list[Value]] = []
     for what, of in pairs:
         if of is not None:
             ends = [f"{end:.3f}" for end in (of.low, of.high) if end is not None]
             unclaimed = "no" if of.claimable else "no: too few sessions"
-            claimed = "yes" if claim(of, record.plan.timing.least) else unclaimed
+            claimed = "yes" if claim(of, run.record.plan.timing.least) else unclaimed
             rows.append([what, f"{of.value:.3f}", "–".join(ends) or "–", of.n, claimed])
     return Section(
         "Steps against the control arm's",
@@ -159,10 +179,10 @@ def churn(verdict: Verdict) -> Section:
     )
 
 
-def repeats(verdict: Verdict) -> Section:
+def repeats(run: Run) -> Section:
     """A against A: a row a process."""
     rows: list[list[Value]] = []
-    for name, label in verdict.labels.items():
+    for name, label in run.verdict.labels.items():
         for of in label.repeats:
             since = "in the last update" if of.first_step is None else f"from step {of.first_step}"
             same = "the same, bit for bit" if of.identical else f"NOT deterministic, {since}"
@@ -173,15 +193,15 @@ def repeats(verdict: Verdict) -> Section:
     return Section("A against A", header, rows, about)
 
 
-def envelope(record: Record) -> Section:
+def envelope(run: Run) -> Section:
     """The furthest replica after each number of steps, and each label's distance there."""
     rows: list[list[Value]] = []
-    for after, regime in sorted({(of.after, of.regime) for of in record.envelope}):
-        replicas = [of for of in record.envelope if (of.after, of.regime) == (after, regime)]
+    for after, regime in sorted({(of.after, of.regime) for of in run.record.envelope}):
+        replicas = [of for of in run.record.envelope if (of.after, of.regime) == (after, regime)]
         furthest = max((of.distance for of in replicas), key=_size)
         labels = [
             f"{name} {figure(m.distance)}"
-            for name, results in record.results.items()
+            for name, results in run.record.results.items()
             for m in results.measurements
             if m.rung == "trajectory" and m.case == f"{regime}, after {after} steps"
         ]
@@ -198,10 +218,10 @@ def _size(value: Number) -> float:
     return abs(float(value)) if isinstance(value, float) else float("inf")
 
 
-def training(record: Record) -> Section:
+def training(run: Run) -> Section:
     """Free trainings: label, dtype, seed, last epoch's mean loss, last test accuracy."""
     rows: list[list[Value]] = []
-    for name, results in record.results.items():
+    for name, results in run.record.results.items():
         for of in results.training:
             loss = of.epoch_losses[-1] if of.epoch_losses else None
             right = of.test_accuracy[-1] if of.test_accuracy else None
@@ -216,10 +236,10 @@ def training(record: Record) -> Section:
     )
 
 
-def values(verdict: Verdict) -> Section:
+def values(run: Run) -> Section:
     """Every rung of every label with the measurement nearest its limit."""
     rows: list[list[Value]] = []
-    for name, label in verdict.labels.items():
+    for name, label in run.verdict.labels.items():
         for rung, of in label.findings.items():
             where = [getattr(of.evidence, field, None) for field in ("where", "dtype", "tensor")]
             rows.append([name, rung, of.verdict, of.value, of.limit, *where, of.measured])
@@ -227,9 +247,9 @@ def values(verdict: Verdict) -> Section:
     return Section("Value against limit", header, rows)
 
 
-def limits(record: Record) -> Section:
+def limits(run: Run) -> Section:
     """The rows that may hold in this run; a float64 process is always strict."""
-    precisions = {"strict", *(label.precision for label in record.plan.labels.values())}
+    precisions = {"strict", *(label.precision for label in run.record.plan.labels.values())}
     return Section(
         "Where the limits come from",
         ("rung", "dtype", "precision", "batch", "limit", "reason", "seen in correct code"),
@@ -242,13 +262,13 @@ def limits(record: Record) -> Section:
     )
 
 
-def starts(record: Record, verdict: Verdict) -> Section:
+def starts(run: Run) -> Section:
     """Import, build, first step and memory of every process."""
     rows: list[list[Value]] = []
-    for name, label in verdict.labels.items():
-        again = record.again[name].processes if name in record.again else []
+    for name, label in run.verdict.labels.items():
+        again = run.record.again[name].processes if name in run.record.again else []
         compiling = label.step_time.compile_ns if label.step_time is not None else None
-        for of in processes_of(record, name):
+        for of in processes_of(run.record, name):
             second = ", again" if any(of is other for other in again) else ""
             first = (f"{n} rows {duration(ns)}" for n, ns in of.first_step_ns.items())
             row = [name, of.dtype, f"{of.session}{second}", of.status, duration(of.import_ns)]
@@ -260,21 +280,21 @@ def starts(record: Record, verdict: Verdict) -> Section:
     return Section("Start-up, compiling and memory of every process", (*header, *more), rows)
 
 
-def configurations(record: Record, verdict: Verdict) -> Section:
+def configurations(run: Run) -> Section:
     """What each label is."""
     rows = []
-    for name, of in record.plan.labels.items():
-        label = verdict.labels[name]
+    for name, of in run.record.plan.labels.items():
+        label = run.verdict.labels[name]
         row = [name, of.backend, of.variant, of.device, of.dtype, of.precision]
         rows.append([*row, label.status, label.reason])
     header = ("label", "backend", "variant", "device", "dtype", "precision", "status", "reason")
     return Section("What each label is", header, rows)
 
 
-def environment(record: Record) -> Section:
+def environment(run: Run) -> Section:
     """What the workers said of themselves: a row a fact, a column a label; "differs" in words."""
-    labels = [name for name in record.plan.labels if name in record.results]
-    processes = [processes_of(record, name) for name in labels]
+    labels = [name for name in run.record.plan.labels if name in run.record.results]
+    processes = [processes_of(run.record, name) for name in labels]
     rows = []
     for key in dict.fromkeys(key for each in processes for of in each for key in of.facts):
         texts = [_fact(key, each) for each in processes]
