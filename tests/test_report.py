@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,8 @@ from rich.console import Console
 
 from harness.record.schema import Record, Worst
 from harness.report import tables, words
-from harness.report.run import as_markdown, print_verdict
+from harness.report.run import as_markdown, summary
+from harness.report.terminal import show
 from harness.text import clean
 from harness.verdict.verdict import judge
 from harness.workloads.reference.limits import LIMITS, RUNGS
@@ -22,7 +24,7 @@ from tests import make
 
 def terminal(made: Record, width: int = 200) -> str:
     out = io.StringIO()
-    print_verdict(made, judge(made), "results/runs/x", Console(file=out, width=width))
+    show(summary(made, judge(made), Path("results/runs/x")), Console(file=out, width=width))
     return out.getvalue()
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import SPEC, Device, Json, ResultsDir
-from harness.cli.output import on_console, print_document
+from harness.cli.output import print_document, show
 from harness.errors import InputError
 
 Name = Annotated[str | None, typer.Argument(metavar="[LABEL=]SPEC", help=f"The backend: {SPEC}.")]
@@ -60,7 +60,6 @@ def certify(
     from harness.plan import settings
     from harness.progress import make_progress
     from harness.report import certificate as page
-    from harness.report import terminal
     from harness.signals import as_interrupt
 
     if list_checks:
@@ -89,6 +88,5 @@ def certify(
     if as_json:
         print_document(msgspec.to_builtins(certificate) | {"certificate": str(path)}, True, "")
     else:
-        with on_console() as console:
-            terminal.show(page.report(certificate, str(path)), console)
+        show(page.report(certificate, str(path)))
     return stored.exit_status(certificate)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import SPEC, DataDir, Json, Threads
-from harness.cli.output import on_console, print_document
+from harness.cli.output import print_document, show
 from harness.errors import InputError
 
 MaybeSpec = Annotated[
@@ -92,7 +92,6 @@ def golden_check(
     """Train one backend alone in float64, and hold it to a golden file: 1 where it differs."""
     from harness.plan import settings
     from harness.progress import make_progress
-    from harness.report import terminal
     from harness.report.golden import report
     from harness.run import golden, golden_file
     from harness.signals import as_interrupt
@@ -112,8 +111,7 @@ def golden_check(
     if as_json:
         print_document(golden.to_json(found, file), as_json, "")
     else:
-        with on_console() as console:
-            terminal.show(report(found), console)
+        show(report(found))
     return 0 if found.first is None else 1
 
 

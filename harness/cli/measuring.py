@@ -35,7 +35,7 @@ from harness.cli.options import (
     choosing,
 )
 from harness.cli.output import locate, on_console, out, print_document, read, warn
-from harness.cli.stored import judge_and_store, read_baseline
+from harness.cli.stored import judge_and_store
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,11 +58,13 @@ def compare(
     as_json: Json = False,
 ) -> int:
     """Run the backends, store the record, check it, and print the verdict: the main job."""
+    from harness.results import baseline as baselines
+
     plan = _plan(words)
-    if baseline is not None:
-        read_baseline(baseline)  # refused now, not after the run
+    # Refused now, not after the run.
+    held = baselines.read(baseline) if baseline is not None else None
     records = read([_carry_out(plan, results_dir)])
-    return judge_and_store(records, strict, as_json, report=True, baseline=baseline)
+    return judge_and_store(records, strict, as_json, report=True, baseline=held)
 
 
 @choosing()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.record.schema import Record
+    from harness.report.sections import Report
 
 
 def read(paths: list[Path]) -> list[tuple[Record, Path]]:
@@ -80,6 +81,14 @@ def on_console() -> Iterator[Console]:
     with console.capture() as captured:
         yield console
     out(captured.get())
+
+
+def show(report: Report) -> None:
+    """A report on stdout."""
+    from harness.report import terminal
+
+    with on_console() as console:
+        terminal.show(report, console)
 
 
 def warn(text: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.options import Json, ResultsDir
-from harness.cli.output import on_console, out, print_document, warn
+from harness.cli.output import on_console, out, print_document, show, warn
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,7 +83,6 @@ def history(
     from harness.files import write_atomic
     from harness.report import history as report
     from harness.report import page as pages
-    from harness.report import terminal
     from harness.results import history as trends
     from harness.results import store
 
@@ -98,8 +97,7 @@ def history(
     if as_json:
         out(trends.encode(found, last).decode() + "\n")
         return 0
-    with on_console() as console:
-        terminal.show(report.report(found, "terminal", last or report.LAST_PRINTED), console)
+    show(report.report(found, "terminal", last or report.LAST_PRINTED))
     return 0
 
 

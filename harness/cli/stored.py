@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import files
 from harness.cli.options import (
     BundleFolder,
     ExportTo,
@@ -30,14 +29,14 @@ from harness.cli.options import (
     TrackingUri,
     WithoutImages,
 )
-from harness.cli.output import on_console, out, print_document, read, warn
+from harness.cli.output import out, print_document, read, show, warn
 from harness.errors import InputError
+from harness.files import write_atomic
 from harness.plan.choices import pairs
 
 if TYPE_CHECKING:
     from harness.record.schema import Record
     from harness.results.baseline import Baseline
-    from harness.verdict.finding import Part
     from harness.workloads.reference.limits import Limit
 
 
@@ -49,11 +48,14 @@ def check(
     as_json: Json = False,
 ) -> int:
     """Judge stored records again, and write their verdict.json; starts no worker."""
+    from harness.results import baseline as baselines
     from harness.workloads.reference.limits import read_limits
 
     table = (read_limits(limits), limits.name) if limits is not None else None
-    found = read(records)
-    return judge_and_store(found, strict, as_json, report=False, limits=table, baseline=baseline)
+    held = baselines.read(baseline) if baseline is not None else None
+    return judge_and_store(
+        read(records), strict, as_json, report=False, limits=table, baseline=held
+    )
 
 
 def report(
@@ -65,59 +67,31 @@ def report(
     as_json: Json = False,
 ) -> int:
     """Print stored records' verdicts, and write their verdict.json, report.md and report.html."""
-    if sum(given is not None for given in (largest, into, to)) > 1:
+    if sum(option is not None for option in (largest, into, to)) > 1:
         raise InputError("report: --largest, --into and --out: choose one")
-    if largest is not None:
-        from harness.files import write_atomic
-        from harness.report import largest as page
+    images = not without_images
+    if largest is None and into is None and to is None:
+        return judge_and_store(
+            read(records), False, as_json, report=True, quiet=True, images=images
+        )
+    from harness.report import excerpt, files
+    from harness.report.largest import render
+    from harness.verdict.verdict import judge
 
-        text = page.render([record for record, _ in read(records)])
-        write_atomic(largest, text.encode())
-        return _tell([largest], as_json)
-    if into is not None:
-        _put_into(into, records)
-        return _tell([into], as_json)
+    if largest is None and len(records) != 1:
+        raise InputError(f"report --{'out' if into is None else 'into'}: one stored run")
+    read_records = read(records)
+    record, folder = read_records[0]
     if to is not None:
-        from harness.report import files
-        from harness.verdict.verdict import judge
-
-        record, folder = _only(records, "report --out")
-        images = not without_images
-        made = files.write(record, judge(record), folder, out=to, with_images=images)
-        return _tell(made, as_json)
-    return judge_and_store(
-        read(records), False, as_json, report=True, quiet=True, with_images=not without_images
-    )
-
-
-def _only(records: list[Path], what: str) -> tuple[Record, Path]:
-    if len(records) != 1:
-        raise InputError(f"{what}: one stored run")
-    return read(records)[0]
-
-
-def _tell(written: list[Path], as_json: bool) -> int:
-    """Say what was written, as `export` does."""
+        written = files.write(record, judge(record), folder, out=to, with_images=images)
+    elif into is not None:
+        written = [excerpt.put_into(into, record, judge(record))]
+    elif largest is not None:
+        written = [largest]
+        write_atomic(largest, render([record for record, _ in read_records]).encode())
     names = [str(file) for file in written]
     print_document({"written": names}, as_json, "\n".join(names))
     return 0
-
-
-def _put_into(file: Path, records: list[Path]) -> None:
-    """Replace what stands between the markers of a Markdown file."""
-    from harness.files import why, write_atomic
-    from harness.report import excerpt
-    from harness.verdict.verdict import judge
-
-    record, _ = _only(records, "report --into")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{file}: {why(error)}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{file}: not a text in UTF-8") from None
-    made = excerpt.put(text, excerpt.excerpt(record, judge(record)), str(file))
-    write_atomic(file, made.encode())
 
 
 def bundle(record: OneRecord, out: BundleFolder = None, as_json: Json = False) -> int:
@@ -140,11 +114,9 @@ def diff(
     as_json: Json = False,
 ) -> int:
     """What moved from stored run A to stored run B, or between labels: numbers, speed, versions."""
-    from harness.files import write_atomic
-    from harness.report import diff as shown
     from harness.report import markdown as markdowns
     from harness.report import page as pages
-    from harness.report import terminal
+    from harness.report.diff import report
     from harness.results import diff as differences
 
     if label and pair:
@@ -156,15 +128,13 @@ def diff(
     folders = (str(here.resolve()), str(there.resolve()))
     found = differences.compare(then, now, names, folders, only or None)
     if markdown is not None:
-        text = markdowns.render(shown.report(found, "markdown"))
-        write_atomic(markdown, text.encode())
+        write_atomic(markdown, markdowns.render(report(found, "markdown")).encode())
     if page is not None:
-        write_atomic(page, pages.render(shown.report(found, "page")).encode())
+        write_atomic(page, pages.render(report(found, "page")).encode())
     if as_json:
         out(differences.encode(found).decode() + "\n")
     else:
-        with on_console() as console:
-            terminal.show(shown.report(found, "terminal"), console)
+        show(report(found, "terminal"))
     return differences.exit_status(found)
 
 
@@ -201,55 +171,37 @@ def judge_and_store(
     *,
     report: bool,
     quiet: bool = False,
-    with_images: bool = True,
+    images: bool = True,
     limits: tuple[tuple[Limit, ...], str] | None = None,
-    baseline: Path | None = None,
+    baseline: Baseline | None = None,
 ) -> int:
     """Judge, store and print each record; the worst exit status (0 with `quiet`)."""
+    from harness.report import files
+    from harness.report.run import summary
+    from harness.results.baseline import as_part, compare
     from harness.verdict import verdict
     from harness.workloads.reference.limits import LIMITS
 
     documents, statuses = [], []
     for record, folder in records:
-        parts = _baseline_parts(baseline, record) if baseline is not None else None
         table, other = limits or (LIMITS, None)
+        compared = compare(baseline, [record]) if baseline is not None else {}
+        parts = {label: part for label, of in compared.items() if (part := as_part(of)) is not None}
         judged = verdict.judge(record, table, other, parts)
         document = verdict.to_json(record, judged, str(folder.resolve()))
         documents.append(document)
         statuses.append(verdict.exit_status(record, judged, strict=strict))
         if not as_json:
-            from harness.report.run import print_verdict
-
-            with on_console() as console:
-                print_verdict(record, judged, str(folder), console)
+            show(summary(record, judged, folder))
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-        files.write_atomic(folder / "verdict.json", text.encode())
+        write_atomic(folder / "verdict.json", text.encode())
         if report:
-            from harness.report import files as reports
-
-            reports.write(record, judged, folder, with_images=with_images)
-            if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            files.write(record, judged, folder, with_images=images)
+            if step := os.environ.get("GITHUB_STEP_SUMMARY"):
                 try:
-                    reports.append_summary(record, judged, summary)
+                    files.append_summary(record, judged, step)
                 except OSError as error:
-                    warn(f"GITHUB_STEP_SUMMARY {summary}: {error.strerror}")
+                    warn(f"GITHUB_STEP_SUMMARY {step}: {error.strerror}")
     if as_json:
-        whole = documents[0] if len(documents) == 1 else documents
-        out(json.dumps(whole, allow_nan=False) + "\n")
+        out(json.dumps(documents[0] if len(documents) == 1 else documents, allow_nan=False) + "\n")
     return 0 if quiet else max(statuses, default=0)
-
-
-def read_baseline(path: Path) -> Baseline:
-    """A stored baseline; InputError unless it is one."""
-    from harness.results import baseline
-
-    return baseline.read(path)
-
-
-def _baseline_parts(path: Path, record: Record) -> dict[str, Part]:
-    """What the baseline says of each label of a record, as the fifth part of its timing."""
-    from harness.results import baseline
-
-    compared = baseline.compare(read_baseline(path), [record])
-    parts = {label: baseline.as_part(found) for label, found in compared.items()}
-    return {label: part for label, part in parts.items() if part is not None}

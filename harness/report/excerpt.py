@@ -5,6 +5,9 @@ Takes a stored record only.
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from harness import files
 from harness.errors import InputError
 from harness.record.schema import Record
 from harness.report import run_tables, words
@@ -44,6 +47,16 @@ def _across(section: Section) -> list[str]:
     """A row a label as a table with a column a label."""
     turned = section.turned()
     return table(["", *map(escape, turned.header[1:])], turned.texts)
+
+
+def put_into(file: Path, record: Record, verdict: Verdict) -> Path:
+    """Replace what stands between the markers of a Markdown file; InputError where it has none."""
+    try:
+        text = files.read_bytes(file, "Markdown").decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: not a text in UTF-8") from None
+    files.write_atomic(file, put(text, excerpt(record, verdict), str(file)).encode())
+    return file
 
 
 def put(text: str, between: str, name: str) -> str:

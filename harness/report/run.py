@@ -10,20 +10,16 @@ import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from harness import text
 from harness.record.schema import Record
-from harness.report import markdown, terminal, words
+from harness.report import markdown, words
 from harness.report import run_tables as tables
 from harness.report.figure import Plot
 from harness.report.run_tables import Run
 from harness.report.sections import Cell, Drawing, Form, Report, Section, Value
 from harness.verdict.verdict import Verdict
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 NAME = "report.html"
 # Of a run's folder: enough for every log of twelve labels in five sessions and two dtypes.
@@ -62,9 +58,9 @@ def as_markdown(record: Record, verdict: Verdict) -> str:
     return markdown.render(report(Run(record, verdict, Path()), "markdown"))
 
 
-def print_verdict(record: Record, verdict: Verdict, folder: str, console: Console) -> None:
-    """Everything a reader needs first, the one sentence last."""
-    terminal.show(report(Run(record, verdict, Path(folder)), "terminal"), console)
+def summary(record: Record, verdict: Verdict, folder: Path) -> Report:
+    """What a terminal shows: everything a reader needs first, the one sentence last."""
+    return report(Run(record, verdict, folder), "terminal")
 
 
 def _chapters(run: Run) -> list[Section]:
