@@ -18,15 +18,16 @@ from safetensors.numpy import load_file, save_file
 
 from backends import BACKENDS
 from harness import bundle
-from harness.bundle import difference
+from harness.bundle import reproduction
 from harness.errors import InputError
-from harness.measure import distance as measure
+from harness.measure import distance
 from harness.plan.make import missing
 from harness.plan.model import Timing
 from harness.record.schema import Kept
 from harness.record.store import write
-from harness.results import kept, verdict
+from harness.results import kept
 from harness.run import session
+from harness.verdict import verdict
 from harness.workloads.reference.limits import LIMITS
 from tests.conftest import Silent, harness, needs, plant
 from tests.make import make_plan
@@ -659,61 +660,15 @@ def test_the_readme_names_the_interpreter_and_what_was_there(bundle_of):
 # -- the formulas ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_the_formulas_are_the_harnesss(seed):
-    rng = np.random.default_rng(seed)
-    size = 10.0 ** rng.integers(-160, 160) if seed % 2 else 1.0
-    want = rng.standard_normal((7, 5)) * size
-    got = want * (1 + 1e-3 * rng.standard_normal((7, 5)))
-    where = {"process": "float64", "case": "", "step": None}
-    same(difference.compare(got, want, "float64"), measure.measure("loss", "", got, want, **where))
-    error = measure.without_row_mean(got) - measure.without_row_mean(want)
-    own = {"error": error, "scale": measure.without_row_mean(want)}
-    same(
-        difference.compare(got, want, "float64", difference.centred),
-        measure.measure("forward", "", got, want, **where, **own),
-    )
-    given = rng.standard_normal((7, 5)).astype(np.float32)
-    step = 0.1 * rng.standard_normal((7, 5))
-    new = (given - 1.001 * step).astype(np.float32)
-    excess, _ = measure.excess_update(given, new, step)
-    own = {"error": excess, "scale": step}
-    where["process"] = "float32"
-    same(
-        difference.compare(new, given - step, "float32", difference.excess_update(given, step)),
-        measure.measure("update", "", new, given - step, **where, **own),
-    )
-    given[3, 2:] += 1
-    same(
-        difference.compare_bits(new, given),
-        measure.identical("", new, given, **where),
-    )
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_compared_as_by_the_harness(value):
-    where = {"process": "float64", "case": "", "step": None}
-    got, want = np.arange(6.0), np.arange(6.0)
-    got[2] = value
-    for mine, theirs in ((got, want), (want, got), (got, got)):
-        found = difference.compare(mine, theirs, "float64")
-        stated = measure.measure("loss", "", mine, theirs, **where)
-        assert (found.problem is None) == (stated.problem is None)
-        assert found.distance == stated.distance
-        if stated.problem:
-            assert found.index == stated.worst.index == [2]
-
-
-def same(found: difference.Difference, stated) -> None:
-    assert stated.problem is None
-    assert found.distance == pytest.approx(stated.distance, rel=1e-12)
-    assert found.index == stated.worst.index
-    assert (found.expected, found.got) == (stated.worst.want, stated.worst.got)
+def test_a_bundle_carries_the_harnesss_own_formulas(bundle_of):
+    _, copy = bundle_of("numpy")
+    carried = copy / "code" / "harness" / "measure" / "distance.py"
+    assert carried.read_bytes() == Path(distance.__file__).read_bytes()
 
 
 def test_nothing_computed_is_a_difference():
-    found = difference.compare(None, np.ones(3), "float32")
-    assert found.problem
-    assert difference.is_over(found, 1.0)
-    assert difference.is_over(difference.Difference(distance=float("nan")), 1.0)
-    assert not difference.is_over(difference.Difference(distance=1.0), 1.0)
+    missing = distance.compare(None, np.ones(3), "float32")
+    assert missing.problem
+    assert reproduction.is_over(missing, 1.0)
+    assert reproduction.is_over(distance.Difference(distance=float("nan")), 1.0)
+    assert not reproduction.is_over(distance.Difference(distance=1.0), 1.0)

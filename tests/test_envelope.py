@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.interface import Parameter, Workload
-from harness.measure import distance as measure
 from harness.measure import ladder, outcome
+from harness.measure.measurement import measure
 from harness.workloads import REFERENCES, WORKLOADS
 from harness.workloads.reference.canonical import initial_params
 from harness.workloads.reference.envelope import Replica, clear_batches, train_replica
@@ -283,15 +283,13 @@ def test_the_trajectory_measures_all_parameters_together_and_names_the_furthest_
 def test_the_pattern_of_an_error_is_a_factor_and_where_it_lies() -> None:
     rng = np.random.default_rng(0)
     want = rng.standard_normal((4, 5))
-    found = measure.measure(
-        "gradients", "W", want * 1.001, want, process="float64", case="c", step=0
-    )
+    found = measure("gradients", "W", want * 1.001, want, process="float64", case="c", step=0)
     assert found.pattern.factor == pytest.approx(1.001)
     assert found.pattern.residual < 1e-12
     got = want.copy()
     got[:, 2] += 1.0
-    found = measure.measure("gradients", "W", got, want, process="float64", case="c", step=0)
+    found = measure("gradients", "W", got, want, process="float64", case="c", step=0)
     assert (found.pattern.columns, found.pattern.rows) == (0.2, 1.0)
     assert found.pattern.elements == pytest.approx(0.2)
-    clean = measure.measure("gradients", "W", want, want, process="float64", case="c", step=0)
+    clean = measure("gradients", "W", want, want, process="float64", case="c", step=0)
     assert clean.pattern is None

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.interface import Array, Params
-from harness.measure import distance as measure
 from harness.measure import ladder, outcome, precision
+from harness.measure.distance import excess_update, relative
+from harness.measure.measurement import identical, measure
 from harness.record.schema import Measurement
 from harness.workloads.mlp_scratch import MLPScratchReference
 from harness.workloads.reference.limits import limit_for
@@ -23,16 +24,16 @@ WHERE: dict[str, Any] = {"process": "float32", "case": "step 0", "step": 0}
 
 
 def taken(got: Array, want: Array, **changes: Any) -> Measurement:
-    return measure.measure("forward", "logits", got, want, **(WHERE | changes))
+    return measure("forward", "logits", got, want, **(WHERE | changes))
 
 
 # -- distance and what prevents it -----------------------------------------------------------
 
 
 def test_the_distance_is_the_norm_of_the_error_over_the_norm_of_what_is_wanted() -> None:
-    assert measure.relative(np.array([3.0, 4.0]), np.array([0.0, 50.0])) == 0.1
-    assert measure.relative(np.zeros(2), np.zeros(2)) == 0.0
-    assert measure.relative(np.array([1e-100]), np.zeros(1)) == math.inf
+    assert relative(np.array([3.0, 4.0]), np.array([0.0, 50.0])) == 0.1
+    assert relative(np.zeros(2), np.zeros(2)) == 0.0
+    assert relative(np.array([1e-100]), np.zeros(1)) == math.inf
 
 
 @given(
@@ -43,9 +44,7 @@ def test_the_distance_is_the_norm_of_the_error_over_the_norm_of_what_is_wanted()
 def test_the_distance_is_free_of_scale(values: list[float], seed: int, scale: float) -> None:
     want = np.array(values)
     error = np.random.default_rng(seed).standard_normal(len(values))
-    assert measure.relative(error * scale, want * scale) == pytest.approx(
-        measure.relative(error, want), rel=1e-12
-    )
+    assert relative(error * scale, want * scale) == pytest.approx(relative(error, want), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +135,7 @@ def test_a_diverged_float64_value_is_far_off_and_raises_no_warning(huge: float) 
 
 
 def same(got: Array, want: Array) -> Measurement:
-    return measure.identical("x", got, want, **WHERE)
+    return identical("x", got, want, **WHERE)
 
 
 def test_zero_and_negative_zero_differ_bit_for_bit() -> None:
@@ -173,7 +172,7 @@ def test_the_number_of_elements_whose_bits_differ_is_counted(
     places = rng.choice(12, changed, replace=False)
     bits = got.reshape(-1).view(f"u{got.dtype.itemsize}")
     bits[places] ^= np.array(1, bits.dtype)
-    found = measure.identical("x", got, want, **WHERE)
+    found = identical("x", got, want, **WHERE)
     assert found.distance == float(changed)
     if changed:
         assert found.worst is not None
@@ -196,6 +195,12 @@ def test_a_strided_view_is_compared_by_its_values() -> None:
 
 
 # -- the excess update error -----------------------------------------------------------------
+
+
+def excess_of(given_: Array, got: Array, change: Array) -> tuple[Array, dict[str, float]]:
+    error = excess_update(given_, change)(got, given_ - change)
+    assert error.base is change
+    return error.judged, error.beside
 
 
 def exact_excess(given_: Array, got: Array, change: Array) -> list[Fraction]:
@@ -224,7 +229,7 @@ def test_the_excess_equals_exact_arithmetic(update: tuple[str, Array, Array], se
     dtype, given_, change = update
     wrong = 1 + 1e-3 * np.random.default_rng(seed).standard_normal(6)
     got = (given_.astype(np.float64) - change * wrong).astype(dtype)
-    excess, _ = measure.excess_update(given_, got, change)
+    excess, _ = excess_of(given_, got, change)
     for i, want in enumerate(exact_excess(given_, got, change)):
         # In float64 got - given is exact unless the change is as large as the weight: then it
         # rounds by 2**-53 of the change.
@@ -251,7 +256,7 @@ def test_a_perfectly_rounded_update_has_no_excess(update: tuple[str, Array, Arra
         ],
         dtype=dtype,
     )
-    excess, beside = measure.excess_update(given_, got, change)
+    excess, beside = excess_of(given_, got, change)
     assert np.all(excess <= 4 * 2.0**-53 * np.abs(change))
     # The plain distance of a perfect update is its floor.
     assert beside["plain"] == pytest.approx(beside["floor"], rel=1e-6, abs=1e-12)
@@ -267,16 +272,16 @@ def test_a_learning_rate_off_by_a_ten_thousandth_exceeds_the_limit_three_times(d
     right = (given_ - change).astype(dtype)
     wrong = (given_ - change * (1 + 1e-4)).astype(dtype)
     for got, over in ((right, False), (wrong, True)):
-        excess, _ = measure.excess_update(given_, got, change)
-        distance = measure.relative(excess, change)
+        excess, _ = excess_of(given_, got, change)
+        distance = relative(excess, change)
         assert (distance > 3 * limit.value) is over
         assert over or distance < limit.value / 3
 
 
 def test_an_update_that_never_happened_is_off_by_its_whole_size() -> None:
     given_ = np.ones(4, np.float32)
-    excess, beside = measure.excess_update(given_, given_.copy(), np.full(4, 0.5))
-    assert measure.relative(excess, np.full(4, 0.5)) == pytest.approx(1.0, abs=1e-6)
+    excess, beside = excess_of(given_, given_.copy(), np.full(4, 0.5))
+    assert relative(excess, np.full(4, 0.5)) == pytest.approx(1.0, abs=1e-6)
     assert beside["plain"] == 1.0
     assert beside["floor"] == 0.0
 
@@ -447,7 +452,7 @@ def test_a_reduced_mode_changes_every_element_of_the_precision_probes_product(mo
         side = reduce(a) if name == "left operand" else a
         other = reduce(b) if name == "right operand" else b
         assert np.all(side @ other != want), name
-        both = measure.identical(
+        both = identical(
             "p",
             reduce(a) @ reduce(b),
             want,

@@ -17,8 +17,8 @@ import pytest
 from backends import BACKENDS, PRECISIONS
 from harness.errors import InputError
 from harness.interface import Array, Params
-from harness.measure import distance as measure
 from harness.measure import ladder
+from harness.measure.distance import relative
 from harness.measure.ladder import Wanted
 from harness.measure.precision import not_in_force, precision_operands
 from harness.plan.catalogue import describe
@@ -136,7 +136,7 @@ def test_rounded_products_are_far_over_the_strict_limits(precision):
     tensors = rounded_step(params, x, y, BITS[precision])
     wide = {name: value.astype(np.float64) for name, value in params.items()}
     want = REFERENCES["mlp-scratch"].logits(wide, x.astype(np.float64))
-    off = measure.relative(tensors["logits"] - want, want)
+    off = relative(tensors["logits"] - want, want)
     assert off >= 3 * limit_for("forward", "float32", "step 0").value
 
 

@@ -22,11 +22,12 @@ import msgspec
 import backends
 from backends import BACKENDS, STILL_BLAS
 from harness import interface
-from harness.bundle import difference, scripts
-from harness.bundle.difference import Difference, Formula
+from harness.bundle import reproduction, scripts
 from harness.bundle.readme import readme
 from harness.errors import InputError
 from harness.files import sync, why
+from harness.measure import distance
+from harness.measure.distance import Difference, Formula, compare, compare_bits
 from harness.plan.model import Label, process_precision
 from harness.record.schema import Record
 from harness.results.kept import Reproduced, Tensors, find, read_tensors
@@ -58,8 +59,10 @@ def make_bundle(record: Record, run_folder: Path, out: Path) -> Made:
     reproduced = find(record, judge(record))
     label = record.plan.labels[reproduced.label]
     if scripts.source_of(label) is None:
-        told = clean(label.source or label.backend)
-        raise InputError(f"tensors kept of {clean(reproduced.label)}: no such backend here: {told}")
+        source = clean(label.source or label.backend)
+        raise InputError(
+            f"tensors kept of {clean(reproduced.label)}: no such backend here: {source}"
+        )
     if out.is_symlink():
         # A run's folder that came from elsewhere may hold one that leads anywhere.
         raise InputError(f"{out}: a symbolic link; choose another --out")
@@ -111,13 +114,13 @@ def check_stated(reproduced: Reproduced, tensors: Tensors, lr: float) -> None:
     if at.rung == "inputs" and reproduced.key not in tensors.got:
         return  # an older run: what the device held was not kept
     try:
-        found = _difference(reproduced, tensors, lr)
+        kept = _difference(reproduced, tensors, lr)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"tensors {clean(reproduced.kept.file)}: {error}") from None
     stated = None if at.distance is None else float(at.distance)
-    if (at.problem is None) != (found.problem is None) or not _same(stated, found.distance):
+    if (at.problem is None) != (kept.problem is None) or not _same(stated, kept.distance):
         raise InputError(
-            f"tensors {clean(reproduced.kept.file)}: their distance is {found.distance}, the "
+            f"tensors {clean(reproduced.kept.file)}: their distance is {kept.distance}, the "
             f"record's {stated}: not the tensors of this record"
         )
 
@@ -125,24 +128,25 @@ def check_stated(reproduced: Reproduced, tensors: Tensors, lr: float) -> None:
 def _difference(reproduced: Reproduced, tensors: Tensors, lr: float) -> Difference:
     """What the label's script shows, from the tensors that the run kept."""
     at, got = reproduced.at, tensors.got.get(reproduced.key)
+    want = tensors.want[_wanted(reproduced)]
     if at.rung == "inputs":
-        return difference.compare_bits(got, tensors.want[reproduced.key])
-    if at.rung == "loss":
-        return difference.compare(got, tensors.want["loss"], "float64")
-    formula: Formula = difference.centred if reproduced.kind == "centred" else difference.plain
+        return compare_bits(got, want)
+    formula: Formula = distance.centred if reproduced.kind == "centred" else distance.plain
     if at.rung == "update":
         change = lr * tensors.want[f"grad.{at.tensor}"]
-        formula = difference.excess_update(tensors.given[f"param.{at.tensor}"], change)
-    want, dtype = tensors.want[reproduced.key], reproduced.kept.dtype
-    return difference.compare(got, want, dtype, formula, reproduced.first)
+        formula = distance.excess_update(tensors.given[f"param.{at.tensor}"], change)
+    return compare(got, want, "float64" if at.rung == "loss" else reproduced.kept.dtype, formula)
+
+
+def _wanted(reproduced: Reproduced) -> str:
+    """The name in want.safetensors: a loss is wanted once, however it came."""
+    return "loss" if reproduced.at.rung == "loss" else reproduced.key
 
 
 def _same(stated: float | None, found: float | None) -> bool:
     if stated is None or found is None:
         return stated is found
-    if not math.isfinite(stated):
-        return str(stated) == str(found)
-    return math.isclose(stated, found, rel_tol=SAME)
+    return math.isclose(stated, found, rel_tol=SAME) or (math.isnan(stated) and math.isnan(found))
 
 
 def _stated(reproduced: Reproduced) -> dict[str, object]:
@@ -166,23 +170,28 @@ def _stated(reproduced: Reproduced) -> dict[str, object]:
         "sentence": reproduced.sentence,
         "hint": clean(reproduced.hint) if reproduced.hint else None,
         "instead": reproduced.instead,
+        "first_loss": reproduced.first if reproduced.kind == "losses" else 0,
     }
 
 
 def _sources(record: Record, reproduced: Reproduced, planted: str | None) -> dict[str, str]:
     """The scripts by file name: one for every framework, and one for a plug-in that diverges."""
     faulty = record.plan.labels[reproduced.label]
-    told = [
-        (entry.name, faulty if is_faulty else _label_of(record, name), entry.environment)
+    built_in = scripts.is_built_in(faulty)
+    frameworks: list[tuple[str, Label | None, dict[str, str]]] = [
+        (
+            entry.name,
+            faulty if built_in and name == faulty.backend else _label_of(record, name),
+            entry.environment,
+        )
         for name, entry in BACKENDS.items()
-        for is_faulty in [scripts.is_built_in(faulty) and name == faulty.backend]
     ]
-    if not scripts.is_built_in(faulty):
+    if not built_in:
         # A plug-in's variables are the harness's own; a record's could be any.
-        told.append((scripts.title(reproduced.label, faulty), faulty, STILL_BLAS))
+        frameworks.append((scripts.title(reproduced.label, faulty), faulty, STILL_BLAS))
     _, _, function = (faulty.plant or "").rpartition(":")
     dtype, sources = reproduced.kept.dtype, {}
-    for name, label, environment in told:
+    for name, label, environment in frameworks:
         is_faulty = label is faulty
         source = scripts.source_of(faulty) if is_faulty else None
         sources[f"reproduce_{name}.py"] = scripts.script(
@@ -191,13 +200,12 @@ def _sources(record: Record, reproduced: Reproduced, planted: str | None) -> dic
             environment,
             kind=reproduced.kind,
             tensor=reproduced.at.tensor,
-            key=reproduced.key,
+            key=_wanted(reproduced),
             device=label.device if label else "cpu",
             dtype=dtype,
             threads=record.plan.threads,
             variant=label.variant if label else BACKENDS[name].variants[0],
             precision=process_precision(label, dtype) if label else "strict",
-            first=reproduced.first,
             plant=(os.path.basename(planted), function) if planted and is_faulty else None,
             lost_plant=is_faulty and faulty.plant is not None and planted is None,
         )
@@ -228,7 +236,8 @@ def _copy_code(code: Path, plant: str | None) -> str | None:
     rooms = Path(backends.__file__).parent
     files = {file: Path("backends") / file.relative_to(rooms) for file in rooms.rglob("*.py")}
     files[Path(interface.__file__)] = Path("harness", "interface.py")
-    files[Path(difference.__file__)] = Path("difference.py")
+    files[Path(distance.__file__)] = Path("harness", "measure", "distance.py")
+    files[Path(reproduction.__file__)] = Path("reproduction.py")
     planted = _plant_file(plant) if plant is not None else None
     if planted is not None:
         beside = (file for file in Path(planted).parent.glob("*.py") if file.is_file())
@@ -236,7 +245,8 @@ def _copy_code(code: Path, plant: str | None) -> str | None:
     for source, place in files.items():
         (code / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, code / place)
-    (code / "harness" / "__init__.py").touch()
+    for package in ("harness", "harness/measure"):
+        (code / package / "__init__.py").touch()
     return planted
 
 

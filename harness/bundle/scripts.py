@@ -10,6 +10,7 @@ import os
 import re
 from dataclasses import dataclass
 from string import Template
+from typing import NamedTuple
 
 from backends import BACKENDS
 from harness.plan.model import DEVICES, Label
@@ -45,13 +46,15 @@ os.environ.update($environment)
 
 
 def reproduce():
+    from harness.measure.distance import $formulas
+    from reproduction import $helpers
 $imports
     bundle = read(HERE)
     $backend
 $plant    trainer = backend.trainer(bundle.workload)
     trainer.set_params(bundle.params)
 $body
-    return show(bundle, $literal, found)
+    return show(bundle, $literal, difference)
 
 
 if __name__ == "__main__":
@@ -66,13 +69,8 @@ if __name__ == "__main__":
 ''')
 
 # How a script comes by its backend: of this project, or a plug-in's by its place.
-BUILT_IN = Template("""    from $module import Backend
-    from difference import $used
-""")
-PLUG_IN = Template("""    from difference import $used, load_class
-
-    Backend = load_class($place, $class_)
-""")
+BUILT_IN = Template("    from $module import Backend\n")
+PLUG_IN = Template("\n    Backend = load_class($place, $class_)\n")
 PLANT = Template("""    # The fault that was planted in this framework on purpose.
     sys.path.append(str(HERE / "code" / "plant"))
     from runpy import run_path
@@ -82,95 +80,85 @@ PLANT = Template("""    # The fault that was planted in this framework on purpos
 """)
 NO_PLANT = "    # A fault was planted here on purpose; its file was not there to be copied.\n"
 
-_PUT = '    batch = trainer.put(bundle.given["x"], bundle.given["y"])\n'
 
-# By kind (a rung, or a part of one): what the script shows, what it uses of `difference`, and its
-# middle, from the batch to what was found.
-KINDS: dict[str, tuple[str, str, Template]] = {
-    "inputs": (
+class Kind(NamedTuple):
+    """What a kind of divergence (a rung, or a part of one) is reproduced by.
+
+    `what`: what the script shows; `formulas`: of measure/distance.py; `lines`: to what the
+    framework gives, `got`; `compared`: the formula on that and on what is wanted.
+    """
+
+    what: str
+    formulas: str
+    lines: tuple[str, ...]
+    got: str
+    compared: str = "compare(got, want, $dtype)"
+
+
+_PUT = 'batch = trainer.put(bundle.given["x"], bundle.given["y"])'
+KINDS = {
+    "inputs": Kind(
         "What the device holds of given parameters and a batch",
         "compare_bits",
-        Template(
-            _PUT
-            + """    x, y = trainer.fetch(batch)
-    held = trainer.get_params() | {"x": x, "y": y}
-    found = compare_bits(held.get($tensor), bundle.want[$key])"""
-        ),
+        (_PUT, "x, y = trainer.fetch(batch)"),
+        '(trainer.get_params() | {"x": x, "y": y}).get($tensor)',
+        "compare_bits(got, want)",
     ),
-    "forward": (
-        "The logits of one batch at given parameters",
-        "compare",
-        Template(
-            _PUT
-            + """    logits = trainer.logits(batch)
-    found = compare(logits, bundle.want[$key], $dtype)"""
-        ),
+    "forward": Kind(
+        "The logits of one batch at given parameters", "compare", (_PUT,), "trainer.logits(batch)"
     ),
-    "centred": (
+    "centred": Kind(
         "The logits of one batch at given parameters, less their row's mean",
         "centred, compare",
-        Template(
-            _PUT
-            + """    logits = trainer.logits(batch)
-    found = compare(logits, bundle.want[$key], $dtype, centred)"""
-        ),
+        (_PUT,),
+        "trainer.logits(batch)",
+        "compare(got, want, $dtype, centred)",
     ),
-    "loss": (
+    "loss": Kind(
         "The mean loss of one batch at given parameters",
         "compare",
-        Template(
-            _PUT
-            + """    loss, _ = trainer.loss_and_grads(batch)
-    found = compare(float(loss), bundle.want["loss"], "float64")"""
-        ),
+        (_PUT,),
+        "float(trainer.loss_and_grads(batch)[0])",
+        'compare(got, want, "float64")',
     ),
-    "step loss": (
+    "step loss": Kind(
         "The mean loss that a step returns, one batch at given parameters",
         "compare",
-        Template(
-            _PUT
-            + """    loss = trainer.wait(trainer.step(batch))
-    found = compare(float(loss), bundle.want["loss"], "float64")"""
-        ),
+        (_PUT,),
+        "float(trainer.wait(trainer.step(batch)))",
+        'compare(got, want, "float64")',
     ),
-    "gradients": (
+    "gradients": Kind(
         "A gradient of one batch at given parameters",
         "compare",
-        Template(
-            _PUT
-            + """    _, grads = trainer.loss_and_grads(batch)
-    found = compare(grads.get($tensor), bundle.want[$key], $dtype)"""
-        ),
+        (_PUT,),
+        "trainer.loss_and_grads(batch)[1].get($tensor)",
     ),
-    "update": (
+    "update": Kind(
         "One step from given parameters on one batch",
         "compare, excess_update",
-        Template(
-            _PUT
-            + """    trainer.wait(trainer.step(batch))
-    new = trainer.get_params().get($tensor)
-    change = bundle.workload.lr * bundle.want[$gradient]
-    formula = excess_update(bundle.params[$tensor], change)
-    found = compare(new, bundle.want[$key], $dtype, formula)"""
+        (
+            _PUT,
+            "trainer.wait(trainer.step(batch))",
+            "change = bundle.workload.lr * bundle.want[$gradient]",
         ),
+        "trainer.get_params().get($tensor)",
+        "compare(got, want, $dtype, excess_update(bundle.params[$tensor], change))",
     ),
-    "lockstep": (
+    "lockstep": Kind(
         "Parameters after some steps of free training in float64",
         "compare",
-        Template(
-            """    for x, y in bundle.batches():
-        trainer.wait(trainer.step(trainer.put(x, y)))
-    found = compare(trainer.get_params().get($tensor), bundle.want[$key], "float64")"""
-        ),
+        ("for x, y in bundle.batches():", "    trainer.wait(trainer.step(trainer.put(x, y)))"),
+        "trainer.get_params().get($tensor)",
     ),
-    "losses": (
+    "losses": Kind(
         "Losses of the steps of free training in float64",
         "compare",
-        Template(
-            """    batches = bundle.batches()
-    losses = [trainer.wait(trainer.step(trainer.put(x, y))) for x, y in batches]
-    found = compare(losses[$first:], bundle.want["losses"], "float64", first=$first)"""
+        (
+            "batches = bundle.batches()",
+            "losses = [trainer.wait(trainer.step(trainer.put(x, y))) for x, y in batches]",
         ),
+        'losses[bundle.stated["first_loss"] :]',
     ),
 }
 
@@ -244,43 +232,40 @@ def script(
     threads: int,
     variant: str,
     precision: str,
-    first: int = 0,
     plant: tuple[str, str] | None = None,
     lost_plant: bool = False,
 ) -> str:
     """The source of one framework's script.
 
     name and extra are those of the table of backends (or checked, see `title`), kind one of KINDS;
-    all else may come from anywhere. key: the tensor's name in want.safetensors; first: the number
-    of the first loss; plant: file name and function.
+    all else may come from anywhere. key: the tensor's name in want.safetensors; plant: file name
+    and function.
     """
-    what, used, middle = KINDS[kind]
-    used = f"{used}, read, show"
-    imports = (
-        PLUG_IN.substitute(used=used, place=_text(source.place), class_=_text(source.name))
-        if source.plug_in
-        else BUILT_IN.substitute(used=used, module=source.place)
-    )
-    body = middle.substitute(
-        tensor=_text(tensor),
-        key=_text(key),
-        gradient=_text(f"grad.{tensor}"),
-        dtype=_text(dtype),
-        first=int(first),
-    )
+    shown = KINDS[kind]
+    lines = (*shown.lines, f"got = {shown.got}", "want = bundle.want[$key]")
+    body = "\n".join(f"    {line}" for line in (*lines, f"difference = {shown.compared}"))
     planted = NO_PLANT if lost_plant else ""
     if plant is not None:
         planted = PLANT.substitute(file=_text(plant[0]), function=_text(plant[1]))
     return WHOLE.substitute(
-        what=what,
+        what=shown.what,
         name=name,
         literal=_text(name),
-        imports=imports,
+        formulas=shown.formulas,
+        helpers="load_class, read, show" if source.plug_in else "read, show",
+        imports=PLUG_IN.substitute(place=_text(source.place), class_=_text(source.name))
+        if source.plug_in
+        else BUILT_IN.substitute(module=source.place),
         environment=_table(_telling(threads, extra, precision)),
         backend=f"backend = Backend({_text(device)}, {_text(dtype)}, {int(threads)}, "
         f"{_text(variant)}, {_text(precision)})",
         plant=planted,
-        body=body,
+        body=Template(body).substitute(
+            tensor=_text(tensor),
+            key=_text(key),
+            gradient=_text(f"grad.{tensor}"),
+            dtype=_text(dtype),
+        ),
         threads=int(threads),
     )
 

@@ -17,7 +17,9 @@ from harness.conformance import system
 from harness.conformance.check import Evidence, Failed
 from harness.conformance.material import material, wanted
 from harness.interface import Array, Backend, Params, Trainer, Workload
-from harness.measure import distance, ladder
+from harness.measure import ladder
+from harness.measure.distance import Error, Formula, beyond_spacing
+from harness.measure.measurement import identical, measure
 from harness.record.schema import Measurement, Worst
 from harness.verdict.numbers import evidence, sentence_for, share
 from harness.workers.desks.training import teacher_forced
@@ -121,13 +123,11 @@ class Subject:
     def compared(
         self, rung: str, tensor: str, got: Any, want: Any, case: str, **own: Any
     ) -> Judged:
-        """One tensor against another, at the ladder's limit; own: as `distance.measure` takes."""
+        """One tensor against another, at the ladder's limit; own: as `measure` takes."""
         where: dict[str, Any] = {"process": self.dtype, "case": case, "step": None}
         if rung == "loss":
             where["dtype"] = "float64"
-        measurement = distance.measure(
-            rung, tensor, np.asarray(got), np.asarray(want), **where, **own
-        )
+        measurement = measure(rung, tensor, np.asarray(got), np.asarray(want), **where, **own)
         return measurement, self.limit(rung)
 
     def train(self, trainer: Trainer, params: Params, batches: Sequence[Any]) -> Trained:
@@ -151,13 +151,20 @@ class Subject:
         """
         pairs = self.same_losses(got[0], want[0], case)
         for name, want_new in want[1].items():
-            new, own = got[1].get(name, np.zeros(0)), {}
-            if distance.mismatch(new, want_new, self.dtype) is None:
-                error = np.abs(new.astype(np.float64) - want_new.astype(np.float64))
-                own["error"] = distance.beyond_spacing(error, new, want_new, 1.0)
-                own["scale"] = want_new.astype(np.float64) - start[name].astype(np.float64)
-            pairs.append(self.compared("update", name, new, want_new, case, **own))
+            new, formula = got[1].get(name, np.zeros(0)), _stored_twice(start[name])
+            pairs.append(self.compared("update", name, new, want_new, case, formula=formula))
         return judged(pairs, case)
+
+
+def _stored_twice(start: Array) -> Formula:
+    """What is off by more than storing both costs, relative to what was trained from `start`."""
+
+    def formula(got: Array, want: Array) -> Error:
+        new, other = got.astype(np.float64), want.astype(np.float64)
+        judged = beyond_spacing(np.abs(new - other), got, want, 1.0)
+        return Error(judged, other - start.astype(np.float64))
+
+    return formula
 
 
 def judged(pairs: Sequence[Judged], passed: str = "") -> Evidence:
@@ -192,7 +199,7 @@ def same_bits(what: str, got: Mapping[str, Any], want: Mapping[str, Array]) -> N
     """
     for name, value in want.items():
         tensor, array = what.format(name), got.get(name, np.zeros(0))
-        measured = distance.identical(tensor, array, value, process="float64", case="", step=None)
+        measured = identical(tensor, array, value, process="float64", case="", step=None)
         differ, worst = measured.distance, measured.worst
         if measured.problem is None and differ == 0:
             continue

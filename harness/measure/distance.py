@@ -1,32 +1,140 @@
-"""Tensors -> measurements: with `operators` the only place of the parent that sees tensors.
+"""How far two tensors are apart, where most, and why there may be no distance.
 
-Distance of two tensors: ||got - want||2 / ||want||2 in float64 (0 / 0 is 0), and the worst element
-in units of the wanted tensor's RMS. Before any distance is taken, shape, dtype and the positions
-of NaN and infinities must be equal. Imports NumPy; no framework.
+Distance: ||got - want||2 / ||want||2 in float64 (0 / 0 is 0); some rungs define an error of their
+own. Before any distance is taken, shape, dtype and the positions of NaN and infinities must be
+equal. Imports NumPy alone: every bundle carries a copy of this file.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from harness.interface import Array
-from harness.record.schema import (
-    Measurement,
-    Number,
-    Pattern,
-    Worst,
-    number,
-)
-from harness.workloads.reference.canonical import digest
+Array = npt.NDArray[Any]
 
 # Between these no square of an element that matters overflows or underflows in float64.
 SAFE_NORM = (1e-140, 1e140)
 
 
-# An error above these is coarser than rounding in correct code: what it looks like is then stored.
-COARSE = {"float32": 3e-6, "float64": 3e-14}
+@dataclass(frozen=True, eq=False)
+class Error:
+    """The error of one tensor: what is `judged` of it, relative to `base`, both float64.
+
+    `plain`: got - want, where what is judged is only what is left of that; `beside`: figures that
+    are shown and never judged.
+    """
+
+    judged: Array
+    base: Array
+    plain: Array | None = None
+    beside: dict[str, float] | None = None
+
+
+# From a tensor as it is held and what is wanted, of one shape.
+Formula = Callable[[Array, Array], Error]
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """One tensor against what is wanted: a distance, or the problem that leaves none.
+
+    `index`: the worst element, or the first that is not finite on one side only; `got` and `want`:
+    what stands there; `in_rms`: its error in units of the RMS of the base.
+    """
+
+    distance: float | None = None
+    problem: str | None = None
+    index: list[int] | None = None
+    got: float = math.nan
+    want: float = math.nan
+    in_rms: float = math.inf
+    error: Error | None = None
+
+
+def compare(got: Any, want: Array, dtype: str, formula: Formula | None = None) -> Difference:
+    """A tensor that must have `dtype` (None: there is none) against `want`.
+
+    formula: of the error, `plain` by default.
+    """
+    got = np.zeros(0, dtype) if got is None else np.asarray(got)
+    if (problem := mismatch(got, want, dtype)) is not None:
+        return _at(_first_odd(got, want), got, want, problem=problem)
+    # Infinities and NaN stand at the same places: there the error is none.
+    finite = np.isfinite(want)
+    with np.errstate(invalid="ignore"):
+        error = (formula or plain)(got, want)
+    error = Error(np.where(finite, error.judged, 0.0), error.base, error.plain, error.beside)
+    index = None
+    if want.size:
+        index = np.unravel_index(int(np.argmax(np.abs(error.judged))), want.shape)
+    return _at(
+        index,
+        np.where(finite, got, 0.0),
+        np.where(finite, want, 0.0),
+        distance=relative(error.judged, error.base),
+        in_rms=in_rms(error.judged, error.base),
+        error=error,
+    )
+
+
+def compare_bits(got: Any, want: Array) -> Difference:
+    """Bit for bit: the distance is the number of elements whose bits differ."""
+    got = np.zeros(0, want.dtype) if got is None else np.asarray(got)
+    if (problem := _unlike(got, want, str(want.dtype))) is not None:
+        return Difference(problem=problem)
+    bits = np.dtype(f"u{want.dtype.itemsize}")
+    one, other = (
+        np.ascontiguousarray(array).view(bits).reshape(want.shape) for array in (got, want)
+    )
+    differ = one != other
+    index = np.argwhere(differ)[0] if differ.any() else None
+    return _at(index, got, want, distance=float(np.count_nonzero(differ)))
+
+
+def _at(index: Any, got: Array, want: Array, **told: Any) -> Difference:
+    """A difference with both values at an element, where one is named."""
+    if index is None:
+        return Difference(**told)
+    index = tuple(int(i) for i in index)
+    return Difference(index=[*index], got=float(got[index]), want=float(want[index]), **told)
+
+
+def mismatch(got: Array, want: Array, dtype: str) -> str | None:
+    """Why no distance can be taken: shape, dtype, or other positions of NaN or infinity."""
+    if (problem := _unlike(got, want, dtype)) is not None:
+        return problem
+    for name, test in (("NaN", np.isnan), ("+inf", np.isposinf), ("-inf", np.isneginf)):
+        in_got, in_want = test(got), test(want)
+        if not np.array_equal(in_got, in_want):
+            index = tuple(int(i) for i in np.argwhere(in_got != in_want)[0])
+            side = "got" if in_got[index] else "wanted"
+            count = int(np.count_nonzero(in_got != in_want))
+            return f"{name} only in what was {side}, at {list(index)} ({count} elements differ)"
+    return None
+
+
+def _unlike(got: Array, want: Array, dtype: str) -> str | None:
+    if got.shape != want.shape:
+        return f"shape {got.shape} where {want.shape} is wanted"
+    if got.dtype != np.dtype(dtype):
+        return f"dtype {got.dtype} where {dtype} is wanted"
+    return None
+
+
+def _first_odd(got: Array, want: Array) -> Array | None:
+    """The first element that is not finite on one side only."""
+    if got.shape != want.shape or got.dtype.kind != "f":
+        return None
+    alike = (
+        (np.isfinite(got) & np.isfinite(want)) | (got == want) | (np.isnan(got) & np.isnan(want))
+    )
+    odd = np.argwhere(~alike)
+    return odd[0] if len(odd) else None
 
 
 def relative(error: Array, want: Array) -> float:
@@ -39,7 +147,7 @@ def relative(error: Array, want: Array) -> float:
         return math.nan
     if bottom > 0:
         return top / bottom
-    return 0.0 if top == 0 else float("inf")
+    return 0.0 if top == 0 else math.inf
 
 
 def norm(array: Array) -> float:
@@ -49,7 +157,7 @@ def norm(array: Array) -> float:
     if SAFE_NORM[0] < plain < SAFE_NORM[1]:
         return plain
     largest = float(np.max(np.abs(array), initial=0.0))
-    if not 0 < largest < float("inf"):
+    if not 0 < largest < math.inf:
         return largest
     exponent = int(np.frexp(largest)[1])
     scaled = float(np.linalg.norm(np.ldexp(array, -exponent)))
@@ -59,183 +167,24 @@ def norm(array: Array) -> float:
         return math.inf
 
 
-def worst_element(got: Array, want: Array, error: Array) -> Worst | None:
-    """The element with the largest |error|, None for empty tensors."""
-    if error.size == 0:
-        return None
-    index = np.unravel_index(int(np.argmax(np.abs(error))), error.shape)
-    rms = norm(want) / math.sqrt(want.size)
-    size = float(np.abs(error[index]))
-    return Worst(
-        index=[int(i) for i in index],
-        got=number(got[index]),
-        want=number(want[index]),
-        in_rms=number(size / rms if rms > 0 else (0.0 if size == 0 else float("inf"))),
-    )
+def in_rms(error: Array, base: Array) -> float:
+    """The largest element of |error| in units of the RMS of `base`; 0 where both vanish."""
+    if not error.size:
+        return 0.0
+    rms, largest = norm(base) / math.sqrt(base.size), float(np.max(np.abs(error)))
+    return largest / rms if rms > 0 else (0.0 if largest == 0 else math.inf)
 
 
-def mismatch(got: Array, want: Array, dtype: str) -> str | None:
-    """Why no distance can be taken: shape, dtype, or other positions of NaN or infinity."""
-    if got.shape != want.shape:
-        return f"shape {got.shape} where {want.shape} is wanted"
-    if got.dtype != np.dtype(dtype):
-        return f"dtype {got.dtype} where {dtype} is wanted"
-    for name, test in (("NaN", np.isnan), ("+inf", np.isposinf), ("-inf", np.isneginf)):
-        here, there = test(got), test(want)
-        if not np.array_equal(here, there):
-            index = tuple(int(i) for i in np.argwhere(here != there)[0])
-            side = "got" if here[index] else "wanted"
-            count = int(np.count_nonzero(here != there))
-            return f"{name} only in what was {side}, at {list(index)} ({count} elements differ)"
-    return None
+def plain(got: Array, want: Array) -> Error:
+    """||got - want|| / ||want||."""
+    wide = np.asarray(want, dtype=np.float64)
+    return Error(got.astype(np.float64) - wide, np.where(np.isfinite(wide), wide, 0.0))
 
 
-def measure(
-    rung: str,
-    tensor: str,
-    got: Array,
-    want: Array,
-    *,
-    process: str,
-    case: str,
-    step: int | None,
-    dtype: str | None = None,
-    error: Array | None = None,
-    scale: Array | None = None,
-    plain: Array | None = None,
-    beside: dict[str, float] | None = None,
-) -> Measurement:
-    """One tensor against the judge.
-
-    `process` is the dtype of the worker, `dtype` the one wanted of this tensor (default: the
-    same). `error` and `scale` replace got - want and want in the distance, for rungs that define
-    their own (both float64, the tensor's shape).
-    """
-    got = np.asarray(got)
-    found = _unmeasured(rung, tensor, got, want, process, case, step)
-    found.problem = mismatch(got, want, dtype or process)
-    found.beside = {name: number(value) for name, value in (beside or {}).items()}
-    if found.problem is not None:
-        if got.shape == want.shape:
-            found.worst = _first_odd(got, want)
-        return found
-    got64, want64 = got.astype(np.float64), np.asarray(want, dtype=np.float64)
-    # Infinities and NaN stand at the same places: there the error is none.
-    finite = np.isfinite(want64)
-    got64, want64 = np.where(finite, got64, 0.0), np.where(finite, want64, 0.0)
-    off = got64 - want64 if error is None else np.where(finite, error, 0.0)
-    base = want64 if scale is None else scale
-    found.distance = number(relative(off, base))
-    found.worst = worst_element(got64, want64, off)
-    if found.worst is not None and error is not None:
-        found.worst.in_rms = number(_in_rms(off, base))
-    if isinstance(found.distance, float) and found.distance > COARSE[process]:
-        found.pattern = find_pattern(off if plain is None else plain, base, off)
-    return found
-
-
-def find_pattern(error: Array, base: Array, judged: Array) -> Pattern:
-    """What an error looks like: a factor of `base`, and where it lies.
-
-    error: got - want; base: what distances are relative to; judged: the error that was judged (the
-    same, or what is left of it); all float64 of one shape.
-    """
-    square = float(np.vdot(base, base))
-    slope = float(np.vdot(error, base)) / square if square > 0 else 0.0
-    off = np.abs(judged) > 0.1 * np.max(np.abs(judged), initial=0.0)
-    first, last = (
-        off.any(axis=tuple(range(1, off.ndim))),
-        off.any(axis=tuple(range(off.ndim - 1))),
-    )
-    if off.ndim == 0:
-        first = last = off
-    return Pattern(
-        factor=number(1.0 + slope),
-        residual=number(relative(error - slope * base, base)),
-        elements=float(np.mean(off)),
-        rows=float(np.mean(first)),
-        columns=float(np.mean(last)),
-    )
-
-
-def _norm(array: Array) -> Number:
-    if array.dtype.kind not in "fiu":
-        return "nan"
-    return number(norm(array.astype(np.float64)))
-
-
-def _in_rms(error: Array, base: Array) -> float:
-    rms = norm(base) / math.sqrt(base.size)
-    size = float(np.max(np.abs(error)))
-    return size / rms if rms > 0 else (0.0 if size == 0 else float("inf"))
-
-
-def _unmeasured(
-    rung: str, tensor: str, got: Array, want: Array, process: str, case: str, step: int | None
-) -> Measurement:
-    """What is known of a tensor before any distance is taken."""
-    return Measurement(
-        dtype=process,
-        rung=rung,
-        case=case,
-        step=step,
-        tensor=tensor,
-        shape=list(got.shape),
-        digest=digest(got)[:16],
-        distance=None,
-        want_norm=_norm(want),
-        got_norm=_norm(got),
-    )
-
-
-def _first_odd(got: Array, want: Array) -> Worst | None:
-    """The first element that is not finite on one side only."""
-    if got.dtype.kind != "f":
-        return None
-    alike = (
-        (np.isfinite(got) & np.isfinite(want)) | (got == want) | (np.isnan(got) & np.isnan(want))
-    )
-    odd = np.argwhere(~alike)
-    if len(odd) == 0:
-        return None
-    index = tuple(int(i) for i in odd[0])
-    return Worst(index=list(index), got=number(got[index]), want=number(want[index]), in_rms="inf")
-
-
-def identical(
-    tensor: str,
-    got: Array,
-    want: Array,
-    *,
-    process: str,
-    case: str,
-    step: int | None,
-    rung: str = "inputs",
-) -> Measurement:
-    """Bit for bit: the distance is the number of elements whose bits differ."""
-    got = np.asarray(got)
-    if got.shape == want.shape and got.dtype == want.dtype and got.tobytes() == want.tobytes():
-        found = _unmeasured(rung, tensor, got, want, process, case, step)
-        found.distance = 0.0
-        return found
-    found = measure(
-        rung, tensor, got, want, process=process, case=case, step=step, dtype=str(want.dtype)
-    )
-    if got.shape == want.shape and got.dtype == want.dtype:
-        size = got.dtype.itemsize
-        bits = np.dtype(f"u{size}")
-        differ = np.ascontiguousarray(got).view(bits) != np.ascontiguousarray(want).view(bits)
-        found.problem = None
-        found.distance = float(np.count_nonzero(differ))
-        if found.distance:
-            index = tuple(int(i) for i in np.argwhere(differ)[0])
-            found.worst = Worst(
-                index=list(index),
-                got=number(got[index]),
-                want=number(want[index]),
-                in_rms=found.worst.in_rms if found.worst else 0.0,
-            )
-    return found
+def centred(got: Array, want: Array) -> Error:
+    """The same of logits less their row's mean, which a shift of all classes leaves unchanged."""
+    base = without_row_mean(want)
+    return Error(without_row_mean(got) - base, base)
 
 
 def without_row_mean(logits: Array) -> Array:
@@ -244,21 +193,26 @@ def without_row_mean(logits: Array) -> Array:
     return np.asarray(logits - logits.mean(axis=1, keepdims=True))
 
 
-def excess_update(given: Array, got: Array, change: Array) -> tuple[Array, dict[str, float]]:
-    """Excess update error of one parameter, and the plain distance with its floor beside it.
+def excess_update(given: Array, change: Array) -> Formula:
+    """Excess update error of one parameter, with the plain distance and its floor beside it.
 
-    given: W(t) as the backend holds it; got: W(t+1), same dtype; change: lr * g in float64.
+    given: W(t) as the backend holds it; change: lr * g in float64. What is compared is W(t+1).
     excess_i = max(0, |(got_i - given_i) + change_i| - spacing(max(|given_i|, |got_i|)) / 2):
     what is left of the error after the half spacing that storing the weight itself may cost.
     The floor is the distance of a perfect update, rounded once to the dtype.
     """
-    wide = given.astype(np.float64)
-    # got - given first: that difference is exact, or rounds by no more than 2**-53 of itself.
-    error = np.abs((got.astype(np.float64) - wide) + change)
-    perfect = (wide - change).astype(given.dtype).astype(np.float64)
-    floor = (perfect - wide) + change
-    beside = {"plain": relative(error, change), "floor": relative(floor, change)}
-    return beyond_spacing(error, given, got, 0.5), beside
+
+    def formula(got: Array, want: Array) -> Error:  # noqa: ARG001 - it is given - change
+        wide = given.astype(np.float64)
+        # got - given first: that difference is exact, or rounds by no more than 2**-53 of itself.
+        error = (got.astype(np.float64) - wide) + change
+        perfect = (wide - change).astype(given.dtype).astype(np.float64)
+        floor = (perfect - wide) + change
+        beside = {"plain": relative(error, change), "floor": relative(floor, change)}
+        # As a factor of the change itself, for the pattern: what moved less what was to move.
+        return Error(beyond_spacing(np.abs(error), given, got, 0.5), change, -error, beside)
+
+    return formula
 
 
 def beyond_spacing(error: Array, one: Array, other: Array, share: float) -> Array:

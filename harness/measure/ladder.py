@@ -8,15 +8,8 @@ from typing import Any
 import numpy as np
 
 from harness.interface import Array, Params
-from harness.measure.distance import (
-    excess_update,
-    identical,
-    measure,
-    mismatch,
-    relative,
-    without_row_mean,
-    worst_element,
-)
+from harness.measure.distance import centred, excess_update, plain, relative
+from harness.measure.measurement import identical, measure
 from harness.record.schema import Measurement, Repeat, number
 
 # What stands for the tensor's name where all parameters are judged together.
@@ -52,44 +45,30 @@ def teacher_forced(
 
     tensors: what the worker wrote; y: int64 (n,), the labels it was given.
     """
-    params, x = wanted.params, wanted.x
     where: dict[str, Any] = {"process": process, "case": case, "step": step}
-    missing = np.zeros(0, dtype=process)
-
-    def got(name: str) -> Array:
-        return tensors.get(name, missing)
-
-    found = [identical("x", got("x"), x, **where), identical("y", got("y"), y, **where)]
-    found += [
-        identical(name, got(f"held.{name}"), value, **where) for name, value in params.items()
-    ]
-
-    logits, want_logits = got("logits"), wanted.logits
-    centred: dict[str, Any] = {}
-    if wanted.centred and logits.shape == want_logits.shape:
-        want = without_row_mean(want_logits)
-        centred = {"error": without_row_mean(logits) - want, "scale": want}
-    found.append(measure("forward", "logits", logits, want_logits, **where, **centred))
-
+    got = tensors.get
+    found = [identical("x", got("x"), wanted.x, **where), identical("y", got("y"), y, **where)]
+    for name, given in wanted.params.items():
+        found.append(identical(name, got(f"held.{name}"), given, **where))
+    formula = centred if wanted.centred else plain
+    found.append(
+        measure("forward", "logits", got("logits"), wanted.logits, **where, formula=formula)
+    )
     for name in ("loss", "step loss"):
         want_loss = np.array(wanted.loss)
         found.append(measure("loss", name, got(name), want_loss, **where, dtype="float64"))
-
     for name, want_grad in wanted.grads.items():
         found.append(measure("gradients", name, got(f"grad.{name}"), want_grad, **where))
-
-    for name, given in params.items():
+    for name, given in wanted.params.items():
         change = lr * wanted.grads[name]
-        want_new = given.astype(np.float64) - change
-        found.append(update(name, given, got(f"new.{name}"), want_new, change, **where))
+        found.append(update(name, given, got(f"new.{name}"), change, **where))
     return found
 
 
 def update(
     name: str,
     given: Array,
-    new: Array,
-    want_new: Array,
+    new: Array | None,
     change: Array,
     *,
     process: str,
@@ -98,15 +77,18 @@ def update(
 ) -> Measurement:
     """One parameter after a step: the excess over storing it, relative to the change expected.
 
-    given, new: as the process holds them; want_new and change (that which is subtracted): float64.
+    given, new: as the process holds them; change (that which is subtracted): float64.
     """
-    where: dict[str, Any] = {"process": process, "case": case, "step": step}
-    if mismatch(new, want_new, process) is not None:
-        return measure("update", name, new, want_new, **where)
-    excess, beside = excess_update(given, new, change)
-    moved = given.astype(np.float64) - new.astype(np.float64)
-    own: dict[str, Any] = {"error": excess, "scale": change, "plain": moved - change}
-    return measure("update", name, new, want_new, **where, **own, beside=beside)
+    return measure(
+        "update",
+        name,
+        new,
+        given.astype(np.float64) - change,
+        process=process,
+        case=case,
+        step=step,
+        formula=excess_update(given, change),
+    )
 
 
 def lockstep(
@@ -117,28 +99,14 @@ def lockstep(
     losses: float64 (steps since the last comparison,), in nats.
     """
     last = before + len(want_losses) - 1
-    missing = np.zeros(0)
+    where: dict[str, Any] = {"process": "float64", "step": last}
+    after = f"after step {last}"
     found = [
-        measure(
-            "lockstep",
-            name,
-            params.get(name, missing),
-            want,
-            process="float64",
-            case=f"after step {last}",
-            step=last,
-        )
+        measure("lockstep", name, params.get(name), want, case=after, **where)
         for name, want in want_params.items()
     ]
-    of_losses = measure(
-        "lockstep",
-        "losses",
-        losses,
-        want_losses,
-        process="float64",
-        case=f"steps {before} to {last}",
-        step=last,
-    )
+    case = f"steps {before} to {last}"
+    of_losses = measure("lockstep", "losses", losses, want_losses, case=case, **where)
     if of_losses.worst is not None:
         of_losses.worst.index = [of_losses.worst.index[0] + before]
     return [*found, of_losses]
@@ -163,25 +131,20 @@ def trajectory(
     They are judged together: the biases alone, a few hundred numbers, scatter from replica to
     replica by a factor of two and more; each tensor's own distance stands beside.
     """
-    where: dict[str, Any] = {
-        "process": process,
-        "case": f"{regime}, after {after} steps",
-        "step": after - 1,
+    case = f"{regime}, after {after} steps"
+    where: dict[str, Any] = {"process": process, "case": case, "step": after - 1}
+    each = {
+        name: measure("trajectory", name, params.get(name), v, **where) for name, v in want.items()
     }
-    for name, value in want.items():
-        got = params.get(name, np.zeros(0, dtype=process))
-        if mismatch(got, value, process) is not None:
-            return measure("trajectory", name, got, value, **where)
-    flat = np.concatenate([params[name].ravel() for name in want])
-    found = measure(
-        "trajectory", ALL, flat, np.concatenate([v.ravel() for v in want.values()]), **where
-    )
-    each = together(params, want)[1]
-    found.beside = {name: number(value) for name, value in each.items()}
-    furthest = max(each, key=lambda name: each[name])
-    error = params[furthest].astype(np.float64) - want[furthest]
-    found.worst = worst_element(params[furthest].astype(np.float64), want[furthest], error)
-    found.pattern = None
+    for measurement in each.values():
+        if measurement.problem is not None:
+            return measurement
+    flat, want_flat = (np.concatenate([of[name].ravel() for name in want]) for of in (params, want))
+    found = measure("trajectory", ALL, flat, want_flat, **where)
+    _, distances = together(params, want)
+    furthest = max(distances, key=lambda name: distances[name])
+    found.beside = {name: number(value) for name, value in distances.items()}
+    found.worst, found.pattern = each[furthest].worst, None
     return found
 
 

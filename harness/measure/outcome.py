@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.interface import Array
-from harness.measure.distance import _norm
+from harness.measure.measurement import stored_norm
 from harness.record.schema import Churn, Training, number
 from harness.workloads.reference import canonical
 
@@ -20,8 +20,8 @@ def confusion(predicted: Array, labels: Array, classes: int) -> list[list[int]]:
     counts = np.zeros((classes, classes), dtype=np.int64)
     known = predicted >= 0
     np.add.at(counts, (labels[known], predicted[known]), 1)
-    found: list[list[int]] = counts.tolist()
-    return found
+    rows: list[list[int]] = counts.tolist()
+    return rows
 
 
 def differing(predicted: dict[str, Array], reference: Array, labels: Array, most: int) -> list[int]:
@@ -31,8 +31,8 @@ def differing(predicted: dict[str, Array], reference: Array, labels: Array, most
     (n,), -1 where there is none: that differs from everything.
     """
     count = np.zeros(len(labels), dtype=np.int64)
-    for found in predicted.values():
-        count += (found != reference) | (found < 0)
+    for classes in predicted.values():
+        count += (classes != reference) | (classes < 0)
     order = np.lexsort((np.arange(len(labels)), -count))[:most]
     return [int(index) for index in order if count[index]]
 
@@ -42,12 +42,12 @@ def churn(logits: Array, reference: Array, labels: Array, seed: int) -> Churn:
 
     A row with NaN predicts nothing: it is right nowhere and differs from everything.
     """
-    here, there = predictions(logits), predictions(reference)
-    right, wanted = here == labels, there == labels
+    own, other = predictions(logits), predictions(reference)
+    right, wanted = own == labels, other == labels
     return Churn(
         seed=seed,
         samples=len(labels),
-        differ=int(np.count_nonzero((here != there) | (here < 0))),
+        differ=int(np.count_nonzero((own != other) | (own < 0))),
         only_here=int(np.count_nonzero(right & ~wanted)),
         only_reference=int(np.count_nonzero(wanted & ~right)),
     )
@@ -87,7 +87,7 @@ def training(
         epoch_ns=series["epoch_ns"].tolist(),
         eval_ns=series["eval_ns"].tolist(),
         final_norms={
-            name.removeprefix("final."): _norm(value)
+            name.removeprefix("final."): stored_norm(value)
             for name, value in series.items()
             if name.startswith("final.")
         },

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from harness.interface import Array, Params
-from harness.measure import distance as measure
 from harness.measure import ladder
 from harness.measure.ladder import Wanted
+from harness.measure.measurement import identical
 from harness.measure.precision import not_in_force, precision_operands
 from harness.record.schema import Case, Measurement
 from harness.run.keeping import keep_if_off, keep_lockstep_if_off
@@ -40,7 +40,7 @@ def probe_precision(state: State) -> None:
                 if (reason := not_in_force(precision, full)) is not None:
                     raise WorkerUnavailable(reason)
             for name, a, b, want in precision_operands(key[1], precision):
-                found = measure.identical(
+                found = identical(
                     f"product, {name}",
                     ask_operator(state, key, "matmul", {"0": a, "1": b})["0"],
                     want,

@@ -20,9 +20,9 @@ from harness import __version__, data
 from harness.errors import HarnessError, InputError
 from harness.files import why, write_atomic
 from harness.interface import Array, Params, Product, Workload
-from harness.measure import distance as measure
 from harness.measure import ladder
 from harness.measure.ladder import Wanted
+from harness.measure.measurement import measure
 from harness.plan.choices import Choices
 from harness.plan.make import make_plan
 from harness.plan.model import CONTROL, Plan
@@ -465,7 +465,7 @@ class _Sized:
             at_once=self.steps,
             out=str(out),
         )
-        return measure.measure(
+        return measure(
             "loss",
             "losses",
             load_tensors(f"{out}/series")["losses"],

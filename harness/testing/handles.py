@@ -19,7 +19,7 @@ import numpy as np
 from harness.conformance.material import POOL, samples, wide
 from harness.errors import InputError
 from harness.interface import Array, Params, Unavailable, Workload
-from harness.measure import distance, ladder
+from harness.measure import ladder, measurement
 from harness.plan import plugins, settings
 from harness.plan.choices import Choices, check_choice
 from harness.plan.make import MOST_DEFAULT_THREADS, available_threads, make_plan
@@ -323,16 +323,16 @@ def _measured(
     """One tensor against the judge's, as a run measures it."""
     where: dict[str, Any] = {"process": dtype, "case": CASE, "step": None}
     if rung == "inputs":
-        return distance.identical(name, got, want, **where)
+        return measurement.identical(name, got, want, **where)
     if rung == "loss" and got.ndim == 0:
-        return distance.measure(rung, name, got, want, **where, dtype=str(got.dtype))
+        return measurement.measure(rung, name, got, want, **where, dtype=str(got.dtype))
     wanted = want.astype(np.float64)
     if rung != "update":
-        return distance.measure(rung, name, got, wanted, **where)
+        return measurement.measure(rung, name, got, wanted, **where)
     if before is None or before.shape != want.shape or before.dtype != np.dtype(dtype):
         raise ValueError(f"update: before= has no {name} of the shape and dtype of the new one")
     change = before.astype(np.float64) - wanted
-    return ladder.update(name, before, got, wanted, change, **where)
+    return ladder.update(name, before, got, change, **where)
 
 
 def _message_of_tensors(
