@@ -92,7 +92,7 @@ class Kind(NamedTuple):
     formulas: str
     lines: tuple[str, ...]
     got: str
-    compared: str = "compare(got, want, $dtype)"
+    compared: str = "compare(got, bundle.want[$key], $dtype)"
 
 
 _PUT = 'batch = trainer.put(bundle.given["x"], bundle.given["y"])'
@@ -102,7 +102,7 @@ KINDS = {
         "compare_bits",
         (_PUT, "x, y = trainer.fetch(batch)"),
         '(trainer.get_params() | {"x": x, "y": y}).get($tensor)',
-        "compare_bits(got, want)",
+        "compare_bits(got, bundle.want[$key])",
     ),
     "forward": Kind(
         "The logits of one batch at given parameters", "compare", (_PUT,), "trainer.logits(batch)"
@@ -112,21 +112,21 @@ KINDS = {
         "centred, compare",
         (_PUT,),
         "trainer.logits(batch)",
-        "compare(got, want, $dtype, centred)",
+        "compare(got, bundle.want[$key], $dtype, centred)",
     ),
     "loss": Kind(
         "The mean loss of one batch at given parameters",
         "compare",
         (_PUT,),
         "float(trainer.loss_and_grads(batch)[0])",
-        'compare(got, want, "float64")',
+        'compare(got, bundle.want[$key], "float64")',
     ),
     "step loss": Kind(
         "The mean loss that a step returns, one batch at given parameters",
         "compare",
         (_PUT,),
         "float(trainer.wait(trainer.step(batch)))",
-        'compare(got, want, "float64")',
+        'compare(got, bundle.want[$key], "float64")',
     ),
     "gradients": Kind(
         "A gradient of one batch at given parameters",
@@ -141,9 +141,10 @@ KINDS = {
             _PUT,
             "trainer.wait(trainer.step(batch))",
             "change = bundle.workload.lr * bundle.want[$gradient]",
+            "excess = excess_update(bundle.params[$tensor], change)",
         ),
         "trainer.get_params().get($tensor)",
-        "compare(got, want, $dtype, excess_update(bundle.params[$tensor], change))",
+        "compare(got, bundle.want[$key], $dtype, excess)",
     ),
     "lockstep": Kind(
         "Parameters after some steps of free training in float64",
@@ -242,8 +243,8 @@ def script(
     and function.
     """
     shown = KINDS[kind]
-    lines = (*shown.lines, f"got = {shown.got}", "want = bundle.want[$key]")
-    body = "\n".join(f"    {line}" for line in (*lines, f"difference = {shown.compared}"))
+    lines = (*shown.lines, f"got = {shown.got}", f"difference = {shown.compared}")
+    body = "\n".join(f"    {line}" for line in lines)
     planted = NO_PLANT if lost_plant else ""
     if plant is not None:
         planted = PLANT.substitute(file=_text(plant[0]), function=_text(plant[1]))
