@@ -79,6 +79,13 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     products: tuple[Product, ...]
     symmetries: tuple[str, ...] = ()
 
+    @property
+    def flop(self) -> int:
+        """Floating-point operations of the products: 2 m k n for (m, k) times (k, n)."""
+        return sum(
+            2 * p.a[0] * p.a[1] * p.b[0 if p.transposed == "b" else 1] for p in self.products
+        )
+
 
 class Trainer(Protocol):
     """One model with its parameters and optimiser state, on one device in one dtype.

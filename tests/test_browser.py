@@ -18,11 +18,10 @@ import pytest
 from harness.record.schema import Record
 from harness.report import diff as diff_pages
 from harness.report import history as history_pages
-from harness.report import page, scale_page
+from harness.report import page, scale
 from harness.report.run import NAME
 from harness.report.sections import Report
 from harness.results import diff, history, store
-from harness.run.scale_figures import figures
 from tests import make, pages, test_scale, test_store
 from tests.test_page import whole
 from tests.test_report import HOSTILE, hostile
@@ -417,12 +416,12 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     run = make.timed()
     for number in (1, 2):
         test_store.put(folder, test_store.told(run), number)
-    grid = test_scale.record()
+    grid = test_scale.grid(test_scale.records())
     both = {"numpy": "numpy", "torch": "torch"}
     told = {
         "diff": page.render(diff_pages.report(diff.compare(before, after, only=both), "page")),
         "history": page.render(history_pages.report(history.trace(store.find(folder)), "page")),
-        "scale": scale_page.render(grid, figures(grid)),
+        "scale": page.render(scale.report(grid)),
     }
     for name, text in told.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")

@@ -7,7 +7,6 @@ import re
 import resource
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,21 +154,20 @@ def test_whatever_a_report_writes_elsewhere_is_told_in_one_document(
 
 
 def test_a_run_of_scale_says_which_verb_shows_it(tmp_path, monkeypatch, capsys) -> None:
-    (tmp_path / "scale.json").write_text("{}")
+    (tmp_path / "runs").mkdir()
     assert run(["report", str(tmp_path)], monkeypatch) == 2
     assert f"show it with: harness scale {tmp_path}" in capsys.readouterr().err
 
 
 def test_a_run_of_scale_may_be_named_too(tmp_path, monkeypatch, capsys) -> None:
-    grid = test_scale.record()
-    folder = tmp_path / "results" / "runs" / "20260105T000000-eeeeee"
-    folder.mkdir(parents=True)
-    (folder / "scale.json").write_bytes(msgspec.json.encode(grid))
+    folder = tmp_path / "results" / "scale" / "20260105T000000-eeeeee"
+    (folder / "runs" / "64x32-2").mkdir(parents=True)
+    store.write(test_scale.size(64, 32), folder / "runs" / "64x32-2")
     stored("20260106T000000-ffffff", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     for word in ("latest", folder.name):
         assert run(["scale", word], monkeypatch) == 0
-        assert f"record: results/runs/{folder.name}" in capsys.readouterr().out
+        assert f"record: results/scale/{folder.name}" in capsys.readouterr().out
 
 
 def test_an_error_is_one_line_that_cannot_steer_the_terminal(monkeypatch, capsys) -> None:

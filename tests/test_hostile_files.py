@@ -22,13 +22,12 @@ from harness.record.facts import machine_key, machine_name
 from harness.record.schema import Curve, Kept, Operator, Record, Roof, Special
 from harness.report import scale as scale_pages
 from harness.results import baseline, kept
-from harness.run import keeping, scale
+from harness.run import keeping
 from harness.verdict.verdict import judge
 from harness.workers.launch import Worker
 from harness.workers.pool import Key
-from tests import make
+from tests import make, test_scale
 from tests.make import make_plan
-from tests.test_scale import record as scale_record
 
 HOSTILE = {
     "parents": "../../x",
@@ -288,17 +287,14 @@ def test_event_files_lie_under_the_folder_that_was_named(
         assert os.path.isfile(path)
 
 
-def test_the_page_of_a_grid_and_its_pictures_lie_where_they_were_asked_for(
-    world: Path, nothing_outside: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_of_a_grid_lies_where_it_was_asked_for(world: Path, nothing_outside: Any) -> None:
     folder = world / "runs" / "20260101T000000-abcdef"
     folder.mkdir(parents=True)
     nothing_outside(folder)
-    monkeypatch.setattr(scale_pages, "draw", lambda *_: {"time": "<svg/>", "map": ""})
-    found: scale.ScaleRecord = scale_record(("numpy",), run=HOSTILE["parents"])
-    scale_pages.write(found, folder, folder / "page.md")
-    names = ["page-time.svg", "page.md", "scale-time.svg", "scale.html", "scale.md"]
-    assert sorted(os.listdir(folder)) == names
+    made = test_scale.size(64, 32, ("numpy",))
+    made.run = HOSTILE["parents"]
+    scale_pages.write(test_scale.grid([made]), folder, folder / "page.md")
+    assert sorted(os.listdir(folder)) == ["page.md", "scale.html", "scale.md"]
 
 
 @pytest.mark.parametrize("what", HOSTILE)

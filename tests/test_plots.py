@@ -21,9 +21,9 @@ from harness.plan.profiles import TABLE
 from harness.record.schema import Churn, Record, Replica
 from harness.report import figure, page
 from harness.report.figure import Plot
-from harness.report.plots import axes, numbers, plots, scaling, timing
-from harness.run.scale import ScaleRecord
-from harness.run.scale_figures import figures
+from harness.report.plots import axes, numbers, plots, timing
+from harness.report.plots.scaling import multiples
+from harness.results.scale import Grid
 from harness.verdict.verdict import judge
 from tests import make, pages, test_scale
 from tests.test_report import HOSTILE
@@ -39,10 +39,10 @@ def rich() -> Record:
     return copy.deepcopy(_rich())
 
 
-def drawn(made: Record | ScaleRecord) -> dict[str, Plot]:
-    """Every picture of a record, checked for what must hold of all of them."""
-    if isinstance(made, ScaleRecord):
-        found = scaling(made, figures(made))
+def drawn(made: Record | Grid) -> dict[str, Plot]:
+    """Every picture of a record or grid, checked for what must hold of all of them."""
+    if isinstance(made, Grid):
+        found = [plot for threads in made.threads for plot in multiples(made, threads)]
     else:
         found = plots(made, judge(made))
     check(found)
@@ -568,54 +568,37 @@ def test_times_are_drawn_in_a_unit_that_reads(ns: list[int]) -> None:
 # ---- the grid ------------------------------------------------------------------------------------
 
 
-def test_the_grid_draws_every_ranked_cell_and_the_floor() -> None:
-    made = test_scale.record()
-    found = drawn(made)
-    assert list(found) == ["scaling-time-2", "scaling-floor-2"]
-    cells = len(test_scale.GRID["widths"]) * len(test_scale.GRID["batches"])
+def test_the_grid_draws_every_ranked_size_and_the_floor() -> None:
+    made = test_scale.records()
+    grid = test_scale.grid(made)
+    found = drawn(grid)
+    assert list(found) == ["scaling-2"]
     for name in test_scale.SHAPES:
-        assert points(found["scaling-time-2"], name=name) == [cells]
-        assert sum(points(found["scaling-floor-2"], name=name)) == cells
-    assert points(found["scaling-time-2"], name="GEMM floor")[0] <= cells
-    rows = len(test_scale.GRID["batches"])
-    floor = [s for s in found["scaling-floor-2"].layout["shapes"] if s["y0"] == s["y1"] == 1.0]
-    assert {s["yref"] for s in floor} == {"y", *(f"y{k}" for k in range(2, rows + 1))}
-    of = figures(made)
-    torch = next(t for t in found["scaling-time-2"].traces if t["name"] == "torch")
-    assert sorted(torch["y"]) == pytest.approx(
-        sorted(f.step_ns / 1e6 for f in of if f.label == "torch" and f.step_ns), rel=1e-6
-    )
+        assert points(found["scaling-2"], name=name) == [len(made)]
+    assert [s["y0"] for s in found["scaling-2"].layout["shapes"]] == [1.0]
+    torch = next(t for t in found["scaling-2"].traces if t["name"] == "torch")
+    wanted = [f.multiple.value for f in grid.figures if f.label == "torch" and f.multiple]
+    assert sorted(torch["y"]) == pytest.approx(sorted(wanted), rel=1e-6)
 
 
-def test_a_cell_of_the_grid_that_is_not_ranked_is_left_out_and_said() -> None:
-    made = test_scale.record()
-    off = next(c for c in made.cells if c.label == "jax")
-    off.judged[1].distance = 1.0
-    found = drawn(made)
-    cells = len(test_scale.GRID["widths"]) * len(test_scale.GRID["batches"])
-    assert points(found["scaling-time-2"], name="jax") == [cells - 1]
-    for plot in found.values():
-        assert "Not ranked and left out: jax in 1 cells (disagree)." in plot.caption
+def test_a_size_of_the_grid_that_is_not_ranked_is_left_out_and_said() -> None:
+    made = test_scale.records()
+    make.find(made[0], "jax", "forward").distance = 1.0
+    (plot,) = drawn(test_scale.grid(made)).values()
+    assert points(plot, name="jax") == [len(made) - 1]
+    assert "Not ranked and left out: 1, named below." in plot.caption
 
 
-def test_each_number_of_threads_has_pictures_of_its_own() -> None:
-    made = test_scale.record(grid=test_scale.GRID | {"threads": (1, 2)})
-    made.sessions = [msgspec.structs.replace(s, threads=t) for s in made.sessions for t in (1, 2)]
-    made.cells += [msgspec.structs.replace(c, session=1) for c in made.cells]
-    found = drawn(made)
-    assert list(found) == [
-        "scaling-time-1", "scaling-floor-1", "scaling-time-2", "scaling-floor-2"
-    ]  # fmt: skip
-    assert "threads: 1" in found["scaling-time-1"].title
-
-
-def test_a_grid_that_measured_nothing_has_no_picture() -> None:
-    assert drawn(test_scale.record(cells=[])) == {}
+def test_each_number_of_threads_has_a_picture_of_its_own() -> None:
+    made = [each for threads in (1, 2) for each in test_scale.records(threads=threads)]
+    found = drawn(test_scale.grid(made))
+    assert list(found) == ["scaling-1", "scaling-2"]
+    assert "threads: 1" in found["scaling-1"].title
 
 
 def test_a_hostile_label_of_the_grid_is_shown_as_it_stands() -> None:
-    made = test_scale.record(("numpy", "torch:" + test_scale.HOSTILE))
-    for plot in drawn(made).values():
+    made = test_scale.records(("numpy", "torch:" + test_scale.HOSTILE))
+    for plot in drawn(test_scale.grid(made)).values():
         for text in texts([plot.traces, plot.layout]):
             assert "<" not in text
             assert all(c.isprintable() for c in text)

@@ -145,17 +145,12 @@ def test_a_run_that_is_being_written_stays(tmp_path: Path, document: dict) -> No
     assert "written to within the last minutes" in plan.kept[0]
 
 
-def test_runs_of_scale_copies_links_and_foreign_folders_stay(
-    tmp_path: Path, document: dict
-) -> None:
+def test_copies_links_and_foreign_folders_stay(tmp_path: Path, document: dict) -> None:
     runs = tmp_path / "runs"
     newest = stored(tmp_path, document, 1)
     old = stored(tmp_path, document, 30)
     shutil.copytree(old, runs / "a copy")
     age(runs / "a copy")
-    grid = stored(tmp_path, document, 40)
-    (grid / "record.json").rename(grid / "scale.json")
-    age(grid)
     (runs / "notes").mkdir()
     (runs / "notes" / "mine.txt").write_text("kept")
     age(runs / "notes")

@@ -207,13 +207,10 @@ def test_a_folder_without_a_record_is_no_run(tmp_path: Path, document: dict) -> 
     put(tmp_path, document)
     killed = put(tmp_path, document, 1)
     (killed / "record.json").unlink()
-    grown = put(tmp_path, document, 2)
-    (grown / "record.json").rename(grown / "scale.json")
     (tmp_path / "runs" / "a file").write_text("")
     found = runs.find(tmp_path)
     assert [r.id for r in found.runs] == [NAME.format(0)]
     assert found.rest == [killed.name]
-    assert found.scale == [grown.name]
     assert found.notes() == []
 
 

@@ -11,25 +11,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.cli.options import (
-    AllVariants,
-    Backends,
     BaselineFile,
     Batches,
-    DataDir,
-    DatasetName,
     GivenBaseline,
     Json,
     MaybeRecord,
     MaybeRecords,
     Page,
-    Pythons,
     ResultsDir,
-    Rounds,
-    Sessions,
     StoredScale,
     Strict,
     ThreadCounts,
-    Variants,
     Widths,
     choices,
     choosing,
@@ -149,70 +141,51 @@ def baseline_check(
     return max(statuses)
 
 
+@choosing(
+    *("backend", "python", "variant", "all_variants"),
+    *("rounds", "sessions", "dataset", "data_dir"),
+)
 def scale(
+    words: dict[str, Any],
     record: StoredScale = None,
     widths: Widths = None,
     batches: Batches = None,
     threads: ThreadCounts = None,
-    backend: Backends = None,
-    python: Pythons = None,
-    variant: Variants = None,
-    all_variants: AllVariants = False,
-    rounds: Rounds = None,
-    sessions: Sessions = None,
-    dataset: DatasetName = "auto",
-    data_dir: DataDir = None,
     results_dir: ResultsDir = Path("results"),
     page: Page = None,
     as_json: Json = False,
 ) -> int:
     """How time per step grows with width and batch size, as multiples of the GEMM floor."""
-    from harness.plan import settings
-    from harness.plan.choices import pairs
     from harness.report import scale as pages
-    from harness.run import scale as grid
-    from harness.run.scale_figures import exit_status, figures
+    from harness.results import scale as results
+    from harness.run import scale as sizes
 
     if page is not None and (
         page.is_dir() or not os.access(page.absolute().parent, os.W_OK | os.X_OK)
     ):
         raise InputError(f"--page {page}: no file can be written there")
     if record is not None:
-        if any(
-            (widths, batches, threads, backend, python, variant, all_variants, rounds, sessions)
-        ):
+        chosen = {name: word for name, word in words.items() if name not in ("dataset", "data_dir")}
+        if any((widths, batches, threads, *chosen.values())):
             raise InputError("scale RECORD shows a stored run: leave out what chooses a new one")
-        record = locate(record, grid.FILE)
-        found, folder = grid.read(record), record if record.is_dir() else record.parent
+        folder = locate(record, "scale", "runs")
     else:
         from harness.progress import make_progress
         from harness.signals import as_interrupt
 
-        plan = grid.make_scale_plan(
-            widths=widths,
-            batches=batches,
-            threads=threads,
-            backends=tuple(backend or ()),
-            pythons=pairs("--python", python),
-            settled=settings.read().python,
-            variants=pairs("--variant", variant),
-            all_variants=all_variants,
-            rounds=rounds if rounds is not None else grid.ROUNDS,
-            sessions=sessions if sessions is not None else 1,
-            dataset=dataset,
-            data_dir=str(data_dir) if data_dir is not None else None,
-        )
+        plans = sizes.make_plans(choices(words), widths, batches, threads)
         with as_interrupt(), contextlib.closing(make_progress()) as progress:
-            found, folder = grid.run(plan, results_dir, progress)
-    pages.write(found, folder, page)
-    cells = figures(found)
+            folder = sizes.run(plans, results_dir, progress)
+    grid = results.read(folder)
+    pages.write(grid, folder, page)
     if as_json:
-        document = pages.to_json(found, cells, str(folder.resolve()))
-        out(json.dumps(document, allow_nan=False) + "\n")
+        out(json.dumps(pages.to_json(grid, str(folder.resolve())), allow_nan=False) + "\n")
     else:
+        from harness.report.terminal import show
+
         with on_console() as console:
-            pages.show(found, cells, str(folder), console)
-    return 0 if record is not None else exit_status(found, cells)
+            show(pages.report(grid, [f"record: {folder}"], brief=True), console)
+    return 0 if record is not None else grid.status
 
 
 def _plan(words: dict[str, Any], **fixed: Any) -> Plan:

@@ -25,27 +25,30 @@ def read(paths: list[Path]) -> list[tuple[Record, Path]]:
     """Stored records, and the folder of each; InputError for the first that is not whole."""
     places = [locate(path) for path in paths]
     for path in places:
-        if not os.path.lexists(path / "record.json") and os.path.isfile(path / "scale.json"):
-            raise InputError(f"{path}: a run of harness scale; show it with: harness scale {path}")
+        if not os.path.lexists(path / "record.json") and os.path.isdir(path / "runs"):
+            raise InputError(
+                f"{path}: a run of harness scale, a record a size in {path / 'runs'}; show it "
+                f"with: harness scale {path}"
+            )
     return [(store.read(path), path if path.is_dir() else path.parent) for path in places]
 
 
-def locate(path: Path, file: str = "record.json") -> Path:
-    """A path as it stands, where there is one; else a run under results/runs by its name.
+def locate(path: Path, kind: str = "runs", holds: str = "record.json") -> Path:
+    """A path as it stands, where there is one; else a run under results/<kind> by its name.
 
-    file: what the folder of such a run holds.
+    holds: what the folder of such a run does.
 
     "latest" is the newest stored run there, "latest~1" the one before. InputError for one of those
     where there are not so many runs.
     """
     if os.path.lexists(path):
         return path
-    runs = Path("results", "runs")
+    runs = Path("results", kind)
     if re.fullmatch(r"latest(~[0-9]{1,6})?", str(path)):
         back = int(str(path).partition("~")[2] or 0)
         from harness.results.store import EARLIEST, time_of
 
-        stored = [file.parent for file in runs.glob(f"*/{file}")]
+        stored = [held.parent for held in runs.glob(f"*/{holds}")]
         # By the time in its name: a folder that was renamed is older than any.
         stored.sort(key=lambda folder: (time_of(folder.name) or EARLIEST, folder.name))
         if len(stored) <= back:

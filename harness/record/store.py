@@ -35,12 +35,12 @@ def check_folder(results_dir: Path) -> None:
         )
 
 
-def new_run_folder(results_dir: Path) -> Path:
-    """A fresh folder results_dir/runs/.<time>-<random>, which `complete` gives its name.
+def new_run_folder(results_dir: Path, kind: str = "runs") -> Path:
+    """A fresh folder results_dir/<kind>/.<time>-<random>, which `complete` gives its name.
 
     InputError where it cannot be made.
     """
-    runs = results_dir / "runs"
+    runs = results_dir / kind
     try:
         runs.mkdir(parents=True, exist_ok=True)
         while True:

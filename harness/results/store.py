@@ -3,9 +3,9 @@
 The files are the truth: no index, no server, no lock. A run is a folder with a record.json; trees
 merge by copying folders. What is known of a run here is its verdict.json (see
 `verdict/document.py`), so that thousands are read in a second; a run without a readable one is *not
-judged*. A folder with a scale.json is a run of `harness scale`, which has no verdict: it is left
-alone. Any other is of a run in progress, or what a killed one left. Symbolic links are not
-followed. Two folders that hold the same run (a copy) count once.
+judged*. Any other folder is of a run in progress, or what a killed one left. Symbolic links are not
+followed. Two folders that hold the same run (a copy) count once. A run of `harness scale` lies
+apart, in results/scale/, and is a folder of results itself: each size is a run in its runs/.
 
 What is asked of it: `query.py` (SQL), `history.py` (trends), `prune.py` (what may go).
 Imports msgspec; no framework.
@@ -25,7 +25,6 @@ import msgspec
 
 from harness.errors import InputError
 from harness.files import UNREADABLE, open_plain, why
-from harness.run.scale import FILE as SCALE
 from harness.text import many
 from harness.verdict.document import Document
 
@@ -54,15 +53,14 @@ class Run(NamedTuple):
 class Store(NamedTuple):
     """What lies under results/runs/. `runs`: oldest first, those without a time before all.
 
-    `copies`: folders of a run that another folder holds already; `scale`: runs of `harness scale`;
-    `rest`: folders without a record (of a run in progress or of a killed one, or foreign); `links`:
-    symbolic links. Names of folders, sorted.
+    `copies`: folders of a run that another folder holds already; `rest`: folders without a record
+    (of a run in progress or of a killed one, or foreign); `links`: symbolic links. Names of
+    folders, sorted.
     """
 
     root: str
     runs: list[Run]
     copies: list[str]
-    scale: list[str]
     rest: list[str]
     links: list[str]
 
@@ -114,7 +112,7 @@ def find(results_dir: Path) -> Store:
         ) from None
     except OSError as error:
         raise InputError(f"stored runs {results_dir / 'runs'}: {why(error)}") from None
-    store = Store(shown(root), [], [], [], [], [])
+    store = Store(shown(root), [], [], [], [])
     for entry in entries:
         if entry.name.startswith("."):
             continue
@@ -124,8 +122,6 @@ def find(results_dir: Path) -> Store:
             continue
         elif is_file(f"{entry.path}/record.json"):
             store.runs.append(_read(entry.name, entry.path))
-        elif is_file(f"{entry.path}/{SCALE}"):
-            store.scale.append(entry.name)
         else:
             store.rest.append(entry.name)
     _count_once(store)

@@ -1,7 +1,7 @@
 """The pictures of a page, as data for plotly: from a stored record and its verdict only.
 
 A file a theme, each with functions that give `Plot`s: `numbers` (margins, error along training),
-`learning` (loss, accuracy, churn, confusion), `timing`, and `scaling` for a run of the grid. What a
+`learning` (loss, accuracy, churn, confusion), `timing`, and `scaling` for a grid of sizes. What a
 record does not hold is not drawn. Times are drawn of labels that may be ranked, and of no others.
 """
 
@@ -11,13 +11,12 @@ from harness.record.schema import Record
 from harness.report.figure import Plot
 from harness.report.plots.learning import learning
 from harness.report.plots.numbers import numbers
-from harness.report.plots.scaling import scaling
 from harness.report.plots.timing import timing
 from harness.verdict.verdict import Verdict
 
-__all__ = ["learning", "numbers", "plots", "scaling", "timing"]
+__all__ = ["learning", "numbers", "plots", "timing"]
 
 
 def plots(record: Record, verdict: Verdict) -> list[Plot]:
-    """All pictures of a run, in the order of a page; those of a grid are `scaling`'s."""
+    """All pictures of a run, in the order of a page; that of a grid is in `scaling`."""
     return [*numbers(record, verdict), *learning(record, verdict), *timing(record, verdict)]
