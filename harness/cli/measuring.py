@@ -26,7 +26,7 @@ from harness.cli.options import (
     choices,
     choosing,
 )
-from harness.cli.output import locate, on_console, out, print_document, read, warn
+from harness.cli.output import locate, out, print_document, read, show, warn
 from harness.cli.stored import judge_and_store
 from harness.errors import InputError
 
@@ -181,10 +181,7 @@ def scale(
     if as_json:
         out(json.dumps(pages.to_json(grid, str(folder.resolve())), allow_nan=False) + "\n")
     else:
-        from harness.report.terminal import show
-
-        with on_console() as console:
-            show(pages.report(grid, [f"record: {folder}"], brief=True), console)
+        show(pages.report(grid, [f"record: {folder}"], brief=True))
     return 0 if record is not None else grid.status
 
 

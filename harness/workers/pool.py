@@ -186,7 +186,8 @@ class Pool:
 
     def all_answered(self) -> bool:
         """Whether every worker has imported (or ended)."""
-        return all(worker.has_answered() for worker in self.workers.values())
+        waiting = (w for key, w in self.workers.items() if key not in self._started)
+        return all(worker.has_answered() for worker in waiting)
 
     def await_started(self, data: dict[str, str]) -> None:
         """Collect what the workers say of themselves; `data`: the files that each maps."""
