@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
+from harness import cli
 from harness.data import synthetic
 from harness.plan.make import missing
 from harness.plan.model import Plan
@@ -210,6 +211,16 @@ def harness(*words: str, cwd: Path, env: dict | None = None) -> subprocess.Compl
         timeout=600,
         check=False,
     )
+
+
+def run_here(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    """The exit status of the command line with these words, in this process."""
+    monkeypatch.setattr("sys.argv", ["harness", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    status = ended.value.code
+    assert isinstance(status, int)
+    return status
 
 
 def clean_environment() -> dict[str, str]:

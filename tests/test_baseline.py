@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import cli
 from harness.errors import InputError
 from harness.record import schema, store
 from harness.record.facts import machine_key, machine_name
 from harness.results import baseline as baselines
 from harness.verdict.verdict import judge
 from tests import make
+from tests.conftest import run_here
 
 
 def of(record, **changes):
@@ -226,11 +226,9 @@ def stored(record, folder):
 
 
 def run(words, capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["harness", *words])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
+    status = run_here(monkeypatch, *words)
     said = capsys.readouterr()
-    return ended.value.code, said.out, said.err
+    return status, said.out, said.err
 
 
 def test_the_commands_save_and_check_stored_runs(tmp_path, capsys, monkeypatch):

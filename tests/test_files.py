@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import cli
 from harness.errors import InputError
 from harness.record import store
 from harness.report import excerpt, files, markdown
@@ -19,18 +18,10 @@ from harness.report.excerpt import BEGIN, END
 from harness.report.run import as_markdown
 from harness.verdict.verdict import judge
 from tests import make, test_scale
+from tests.conftest import run_here
 from tests.test_report import HOSTILE, hostile
 
 ONE = f"# Mine\n\nbefore\n{BEGIN}\nold\n{END}\nafter\n"
-
-
-def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr("sys.argv", ["harness", *words])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    status = ended.value.code
-    assert isinstance(status, int)
-    return status
 
 
 def stored(name: str, results: Path, **changes: object) -> Path:
@@ -111,10 +102,10 @@ def test_report_writes_the_step_summary_where_one_is_named(tmp_path, monkeypatch
     folder = stored("20260101T000000-aaaaaa", tmp_path)
     summary = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    assert run(["report", str(folder)], monkeypatch) == 0
+    assert run_here(monkeypatch, "report", str(folder)) == 0
     assert summary.read_text() == (folder / "report.md").read_text()
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "folder"))
-    assert run(["report", str(folder)], monkeypatch) == 0
+    assert run_here(monkeypatch, "report", str(folder)) == 0
     assert "GITHUB_STEP_SUMMARY" in capsys.readouterr().err
 
 
@@ -122,13 +113,13 @@ def test_the_command_puts_the_tables_into_a_file(tmp_path, monkeypatch, capsys) 
     folder = stored("20260101T000000-aaaaaa", tmp_path)
     page = tmp_path / "README.md"
     page.write_text(ONE)
-    assert run(["report", str(folder), "--into", str(page)], monkeypatch) == 0
+    assert run_here(monkeypatch, "report", str(folder), "--into", str(page)) == 0
     assert "20260101T000000-aaaaaa" in page.read_text()
     assert "before" in page.read_text()
     for bad in (tmp_path / "nowhere.md", tmp_path, folder / "steps.parquet"):
-        assert run(["report", str(folder), "--into", str(bad)], monkeypatch) == 2
+        assert run_here(monkeypatch, "report", str(folder), "--into", str(bad)) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
-    assert run(["report", str(folder), str(folder), "--into", str(page)], monkeypatch) == 2
+    assert run_here(monkeypatch, "report", str(folder), str(folder), "--into", str(page)) == 2
 
 
 def test_whatever_a_report_writes_elsewhere_is_told_in_one_document(
@@ -143,19 +134,19 @@ def test_whatever_a_report_writes_elsewhere_is_told_in_one_document(
         ("--out", to, [to / "report.md", to / "roofline.svg", to / "report.html"]),
     ):
         words = ["report", str(folder), option, str(target)]
-        assert run([*words, "--json"], monkeypatch) == 0
+        assert run_here(monkeypatch, *words, "--json") == 0
         told = json.loads(capsys.readouterr().out)
         assert told == {"written": [str(file) for file in files_made if file.exists()]}
-        assert run(words, monkeypatch) == 0
+        assert run_here(monkeypatch, *words) == 0
         assert capsys.readouterr().out.split() == told["written"]
     both = ["report", str(folder), "--into", str(page), "--out", str(to)]
-    assert run(both, monkeypatch) == 2
+    assert run_here(monkeypatch, *both) == 2
     assert "choose one" in capsys.readouterr().err
 
 
 def test_a_run_of_scale_says_which_verb_shows_it(tmp_path, monkeypatch, capsys) -> None:
     (tmp_path / "runs").mkdir()
-    assert run(["report", str(tmp_path)], monkeypatch) == 2
+    assert run_here(monkeypatch, "report", str(tmp_path)) == 2
     assert f"show it with: harness scale {tmp_path}" in capsys.readouterr().err
 
 
@@ -166,12 +157,12 @@ def test_a_run_of_scale_may_be_named_too(tmp_path, monkeypatch, capsys) -> None:
     stored("20260106T000000-ffffff", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     for word in ("latest", folder.name):
-        assert run(["scale", word], monkeypatch) == 0
+        assert run_here(monkeypatch, "scale", word) == 0
         assert f"record: results/scale/{folder.name}" in capsys.readouterr().out
 
 
 def test_an_error_is_one_line_that_cannot_steer_the_terminal(monkeypatch, capsys) -> None:
-    assert run(["report", "no\nsuch\x1b[31mrun"], monkeypatch) == 2
+    assert run_here(monkeypatch, "report", "no\nsuch\x1b[31mrun") == 2
     told = capsys.readouterr().err
     assert len(told.splitlines()) == 1
     assert "\x1b" not in told
@@ -181,18 +172,18 @@ def test_the_reports_of_a_run_can_be_written_elsewhere(tmp_path, monkeypatch, ca
     folder = stored("20260101T000000-aaaaaa", tmp_path)
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     to = tmp_path / "reports" / "full"
-    assert run(["report", str(folder), "--out", str(to)], monkeypatch) == 0
+    assert run_here(monkeypatch, "report", str(folder), "--out", str(to)) == 0
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     assert {p.name for p in to.iterdir()} >= {"report.md", "report.html"}
     page = (to / "report.html").read_text()
     assert 'href="./record.json"' not in page
-    assert run(["report", str(folder)], monkeypatch) == 0
+    assert run_here(monkeypatch, "report", str(folder)) == 0
     assert 'href="./record.json"' in (folder / "report.html").read_text()
     assert (to / "report.md").read_text() == (folder / "report.md").read_text()
     capsys.readouterr()
     for words in (["report", str(folder), str(folder), "--out", str(to)],
                   ["report", str(folder), "--out", str(folder / "record.json" / "x")]):  # fmt: skip
-        assert run(words, monkeypatch) == 2
+        assert run_here(monkeypatch, *words) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
@@ -209,13 +200,13 @@ def test_a_run_may_be_named_as_latest_or_by_its_name(tmp_path, monkeypatch, caps
         ("latest~3", "the first one, kept"),
         ("20260102T000000-bbbbbb", "20260102T000000-bbbbbb"),
     ):
-        assert run(["check", word], monkeypatch) == 0
+        assert run_here(monkeypatch, "check", word) == 0
         assert f"record: results/runs/{name}\n" in capsys.readouterr().out
     for word in ("latest~4", "latest~", "latest~x", "20260104T000000-dddddd", "nobody"):
-        assert run(["check", word], monkeypatch) == 2
+        assert run_here(monkeypatch, "check", word) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
     (tmp_path / "latest").mkdir()  # a folder of that name goes first
-    assert run(["check", "latest"], monkeypatch) == 2
+    assert run_here(monkeypatch, "check", "latest") == 2
 
 
 def test_a_report_that_finds_the_disk_full_ends_in_one_line(tmp_path, monkeypatch, capsys) -> None:
@@ -223,7 +214,7 @@ def test_a_report_that_finds_the_disk_full_ends_in_one_line(tmp_path, monkeypatc
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
-        status = run(["report", str(folder)], monkeypatch)
+        status = run_here(monkeypatch, "report", str(folder))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert status == 2

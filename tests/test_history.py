@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness import cli
 from harness.errors import InputError
 from harness.report import history as report
 from harness.report import page as pages
 from harness.report.terminal import show
 from harness.results import history, store
 from tests import make
+from tests.conftest import run_here
 from tests.test_report import HOSTILE
 from tests.test_store import NAME, put, told
 
@@ -60,13 +60,6 @@ def terminal(found: history.History, width: int = 100) -> str:
 
 def as_page(found: history.History) -> str:
     return pages.render(report.report(found, "page"))
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr("sys.argv", ["harness", "history", *words])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return ended.value.code
 
 
 # ---- the figures
@@ -307,24 +300,26 @@ def test_json_holds_every_point_or_the_last(
     for number in range(12):
         put(tmp_path, document, number)
     where = ("--results-dir", str(tmp_path))
-    assert run(monkeypatch, "--json", *where) == 0
+    assert run_here(monkeypatch, "history", "--json", *where) == 0
     found = json.loads(capsys.readouterr().out)
     assert [len(t["points"]) for t in found["trends"]] == [12, 12]
     assert found["runs"] == 12
     assert found["trends"][0]["backend"] == "numpy"
-    assert run(monkeypatch, "--json", "--last", "2", *where) == 0
+    assert run_here(monkeypatch, "history", "--json", "--last", "2", *where) == 0
     found = json.loads(capsys.readouterr().out)
     assert [p["run"] for p in found["trends"][0]["points"]] == [NAME.format(10), NAME.format(11)]
-    assert run(monkeypatch, *where) == 0
+    assert run_here(monkeypatch, "history", *where) == 0
     text = capsys.readouterr().out
     assert NAME.format(2) in text
     assert NAME.format(1) not in text
     assert "(2 older; --last shows more)" in text
-    assert run(monkeypatch, "--since", "2026-01-02T03:04:11Z", "--json", *where) == 0
+    assert (
+        run_here(monkeypatch, "history", "--since", "2026-01-02T03:04:11Z", "--json", *where) == 0
+    )
     assert json.loads(capsys.readouterr().out)["runs"] == 1
-    assert run(monkeypatch, "--since", "1h", "--json", *where) == 0
+    assert run_here(monkeypatch, "history", "--since", "1h", "--json", *where) == 0
     assert json.loads(capsys.readouterr().out)["runs"] == 0
-    assert run(monkeypatch, "--since", "yesterday", *where) == 2
+    assert run_here(monkeypatch, "history", "--since", "yesterday", *where) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -335,7 +330,7 @@ def test_numbers_that_are_not_finite_are_texts_in_json(
     made["backends"]["torch"]["rungs"]["loss"] |= {"value": "inf", "verdict": "disagree"}
     made["backends"]["torch"]["test_accuracy"]["0"][-1] = "nan"
     put(tmp_path, made)
-    assert run(monkeypatch, "--json", "--results-dir", str(tmp_path)) == 0
+    assert run_here(monkeypatch, "history", "--json", "--results-dir", str(tmp_path)) == 0
     text = capsys.readouterr().out
     assert "NaN" not in text
     assert "Infinity" not in text
@@ -440,10 +435,12 @@ def test_a_page_goes_to_the_file_that_is_named_and_nowhere_else(
 ) -> None:
     put(tmp_path / "results", document)
     words = ("--page", str(tmp_path / "h.html"), "--results-dir", str(tmp_path / "results"))
-    assert run(monkeypatch, *words) == 0
+    assert run_here(monkeypatch, "history", *words) == 0
     assert (tmp_path / "h.html").read_text().startswith("<!doctype html>")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["h.html", "results"]
-    assert run(monkeypatch, "--page", str(tmp_path / "no" / "h.html"), *words[2:]) == 2
+    assert (
+        run_here(monkeypatch, "history", "--page", str(tmp_path / "no" / "h.html"), *words[2:]) == 2
+    )
     assert "cannot write" in capsys.readouterr().err
 
 

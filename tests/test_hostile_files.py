@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import cli, files
+from harness import files
 from harness.errors import InputError
 from harness.export import tensorboard
 from harness.export.shown import Run
@@ -27,6 +27,7 @@ from harness.verdict.verdict import judge
 from harness.workers.launch import Worker
 from harness.workers.pool import Key
 from tests import make, test_scale
+from tests.conftest import run_here
 from tests.make import make_plan
 
 HOSTILE = {
@@ -118,12 +119,8 @@ def run_verb(
     """The exit status of a verb and what it complains of."""
 
     def run(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["harness", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        status, complaint = ended.value.code, capsys.readouterr().err
+        status, complaint = run_here(monkeypatch, *words), capsys.readouterr().err
         assert "Traceback" not in complaint
-        assert isinstance(status, int)
         return status, complaint
 
     return run

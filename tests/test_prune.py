@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import cli, files
+from harness import files
 from harness.errors import InputError
 from harness.record import store
 from harness.results import baseline, prune
 from harness.results import store as runs
 from harness.verdict import verdict
 from tests import make
+from tests.conftest import run_here
 from tests.test_store import put, told, tree
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -57,13 +58,6 @@ def chosen(results: Path, **words: Any) -> set[str]:
 
 def names(*folders: Path) -> set[str]:
     return {folder.name for folder in folders}
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr("sys.argv", ["harness", "prune", *words])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return ended.value.code
 
 
 # ---- which runs
@@ -362,17 +356,17 @@ def test_without_yes_nothing_is_removed(
         age(folder, now=datetime.now(UTC))
     before = tree(tmp_path)
     where = ("--keep", "1", "--results-dir", str(tmp_path))
-    assert run(monkeypatch, *where) == 0
+    assert run_here(monkeypatch, "prune", *where) == 0
     assert "nothing was removed" in capsys.readouterr().out
-    assert run(monkeypatch, *where, "--json") == 0
+    assert run_here(monkeypatch, "prune", *where, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["removed"], len(found["removals"])) == (False, 1)
     assert tree(tmp_path) == before
-    assert run(monkeypatch, *where, "--yes", "--json") == 0
+    assert run_here(monkeypatch, "prune", *where, "--yes", "--json") == 0
     told_ = json.loads(capsys.readouterr().out)
     assert (told_["removed"], told_["removals"]) == (True, found["removals"])
     assert len([*(tmp_path / "runs").iterdir()]) == 1
-    assert run(monkeypatch, *where, "--yes") == 0
+    assert run_here(monkeypatch, "prune", *where, "--yes") == 0
     assert capsys.readouterr().out == "nothing may go\n"
 
 
@@ -381,7 +375,7 @@ def test_what_cannot_be_meant_is_refused_in_one_line(
     tmp_path: Path, document: dict, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     stored(tmp_path, document, 1)
-    assert run(monkeypatch, *words, "--results-dir", str(tmp_path)) == 2
+    assert run_here(monkeypatch, "prune", *words, "--results-dir", str(tmp_path)) == 2
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
 
@@ -401,7 +395,9 @@ def test_what_cannot_be_removed_is_named_and_the_rest_goes(
         real(source, target)
 
     monkeypatch.setattr(os, "rename", rename)
-    assert run(monkeypatch, "--keep", "1", "--yes", "--results-dir", str(tmp_path)) == 2
+    assert (
+        run_here(monkeypatch, "prune", "--keep", "1", "--yes", "--results-dir", str(tmp_path)) == 2
+    )
     assert f"not removed: {stuck}: Permission denied" in capsys.readouterr().err
     assert {p.name for p in (tmp_path / "runs").iterdir()} == {
         stuck,

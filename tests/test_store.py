@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import cli, files
+from harness import files
 from harness.errors import InputError
 from harness.record import samples, store
 from harness.record import schema as record
@@ -30,6 +30,7 @@ from harness.results import store as runs
 from harness.verdict import verdict
 from harness.verdict.finding import Finding
 from tests import make
+from tests.conftest import harness, run_here
 
 NAME = "20260102T030405-0000{:02x}"
 
@@ -79,14 +80,6 @@ def naive(*parts: int) -> datetime:
 def rows(results: Path, sql: str) -> list[dict[str, Any]]:
     answer = query.ask(runs.find(results), sql)
     return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """The command line, in this process."""
-    monkeypatch.setattr("sys.argv", ["harness", *words])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return ended.value.code
 
 
 # ---- the tables
@@ -184,7 +177,7 @@ def test_a_number_that_is_not_finite_is_itself_and_not_null(
     assert str(found["share"]) == stored
     (found,) = rows(tmp_path, "SELECT train_loss FROM labels WHERE label = 'torch'")
     assert str(found["train_loss"]) == stored
-    assert run(monkeypatch, "query", sql, "--json", "--results-dir", str(tmp_path)) == 0
+    assert run_here(monkeypatch, "query", sql, "--json", "--results-dir", str(tmp_path)) == 0
     assert json.loads(capsys.readouterr().out) == [{"value": stored, "share": stored}]
 
 
@@ -250,7 +243,7 @@ def test_a_run_without_a_whole_verdict_is_named_and_counted_once(
     elif damage == "folder":
         file.mkdir()
     sql = "SELECT id, verdict FROM runs ORDER BY id"
-    assert run(monkeypatch, "query", sql, "--json", "--results-dir", str(tmp_path)) == 0
+    assert run_here(monkeypatch, "query", sql, "--json", "--results-dir", str(tmp_path)) == 0
     said = capsys.readouterr()
     assert json.loads(said.out) == [
         {"id": NAME.format(0), "verdict": document["verdict"]},
@@ -266,7 +259,7 @@ def test_the_command_that_is_named_mends_a_run_that_was_only_measured(
 ) -> None:
     store.complete(make.timed(), store.new_run_folder(tmp_path))
     words = runs.find(tmp_path).notes()[0].split("harness ")[-1].split()
-    assert run(monkeypatch, *words) in (0, 1)
+    assert run_here(monkeypatch, *words) in (0, 1)
     assert runs.find(tmp_path).notes() == []
 
 
@@ -324,7 +317,7 @@ def test_where_there_are_no_runs_a_line_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     for words in (["history"], ["query", "SELECT 1"], ["prune", "--keep", "1"]):
-        assert run(monkeypatch, *words, "--results-dir", str(tmp_path)) == 2
+        assert run_here(monkeypatch, *words, "--results-dir", str(tmp_path)) == 2
         said = capsys.readouterr()
         assert said.out == ""
         assert said.err.count("\n") == 1
@@ -447,7 +440,7 @@ def test_a_name_is_data(
         tmp_path, "SELECT package, version FROM versions"
     )
     sql = "SELECT * FROM runs JOIN labels ON id = run"
-    assert run(monkeypatch, "query", sql, "--results-dir", str(tmp_path)) == 0
+    assert run_here(monkeypatch, "query", sql, "--results-dir", str(tmp_path)) == 0
     shown = capsys.readouterr().out
     assert not [c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Zl")]
     words = (
@@ -457,7 +450,7 @@ def test_a_name_is_data(
         "--results-dir",
         str(tmp_path),
     )
-    assert run(monkeypatch, *words) == 0
+    assert run_here(monkeypatch, *words) == 0
     read = [row[0] for row in csv.reader(io.StringIO(capsys.readouterr().out, newline=""))]
     assert read == ["label", *sorted(["numpy", text])]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["runs"]
@@ -591,7 +584,7 @@ def test_what_is_no_query_is_refused_in_one_line_and_touches_nothing(
     sql = REFUSED[what].format(out=folder / "out.csv", steps=folder / "steps.parquet")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(query, "leaked", {"a": np.arange(3)}, raising=False)
-    assert run(monkeypatch, "query", sql, "--results-dir", str(tmp_path)) == 2
+    assert run_here(monkeypatch, "query", sql, "--results-dir", str(tmp_path)) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1
@@ -626,6 +619,30 @@ def test_whatever_only_reads_is_answered(tmp_path: Path, document: dict, sql: st
     assert isinstance(rows(tmp_path, sql), list)
 
 
+@pytest.mark.parametrize(
+    ("sql", "limit", "value", "said"),
+    [
+        ("SELECT count(*) FROM range(100_000_000_000_000)", "MOST_S", 0.3, "more than 0.3 s"),
+        ("SELECT list(i) FROM range(100_000_000) r(i)", "MEMORY_LIMIT", "30MB", "Out of Memory"),
+    ],
+)
+def test_a_query_ends_within_its_time_and_memory(
+    tmp_path: Path, sql: str, limit: str, value: Any, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr(query, limit, value)
+    with pytest.raises(InputError, match=f"^query: .*{said}"):
+        rows(tmp_path, sql)
+    assert threading.active_count() == 1
+
+
+def test_a_process_ends_well_after_its_answer(tmp_path: Path, document: dict) -> None:
+    put(tmp_path, document)
+    for _ in range(3):
+        ended = harness("query", "FROM runs", "--json", "--results-dir", ".", cwd=tmp_path)
+        assert (ended.returncode, ended.stderr) == (0, "")
+
+
 # ---- the verb
 
 
@@ -635,22 +652,22 @@ def test_json_is_one_document_csv_one_table_and_a_limit_is_kept(
     put(tmp_path, document)
     where = ("--results-dir", str(tmp_path))
     sql = "SELECT i, i % 2 = 0 AS even, [i, NULL] AS both FROM range(250) r(i) ORDER BY i"
-    assert run(monkeypatch, "query", sql, "--json", *where) == 0
+    assert run_here(monkeypatch, "query", sql, "--json", *where) == 0
     found = json.loads(capsys.readouterr().out)
     assert found == [{"i": i, "even": i % 2 == 0, "both": [i, None]} for i in range(250)]
-    assert run(monkeypatch, "query", sql, "--json", "--limit", "3", *where) == 0
+    assert run_here(monkeypatch, "query", sql, "--json", "--limit", "3", *where) == 0
     assert len(json.loads(capsys.readouterr().out)) == 3
-    assert run(monkeypatch, "query", sql, "--csv", *where) == 0
+    assert run_here(monkeypatch, "query", sql, "--csv", *where) == 0
     table = [*csv.reader(io.StringIO(capsys.readouterr().out))]
     assert table[0] == ["i", "even", "both"]
     assert table[3] == ["2", "true", "[2, null]"]
     assert len(table) == 251
-    assert run(monkeypatch, "query", sql, *where) == 0
+    assert run_here(monkeypatch, "query", sql, *where) == 0
     said = capsys.readouterr()
     assert " 99 " in said.out
     assert " 100 " not in said.out
     assert "the first 100 rows" in said.err
-    assert run(monkeypatch, "query", "SELECT * FROM runs WHERE false", *where) == 0
+    assert run_here(monkeypatch, "query", "SELECT * FROM runs WHERE false", *where) == 0
     assert "no rows" in capsys.readouterr().out
 
 
@@ -659,7 +676,7 @@ def test_json_with_two_columns_of_one_name_is_refused(
 ) -> None:
     put(tmp_path, document)
     words = ("query", "SELECT 1 AS a, 2 AS a", "--json", "--results-dir", str(tmp_path))
-    assert run(monkeypatch, *words) == 2
+    assert run_here(monkeypatch, *words) == 2
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
 
@@ -668,11 +685,11 @@ def test_the_schema_is_printed_without_any_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, "query", "--schema") == 0
+    assert run_here(monkeypatch, "query", "--schema") == 0
     assert "limit_value" in capsys.readouterr().out
-    assert run(monkeypatch, "query", "--schema", "--json") == 0
+    assert run_here(monkeypatch, "query", "--schema", "--json") == 0
     assert json.loads(capsys.readouterr().out)["runs"]["started"]["type"] == "TIMESTAMP"
-    assert run(monkeypatch, "query") == 2
+    assert run_here(monkeypatch, "query") == 2
 
 
 # ---- times

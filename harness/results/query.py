@@ -287,6 +287,7 @@ def _fetch(connection: Any, sql: str) -> Iterator[Row]:
         raise _refusal(error) from None
     finally:
         timer.cancel()
+        timer.join()  # a thread that ends while the interpreter does takes the process along
 
 
 def _refusal(error: Exception) -> InputError:
