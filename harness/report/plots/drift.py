@@ -205,8 +205,8 @@ def free_losses(record: Record) -> Plot | None:
         title=f"Free training: every step's loss in {told} against the reference's (relative "
         "difference)",
         caption="Nothing is judged here: rounding grows as soon as one hidden unit falls on the "
-        "other side of zero, in every framework alike. A line that rises where the others do not is "
-        f"what to look for.{thin}{more}",
+        "other side of zero, in every framework alike. A line that rises where the others do not "
+        f"is what to look for.{thin}{more}",
         traces=traces,
         layout=axes.layout(
             axes.steps_axis("training step (the first is 1)"),
