@@ -143,10 +143,10 @@ def _wanted(reproduced: Reproduced) -> str:
     return "loss" if reproduced.at.rung == "loss" else reproduced.key
 
 
-def _same(stated: float | None, found: float | None) -> bool:
-    if stated is None or found is None:
-        return stated is found
-    return math.isclose(stated, found, rel_tol=SAME) or (math.isnan(stated) and math.isnan(found))
+def _same(stated: float | None, measured: float | None) -> bool:
+    if stated is None or measured is None or math.isnan(stated):
+        return str(stated) == str(measured)
+    return math.isclose(stated, measured, rel_tol=SAME)
 
 
 def _stated(reproduced: Reproduced) -> dict[str, object]:

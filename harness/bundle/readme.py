@@ -55,7 +55,7 @@ def readme(
         notes.append(f"FAULT PLANTED on purpose: {label.plant}; {copied if planted else lost}.")
     source = source_of(label)
     if source is not None and source.plug_in:
-        notes.append(_plug_in_told(label, source, plug_in))
+        notes.append(_plug_in_note(label, source, plug_in))
     others = [
         name
         for name, other in record.plan.labels.items()
@@ -79,27 +79,27 @@ def readme(
     return "\n".join(lines)
 
 
-def _plug_in_told(label: Label, source: Source, copied: str | None) -> str:
+def _plug_in_note(label: Label, source: Source, copied: str | None) -> str:
     """What somebody else's backend needs, so that its script runs."""
-    told = f"The backend is a plug-in ({label.origin}): {label.source}."
+    which = f"The backend is a plug-in ({label.origin}): {label.source}."
     if source.file is None:
-        return f"{told} It must be importable: install what brings {source.place}."
+        return f"{which} It must be importable: install what brings {source.place}."
     if copied is None:
         return (
-            f"{told} Its file was not on this machine: put it, as {source.place}, in code/plug_in."
+            f"{which} Its file was not on this machine: put it, as {source.place}, in code/plug_in."
         )
     return (
-        f"{told} Its file is in code/plug_in. It may import others that lay beside it, which were "
+        f"{which} Its file is in code/plug_in. It may import others that lay beside it, which were "
         "not copied: put them there too."
     )
 
 
 def _interpreter(record: Record, label: str) -> str:
     """Under which interpreter a label's processes ran, and what was installed there."""
-    told: dict[str, str] = {}
+    installed: dict[str, str] = {}
     for process in record.results.get(label, Results()).processes:
-        told |= {"Python": process.facts.get("python", "unknown")} | versions(process.facts)
-    listed = ", ".join(f"{name} {version}" for name, version in told.items())
+        installed |= {"Python": process.facts.get("python", "unknown")} | versions(process.facts)
+    listed = ", ".join(f"{name} {version}" for name, version in installed.items())
     return f"{record.plan.labels[label].python} ({listed or 'it told nothing of itself'})"
 
 
@@ -156,31 +156,31 @@ def _pip(record: Record, faulty: str) -> list[str]:
 
     Of a framework that entered in several versions, that of the label `faulty` or of the first.
     """
-    told = dict(record.machine)
+    installed = dict(record.machine)
     # The last to speak is believed.
     for name in (*reversed([name for name in record.results if name != faulty]), faulty):
         results = record.results.get(name, Results())
         for process in results.processes:
-            told |= versions(process.facts)
+            installed |= versions(process.facts)
     pip = "python -m pip install"
-    lines = [f"{pip} {_pinned('numpy', told)[0]} {' '.join(REQUIREMENTS)}"]
+    lines = [f"{pip} {_pinned('numpy', installed)[0]} {' '.join(REQUIREMENTS)}"]
     for entry in BACKENDS.values():
         if not entry.extra:
             continue
-        known = [name for name in entry.distributions if name in told]
-        found = [_pinned(name, told) for name in known or entry.package]
-        local = next((tag for _, tag in found if tag), "")
+        known = [name for name in entry.distributions if name in installed]
+        words = [_pinned(name, installed) for name in known or entry.package]
+        local = next((tag for _, tag in words if tag), "")
         index = f" --extra-index-url {TORCH_INDEX}{local}" if local and known == ["torch"] else ""
-        lines.append(f"{pip} {' '.join(word for word, _ in found)}{index}")
+        lines.append(f"{pip} {' '.join(word for word, _ in words)}{index}")
     return lines
 
 
-def _pinned(name: str, told: dict[str, str]) -> tuple[str, str]:
+def _pinned(name: str, installed: dict[str, str]) -> tuple[str, str]:
     """name==version and its local part; the bare name where the version is none."""
-    found = VERSION.fullmatch(told.get(name, ""))
-    if found is None or len(found[0]) > 40:
+    version = VERSION.fullmatch(installed.get(name, ""))
+    if version is None or len(version[0]) > 40:
         return name, ""
-    return f"{name}=={found[0]}", found[2] or ""
+    return f"{name}=={version[0]}", version[2] or ""
 
 
 def _files(reproduced: Reproduced, scripts: list[str]) -> list[list[str]]:

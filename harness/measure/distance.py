@@ -96,12 +96,12 @@ def compare_bits(got: Any, want: Array) -> Difference:
     return _at(index, got, want, distance=float(np.count_nonzero(differ)))
 
 
-def _at(index: Any, got: Array, want: Array, **told: Any) -> Difference:
+def _at(index: Any, got: Array, want: Array, **fields: Any) -> Difference:
     """A difference with both values at an element, where one is named."""
     if index is None:
-        return Difference(**told)
+        return Difference(**fields)
     index = tuple(int(i) for i in index)
-    return Difference(index=[*index], got=float(got[index]), want=float(want[index]), **told)
+    return Difference(index=[*index], got=float(got[index]), want=float(want[index]), **fields)
 
 
 def mismatch(got: Array, want: Array, dtype: str) -> str | None:

@@ -47,22 +47,25 @@ def teacher_forced(
     """
     where: dict[str, Any] = {"process": process, "case": case, "step": step}
     got = tensors.get
-    found = [identical("x", got("x"), wanted.x, **where), identical("y", got("y"), y, **where)]
+    measurements = [
+        identical("x", got("x"), wanted.x, **where),
+        identical("y", got("y"), y, **where),
+    ]
     for name, given in wanted.params.items():
-        found.append(identical(name, got(f"held.{name}"), given, **where))
+        measurements.append(identical(name, got(f"held.{name}"), given, **where))
     formula = centred if wanted.centred else plain
-    found.append(
+    measurements.append(
         measure("forward", "logits", got("logits"), wanted.logits, **where, formula=formula)
     )
     for name in ("loss", "step loss"):
         want_loss = np.array(wanted.loss)
-        found.append(measure("loss", name, got(name), want_loss, **where, dtype="float64"))
+        measurements.append(measure("loss", name, got(name), want_loss, **where, dtype="float64"))
     for name, want_grad in wanted.grads.items():
-        found.append(measure("gradients", name, got(f"grad.{name}"), want_grad, **where))
+        measurements.append(measure("gradients", name, got(f"grad.{name}"), want_grad, **where))
     for name, given in wanted.params.items():
         change = lr * wanted.grads[name]
-        found.append(update(name, given, got(f"new.{name}"), change, **where))
-    return found
+        measurements.append(update(name, given, got(f"new.{name}"), change, **where))
+    return measurements
 
 
 def update(
@@ -101,7 +104,7 @@ def lockstep(
     last = before + len(want_losses) - 1
     where: dict[str, Any] = {"process": "float64", "step": last}
     after = f"after step {last}"
-    found = [
+    measurements = [
         measure("lockstep", name, params.get(name), want, case=after, **where)
         for name, want in want_params.items()
     ]
@@ -109,7 +112,7 @@ def lockstep(
     of_losses = measure("lockstep", "losses", losses, want_losses, case=case, **where)
     if of_losses.worst is not None:
         of_losses.worst.index = [of_losses.worst.index[0] + before]
-    return [*found, of_losses]
+    return [*measurements, of_losses]
 
 
 def together(params: Params, want: Params) -> tuple[float, dict[str, float]]:
@@ -136,16 +139,16 @@ def trajectory(
     each = {
         name: measure("trajectory", name, params.get(name), v, **where) for name, v in want.items()
     }
-    for measurement in each.values():
-        if measurement.problem is not None:
-            return measurement
+    for one in each.values():
+        if one.problem is not None:
+            return one
     flat, want_flat = (np.concatenate([of[name].ravel() for name in want]) for of in (params, want))
-    found = measure("trajectory", ALL, flat, want_flat, **where)
+    measurement = measure("trajectory", ALL, flat, want_flat, **where)
     _, distances = together(params, want)
     furthest = max(distances, key=lambda name: distances[name])
-    found.beside = {name: number(value) for name, value in distances.items()}
-    found.worst, found.pattern = each[furthest].worst, None
-    return found
+    measurement.beside = {name: number(value) for name, value in distances.items()}
+    measurement.worst, measurement.pattern = each[furthest].worst, None
+    return measurement
 
 
 def repeat(

@@ -182,11 +182,11 @@ def _rows(operator: str, x: Array, weights: Array) -> tuple[Array, Array]:
 
 def wanted(operator: str, dtype: str) -> dict[str, tuple[list[float], list[float]]]:
     """Each special point's true value and derivative, flat, as `Special` holds what was got."""
-    found = {}
+    true = {}
     for call in calls(operator, dtype):
         for point, value, derivative in _specials(call, truth(operator, call)):
-            found[point] = (value.tolist(), derivative.tolist())
-    return found
+            true[point] = (value.tolist(), derivative.tolist())
+    return true
 
 
 def measured(dtype: str, ask: Ask) -> Iterator[Operator]:
@@ -203,23 +203,23 @@ def measured(dtype: str, ask: Ask) -> Iterator[Operator]:
 
 def _measured(operator: str, form: str, dtype: str, asked: list[Call], ask: Ask) -> Operator:
     """One operator in one form."""
-    found = Operator(name=operator + form, dtype=dtype)
+    measured = Operator(name=operator + form, dtype=dtype)
     for call in asked:
-        answer = ask(found.name, call.tensors)
+        answer = ask(measured.name, call.tensors)
         if isinstance(answer, str):
-            return Operator(name=found.name, dtype=dtype, absent=answer)
+            return Operator(name=measured.name, dtype=dtype, absent=answer)
         got, want = [answer[str(i)] for i in range(len(answer))], truth(operator, call)
         if problem := _problem(got, want, dtype):
-            return Operator(name=found.name, dtype=dtype, problem=problem)
+            return Operator(name=measured.name, dtype=dtype, problem=problem)
         if call.ordinary:
             mine, true = ([_ordinary(a, call) for a in arrays] for arrays in (got, want))
-            found.value_error = _error(mine[:1], true[:1])
-            found.derivative_error = _error(mine[1:], true[1:])
+            measured.value_error = _error(mine[:1], true[:1])
+            measured.derivative_error = _error(mine[1:], true[1:])
             if operator in ELEMENTWISE and not form:
                 start, stop, _ = GRID
                 value, derivative = ([_drawn(v) for v in array] for array in mine)
-                found.curve = Curve(start=start, stop=stop, value=value, derivative=derivative)
-        found.specials += [
+                measured.curve = Curve(start=start, stop=stop, value=value, derivative=derivative)
+        measured.specials += [
             Special(
                 point=point,
                 value=[_short(v) for v in value],
@@ -227,7 +227,7 @@ def _measured(operator: str, form: str, dtype: str, asked: list[Call], ask: Ask)
             )
             for point, value, derivative in _specials(call, tuple(got))
         ]
-    return found
+    return measured
 
 
 def _ordinary(array: Array, call: Call) -> Array:

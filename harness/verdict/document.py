@@ -150,5 +150,5 @@ class Document(msgspec.Struct, kw_only=True, rename={"format": "schema"}):
 
     def plain(self) -> dict[str, Any]:
         """As it is written, in plain data."""
-        told: dict[str, Any] = msgspec.to_builtins(self)
-        return told
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return document

@@ -88,13 +88,13 @@ def _in_envelope(
     late = chosen.late_from is not None and record.plan.steps is None
     if late and not any(replica.regime == "late" for replica in record.envelope):
         return "not measured: late", []
-    found = {m.case: m for m in results.measurements if m.rung == "trajectory"}
+    measured = {m.case: m for m in results.measurements if m.rung == "trajectory"}
     judged = []
     places = sorted({(replica.after, replica.regime) for replica in record.envelope})
     for after, regime in places:
         case = f"{regime}, after {after} steps"
         replicas = [r for r in record.envelope if (r.regime, r.after) == (regime, after)]
-        if case not in found:
+        if case not in measured:
             return f"not measured: {case}", []
         if len(replicas) < chosen.replicas:
             return f"{len(replicas)} of {chosen.replicas} replicas of {case}", []
@@ -102,7 +102,7 @@ def _in_envelope(
         limit = limit or envelope_limit(replicas, chosen)
         if limit is None:
             return f"a replica of the reference itself is not finite: {case}", []
-        judged.append((found[case], limit))
+        judged.append((measured[case], limit))
     regimes = " and ".join(dict.fromkeys(regime for _, regime in places))
     return f"{regimes}: all {len(judged)} inside the envelope of {chosen.replicas}", judged
 
@@ -145,7 +145,9 @@ def dtypes_in_play(label: str, plan: Plan, results: Results) -> list[str]:
     return [configured.dtype, *twin]
 
 
-def _missing(rung: str, record: Record, found: list[Measurement], dtypes: list[str]) -> str | None:
+def _missing(
+    rung: str, record: Record, measurements: list[Measurement], dtypes: list[str]
+) -> str | None:
     """The first measurement that the record owes and does not hold, in a few words."""
     parameters = [parameter.name for parameter in record.plan.workload.parameters]
     tensors = {
@@ -156,7 +158,7 @@ def _missing(rung: str, record: Record, found: list[Measurement], dtypes: list[s
         "update": parameters,
     }
     if rung == "lockstep":
-        have = {(m.step, m.tensor) for m in found}
+        have = {(m.step, m.tensor) for m in measurements}
         for step in record.lockstep_steps:
             for tensor in (*parameters, "losses"):
                 if (step, tensor) not in have:
@@ -165,7 +167,7 @@ def _missing(rung: str, record: Record, found: list[Measurement], dtypes: list[s
     owed = [(case.case, tensor) for case in record.cases for tensor in tensors[rung]]
     if rung == "forward":
         owed += [(PRECISION[0], product) for product in PRECISION[1]]
-    held = {(m.dtype, m.case, m.tensor) for m in found}
+    held = {(m.dtype, m.case, m.tensor) for m in measurements}
     for dtype in dtypes:
         for case, tensor in owed:
             if (dtype, case, tensor) not in held:

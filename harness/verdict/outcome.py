@@ -210,9 +210,9 @@ def _disagrees(trained: list[Training], sentence: str, first: Evidence) -> Findi
     )
 
 
-def _evidence(training: Training, name: str, got: Number, why: str, **told: Any) -> Evidence:
+def _evidence(training: Training, name: str, got: Number, why: str, **fields: Any) -> Evidence:
     where = f"seed {training.seed}"
-    return Evidence(dtype=training.dtype, where=where, tensor=name, got=got, why=why, **told)
+    return Evidence(dtype=training.dtype, where=where, tensor=name, got=got, why=why, **fields)
 
 
 def trainings(results: Results, dtype: str) -> list[Training]:

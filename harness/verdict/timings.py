@@ -88,21 +88,21 @@ def control(record: Record) -> str | None:
 
     Of several NumPys the one of that very name: it is the same in other runs.
     """
-    found = [
+    labels = [
         label
         for label, results in record.results.items()
         if record.plan.labels[label].backend == CONTROL and product_medians(record, results)
     ]
-    return CONTROL if CONTROL in found else next(iter(found), None)
+    return CONTROL if CONTROL in labels else next(iter(labels), None)
 
 
 def session_logs(above: dict[Place, float], below: dict[Place, float]) -> list[float]:
     """Of each session that has both, the median over its rounds of log(above / below)."""
-    found: dict[int, list[float]] = defaultdict(list)
+    by_session: dict[int, list[float]] = defaultdict(list)
     for place, value in above.items():
         if value > 0 and below.get(place, 0) > 0:
-            found[place[0]].append(math.log(value / below[place]))
-    return [statistics.median(logs) for _, logs in sorted(found.items())]
+            by_session[place[0]].append(math.log(value / below[place]))
+    return [statistics.median(logs) for _, logs in sorted(by_session.items())]
 
 
 def versus(record: Record, label: str, other: str) -> Ratio | None:
@@ -115,32 +115,32 @@ def versus(record: Record, label: str, other: str) -> Ratio | None:
 
 def against_itself(record: Record) -> dict[str, Ratio]:
     """A against A: of each label that entered twice, its first process over its second."""
-    found = {}
+    ratios = {}
     for label, second in record.again.items():
         logs = session_logs(
             step_medians(record, record.results[label]), step_medians(record, second)
         )
         if logs:
-            found[label] = ratio(logs)
-    return found
+            ratios[label] = ratio(logs)
+    return ratios
 
 
 def floor_logs(record: Record, label: str) -> list[float] | None:
-    """A session's log of step over GEMM floor; None off the CPU or without a control arm."""
-    arm = control(record)
-    if arm is None or record.plan.labels[label].device != "cpu":
+    """A session's log of step over GEMM floor; None off the CPU or without a control numpy."""
+    numpy = control(record)
+    if numpy is None or record.plan.labels[label].device != "cpu":
         return None
     return session_logs(
-        step_medians(record, record.results[label]), product_medians(record, record.results[arm])
+        step_medians(record, record.results[label]), product_medians(record, record.results[numpy])
     )
 
 
 def session_medians(record: Record, results: Results) -> list[float]:
     """The median step of each session, nanoseconds."""
-    found: dict[int, list[int]] = defaultdict(list)
+    by_session: dict[int, list[int]] = defaultdict(list)
     for r in steady(record, results):
-        found[r.session] += r.step_ns
-    return [statistics.median(values) for _, values in sorted(found.items()) if values]
+        by_session[r.session] += r.step_ns
+    return [statistics.median(values) for _, values in sorted(by_session.items()) if values]
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -175,7 +175,7 @@ def step_time(label: str, record: Record, process: Process, results: Results) ->
     sure = spread.low is not None and spread.high is not None and spread.n >= MIN_SESSIONS
     low, high = (spread.low, spread.high) if sure else median_interval([*medians.values()])
     first = process.first_step_ns.get(str(record.plan.workload.batch_size))
-    arm = control(record)
+    numpy = control(record)
     floors = floor_logs(record, label)
     multiple = ratio(floors) if floors else None
     trained = [t for t in results.training if t.dtype == process.dtype]
@@ -193,8 +193,8 @@ def step_time(label: str, record: Record, process: Process, results: Results) ->
         eval_ns=_median(ns for t in trained if t.whole for ns in t.eval_ns),
         loop_overhead=loop_overhead(record, label),
         gemm_floor_ns=(
-            _median(product_medians(record, record.results[arm]).values())
-            if arm is not None and floors is not None
+            _median(product_medians(record, record.results[numpy]).values())
+            if numpy is not None and floors is not None
             else None
         ),
         own_floor_ns=round(statistics.median([ns for r in rounds for ns in r.products_ns])),
@@ -216,8 +216,8 @@ def step_time(label: str, record: Record, process: Process, results: Results) ->
 
 
 def _median(values: Iterable[float]) -> int | None:
-    found = [*values]
-    return round(statistics.median(found)) if found else None
+    numbers = [*values]
+    return round(statistics.median(numbers)) if numbers else None
 
 
 def _throughputs(rounds: list[Round]) -> list[float]:
@@ -230,8 +230,8 @@ def _throughputs(rounds: list[Round]) -> list[float]:
 
 def cores_used(rounds: list[Round]) -> float | None:
     """Processor time over wall time of the timed steps; None where it was not taken."""
-    told = [(r.cpu_ns, sum(r.step_ns) * r.at_once) for r in rounds if r.cpu_ns is not None]
-    shares = [cpu / wall for cpu, wall in told if wall > 0]
+    spans = [(r.cpu_ns, sum(r.step_ns) * r.at_once) for r in rounds if r.cpu_ns is not None]
+    shares = [cpu / wall for cpu, wall in spans if wall > 0]
     return statistics.median(shares) if shares else None
 
 
@@ -250,11 +250,11 @@ def loop_overhead(record: Record, label: str) -> float | None:
 
     Of the label's own dtype, all seeds; None where a training did not time them.
     """
-    found: list[float] = []
+    ratios: list[float] = []
     for training in record.results[label].training:
         if training.dtype == record.plan.labels[label].dtype:
-            found += _overheads(training)
-    return statistics.median(found) if found else None
+            ratios += _overheads(training)
+    return statistics.median(ratios) if ratios else None
 
 
 def _overheads(training: Training) -> list[float]:
@@ -263,13 +263,13 @@ def _overheads(training: Training) -> list[float]:
     if not training.epoch_ns or len({*map(len, parts)}) > 1 or not training.step_ns:
         return []
     steps = len(training.step_ns) // len(training.epoch_ns)
-    found = []
+    ratios = []
     for epoch, wall in enumerate(training.epoch_ns):
         span = slice(epoch * steps, (epoch + 1) * steps)
         total = sum(sum(series[span]) for series in parts)
         if total > 0:
-            found.append(wall / total)
-    return found
+            ratios.append(wall / total)
+    return ratios
 
 
 def share_of_physics(label: str, record: Record) -> float | None:

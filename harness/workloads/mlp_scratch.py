@@ -90,13 +90,13 @@ def _corner(initial: Params, x: Array, y: Array, clear: Callable[[Params, Array]
 
 def _first(clear: Callable[[Params, Array], Array], params: Params, x: Array) -> Array:
     """The first clear rows, a batch of them; looked for in pieces, as almost all are clear."""
-    found: list[int] = []
+    rows: list[int] = []
     for begin in range(0, len(x), WORKLOAD.batch_size):
         piece = x[begin : begin + WORKLOAD.batch_size]
-        found += (begin + np.flatnonzero(clear(params, piece))).tolist()
-        if len(found) >= WORKLOAD.batch_size:
+        rows += (begin + np.flatnonzero(clear(params, piece))).tolist()
+        if len(rows) >= WORKLOAD.batch_size:
             break
-    return np.array(found[: WORKLOAD.batch_size], dtype=np.intp)
+    return np.array(rows[: WORKLOAD.batch_size], dtype=np.intp)
 
 
 def _confident(initial: Params, x: Array, clear: Callable[[Params, Array], Array]) -> Probe:

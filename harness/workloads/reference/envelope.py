@@ -81,15 +81,15 @@ def train_replica(
     initial: float32; batches(step): x float32 (n, inputs) and y int64 (n,).
     """
     params = replica.permuted(initial)
-    found = {}
+    trained = {}
     for step in range(max(after)):
         x, y = batches(step)
         samples = replica.samples(len(y))
         _, grads = reference.loss_and_grads(params, replica.inputs(x[samples]), y[samples])
         sgd(params, grads, workload.lr)
         if step + 1 in after:
-            found[step + 1] = replica.restored(params)
-    return found
+            trained[step + 1] = replica.restored(params)
+    return trained
 
 
 def clear_batches(
