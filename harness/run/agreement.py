@@ -75,25 +75,17 @@ def start_twice(state: State) -> None:
             continue
         with state.pool.containing(key):
             out = state.fresh_folder()
-            state.pool.train(
-                key,
-                state.inputs.file(f"initial-{state.seed}"),
-                state.inputs.file(f"start-{state.seed}"),
-                steps=steps,
-                snapshots=[n - 1 for n in after if n <= steps],
-                evaluations=[],
-                out=out,
-                done=done,
-            )
+            params, schedule, _ = state.inputs.training("start", state.seed)
+            snapshots = [n - 1 for n in after if n <= steps]
+            state.pool.train(key, params, schedule, steps, snapshots=snapshots, out=out, done=done)
             done += steps
             series = load_tensors(f"{out}/series")["losses"][:again]
-            params = load_tensors(f"{out}/params-{again - 1}")
+            held = load_tensors(f"{out}/params-{again - 1}")
             if key in first:
-                losses, once = first[key]
-                repeat = ladder.repeat(losses, once, series, params, key[1])
+                repeat = ladder.repeat(*first[key], series, held, key.dtype)
                 state.results(key).repeats.append(repeat)
                 continue
-            first[key] = series, params
+            first[key] = series, held
             if key[1] == "float32":
                 for n in after:
                     got = load_tensors(f"{out}/params-{n - 1}")

@@ -216,15 +216,8 @@ def _train_label(state: State) -> tuple[Path, dict[str, str]]:
     if process.status == "ok":
         state.progress.phase(label, inputs.lockstep_steps)
         with state.pool.containing(key):
-            state.pool.train(
-                key,
-                inputs.file(f"initial-{state.seed}"),
-                inputs.file(f"lockstep-{state.seed}"),
-                steps=inputs.lockstep_steps,
-                snapshots=[n - 1 for n in inputs.snapshots],
-                evaluations=[],
-                out=out,
-            )
+            training = inputs.training("lockstep", state.seed)
+            state.pool.train(key, *training, snapshots=[n - 1 for n in inputs.snapshots], out=out)
     if process.status != "ok":
         raise HarnessError(f"{label} failed: {process.reason}")
     return out, process.facts

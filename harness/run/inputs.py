@@ -105,6 +105,11 @@ class Inputs:
         """The parameters every dtype starts from, float32."""
         return canonical.initial_params(self.plan.workload, seed)
 
+    def training(self, kind: str, seed: int) -> tuple[str, str, int]:
+        """The files of initial parameters and of a saved schedule, and how many steps it has."""
+        steps = len(self.schedule(kind, seed))
+        return self.file(f"initial-{seed}"), self.file(f"{kind}-{seed}"), steps
+
     def save_schedule(self, kind: str, seed: int, order: Array, slots: list[Slot]) -> None:
         """A schedule as workers read it: order int64 (epochs, samples), slots int64 (steps, 3)."""
         given = {"order": order, "slots": np.array(slots, dtype=np.int64)}

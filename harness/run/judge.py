@@ -115,14 +115,9 @@ class LabelJudge:
     ) -> None:
         """Train the worker through a schedule of the inputs."""
         with self._needed():
+            training = self._inputs.training(kind, seed)
             self._pool.train(
-                self._key,
-                self._inputs.file(f"initial-{seed}"),
-                self._inputs.file(f"{kind}-{seed}"),
-                steps=len(self._inputs.schedule(kind, seed)),
-                snapshots=sorted(snapshots),
-                evaluations=evaluations,
-                out=out,
+                self._key, *training, snapshots=snapshots, evaluations=evaluations, out=out
             )
 
     def logits(self, params: Params, x: Array) -> Array:

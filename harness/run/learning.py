@@ -85,15 +85,9 @@ def train_worker(
     # The accuracy of a training cut short says nothing, and costs a compilation.
     evaluations = ends if steps == len(state.inputs.slots) else []
     out = state.fresh_folder()
+    training = state.inputs.training(kind, seed)
     state.pool.train(
-        key,
-        state.inputs.file(f"initial-{seed}"),
-        state.inputs.file(f"{kind}-{seed}"),
-        steps=steps,
-        snapshots=snapshots,
-        evaluations=evaluations,
-        out=out,
-        done=done,
+        key, *training, snapshots=snapshots, evaluations=evaluations, out=out, done=done
     )
     results = state.results(key)
     results.training.append(stored_training(state, out, key[1], seed, evaluations, steps))

@@ -6,7 +6,7 @@ What a worker does wrong ends that worker only, and stands in its `Process` entr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -239,10 +239,10 @@ class Pool:
         key: Key,
         params: str,
         schedule: str,
-        *,
         steps: int,
-        snapshots: list[int],
-        evaluations: list[int],
+        *,
+        snapshots: Iterable[int],
+        evaluations: list[int] | None = None,
         out: Path,
         done: int = 0,
     ) -> None:
@@ -255,8 +255,8 @@ class Pool:
             lambda at, _: self._progress.advance(done + at),
             params=params,
             schedule=schedule,
-            snapshots=snapshots,
-            evaluations=evaluations,
+            snapshots=sorted(snapshots),
+            evaluations=evaluations or [],
             at_once=self.plan.timing.steps,
             out=str(out),
         )

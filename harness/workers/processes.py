@@ -49,10 +49,17 @@ def belonging(pid: int, mark: str) -> dict[int, str]:
     environment and outlived the worker is not to be known.
     """
     seen = _all()
-    found = _below({pid}, seen) | {each for each, stat in seen.items() if stat.session == pid}
-    found |= {each for each in seen if each not in found and _carries(each, mark)}
-    found = (found | _below(found, seen)) - {pid, os.getpid()}
-    return {each: seen[each].since for each in found}
+    session = {each for each, stat in seen.items() if stat.session == pid}
+    found = _family({pid} | session, mark, seen)
+    found.pop(pid, None)
+    return found
+
+
+def _family(first: set[int], mark: str, seen: dict[int, _Stat]) -> dict[int, str]:
+    """Some processes, those with the mark and all that descend from these; not this one."""
+    found = first | {each for each in seen if each not in first and _carries(each, mark)}
+    found |= _below(found, seen)
+    return {each: seen[each].since for each in found - {os.getpid()} if each in seen}
 
 
 def end_left(mark: str, known: dict[int, str], settle_s: float) -> list[Left]:
@@ -65,18 +72,14 @@ def end_left(mark: str, known: dict[int, str], settle_s: float) -> list[Left]:
     def alive() -> dict[int, str]:
         seen = _all()
         # The worker's own number may be another's by now.
-        found = {
-            each for each, since in known.items() if each in seen and seen[each].since == since
-        }
-        found |= {each for each in seen if each not in found and _carries(each, mark)}
-        found = (found | _below(found, seen)) - {os.getpid()}
-        return {each: seen[each].since for each in found}
+        same = {each for each, since in known.items() if each in seen and seen[each].since == since}
+        return _family(same, mark, seen)
 
     now = time.monotonic()
     settled, given_up = now + settle_s, now + settle_s + GONE_S
     while (left := alive()) and time.monotonic() < settled:
         time.sleep(POLL_S)
-    told = [found for each in sorted(left) if (found := _tell(each)) is not None]
+    outlived = [words for each in sorted(left) if (words := _tell(each)) is not None]
     while left and time.monotonic() < given_up:
         known = known | left
         for each, since in left.items():
@@ -85,7 +88,7 @@ def end_left(mark: str, known: dict[int, str], settle_s: float) -> list[Left]:
                     os.kill(each, signal.SIGKILL)
         time.sleep(POLL_S)
         left = alive()
-    return told
+    return outlived
 
 
 def adopt_orphans() -> None:
@@ -101,8 +104,8 @@ def adopt_orphans() -> None:
 
 def started(pid: int) -> str | None:
     """When a live process started, in ticks of the system; None where there is none."""
-    found = _stat(pid)
-    return None if found is None else found.since
+    stat = _stat(pid)
+    return None if stat is None else stat.since
 
 
 class _Stat(NamedTuple):

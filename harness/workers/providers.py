@@ -45,17 +45,19 @@ def describe(spec: str) -> tuple[Workload, Provided]:
     source, origin = plugins.find_workload(spec)
     with tempfile.TemporaryDirectory(prefix="harness-") as folder:
         try:
-            with _Process(source, "describe", Path(folder), Path(folder)) as process:
-                told = process.told
+            process = ProvidedReference(source, "describe", Path(folder), Path(folder))
+            process.end()
         except HarnessError as error:
             raise InputError(f"--workload {spec}: {error}") from None
     try:
-        workload = msgspec.convert(told["workload"], Workload)
+        workload = msgspec.convert(process.answer["workload"], Workload)
     except (msgspec.ValidationError, KeyError) as error:
         raise InputError(f"--workload {spec}: not a Workload: {error}") from None
     if (reason := _unusable(workload)) is not None:
         raise InputError(f"--workload {spec}: {reason}")
-    return workload, Provided(source, origin, bool(told["reference"]), bool(told["probes"]))
+    return workload, Provided(
+        source, origin, bool(process.answer["reference"]), bool(process.answer["probes"])
+    )
 
 
 def _unusable(workload: Workload) -> str | None:
@@ -82,61 +84,45 @@ def _unusable(workload: Workload) -> str | None:
     return None
 
 
-class _Process:
-    """A live process of a plug-in workload; what it does wrong is a HarnessError."""
-
-    def __init__(self, source: str, run: str, logs: Path, scratch: Path) -> None:
-        self._source = source
-        self._scratch = scratch
-        self._worker: Worker | None = None
-        logs.mkdir(parents=True, exist_ok=True)
-        env = environment(1, {}, "strict", "", scratch)
-        self._worker = Worker(WORKLOAD, run, sys.executable, env, 1, logs, scratch, DESK)
-        try:
-            self.told = self.call("start", source=source)
-        except BaseException:
-            self.end()
-            raise
-
-    def call(self, do: str, **words: Any) -> Any:
-        assert self._worker is not None
-        limits = Timeouts()
-        try:
-            seconds = limits.start_s if do == "start" else limits.command_s
-            return self._worker.call(do, seconds, **words)
-        except (WorkerFailed, WorkerUnavailable) as error:
-            raise HarnessError(f"the workload {self._source} failed: {error}") from None
-
-    def end(self) -> list[Left]:
-        worker, self._worker = self._worker, None
-        return worker.end(grace_s=0) if worker is not None else []
-
-    def __enter__(self) -> _Process:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-
 class ProvidedReference:
-    """The reference of a plug-in workload, asked through its process; see `reference.Reference`.
+    """The reference of a plug-in workload, asked through its process; see `pieces.Reference`.
 
-    Every method raises HarnessError where the process fails or answers what is no answer.
+    `answer`: what the process said of the workload. Every method raises HarnessError where the
+    process fails or answers what is no answer.
     """
 
     def __init__(self, source: str, run: str, logs: Path, scratch: Path) -> None:
-        self._process = _Process(source, run, logs, scratch)
         self._source = source
         self._params, self._batch, self._out = (
             str(scratch / f"workload-{name}") for name in ("params", "batch", "out")
         )
+        logs.mkdir(parents=True, exist_ok=True)
+        env = environment(1, {}, "strict", "", scratch)
+        self._worker = Worker(WORKLOAD, run, sys.executable, env, 1, logs, scratch, DESK)
+        try:
+            self.answer = self._call("start", Timeouts().start_s, source=source)
+        except BaseException:
+            self.end()
+            raise
 
-    def _ask(self, what: str, params: Params, **batch: Array) -> dict[str, Array]:
+    def _call(self, do: str, seconds: float, **words: Any) -> dict[str, Any]:
+        try:
+            return self._worker.call(do, seconds, **words)
+        except (WorkerFailed, WorkerUnavailable) as error:
+            raise HarnessError(f"the workload {self._source} failed: {error}") from None
+
+    def _ask(
+        self, do: str, params: Params, batch: dict[str, Array], **words: Any
+    ) -> dict[str, Any]:
+        """One command at parameters and a batch, whose answer's tensors go to a file."""
         save_tensors(self._params, params)
         save_tensors(self._batch, batch)
-        words = {"params": self._params, "batch": self._batch, "out": self._out}
         Path(self._out).unlink(missing_ok=True)
-        self._process.call("ask", what=what, **words)
+        files = {"params": self._params, "batch": self._batch, "out": self._out}
+        return self._call(do, Timeouts().command_s, **files, **words)
+
+    def _tensors(self, what: str, params: Params, **batch: Array) -> dict[str, Array]:
+        self._ask("ask", params, batch, what=what)
         return self._read(self._out)
 
     def _read(self, file: str) -> dict[str, Array]:
@@ -154,18 +140,18 @@ class ProvidedReference:
         return got
 
     def logits(self, params: Params, x: Array) -> Array:
-        found = self._ask("logits", params, x=x)["logits"]
-        return self._shaped("logits", found, (len(x), *found.shape[1:2]))
+        logits = self._tensors("logits", params, x=x)["logits"]
+        return self._shaped("logits", logits, (len(x), *logits.shape[1:2]))
 
     def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
-        found = self._ask("loss_and_grads", params, x=x, y=y)
+        tensors = self._tensors("loss_and_grads", params, x=x, y=y)
         grads = {
             name: self._shaped(
-                f"the gradient of {name}", found.get(f"grad.{name}", np.array(0)), value.shape
+                f"the gradient of {name}", tensors.get(f"grad.{name}", np.array(0)), value.shape
             )
             for name, value in params.items()
         }
-        return float(found["loss"]), grads
+        return float(tensors["loss"]), grads
 
     def kink_margin(self, params: Params, x: Array) -> Array:
         return self._kinks("kink_margin", params, x)
@@ -174,22 +160,14 @@ class ProvidedReference:
         return self._kinks("kink_distance", params, x)
 
     def _kinks(self, method: str, params: Params, x: Array) -> Array:
-        return self._shaped(method, self._ask(method, params, x=x)[method], (len(x),))
+        return self._shaped(method, self._tensors(method, params, x=x)[method], (len(x),))
 
     def probes(self, initial: Params, x: Array, y: Array, screen_margin: float) -> list[Probe]:
         """The made batches of the workload."""
-        save_tensors(self._params, initial)
-        save_tensors(self._batch, {"x": x, "y": y})
-        told = self._process.call(
-            "probes",
-            params=self._params,
-            batch=self._batch,
-            out=self._out,
-            screen_margin=screen_margin,
-        )
+        answer = self._ask("probes", initial, {"x": x, "y": y}, screen_margin=screen_margin)
         return [
             self._probe(str(case), bool(centred), self._read(f"{self._out}-{number}"), initial)
-            for number, (case, centred) in enumerate(told["probes"])
+            for number, (case, centred) in enumerate(answer["probes"])
         ]
 
     def _probe(self, case: str, centred: bool, given: dict[str, Array], initial: Params) -> Probe:
@@ -201,4 +179,4 @@ class ProvidedReference:
 
     def end(self) -> list[Left]:
         """End the process; what it had started that outlived it."""
-        return self._process.end()
+        return self._worker.end(grace_s=0)

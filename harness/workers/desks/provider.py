@@ -56,8 +56,8 @@ class ProviderDesk:
         return {}
 
     def _kinks(self, method: str, params: Params, x: Array) -> Array:
-        found = getattr(self._reference, method, None)
-        return np.full(len(x), np.inf) if found is None else np.asarray(found(params, x))
+        own = getattr(self._reference, method, None)
+        return np.full(len(x), np.inf) if own is None else np.asarray(own(params, x))
 
     def probes(self, params: str, batch: str, screen_margin: float, out: str) -> dict[str, Any]:
         """The made batches from initial parameters and a pool of samples; one file each."""
@@ -68,10 +68,10 @@ class ProviderDesk:
             far = self._kinks("kink_margin", wide, x.astype(np.float64))
             return np.asarray(far >= screen_margin * UNIT_ROUNDOFF)
 
-        told = []
+        probes = []
         made = self._given.probes(load_tensors(params), given["x"], given["y"], clear)
         for number, probe in enumerate(made):
             held = {f"params.{name}": value for name, value in probe.params.items()}
             save_tensors(f"{out}-{number}", {"x": probe.x, "y": probe.y} | held)
-            told.append([probe.case, probe.centred])
-        return {"probes": told}
+            probes.append([probe.case, probe.centred])
+        return {"probes": probes}
