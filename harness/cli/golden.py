@@ -107,12 +107,12 @@ def golden_check(
         data_dir=data_dir,
     )
     with as_interrupt(), contextlib.closing(make_progress()) as progress:
-        found = golden.check(wanted, plan, progress)
+        checked = golden.check(wanted, plan, progress)
     if as_json:
-        print_document(golden.to_json(found, file), as_json, "")
+        print_document(golden.to_json(checked, file), as_json, "")
     else:
-        show(report(found))
-    return 0 if found.first is None else 1
+        show(report(checked))
+    return 0 if checked.first is None else 1
 
 
 def _steps(text: str) -> list[int]:
@@ -120,7 +120,7 @@ def _steps(text: str) -> list[int]:
     words = text.split(",")
     if not all(word.isascii() and word.isdecimal() and 0 < len(word) < 8 for word in words):
         raise InputError(f"--after {text!r}: expected numbers of steps like 1,10,100")
-    found = sorted({int(word) for word in words})
-    if found[0] < 1 or len(found) < len(words):
+    steps = sorted({int(word) for word in words})
+    if steps[0] < 1 or len(steps) < len(words):
         raise InputError(f"--after {text!r}: numbers of steps from 1 up, each once")
-    return found
+    return steps

@@ -35,21 +35,21 @@ def probe_precision(state: State) -> None:
             if precision != "strict":
                 full = {
                     name: (ask_operator(state, key, "matmul", {"0": a, "1": b})["0"], want)
-                    for name, a, b, want in precision_operands(key[1])
+                    for name, a, b, want in precision_operands(key.dtype)
                 }
                 if (reason := not_in_force(precision, full)) is not None:
                     raise WorkerUnavailable(reason)
-            for name, a, b, want in precision_operands(key[1], precision):
-                found = identical(
+            for name, a, b, want in precision_operands(key.dtype, precision):
+                measurement = identical(
                     f"product, {name}",
                     ask_operator(state, key, "matmul", {"0": a, "1": b})["0"],
                     want,
-                    process=key[1],
+                    process=key.dtype,
                     case="precision",
                     step=None,
                     rung="forward",
                 )
-                state.results(key).measurements.append(found)
+                state.results(key).measurements.append(measurement)
 
 
 def start_twice(state: State) -> None:
@@ -65,7 +65,7 @@ def start_twice(state: State) -> None:
     todo = [
         (key, steps)
         for key in state.pool.live()
-        for steps in (after[-1] if key[1] == "float32" else again, again)
+        for steps in (after[-1] if key.dtype == "float32" else again, again)
     ]
     state.progress.phase("the start, twice", sum(steps for _, steps in todo))
     first: dict[Key, tuple[Array, Params]] = {}
@@ -86,11 +86,13 @@ def start_twice(state: State) -> None:
                 state.results(key).repeats.append(repeat)
                 continue
             first[key] = series, held
-            if key[1] == "float32":
+            if key.dtype == "float32":
                 for n in after:
                     got = load_tensors(f"{out}/params-{n - 1}")
-                    found = ladder.trajectory("start", got, want[n], process=key[1], after=n)
-                    state.results(key).measurements.append(found)
+                    measurement = ladder.trajectory(
+                        "start", got, want[n], process=key.dtype, after=n
+                    )
+                    state.results(key).measurements.append(measurement)
 
 
 def teacher_force(state: State) -> None:
@@ -100,10 +102,10 @@ def teacher_force(state: State) -> None:
     batches go to all at once: there is little to compute, but much to compile.
     """
     state.progress.phase("teacher-forced", len(state.inputs.checkpoints))
-    given = batches(state) if state.batches is None else state.batches
+    chosen = batches(state) if state.batches is None else state.batches
     done = 0
     before: list[tuple[Batch, Key, Path]] = []
-    for turn, batch in enumerate(given):
+    for turn, batch in enumerate(chosen):
         state.record.cases.append(batch.case)
         file = state.inputs.file(f"batch-{turn % 2}")
         save_tensors(file, batch.given)
@@ -149,8 +151,8 @@ def batches(state: State) -> Iterator[Batch]:
             yield from _small(state, step, params, rows)
     for probe in state.probes():
         case = Case(case=probe.case, step=None, rows=len(probe.y), replaced=0)
-        given = {"x": probe.x, "y": probe.y}
-        yield Batch(case, probe.params, probe.x, probe.y, given, centred=probe.centred)
+        arrays = {"x": probe.x, "y": probe.y}
+        yield Batch(case, probe.params, probe.x, probe.y, arrays, centred=probe.centred)
 
 
 def _small(state: State, step: int, params: Params, rows: Array) -> Iterator[Batch]:
@@ -171,18 +173,18 @@ def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
     if key not in state.pool.workers:
         return
     with state.pool.containing(key):
-        got, wanted = load_tensors(str(out)), batch.wanted[key[1]]
-        found = ladder.teacher_forced(
+        got, wanted = load_tensors(str(out)), batch.wanted[key.dtype]
+        measurements = ladder.teacher_forced(
             got,
             wanted,
             y=batch.y,
             lr=state.plan.workload.lr,
-            process=key[1],
+            process=key.dtype,
             case=batch.case.case,
             step=batch.case.step,
         )
-        state.results(key).measurements += found
-        keep_if_off(state, key, found, wanted, batch.y, got)
+        state.results(key).measurements += measurements
+        keep_if_off(state, key, measurements, wanted, batch.y, got)
 
 
 def _wanted(state: State, batch: Batch, dtype: str) -> Wanted:

@@ -45,7 +45,7 @@ class Inputs:
         np.save(self.file("y.npy"), self.y)
         np.save(self.file("test_y.npy"), self.test_y)
         names = {"train_x": "x", "train_y": "y", "test_x": "test_x", "test_y": "test_y"}
-        self._data = {given: self.file(f"{name}.npy") for given, name in names.items()}
+        self._data = {field: self.file(f"{name}.npy") for field, name in names.items()}
         self._schedule(plan)
 
     def resized(self, plan: Plan, scratch: Path) -> Inputs:
@@ -112,13 +112,13 @@ class Inputs:
 
     def save_schedule(self, kind: str, seed: int, order: Array, slots: list[Slot]) -> None:
         """A schedule as workers read it: order int64 (epochs, samples), slots int64 (steps, 3)."""
-        given = {"order": order, "slots": np.array(slots, dtype=np.int64)}
-        save_tensors(self.file(f"{kind}-{seed}"), given)
+        schedule = {"order": order, "slots": np.array(slots, dtype=np.int64)}
+        save_tensors(self.file(f"{kind}-{seed}"), schedule)
 
     def schedule(self, kind: str, seed: int) -> list[Array]:
         """The rows of each step of a schedule that was saved."""
-        given = load_tensors(self.file(f"{kind}-{seed}"))
-        return [given["order"][e, start:stop] for e, start, stop in given["slots"].tolist()]
+        schedule = load_tensors(self.file(f"{kind}-{seed}"))
+        return [schedule["order"][e, start:stop] for e, start, stop in schedule["slots"].tolist()]
 
     def screened(self, step: int, params: Params, judge: Reference) -> tuple[Array, int]:
         """The rows of a checkpoint's batch without kinks, and how many were replaced.

@@ -134,11 +134,11 @@ class LabelJudge:
     kink_distance = kink_margin
 
     def _ask(self, params: Params, x: Array, y: Array) -> dict[str, Array]:
-        given, batch = self._inputs.file("judge-params"), self._inputs.file("judge-batch")
-        save_tensors(given, params)
+        at, batch = self._inputs.file("judge-params"), self._inputs.file("judge-batch")
+        save_tensors(at, params)
         save_tensors(batch, {"x": x, "y": y})
         with self._needed():
-            return self._pool.answer(self._key, "case", params=given, batch=batch)
+            return self._pool.answer(self._key, "case", params=at, batch=batch)
 
     @contextmanager
     def _needed(self) -> Iterator[None]:

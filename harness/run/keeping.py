@@ -21,28 +21,28 @@ from harness.workloads.reference.limits import RUNGS, limit_for
 def keep_if_off(
     state: State,
     key: Key,
-    found: list[Measurement],
+    measurements: list[Measurement],
     wanted: Wanted,
     y: Array,
     got: dict[str, Array],
 ) -> None:
     """Keep what a teacher-forced case was given and gave, if it is this label's first."""
-    worst = _first_off(state, key, found)
+    worst = _first_off(state, key, measurements)
     if worst is None:
         return
-    given = {f"given.{n}": v for n, v in wanted.params.items()} | {"x": wanted.x, "y": y}
+    tensors = {f"given.{n}": v for n, v in wanted.params.items()} | {"x": wanted.x, "y": y}
     want = {"want.logits": wanted.logits, "want.loss": np.array(wanted.loss)}
     want |= {f"want.grad.{n}": v for n, v in wanted.grads.items()}
     same = () if worst.rung == "inputs" else ("x", "y")
     kept_got = {f"got.{name}": value for name, value in got.items() if name not in same}
-    _keep(state, key, worst, given | want | kept_got)
+    _keep(state, key, worst, tensors | want | kept_got)
 
 
 def keep_lockstep_if_off(
-    state: State, key: Key, found: list[Measurement], after: int, params: Params
+    state: State, key: Key, measurements: list[Measurement], after: int, params: Params
 ) -> None:
     """Keep the first steps' batches if lockstep is this label's first divergence."""
-    worst = _first_off(state, key, found)
+    worst = _first_off(state, key, measurements)
     if worst is None or after > LONGEST_KEPT:
         return
     batches = state.inputs.schedule("lockstep", state.seed)[:after]
@@ -58,18 +58,18 @@ def keep_lockstep_if_off(
     _keep(state, key, worst, tensors)
 
 
-def _first_off(state: State, key: Key, found: list[Measurement]) -> Measurement | None:
+def _first_off(state: State, key: Key, measurements: list[Measurement]) -> Measurement | None:
     """The lowest rung's measurement over its limit, if none so low was kept for the label."""
     off = [
         m
-        for m in found
+        for m in measurements
         if (limit := limit_for(m.rung, m.dtype, m.case, state.pool.precision(key))) is not None
         and share(m, limit) > 1
     ]
     if not off:
         return None
     first = min(off, key=lambda m: RUNGS.index(m.rung))
-    kept = [k for k in state.record.kept if k.label == key[0]]
+    kept = [k for k in state.record.kept if k.label == key.label]
     lower = all(RUNGS.index(first.rung) < RUNGS.index(k.rung) for k in kept)
     return first if lower else None
 
@@ -79,16 +79,16 @@ def _keep(state: State, key: Key, first: Measurement, tensors: dict[str, Array])
     folder.mkdir(exist_ok=True)
     others = []
     for kept in state.record.kept:
-        if kept.label == key[0]:
+        if kept.label == key.label:
             (state.folder / kept.file).unlink()
         else:
             others.append(kept)
-    place = list(state.plan.labels).index(key[0])
+    place = list(state.plan.labels).index(key.label)
     # Labels are no file names; and a trial's tensors must not be taken for another's.
-    file = f"tensors/{state.trials}-{place}-{key[1]}.safetensors"
+    file = f"tensors/{state.trials}-{place}-{key.dtype}.safetensors"
     save_tensors(str(state.folder / file), tensors)
     # Before the record that names it: a power cut must not leave the one without the other.
     sync(state.folder / file)
     sync(folder)
-    kept = Kept(label=key[0], dtype=key[1], rung=first.rung, case=first.case, file=file)
+    kept = Kept(label=key.label, dtype=key.dtype, rung=first.rung, case=first.case, file=file)
     state.record.kept = [*others, kept]

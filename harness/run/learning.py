@@ -36,13 +36,13 @@ def train(state: State) -> None:
             with state.pool.containing(key):
                 late = state.inputs.late if seed == state.seed else []
                 out = train_worker(state, key, seed, "schedule", late, place * steps)
-                for end in late if key[1] == "float32" else []:
+                for end in late if key.dtype == "float32" else []:
                     state.results(key).measurements.append(
                         ladder.trajectory(
                             "late",
                             load_tensors(f"{out}/params-{end}"),
                             state.judged("schedule", end + 1),
-                            process=key[1],
+                            process=key.dtype,
                             after=end + 1,
                         )
                     )
@@ -73,7 +73,7 @@ def show_differing(state: State) -> None:
 def _trained(state: State, key: Key, seed: int) -> bool:
     """Whether a whole training is there already: lockstep may have been one."""
     done = state.results(key).training
-    return any(t.whole and (t.dtype, t.seed) == (key[1], seed) for t in done)
+    return any(t.whole and (t.dtype, t.seed) == (key.dtype, seed) for t in done)
 
 
 def train_worker(
@@ -90,7 +90,7 @@ def train_worker(
         key, *training, snapshots=snapshots, evaluations=evaluations, out=out, done=done
     )
     results = state.results(key)
-    results.training.append(stored_training(state, out, key[1], seed, evaluations, steps))
+    results.training.append(stored_training(state, out, key.dtype, seed, evaluations, steps))
     if evaluations and state.pool.own(key):
         last = f"logits-{evaluations[-1]}"
         logits = load_tensors(f"{out}/{last}")["logits"]
@@ -122,7 +122,7 @@ def stored_training(
 def find_envelope(state: State) -> None:
     """How far replicas of the float32 reference stray: at the start, and late where asked."""
     chosen = state.plan.trajectory
-    if chosen is None or not any(key[1] == "float32" for key in state.pool.processes):
+    if chosen is None or not any(key.dtype == "float32" for key in state.pool.processes):
         return
     late = [end + 1 for end in state.inputs.late]
     total = chosen.replicas * (state.start_steps + max(late, default=0))
@@ -135,7 +135,7 @@ def find_envelope(state: State) -> None:
         schedule = state.inputs.schedule(kind, state.seed)
         want = {n: state.judged(kind, n) for n in after}
         for place in range(chosen.replicas):
-            found = train_replica(
+            held = train_replica(
                 state.reference,
                 state.plan.workload,
                 state.inputs.initial(state.seed),
@@ -145,7 +145,7 @@ def find_envelope(state: State) -> None:
             )
             done += max(after)
             state.progress.advance(done)
-            for steps, params in found.items():
+            for steps, params in held.items():
                 distance, each = ladder.together(params, want[steps])
                 state.record.envelope.append(
                     StoredReplica(

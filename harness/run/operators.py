@@ -23,8 +23,8 @@ def single_operators(state: State) -> None:
     state.progress.phase("single operators", len(keys))
     for done, key in enumerate(keys, 1):
         with state.pool.containing(key):
-            for found in operators.measured(key[1], partial(ask_or_why, state, key)):
-                state.results(key).operators.append(found)
+            for measured in operators.measured(key.dtype, partial(ask_or_why, state, key)):
+                state.results(key).operators.append(measured)
         state.progress.advance(done)
 
 
@@ -43,6 +43,6 @@ def ask_or_why(
     arguments, out = state.inputs.file("arguments"), state.scratch / "operator"
     save_tensors(arguments, tensors)
     out.unlink(missing_ok=True)
-    told = state.pool.call(key, "op", name=name, arguments=arguments, out=str(out))
-    absent = msgspec.convert(told["absent"], str | None)
+    answer = state.pool.call(key, "op", name=name, arguments=arguments, out=str(out))
+    absent = msgspec.convert(answer["absent"], str | None)
     return plain(absent, LONGEST_ABSENT) if absent else load_tensors(str(out))

@@ -130,7 +130,7 @@ class Live:
         pool = self._state.pool
         for key in pool.live():
             with pool.containing(key):
-                pool.call(key, "plant", plant=plants[key[0]])
+                pool.call(key, "plant", plant=plants[key.label])
 
 
 def load_dataset(plan: Plan, progress: Progress) -> data.Dataset:

@@ -161,8 +161,8 @@ def environment(
         path = [str(_shown_to_others(root, scratch))]
     elif root.name != "site-packages":
         path = [str(root), *path]  # where the harness is not installed, it must be found
-    found = {"PYTHONPATH": os.pathsep.join(path)} if path else {}
-    return kept | pinned | strict | found | {"PYTHONUNBUFFERED": "1"} | extra
+    importable = {"PYTHONPATH": os.pathsep.join(path)} if path else {}
+    return kept | pinned | strict | importable | {"PYTHONUNBUFFERED": "1"} | extra
 
 
 def _shown_to_others(root: Path, scratch: Path) -> Path:
@@ -332,8 +332,8 @@ class Worker:
             raise WorkerFailed(f"{doing}: closed its channel")
         how = signal_name(-code) if code < 0 else f"exit status {code}"
         last = self.stderr_tail().strip().splitlines()[-1:]
-        said = f"; last words: {plain(last[0].strip(), 300)}" if last else ""
-        raise WorkerFailed(_name_memory(f"{doing}: process ended by {how}{said}"))
+        words = f"; last words: {plain(last[0].strip(), 300)}" if last else ""
+        raise WorkerFailed(_name_memory(f"{doing}: process ended by {how}{words}"))
 
     def finish(self, timeout_s: float) -> str | None:
         """Close the channel and let the process end by itself; it must still be ended (`end`).
@@ -423,5 +423,5 @@ def signal_name(number: int) -> str:
 
 def _name_memory(reason: str) -> str:
     """Say "out of memory" first where a framework's words for it are found."""
-    found = any(words in reason.lower() for words in MEMORY_WORDS)
-    return f"out of memory: {reason}" if found else reason
+    short = any(words in reason.lower() for words in MEMORY_WORDS)
+    return f"out of memory: {reason}" if short else reason

@@ -13,10 +13,10 @@ from harness.interface import Backend, Unavailable
 
 def load(source: str) -> type[Backend]:
     """The class at MODULE:CLASS or FILE:CLASS; Unavailable where the module has no such class."""
-    found = load_object(source)
-    if not isinstance(found, type):
+    loaded = load_object(source)
+    if not isinstance(loaded, type):
         raise Unavailable(f"{source} is no class")
-    return found
+    return loaded
 
 
 def load_object(source: str) -> Any:

@@ -50,16 +50,16 @@ def belonging(pid: int, mark: str) -> dict[int, str]:
     """
     seen = _all()
     session = {each for each, stat in seen.items() if stat.session == pid}
-    found = _family({pid} | session, mark, seen)
-    found.pop(pid, None)
-    return found
+    members = _family({pid} | session, mark, seen)
+    members.pop(pid, None)
+    return members
 
 
 def _family(first: set[int], mark: str, seen: dict[int, _Stat]) -> dict[int, str]:
     """Some processes, those with the mark and all that descend from these; not this one."""
-    found = first | {each for each in seen if each not in first and _carries(each, mark)}
-    found |= _below(found, seen)
-    return {each: seen[each].since for each in found - {os.getpid()} if each in seen}
+    members = first | {each for each in seen if each not in first and _carries(each, mark)}
+    members |= _below(members, seen)
+    return {each: seen[each].since for each in members - {os.getpid()} if each in seen}
 
 
 def end_left(mark: str, known: dict[int, str], settle_s: float) -> list[Left]:
@@ -129,24 +129,24 @@ def _stat(pid: int) -> _Stat | None:
 
 def _all() -> dict[int, _Stat]:
     """Every live process."""
-    found = {}
+    seen = {}
     with contextlib.suppress(OSError):
         for name in filter(str.isdecimal, os.listdir("/proc")):
             if (stat := _stat(int(name))) is not None:
-                found[int(name)] = stat
-    return found
+                seen[int(name)] = stat
+    return seen
 
 
 def _below(family: set[int], seen: dict[int, _Stat]) -> set[int]:
     """All that descend from some processes."""
-    found: set[int] = set()
+    below: set[int] = set()
     while (
-        born := {child for child, stat in seen.items() if stat.parent in family | found}
+        born := {child for child, stat in seen.items() if stat.parent in family | below}
         - family
-        - found
+        - below
     ):
-        found |= born
-    return found
+        below |= born
+    return below
 
 
 def _carries(pid: int, mark: str) -> bool:

@@ -170,12 +170,12 @@ class ProvidedReference:
             for number, (case, centred) in enumerate(answer["probes"])
         ]
 
-    def _probe(self, case: str, centred: bool, given: dict[str, Array], initial: Params) -> Probe:
+    def _probe(self, case: str, centred: bool, tensors: dict[str, Array], initial: Params) -> Probe:
         params = {
-            name: self._shaped(f"{name} of {case}", given[f"params.{name}"], value.shape)
+            name: self._shaped(f"{name} of {case}", tensors[f"params.{name}"], value.shape)
             for name, value in initial.items()
         }
-        return Probe(case, params, given["x"], given["y"], centred)
+        return Probe(case, params, tensors["x"], tensors["y"], centred)
 
     def end(self) -> list[Left]:
         """End the process; what it had started that outlived it."""

@@ -45,8 +45,8 @@ class Connection:
         self._given, self._out = folder / "given", folder / "out"
         self._timeout_s = timeout_s
         with self._ending_what_failed():
-            told = msgspec.convert(worker.answer()["facts"], dict[str, str])
-            self.facts = plain_facts(told)
+            facts = msgspec.convert(worker.answer()["facts"], dict[str, str])
+            self.facts = plain_facts(facts)
 
     def call(
         self,
@@ -70,13 +70,13 @@ class Connection:
             fields["out"] = str(self._out)
         dropped, self.dropped = self.dropped, []
         with self._ending_what_failed():
-            said = self._worker.call(
+            answer = self._worker.call(
                 "remote", self._timeout_s, method=method, dropped=dropped, **fields
             )
-            if "raised" not in said:
-                return said["value"], load_tensors(str(self._out)) if receive else {}
-            error = RAISED[said["raised"]](said["message"])
-        error.add_note(f"raised in the process of {self._worker.name}:\n{said['traceback']}")
+            if "raised" not in answer:
+                return answer["value"], load_tensors(str(self._out)) if receive else {}
+            error = RAISED[answer["raised"]](answer["message"])
+        error.add_note(f"raised in the process of {self._worker.name}:\n{answer['traceback']}")
         raise error
 
     @contextlib.contextmanager
@@ -93,8 +93,8 @@ class Connection:
                 reason = f"unusable answer: {type(error).__name__}: {error}"
             self._end(reason)
             failure = WorkerFailed(f"{self._worker.name}: {reason}")
-            if said := self._worker.stderr_tail():
-                failure.add_note(f"the last that it wrote to stderr:\n{said}")
+            if words := self._worker.stderr_tail():
+                failure.add_note(f"the last that it wrote to stderr:\n{words}")
             raise failure from None
 
     def _end(self, reason: str) -> None:
@@ -141,8 +141,8 @@ class RemoteTrainer:
         return Handle(self._connection, number)
 
     def fetch(self, batch: Handle) -> tuple[Array, Array]:
-        _, found = self._call("fetch", receive=True, batch=self._known(batch))
-        return found["x"], found["y"]
+        _, held = self._call("fetch", receive=True, batch=self._known(batch))
+        return held["x"], held["y"]
 
     def step(self, batch: Handle) -> Handle:
         number, _ = self._call("step", batch=self._known(batch))

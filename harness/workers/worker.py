@@ -36,12 +36,12 @@ def serve(commands: int, replies: int, run: str, desk: str, started_ns: int) -> 
         try:
             answer = encode(answered | {"ok": getattr(opened, name)(**command)})
         except (Unavailable, ImportError) as error:
-            told = {
+            failure = {
                 "error": described(error),
                 "unavailable": name == "start",
                 "no_float64": isinstance(error, NoFloat64),
             }
-            answer = encode(answered | told)
+            answer = encode(answered | failure)
         except BaseException as error:  # whatever a backend raises, SystemExit too, is the answer
             traceback.print_exc()
             answer = encode(answered | {"error": described(error)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,10 +13,66 @@ from well import Backend, NumPyTrainer, replying
 
 from harness.workers.channel import send
 
+Message = dict[str, Any]
 
-def wrote(descriptor: int, data: bytes) -> None:
-    """Without a length: nothing but these bytes."""
-    os.write(descriptor, data)
+
+def encoded(change: Callable[[Message], Any]) -> Callable[[int, bytes], None]:
+    """Send what `change` makes of a message."""
+
+    def spoil(descriptor: int, message: bytes) -> None:
+        send(descriptor, msgspec.json.encode(change(msgspec.json.decode(message))))
+
+    return spoil
+
+
+def raw(change: Callable[[bytes], bytes]) -> Callable[[int, bytes], None]:
+    """Write bytes, with no length but what is in them."""
+    return lambda descriptor, message: void(os.write(descriptor, change(message)))
+
+
+def void(_: object) -> None: ...
+
+
+def twice(descriptor: int, message: bytes) -> None:
+    send(descriptor, message)
+    send(descriptor, message)
+
+
+def every_descriptor(descriptor: int, message: bytes) -> None:
+    """Write to whatever is open, and so to the pipe that the answers go through."""
+    for each in map(int, os.listdir("/proc/self/fd")):
+        try:
+            os.write(each, b"all is well\n" * 10)
+        except OSError:
+            continue
+    send(descriptor, message)
+
+
+def not_a_number(descriptor: int, message: bytes) -> None:
+    run = msgspec.json.encode(msgspec.json.decode(message)["run"])
+    send(descriptor, b'{"run": %s, "id": NaN, "ok": {}}' % run)
+
+
+def only(message: Message, **more: Any) -> Message:
+    return {"run": message["run"], "id": message["id"]} | more
+
+
+SPOILED: dict[str, Callable[[int, bytes], None]] = {
+    "AnotherRun": encoded(lambda m: m | {"run": "20200101T000000-abcdef"}),
+    "AnotherCommand": encoded(lambda m: m | {"id": m["id"] + 7}),
+    "Twice": twice,
+    "NotANumber": not_a_number,
+    "OfText": encoded(lambda m: m | {"id": "3"}),
+    "Deep": lambda descriptor, _: send(descriptor, b'{"ok": ' * 200_000),
+    "AList": encoded(lambda _: [1, 2, 3]),
+    "Nothing": encoded(only),
+    "Unknown": encoded(lambda m: m | {"verdict": "agree"}),
+    # An error of megabytes that would steer a terminal.
+    "Shouts": encoded(lambda m: only(m, error="\x1b[2J\u202e all \n" * 200_000)),
+    "FourGigabytes": raw(lambda message: struct.pack("<I", 2**32 - 1) + message),
+    "CutOff": raw(lambda message: struct.pack("<I", len(message) + 1000) + message),
+    "EveryDescriptor": every_descriptor,
+}
 
 
 class Spoils(Backend):
@@ -28,94 +85,8 @@ class Spoils(Backend):
 
     def _sends(self, descriptor: int, message: bytes) -> None:
         self._sent += 1
-        if self._sent < 3:
-            send(descriptor, message)
-        else:
-            self.spoil(descriptor, message)
-
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        raise NotImplementedError
-
-
-class AnotherRun(Spoils):
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        reply = msgspec.json.decode(message) | {"run": "20200101T000000-abcdef"}
-        send(descriptor, msgspec.json.encode(reply))
-
-
-class AnotherCommand(Spoils):
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        reply = msgspec.json.decode(message)
-        send(descriptor, msgspec.json.encode(reply | {"id": reply["id"] + 7}))
-
-
-class Twice(Spoils):
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        send(descriptor, message)
-        send(descriptor, message)
-
-
-class NotANumber(Spoils):
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        run = msgspec.json.encode(msgspec.json.decode(message)["run"])
-        send(descriptor, b'{"run": %s, "id": NaN, "ok": {}}' % run)
-
-
-class OfText(Spoils):
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        send(descriptor, msgspec.json.encode(msgspec.json.decode(message) | {"id": "3"}))
-
-
-class Deep(Spoils):
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        send(descriptor, b'{"ok": ' * 200_000)
-
-
-class AList(Spoils):
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        send(descriptor, b"[1, 2, 3]")
-
-
-class Nothing(Spoils):
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        reply = msgspec.json.decode(message)
-        send(descriptor, msgspec.json.encode({"run": reply["run"], "id": reply["id"]}))
-
-
-class Unknown(Spoils):
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        send(descriptor, msgspec.json.encode(msgspec.json.decode(message) | {"verdict": "agree"}))
-
-
-class Shouts(Spoils):
-    """An error of megabytes that would steer a terminal."""
-
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        reply = msgspec.json.decode(message)
-        told = {"run": reply["run"], "id": reply["id"], "error": "\x1b[2J\u202e all \n" * 200_000}
-        send(descriptor, msgspec.json.encode(told))
-
-
-class FourGigabytes(Spoils):
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        wrote(descriptor, struct.pack("<I", 2**32 - 1) + message)
-
-
-class CutOff(Spoils):
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        wrote(descriptor, struct.pack("<I", len(message) + 1000) + message)
-
-
-class EveryDescriptor(Spoils):
-    """Writes to whatever is open, and finds the pipe that its answers go through."""
-
-    def spoil(self, descriptor: int, message: bytes) -> None:
-        for each in map(int, os.listdir("/proc/self/fd")):
-            try:
-                os.write(each, b"all is well\n" * 10)
-            except OSError:
-                continue
-        send(descriptor, message)
+        change = send if self._sent < 3 else SPOILED[type(self).__name__]
+        change(descriptor, message)
 
 
 class Unprepared(Backend):
@@ -126,8 +97,7 @@ class Unprepared(Backend):
 
         def early(descriptor: int, message: bytes) -> None:
             send(descriptor, message)
-            reply = msgspec.json.decode(message)
-            send(descriptor, msgspec.json.encode(reply | {"id": reply["id"] + 1, "ok": {}}))
+            encoded(lambda m: m | {"id": m["id"] + 1, "ok": {}})(descriptor, message)
 
         replying(early)
 
@@ -142,75 +112,48 @@ class Forks(Backend):
 
 # -- tensors -----------------------------------------------------------------------------------
 
+GIVEN: dict[str, Callable[[Any], Any]] = {
+    "Objects": lambda logits: logits.astype(object),
+    "Texts": lambda logits: logits.astype(str),
+    "Vast": lambda logits: np.broadcast_to(logits[0, 0], (10**6, 10**7)),
+    "Scalar": lambda logits: logits.sum(),
+    "Empty": lambda logits: logits[:0],
+    "Whole": lambda logits: logits.astype(np.int8),
+}
 
-class Gives(NumPyTrainer):
+
+class Gives(Backend):
     """Logits of another kind."""
 
-    def logits(self, batch: Any) -> Any:
-        return self.given(super().logits(batch))
-
-    def given(self, logits: Any) -> Any:
-        raise NotImplementedError
-
-
-class Objects(Backend):
-    class Trainer(Gives):
-        def given(self, logits: Any) -> Any:
-            return logits.astype(object)
+    def trainer(self, workload: Any) -> NumPyTrainer:
+        made, change = super().trainer(workload), GIVEN[type(self).__name__]
+        logits = made.logits
+        made.logits = lambda batch: change(logits(batch))
+        return made
 
 
-class Texts(Backend):
-    class Trainer(Gives):
-        def given(self, logits: Any) -> Any:
-            return logits.astype(str)
+def sparse(path: str, _: object) -> None:
+    """Four gigabytes that take no room."""
+    with open(path, "wb") as file:
+        file.truncate(4 * 10**9)
 
 
-class Vast(Backend):
-    class Trainer(Gives):
-        def given(self, logits: Any) -> Any:
-            return np.broadcast_to(logits[0, 0], (10**6, 10**7))
+# A pipe: whoever reads that answer waits for ever.
+SAVED = {"Large": sparse, "APipe": lambda path, _: os.mkfifo(path)}
 
 
-class Large(Backend):
-    """A file of four gigabytes that takes no room."""
+class Saves(Backend):
+    """Something else lies where its tensors should."""
 
     def trainer(self, workload: Any) -> NumPyTrainer:
         from harness.workers.desks import training
 
-        def sparse(path: str, tensors: Any) -> None:
-            with open(path, "wb") as file:
-                file.truncate(4 * 10**9)
-
-        training.save_tensors = sparse
+        training.save_tensors = SAVED[type(self).__name__]
         return super().trainer(workload)
 
 
-class APipe(Backend):
-    """Whoever reads its answer waits for ever."""
-
-    def trainer(self, workload: Any) -> NumPyTrainer:
-        from harness.workers.desks import training
-
-        training.save_tensors = lambda path, tensors: os.mkfifo(path)
-        return super().trainer(workload)
-
-
-class Scalar(Backend):
-    class Trainer(Gives):
-        def given(self, logits: Any) -> Any:
-            return logits.sum()
-
-
-class Empty(Backend):
-    class Trainer(Gives):
-        def given(self, logits: Any) -> Any:
-            return logits[:0]
-
-
-class Whole(Backend):
-    class Trainer(Gives):
-        def given(self, logits: Any) -> Any:
-            return logits.astype(np.int8)
+for base, table in ((Spoils, SPOILED), (Gives, GIVEN), (Saves, SAVED)):
+    globals().update({name: type(name, (base,), {}) for name in table})
 
 
 class WordyLoss(Backend):

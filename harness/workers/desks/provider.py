@@ -43,15 +43,15 @@ class ProviderDesk:
 
         Tensors: "logits"; "loss" and "grad.NAME"; "kink_margin"; "kink_distance".
         """
-        at, given = load_tensors(params), load_tensors(batch)
+        at, held = load_tensors(params), load_tensors(batch)
         if what == "loss_and_grads":
-            loss, grads = self._reference.loss_and_grads(at, given["x"], given["y"])
+            loss, grads = self._reference.loss_and_grads(at, held["x"], held["y"])
             tensors = {f"grad.{name}": np.asarray(grad) for name, grad in grads.items()}
             tensors["loss"] = np.array(loss, dtype=np.float64)
         elif what == "logits":
-            tensors = {"logits": self._reference.logits(at, given["x"])}
+            tensors = {"logits": self._reference.logits(at, held["x"])}
         else:
-            tensors = {what: self._kinks(what, at, given["x"])}
+            tensors = {what: self._kinks(what, at, held["x"])}
         save_tensors(out, tensors)
         return {}
 
@@ -61,7 +61,7 @@ class ProviderDesk:
 
     def probes(self, params: str, batch: str, screen_margin: float, out: str) -> dict[str, Any]:
         """The made batches from initial parameters and a pool of samples; one file each."""
-        given = load_tensors(batch)
+        pool = load_tensors(batch)
 
         def clear(at: Params, x: Array) -> Array:
             wide = {name: value.astype(np.float64) for name, value in at.items()}
@@ -69,7 +69,7 @@ class ProviderDesk:
             return np.asarray(far >= screen_margin * UNIT_ROUNDOFF)
 
         probes = []
-        made = self._given.probes(load_tensors(params), given["x"], given["y"], clear)
+        made = self._given.probes(load_tensors(params), pool["x"], pool["y"], clear)
         for number, probe in enumerate(made):
             held = {f"params.{name}": value for name, value in probe.params.items()}
             save_tensors(f"{out}-{number}", {"x": probe.x, "y": probe.y} | held)

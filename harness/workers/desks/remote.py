@@ -36,8 +36,8 @@ class RemoteDesk(BackendDesk):
             return {"value": getattr(self, f"_do_{method}")(**fields)}
         except (ValueError, Unavailable) as error:
             kind = next(k for k in (NoFloat64, Unavailable, ValueError) if isinstance(error, k))
-            told = traceback.format_exc()
-            return {"raised": kind.__name__, "message": str(error), "traceback": told}
+            text = traceback.format_exc()
+            return {"raised": kind.__name__, "message": str(error), "traceback": text}
 
     def _keep(self, thing: Any) -> int:
         number = next(self._numbers)

@@ -84,8 +84,8 @@ class TimingDesk(TrainingDesk):
             again = [*cycled(numbers, warmup_steps), *numbers]
             replayed = self._replayed(params, schedule, again, at_once)
             digests = {"digest": _digest(timed), "replayed": _digest(replayed)}
-        told = {"at_once": at_once, "cpu_ns": cpu_ns, "burst_steps": burst_steps}
-        return digests | told | times
+        counts = {"at_once": at_once, "cpu_ns": cpu_ns, "burst_steps": burst_steps}
+        return digests | counts | times
 
     def _full(self, schedule: str, number: int) -> Array:
         """The rows of a full batch of the schedule's first epoch."""
@@ -195,20 +195,20 @@ def cycled(items: Iterable[Any], count: int) -> Iterator[Any]:
 
 def _each(work: Callable[[], Any], times: int) -> list[int]:
     """Nanoseconds of each of so many calls."""
-    found = []
+    ns = []
     for _ in range(times):
         before = clock()
         work()
-        found.append(clock() - before)
-    return found
+        ns.append(clock() - before)
+    return ns
 
 
 def _digest(params: Params) -> str:
     """SHA-256 (hex) of all parameters' bytes, by name."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in sorted(params):
-        found.update(np.ascontiguousarray(params[name]).tobytes())
-    return found.hexdigest()
+        digest.update(np.ascontiguousarray(params[name]).tobytes())
+    return digest.hexdigest()
 
 
 def product_operands(workload: Workload, dtype: np.dtype[Any]) -> list[tuple[Array, Array]]:

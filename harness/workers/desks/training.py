@@ -71,10 +71,10 @@ class TrainingDesk(BackendDesk):
 
     def case(self, params: str, batch: str, out: str) -> dict[str, Any]:
         """One teacher-forced batch; its tensors go to `out`."""
-        given = load_tensors(batch)
-        if "rows" in given:
-            given = {"x": self._x[given["rows"]], "y": self._y[given["rows"]]}
-        x, y = given["x"].astype(self._dtype), given["y"]
+        arrays = load_tensors(batch)
+        if "rows" in arrays:
+            arrays = {"x": self._x[arrays["rows"]], "y": self._y[arrays["rows"]]}
+        x, y = arrays["x"].astype(self._dtype), arrays["y"]
         tensors = teacher_forced(
             self._trainer, load_tensors(params), x, y, lambda held: self._step(held, len(y))
         )
@@ -164,8 +164,8 @@ class TrainingDesk(BackendDesk):
     def _schedule(self, path: str) -> tuple[Array, Array]:
         """Orders int64 (epochs, samples) and slots int64 (steps, 3): epoch, start, stop."""
         if path not in self._schedules:
-            given = load_tensors(path)
-            self._schedules = {path: (given["order"], given["slots"])}
+            schedule = load_tensors(path)
+            self._schedules = {path: (schedule["order"], schedule["slots"])}
         return self._schedules[path]
 
     def _put(self, rows: Array, times: dict[str, list[int]]) -> Any:
