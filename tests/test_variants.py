@@ -20,8 +20,8 @@ from harness.interface import Unavailable
 from harness.plan.catalogue import as_text, describe
 from harness.plan.make import missing
 from harness.plan.model import Timing
-from harness.workers.launch import Worker, WorkerUnavailable, environment
-from harness.workloads import WORKLOADS
+from harness.workers.launch import WorkerUnavailable
+from harness.workers.pool import open_worker
 from harness.workloads.reference.limits import DECIDING
 from tests.conftest import carry_out, clean_environment, needs, plant
 from tests.make import make_plan
@@ -41,22 +41,13 @@ def start(tmp_path):
     workers = []
 
     def start(name: str, variant: str) -> None:
-        entry = BACKENDS[name]
-        env = environment(1, entry.environment, "strict")
-        worker = Worker(name, "run", sys.executable, env, 1, tmp_path, tmp_path)
-        workers.append(worker)
-        worker.call(
-            "start",
-            240.0,
-            source=entry.source,
-            device="cpu",
-            dtype="float32",
-            threads=1,
-            variant=variant,
-            workload=msgspec.to_builtins(WORKLOADS["mlp-scratch"]),
-            plant=None,
-            memory_headroom=None,
-        )
+        entry, plan = BACKENDS[name], make_plan(backends=("numpy",), threads=1)
+        words = {"source": entry.source, "environment": entry.environment, "variant": variant}
+        label = msgspec.structs.replace(plan.labels["numpy"], **words)
+        plan = msgspec.structs.replace(plan, labels={name: label})
+        place = {"run": "run", "logs": tmp_path, "scratch": tmp_path}
+        workers.append(open_worker(plan, name, "float32", name=name, **place))
+        workers[-1].answer()
 
     yield start
     for worker in workers:
@@ -173,7 +164,6 @@ import json, sys
 import msgspec, numpy as np
 from backends.jax import Backend
 from harness.interface import RunsMany
-from harness.workloads import WORKLOADS
 
 variant, dtype = sys.argv[1:]
 trainer = Backend("cpu", dtype, 1, variant).trainer(WORKLOADS["mlp-scratch"])

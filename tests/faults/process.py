@@ -37,7 +37,6 @@ def _in_step(action):
 
 killed = _in_step(lambda: os.kill(os.getpid(), signal.SIGKILL))
 segfaults = _in_step(lambda: os.kill(os.getpid(), signal.SIGSEGV))
-exits = _in_step(lambda: os._exit(7))
 hangs = _in_step(lambda: time.sleep(3600))
 
 
@@ -51,23 +50,6 @@ def out_of_memory(backend):
                 kept.append(np.ones(50_000_000, dtype=np.uint8))
 
     return wrap(backend, Eating)
-
-
-def noisy(backend):
-    """Prints megabytes to stdout and stderr, from Python and beneath it."""
-
-    class Printing(Wrapped):
-        count = 0
-
-        def step(self, batch):
-            self.count += 1
-            if self.count <= 20:  # of every step it would be hundreds of megabytes
-                print("x" * 100_000, flush=True)
-                os.write(1, b"y" * 100_000 + b"\n")
-                print("z" * 100_000, file=sys.stderr, flush=True)
-            return self.trainer.step(batch)
-
-    return wrap(backend, Printing)
 
 
 def missing(backend):
