@@ -39,14 +39,12 @@ from harness.run.golden_file import (
     unfit,
 )
 from harness.run.judge import FileJudge, ReferenceJudge
-from harness.run.session import check_answers, empty_record, load_dataset
+from harness.run.session import check_answers, unstored
 from harness.run.state import State
-from harness.signals import undisturbed
 from harness.tensors import load_tensors
 from harness.verdict.finding import Evidence
 from harness.verdict.numbers import evidence, sentence_for, within
 from harness.workers.pool import Key
-from harness.workers.scratch import scratch_bytes, scratch_folder
 from harness.workloads.reference.canonical import digest
 from harness.workloads.reference.limits import Limit, limit_for
 
@@ -191,16 +189,10 @@ def _first_loss(got: Array, want: Array, limit: Limit) -> int | None:
 @contextmanager
 def _session(plan: Plan, progress: Progress) -> Iterator[tuple[State, Data]]:
     """A session of a plan that nobody has started in, and its data; nothing is left of it."""
-    dataset = load_dataset(plan, progress)
-    with scratch_folder(scratch_bytes(plan)) as scratch:
-        state = State(plan, empty_record(plan, "golden"), scratch, scratch, progress)
-        state.inputs = check_answers(state.record, dataset, scratch)
+    with unstored(plan, progress) as (state, dataset):
+        state.inputs = check_answers(state.record, dataset, state.scratch)
         state.start_reference()
-        try:
-            yield state, data_of(describe_dataset(dataset))
-        finally:
-            with undisturbed():
-                state.end_all()
+        yield state, data_of(describe_dataset(dataset))
 
 
 def _train_label(state: State) -> tuple[Path, dict[str, str]]:

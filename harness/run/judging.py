@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from harness.errors import HarnessError, InputError
 from harness.plan.model import judged_by_label
-from harness.run.judge import FileJudge, LabelJudge, ReferenceJudge
+from harness.run.judge import FileJudge, Judge, LabelJudge, ReferenceJudge
 from harness.run.learning import stored_training
 from harness.run.state import State
 from harness.workers.pool import Key
@@ -29,18 +31,7 @@ def train_judge(state: State) -> None:
             threads.restore_original_limits()
         state.progress.advance(step)
 
-    if state.golden is not None:
-        state.judge = FileJudge(state.golden, state.reference, state.inputs, before_step)
-    elif not judged_by_label(state.plan):
-        state.judge = ReferenceJudge(state.reference, state.inputs, before_step)
-    else:
-        name, _, dtype = state.plan.reference.rpartition(":")
-        if Key(name, dtype) not in state.pool.workers:
-            reason = state.pool.processes[Key(name, dtype)].reason
-            raise HarnessError(f"the reference {state.plan.reference} cannot run: {reason}")
-        state.judge = LabelJudge(state.pool, Key(name, dtype), state.inputs)
-        if state.plan.provided is not None and not state.plan.provided.reference:
-            state.reference = state.judge
+    state.judge = _judge(state, before_step)
     keep = {
         *(c - 1 for c in state.inputs.checkpoints),
         *(s - 1 for s in state.inputs.snapshots),
@@ -57,6 +48,24 @@ def train_judge(state: State) -> None:
             _train_judge(state, "start", state.seed, after, [])
     finally:
         threads.restore_original_limits()
+
+
+def _judge(state: State, before_step: Callable[[int], None]) -> Judge:
+    """Whoever the plan names; HarnessError for a label that did not start."""
+    plan, inputs = state.plan, state.inputs
+    if state.golden is not None:
+        return FileJudge(state.golden, state.reference, inputs, before_step)
+    if not judged_by_label(plan):
+        return ReferenceJudge(state.reference, inputs, before_step)
+    label, _, dtype = plan.reference.rpartition(":")
+    key = Key(label, dtype)
+    if key not in state.pool.workers:
+        reason = state.pool.processes[key].reason
+        raise HarnessError(f"the reference {plan.reference} cannot run: {reason}")
+    judge = LabelJudge(state.pool, key, inputs)
+    if plan.provided is not None and not plan.provided.reference:
+        state.reference = judge
+    return judge
 
 
 def _find_start_batches(state: State) -> None:

@@ -162,19 +162,29 @@ def empty_record(plan: Plan, run: str) -> Record:
 
 
 @contextmanager
-def live(plan: Plan, folder: Path, progress: Progress) -> Iterator[Live]:
-    """A session that has begun, for any number of trials; its logs go to `folder`."""
+def unstored(
+    plan: Plan, progress: Progress, folder: Path | None = None
+) -> Iterator[tuple[State, data.Dataset]]:
+    """A session whose record nobody stores; its logs go to `folder`, or with the scratch folder."""
     dataset = load_dataset(plan, progress)
     with scratch_folder(scratch_bytes(plan)) as scratch:
+        folder = folder or scratch
         state = State(plan, empty_record(plan, folder.name), folder, scratch, progress)
         try:
-            begin(state, dataset)
-            find_envelope(state)
-            state.batches = list(batches(state))
-            yield Live(state)
+            yield state, dataset
         finally:
             with undisturbed():
                 state.end_all()
+
+
+@contextmanager
+def live(plan: Plan, folder: Path, progress: Progress) -> Iterator[Live]:
+    """A session that has begun, for any number of trials; its logs go to `folder`."""
+    with unstored(plan, progress, folder) as (state, dataset):
+        begin(state, dataset)
+        find_envelope(state)
+        state.batches = list(batches(state))
+        yield Live(state)
 
 
 def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path]:
