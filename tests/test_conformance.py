@@ -34,11 +34,12 @@ from harness.conformance import (
     state,
     stepping,
 )
-from harness.conformance.material import STEPS, material, wide
+from harness.conformance.material import STEPS, material
 from harness.conformance.serve import answer
 from harness.conformance.system import processor_time, typical_growth
 from harness.workers.loading import load_file
 from harness.workloads.reference.limits import limit_for
+from harness.workloads.reference.pieces import cast
 from harness.workloads.reference.screening import SMALL_LEAST_LOSS, clear
 from tests.conftest import PROCESSORS, all_processors
 
@@ -191,7 +192,7 @@ def test_every_case_is_clear_of_every_kink_and_small_ones_are_unsure():
         assert clear(made.reference, params, case.x).all(), name
         for row in range(len(case.y) if len(case.y) < 96 else 0):
             x, y = case.x[row : row + 1].astype(np.float64), case.y[row : row + 1]
-            assert made.reference.loss_and_grads(wide(case.params), x, y)[0] >= SMALL_LEAST_LOSS
+            assert made.reference.loss_and_grads(cast(case.params), x, y)[0] >= SMALL_LEAST_LOSS
 
 
 def test_a_workload_without_such_a_batch_makes_its_check_impossible(monkeypatch):

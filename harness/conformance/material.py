@@ -18,7 +18,7 @@ from harness.measure.ladder import Wanted
 from harness.workloads import PROBES, REFERENCES, WORKLOADS
 from harness.workloads.probes import Probe
 from harness.workloads.reference.canonical import epoch_order, initial_params, schedule
-from harness.workloads.reference.pieces import Reference, sample_losses, sgd
+from harness.workloads.reference.pieces import Reference, cast, sample_losses, sgd
 from harness.workloads.reference.screening import SMALL_LEAST_LOSS, clear, screen
 
 # Beside the workload's own batch size: the last batch of 60 000 in steps of 256, and small ones.
@@ -78,7 +78,7 @@ def material(name: str) -> Material:
         for slot in schedule(7 * workload.batch_size + SHORT, workload.batch_size, epochs=1)
     ]
     batches = [once[step % len(once)] for step in range(STEPS)]
-    params, losses = wide(initial), []
+    params, losses = cast(initial), []
     for rows in batches:
         loss, grads = reference.loss_and_grads(params, x[rows].astype(np.float64), y[rows])
         losses.append(loss)
@@ -96,9 +96,9 @@ def material(name: str) -> Material:
 def _sizes(made: Material, place: str, params: Params) -> list[Probe]:
     """A batch of each size; the small ones of samples that the judge is unsure of."""
     order, size = epoch_order(SEED, 1, POOL), made.workload.batch_size
-    rounded = {name: value.astype(np.float32) for name, value in params.items()}
+    rounded = cast(params, "float32")
     rows, _ = screen(order, 0, size, lambda rows: clear(made.reference, rounded, made.x[rows]))
-    logits = made.reference.logits(wide(params), made.x[rows].astype(np.float64))
+    logits = made.reference.logits(cast(params), made.x[rows].astype(np.float64))
     unsure = rows[sample_losses(logits, made.y[rows]) >= SMALL_LEAST_LOSS]
     cases = []
     for n in made.sizes:
@@ -113,13 +113,4 @@ def wanted(workload: str, case: str, dtype: str) -> Wanted:
     """What a process of a dtype is given of a case, and the judge's word on those very values."""
     made = material(workload)
     batch = made.cases[case]
-    params = {name: value.astype(dtype) for name, value in batch.params.items()}
-    x = batch.x.astype(np.float64)
-    logits = made.reference.logits(wide(params), x)
-    loss, grads = made.reference.loss_and_grads(wide(params), x, batch.y)
-    return Wanted(params, batch.x.astype(dtype), logits, loss, grads, batch.centred)
-
-
-def wide(params: Params) -> Params:
-    """Copies in float64."""
-    return {name: value.astype(np.float64) for name, value in params.items()}
+    return Wanted.of(made.reference, batch.params, batch.x, batch.y, dtype, batch.centred)

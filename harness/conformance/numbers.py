@@ -10,11 +10,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from harness.conformance.check import Evidence, NotPossible, hold
-from harness.conformance.material import STEPS, wide
+from harness.conformance.material import STEPS
 from harness.conformance.subject import Subject, copied, judged
 from harness.interface import Array, Params
 from harness.measure import distance, ladder
 from harness.record.schema import number
+from harness.workloads.reference.pieces import cast
 
 RUNGS = ("inputs", "forward", "loss", "gradients", "update")
 
@@ -94,7 +95,7 @@ def _far_from_kinks(subject: Subject) -> tuple[Array, Array]:
     A direction moves a pre-activation by DIFFERENCE * |x|, some 1e-4; these are clear by 1e-3.
     """
     x, y = subject.few(len(subject.material.x))
-    kinks = subject.reference.kink_distance(wide(subject.initial), x)
+    kinks = subject.reference.kink_distance(cast(subject.initial), x)
     furthest = np.argsort(-kinks, kind="stable")[:7]
     return x[furthest], y[furthest]
 

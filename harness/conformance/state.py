@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from harness.conformance.check import Evidence, hold
-from harness.conformance.material import wide
 from harness.conformance.subject import Subject, copied, judged, same_bits
 from harness.conformance.system import give_back_free_memory, resident_bytes
 from harness.interface import Trainer
 from harness.workloads.mlp_scratch import resized
+from harness.workloads.reference.pieces import cast
 
 # A trainer of so many hidden units holds 13 MB in float32: one that is kept shows.
 WIDE = 4096
@@ -55,7 +55,7 @@ def instances_independent(subject: Subject) -> Evidence:
     one = subject.trainer
     batches = [one.put(*subject.few(7, start)) for start in (0, 7, 14)]
     want = subject.train(one, subject.initial, batches)
-    trained = {n: v.astype(subject.dtype) for n, v in subject.material.trained.items()}
+    trained = cast(subject.material.trained, subject.dtype)
     with subject.another_trainer() as other:
         others = [other.put(*subject.few(7, start)) for start in (21, 28, 35)]
         one.set_params(copied(subject.initial))
@@ -132,5 +132,5 @@ def _right_logits(subject: Subject, trainer: Trainer, case: str) -> None:
     """Failed unless a trainer's logits of seven samples are the judge's."""
     trainer.set_params(copied(subject.initial))
     x, y = subject.few(7)
-    want = subject.reference.logits(wide(subject.initial), x.astype(np.float64))
+    want = subject.reference.logits(cast(subject.initial), x.astype(np.float64))
     judged([subject.compared("forward", "logits", trainer.logits(trainer.put(x, y)), want, case)])

@@ -25,6 +25,7 @@ from harness.verdict.numbers import evidence, sentence_for, share
 from harness.workers.desks.training import teacher_forced
 from harness.workers.processes import descendants
 from harness.workloads.reference.limits import Limit, limit_for
+from harness.workloads.reference.pieces import cast
 
 # Where compilers align: libraries that share the caller's memory do so only if it is aligned.
 ALIGNMENT = 64
@@ -58,7 +59,7 @@ class Subject:
         self.material = material(workload)
         self.workload = self.material.workload
         self.reference = self.material.reference
-        self.initial: Params = {n: v.astype(dtype) for n, v in self.material.initial.items()}
+        self.initial = cast(self.material.initial, dtype)
         self.first_threads = {*threading.enumerate()}
         self.first_children = {*descendants(os.getpid())}
         self._trainer: Trainer | None = None

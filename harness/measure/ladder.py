@@ -11,6 +11,7 @@ from harness.interface import Array, Params
 from harness.measure.distance import centred, excess_update, plain, relative
 from harness.measure.measurement import identical, measure
 from harness.record.schema import Measurement, Repeat, number
+from harness.workloads.reference.pieces import Reference, cast
 
 # What stands for the tensor's name where all parameters are judged together.
 ALL = "all parameters"
@@ -29,6 +30,16 @@ class Wanted:
     loss: float
     grads: Params
     centred: bool
+
+    @classmethod
+    def of(
+        cls, judge: Reference, params: Params, x: Array, y: Array, dtype: str, centred: bool
+    ) -> Wanted:
+        """What the judge says of a batch at the very values that processes of a dtype hold."""
+        held, wide_x = cast(params, dtype), x.astype(np.float64)
+        wide = cast(held)
+        logits = judge.logits(wide, wide_x)
+        return cls(held, x.astype(dtype), logits, *judge.loss_and_grads(wide, wide_x, y), centred)
 
 
 def teacher_forced(

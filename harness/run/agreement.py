@@ -20,7 +20,7 @@ from harness.run.state import Batch, State
 from harness.tensors import load_tensors, save_tensors
 from harness.workers.launch import WorkerUnavailable
 from harness.workers.pool import Key
-from harness.workloads.reference.pieces import sample_losses
+from harness.workloads.reference.pieces import cast, sample_losses
 from harness.workloads.reference.screening import SMALL_LEAST_LOSS
 
 
@@ -113,7 +113,9 @@ def teacher_force(state: State) -> None:
         keys = state.pool.live()
         for dtype in dict.fromkeys(key.dtype for key in keys):
             if dtype not in batch.wanted:
-                batch.wanted[dtype] = _wanted(state, batch, dtype)
+                batch.wanted[dtype] = Wanted.of(
+                    state.judge, batch.params, batch.x, batch.y, dtype, batch.centred
+                )
             params[dtype] = state.inputs.file(f"params-{dtype}-{turn % 2}")
             save_tensors(params[dtype], batch.wanted[dtype].params)
         outs = {key: state.scratch / f"case-{turn % 2}-{place}" for place, key in enumerate(keys)}
@@ -143,8 +145,7 @@ def batches(state: State) -> Iterator[Batch]:
     inputs = state.inputs
     for step in inputs.checkpoints:
         params = state.judged("schedule", step)
-        rounded = {name: value.astype(np.float32) for name, value in params.items()}
-        rows, replaced = inputs.screened(step, rounded, state.reference)
+        rows, replaced = inputs.screened(step, cast(params, "float32"), state.reference)
         case = Case(case=f"step {step}", step=step, rows=len(rows), replaced=replaced)
         yield Batch(case, params, inputs.x[rows], inputs.y[rows], {"rows": rows})
         if step in inputs.small:
@@ -185,16 +186,6 @@ def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
         )
         state.results(key).measurements += measurements
         keep_if_off(state, key, measurements, wanted, batch.y, got)
-
-
-def _wanted(state: State, batch: Batch, dtype: str) -> Wanted:
-    """What processes of a dtype are given, and the judge's word on those very values."""
-    held = {name: value.astype(dtype) for name, value in batch.params.items()}
-    wide = {name: value.astype(np.float64) for name, value in held.items()}
-    x = batch.x.astype(np.float64)
-    loss, grads = state.judge.loss_and_grads(wide, x, batch.y)
-    logits = state.judge.logits(wide, x)
-    return Wanted(held, batch.x.astype(dtype), logits, loss, grads, batch.centred)
 
 
 def lockstep(state: State) -> None:

@@ -22,7 +22,7 @@ from harness.run.inputs import Inputs
 from harness.tensors import UNUSABLE, save_tensors
 from harness.workers.launch import WorkerFailed
 from harness.workers.pool import Key, Pool
-from harness.workloads.reference.pieces import Reference, sgd
+from harness.workloads.reference.pieces import Reference, cast, sgd
 
 # The judge looks at test images in pieces of this many: its float64 copy stays small.
 EVALUATION_ROWS = 2000
@@ -52,7 +52,7 @@ class ReferenceJudge:
         """Train through a schedule of the inputs."""
         inputs = self._inputs
         out.mkdir(parents=True)
-        params = {n: v.astype(np.float64) for n, v in inputs.initial(seed).items()}
+        params = cast(inputs.initial(seed))
         losses = []
         for step, rows in enumerate(inputs.schedule(kind, seed)):
             self._each(step)

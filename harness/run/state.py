@@ -6,8 +6,6 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from harness.interface import Array, Params
 from harness.measure.ladder import Wanted
 from harness.plan.model import Plan, judged_by_file
@@ -22,7 +20,7 @@ from harness.workers.pool import Key, Pool
 from harness.workers.providers import ProvidedReference
 from harness.workloads import PROBES, REFERENCES, WORKLOADS
 from harness.workloads.probes import Probe
-from harness.workloads.reference.pieces import Reference
+from harness.workloads.reference.pieces import Reference, cast
 
 # Probe batches are chosen from so many samples: enough for 256 clear and bright ones.
 PROBE_POOL = 4096
@@ -141,7 +139,7 @@ class State:
         """The judge's parameters after so many steps, float64."""
         if done == 0:
             initial = self.inputs.initial(self.seed)
-            return {name: value.astype(np.float64) for name, value in initial.items()}
+            return cast(initial)
         return load_tensors(f"{self.judge_folder(kind, self.seed)}/params-{done - 1}")
 
     def start_after(self) -> list[int]:

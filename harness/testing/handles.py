@@ -16,7 +16,7 @@ from unittest import SkipTest
 import msgspec
 import numpy as np
 
-from harness.conformance.material import POOL, samples, wide
+from harness.conformance.material import POOL, samples
 from harness.errors import InputError
 from harness.interface import Array, Params, Unavailable, Workload
 from harness.measure import ladder, measurement
@@ -42,7 +42,7 @@ from harness.workers.scratch import scratch_folder
 from harness.workloads import REFERENCES, WORKLOADS
 from harness.workloads.reference.canonical import epoch_order, initial_params
 from harness.workloads.reference.limits import DECIDING, RUNGS, Limit, limit_for
-from harness.workloads.reference.pieces import sgd
+from harness.workloads.reference.pieces import cast, sgd
 from harness.workloads.reference.screening import clear, screen
 
 WORKLOAD = WORKLOADS["mlp-scratch"]
@@ -248,15 +248,15 @@ class Oracle:
 
     def logits(self, params: Params, x: Array) -> Array:
         """Logits float64 (n, outputs)."""
-        return self._reference.logits(wide(params), np.asarray(x, np.float64))
+        return self._reference.logits(cast(params), np.asarray(x, np.float64))
 
     def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
         """Mean loss in nats, and the gradient of every parameter, float64."""
-        return self._reference.loss_and_grads(wide(params), np.asarray(x, np.float64), y)
+        return self._reference.loss_and_grads(cast(params), np.asarray(x, np.float64), y)
 
     def step(self, params: Params, x: Array, y: Array) -> Params:
         """The parameters after one update, float64; those given are not changed."""
-        new = wide(params)
+        new = cast(params)
         sgd(new, self.loss_and_grads(params, x, y)[1], self.workload.lr)
         return new
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from harness.interface import Array, Params, Workload
-from harness.workloads.reference.pieces import Reference, sgd
+from harness.workloads.reference.pieces import Reference, cast, sgd
 from harness.workloads.reference.screening import screen
 
 
@@ -108,7 +108,7 @@ def clear_batches(
     parameters gives its place to the next of the order that has none. x: float32 (n, inputs),
     y: int64 (n,), order: int64 (n,). ValueError where the order has too few.
     """
-    params = {name: value.astype(np.float64) for name, value in initial.items()}
+    params = cast(initial)
     size = workload.batch_size
     batches, replaced = [], []
 

@@ -34,6 +34,11 @@ class Reference(Protocol):
         """Per sample (n,): the least |z| over its pre-activations."""
 
 
+def cast(params: Params, dtype: str = "float64") -> Params:
+    """Copies in a dtype."""
+    return {name: value.astype(dtype) for name, value in params.items()}
+
+
 def softmax_cross_entropy(logits: Array, y: Array) -> tuple[float, Array]:
     """Mean of -log softmax(logits)[y] over the batch, and its gradient (n, outputs)."""
     rows = np.arange(len(y))

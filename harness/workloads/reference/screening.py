@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from harness.interface import Array, Params
-from harness.workloads.reference.pieces import Reference
+from harness.workloads.reference.pieces import Reference, cast
 
 # Unit roundoff of float32: screening is for float32, and float64 uses the same batches.
 UNIT_ROUNDOFF = 2.0**-24
@@ -61,6 +61,5 @@ def clear(
 
     params: by name, x: (n, inputs), of any floating dtype; margin: a row of SCREEN_MARGINS.
     """
-    wide = {name: value.astype(np.float64) for name, value in params.items()}
-    found: Array = reference.kink_margin(wide, x.astype(np.float64)) >= margin * UNIT_ROUNDOFF
-    return found
+    margins = reference.kink_margin(cast(params), x.astype(np.float64))
+    return np.asarray(margins >= margin * UNIT_ROUNDOFF)
