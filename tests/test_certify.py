@@ -267,19 +267,13 @@ NUMBERS = (
 )
 RESULTS = st.builds(
     Result,
-    check=TEXT,
     dtype=st.sampled_from(DTYPES),
     status=st.sampled_from(["passed", "failed", "expected", "not-possible"]),
     seconds=st.floats(0, 1e6),
-    message=TEXT,
-    value=NUMBERS,
-    limit=NUMBERS,
-    why=TEXT,
-    tensor=TEXT,
     element=st.none() | st.lists(st.integers(0, 10**6), max_size=3),
-    got=NUMBERS,
-    want=NUMBERS,
     ended=st.booleans(),
+    **dict.fromkeys(("check", "message", "why", "tensor"), TEXT),
+    **dict.fromkeys(("value", "limit", "got", "want"), NUMBERS),
 )
 
 
