@@ -76,6 +76,7 @@ def ask_for(
     label, named = plugins.split(spec)
     if python is not None:
         settled = settled | {label or named: python}
+    plugins.find(named, settled.get(label or named, ""), "certify")  # whose error names the verb
     choices = Choices(
         profile="smoke", backends=(spec,), settled=settled, device=device, threads=threads
     )
