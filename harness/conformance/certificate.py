@@ -11,10 +11,9 @@ from typing import Literal
 import msgspec
 
 from harness import files
-from harness.conformance.check import Evidence
 from harness.errors import InputError
 from harness.plan.model import Label
-from harness.record.schema import Process, Stored
+from harness.record.schema import Number, Process, Stored
 from harness.record.store import check_folder
 
 SCHEMA = 1
@@ -25,8 +24,8 @@ Status = Literal["passed", "failed", "expected", "not-possible"]
 Verdict = Literal["certified", "not certified"]
 
 
-class Result(Evidence, kw_only=True, frozen=True):
-    """One check in one dtype, with what it rests on.
+class Result(Stored, kw_only=True):
+    """One check in one dtype; message to want: as in `conformance.Evidence`.
 
     `ended`: the worker died or hung on it. `expected` in place of failed: it was declared.
     """
@@ -35,6 +34,14 @@ class Result(Evidence, kw_only=True, frozen=True):
     dtype: str
     status: Status
     seconds: float = 0.0
+    message: str = ""
+    value: Number | None = None
+    limit: Number | None = None
+    why: str = ""
+    tensor: str = ""
+    element: list[int] | None = None
+    got: Number | None = None
+    want: Number | None = None
     ended: bool = False
 
 
