@@ -271,19 +271,6 @@ def test_bars_are_for_widths_above_1024_only_and_every_size_counts():
     assert "≤ 1.3×: missed, 3 of 4" in rows
 
 
-def over_its_limit(made: Record) -> None:
-    make.find(made, "torch", "gradients").distance = 3e-5
-
-
-def no_distance(made: Record) -> None:
-    found = make.find(made, "torch", "forward")
-    found.distance, found.problem = None, "shape (3,) where (4,) is wanted"
-
-
-def with_nan(made: Record) -> None:
-    make.find(made, "torch", "forward").distance = "nan"
-
-
 def too_fast(made: Record) -> None:
     for r in made.results["torch"].rounds:
         r.step_ns = [round(0.9 * r.products_ns[0])] * 3
@@ -291,11 +278,6 @@ def too_fast(made: Record) -> None:
 
 def other_parameters(made: Record) -> None:
     made.results["torch"].rounds[1].replayed = "b"
-
-
-def not_judged(made: Record) -> None:
-    kept = [m for m in made.results["torch"].measurements if m.rung != "update"]
-    made.results["torch"].measurements = kept
 
 
 def not_timed(made: Record) -> None:
@@ -306,15 +288,26 @@ def died(made: Record) -> None:
     make.fail(made, "torch", "out of memory: bad_alloc")
 
 
+def measured(rung: str, **changes):
+    """A record in which one measurement of a rung is otherwise."""
+
+    def spoil(made: Record) -> None:
+        found = make.find(made, "torch", rung)
+        for name, value in changes.items():
+            setattr(found, name, value)
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "verdict", "reason", "status"),
     [
-        (over_its_limit, "disagree", "gradients", 1),
-        (no_distance, "disagree", "shape", 1),
-        (with_nan, "disagree", "nan", 1),
+        (measured("gradients", distance=3e-5), "disagree", "gradients", 1),
+        (measured("forward", distance=None, problem="shape (3,)"), "disagree", "shape", 1),
+        (measured("forward", distance="nan"), "disagree", "nan", 1),
+        (measured("update", case="another"), "not measured", "update", 1),
         (too_fast, "void", "somebody is not waiting", 1),
         (other_parameters, "void", "without a clock", 1),
-        (not_judged, "not measured", "update", 1),
         (not_timed, "not measured", "rounds", 1),
         (died, "failed", "out of memory", 3),
     ],
@@ -413,20 +406,18 @@ def test_the_terminal_needs_80_columns_for_four_labels():
 
 
 def test_what_is_no_grid_is_refused(tmp_path):
+    def put(made: Record, name: str) -> None:
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        store.write(made, tmp_path / "runs" / name)
+
     with pytest.raises(InputError, match=f"grid {tmp_path}: No such file"):
         read(tmp_path)
-    place = tmp_path / "runs" / "64x32-2"
-    place.mkdir(parents=True)
-    with pytest.raises(InputError, match="No such file"):
-        read(tmp_path)
-    store.write(size(64, 32), place)
+    put(size(64, 32), "64x32-2")
     assert [f.width for f in read(tmp_path).figures] == [64] * 4
     other = size(64, 33)
-    other.plan = msgspec.structs.replace(
-        other.plan, workload=msgspec.structs.replace(resized(64, 33), lr=0.2)
-    )
-    (tmp_path / "runs" / "64x33-2").mkdir()
-    store.write(other, tmp_path / "runs" / "64x33-2")
+    workload = msgspec.structs.replace(resized(64, 33), lr=0.2)
+    other.plan = msgspec.structs.replace(other.plan, workload=workload)
+    put(other, "64x33-2")
     with pytest.raises(InputError, match="not one of a grid"):
         read(tmp_path)
 
@@ -571,3 +562,5 @@ def test_other_threads_and_sessions_are_fresh_processes(tmp_path, small_data):
             assert process.status == "ok"
             assert process.facts["threads"].split(",")[0] == str(record.plan.threads)
         assert {r.session for r in record.results["numpy"].rounds} == {0, 1}
+    logs = (tmp_path / "results" / "scale" / found.name / "logs").glob("*/*.stderr.txt")
+    assert len([*logs]) == 2 * len(found.threads)

@@ -34,7 +34,6 @@ from harness.run.learning import find_envelope
 from harness.run.session import check_answers, empty_record, load_dataset, measure_numbers
 from harness.run.state import State
 from harness.run.timing import time_rounds
-from harness.signals import undisturbed
 from harness.workers.pool import Key, Pool
 from harness.workers.scratch import scratch_bytes, scratch_folder
 from harness.workloads.mlp_scratch import resized
@@ -145,7 +144,7 @@ def run(plans: list[Plan], results_dir: Path, progress: Progress) -> Path:
     with scratch_folder(max(map(scratch_bytes, plans))) as scratch:
         folder = new_run_folder(results_dir, "scale")
         grid = _Grid(folder, scratch, progress)
-        with stored(grid, folder, scratch, end_all=grid.end, write=grid.store_rest):
+        with stored(grid, folder, scratch, end_all=grid.end, write=grid.store):
             grid.measure(plans, dataset)
     return folder.with_name(grid.name)
 
@@ -165,9 +164,9 @@ class _Quiet:
 
 @dataclass
 class _Grid:
-    """A grid being measured: its sizes that are not stored yet, and the workers of the session.
+    """A grid being measured: its sizes, and the workers of the present session.
 
-    `ended`, `seconds`: as those of a Record.
+    `ended`, `seconds`: as those of a Record; a size's own record has none until it is finished.
     """
 
     folder: Path
@@ -175,7 +174,7 @@ class _Grid:
     progress: Progress
     ended: str = FINISHED
     seconds: float = 0.0
-    waiting: list[State] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
     pool: Pool | None = None
 
     @property
@@ -185,12 +184,12 @@ class _Grid:
 
     def measure(self, plans: list[Plan], dataset: Dataset) -> None:
         """Every size in every session, for every number of threads."""
-        self.waiting = [self._state(plan) for plan in plans]
-        first, *others = (state.record for state in self.waiting)
+        self.states = [self._state(plan) for plan in plans]
+        first, *others = (state.record for state in self.states)
         inputs = check_answers(first, dataset, self.scratch)
         for record in others:
             record.dataset, record.known_answers = first.dataset, first.known_answers
-        for threads, sizes in itertools.groupby([*self.waiting], lambda s: s.plan.threads):
+        for threads, sizes in itertools.groupby(self.states, lambda state: state.plan.threads):
             states, keys = [*sizes], None
             sessions = states[0].plan.timing.sessions
             for session in range(sessions):
@@ -199,8 +198,8 @@ class _Grid:
                 self.progress.phase(f"sizes, threads: {threads}{of}", len(states))
                 for done, state in enumerate(states, 1):
                     _measure(state, pool, inputs, session)
-                    if session == sessions - 1:
-                        self._store(state)
+                    if session + 1 == sessions:
+                        state.record.ended = state.record.ended or FINISHED
                     self.progress.advance(done)
                 keys = pool.live()
                 for key in keys:
@@ -210,12 +209,13 @@ class _Grid:
         """A size that nothing was measured of; its files go to places of its own."""
         place = f"{plan.workload.sizes['num_hiddens']}x{plan.workload.batch_size}-{plan.threads}"
         record = empty_record(plan, f"{self.name}-{place}")
-        folder = self.folder / "runs" / place
+        record.ended, folder = "", self.folder / "runs" / place
+        folder.mkdir(parents=True)
         return State(plan, record, folder, self.scratch / place, _Quiet(self.progress))
 
     def _start(self, plan: Plan, session: int, keys: list[Key] | None, inputs: Inputs) -> Pool:
         """A session's processes, all importing at once; of later sessions only these."""
-        logs = self.folder / "logs"
+        logs = self.folder / "logs" / str(plan.threads)
         pool = Pool(plan, self.name, logs, self.scratch, _Quiet(self.progress), session)
         self.pool = pool
         self.progress.phase("start workers", len(plan.labels) if keys is None else len(keys))
@@ -227,18 +227,11 @@ class _Grid:
         pool.await_started(inputs.data())
         return pool
 
-    def _store(self, state: State) -> None:
-        """Store the record of a size; a signal waits until it is."""
-        with undisturbed():
-            state.folder.mkdir(parents=True, exist_ok=True)
+    def store(self) -> None:
+        """Store every size, one that is not finished with how the grid ended; name the folder."""
+        for state in self.states:
+            state.record.ended = state.record.ended or self.ended
             write(state.record, state.folder)
-            self.waiting.remove(state)
-
-    def store_rest(self) -> None:
-        """Store what is not stored yet, with how the grid ended, and give the folder its name."""
-        for state in [*self.waiting]:
-            state.record.ended = self.ended
-            self._store(state)
         self.folder.rename(self.folder.with_name(self.name))
         sync(self.folder.parent)
 
@@ -252,7 +245,6 @@ def _measure(state: State, pool: Pool, inputs: Inputs, session: int) -> None:
     """One size in one session; its numbers in the first only. A size that cannot be ends alone."""
     began = time.monotonic()
     state.scratch.mkdir()
-    state.folder.mkdir(parents=True, exist_ok=True)  # tensors of a divergence are kept there
     try:
         state.pool, state.inputs = pool, inputs.resized(state.plan, state.scratch)
         pool.turn_to(state.plan, state.record)
