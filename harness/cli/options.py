@@ -157,7 +157,7 @@ ThreadCounts = Annotated[
     typer.Option("--threads", metavar="1,2", help="Numbers of threads, each in fresh processes."),
 ]
 Page = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Also write the page here, pictures beside it.")
+    Path | None, typer.Option(metavar="FILE", help="Also write the page here, as Markdown.")
 ]
 StoredScale = Annotated[
     Path | None,
