@@ -279,7 +279,8 @@ def _several_seeds(run: Run) -> Section:
     return _equivalence(run) if len(run.record.plan.seeds) > 1 else Section()
 
 
-def _environment(run: Run) -> Section:
+def environment(run: Run) -> Section:
+    """What every label and the machine were."""
     facts = [*run.record.machine.items()]
     machine = Section("The machine", ("what", "value"), facts, figures=False)
     inside = [tables.configurations(run), tables.environment(run), machine]
@@ -294,7 +295,7 @@ SHOWN: dict[str, tuple[Build, ...]] = {
     "markdown": (
         _ladder, _explanations, tables.values, _screening, tables.times, tables.ratios,
         _parts, _roofline, tables.training, _equivalence, _churn, tables.repeats,
-        tables.envelope, _operators, tables.limits, _environment,
+        tables.envelope, _operators, tables.limits, environment,
     ),
 }  # fmt: skip
 # Of a page: id, title, and what is inside below the plots of that id.
@@ -309,7 +310,7 @@ CHAPTERS: tuple[tuple[str, str, tuple[Build, ...]], ...] = (
     ("operators", "Single operators", (_operators,)),
     ("roofline", "Roofline", (_roofline,)),
     ("limits", "Limits", (tables.limits,)),
-    ("environment", "Environment", (_environment,)),
+    ("environment", "Environment", (environment,)),
     ("files", "Raw files", (_files,)),
 )
 # Their plots stand side by side where there is room.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ import msgspec
 from harness.files import write_atomic
 from harness.report import markdown, page, words
 from harness.report.plots.scaling import multiples
+from harness.report.run import environment
+from harness.report.run_tables import Run
 from harness.report.sections import Report, Section
 from harness.results.scale import BAR_WIDTH, Figure, Grid, Growth, growths
 from harness.text import many
 from harness.verdict.timing_stats import MIN_SESSIONS
+from harness.verdict.verdict import judge
 
 TITLE = "Time per step as the work grows"
-BRIEF = "width×batch: most of a limit, then time per step and × floor"
-ABOUT_SIZES = "width×batch: time per step, multiple of the GEMM floor, worst share of its limit"
+BRIEF = "width×batch: most of a limit; then time per step and × floor"
+ABOUT_SIZES = "width×batch; time per step, multiple of the GEMM floor, worst share of its limit"
 GROWTH = ("label", "exponent", f"bar above {BAR_WIDTH}", "compile", "pays after, steps")
 ABOUT_GROWTH = (
     "Exponent: time grows as work to this power (least squares in log-log over the ranked sizes; "
@@ -83,14 +87,8 @@ def report(grid: Grid, end: Sequence[str] = (), *, brief: bool = False) -> Repor
         ]
     sections.append(Section("Not ranked", id="not-ranked", lines=reasons(grid)))
     if not brief:
-        record = grid.records[0]
-        facts = [["machine", name, value] for name, value in record.machine.items()]
-        for results in record.results.values():
-            facts += [[p.label, name, f] for p in results.processes for name, f in p.facts.items()]
-        header = ("where", "what", "value")
-        sections.append(
-            Section("Environment", id="environment", header=header, rows=facts, figures=False)
-        )
+        first = environment(Run(grid.records[0], judge(grid.records[0])))
+        sections.append(replace(first, id="environment"))
     return Report(
         word=TITLE,
         title=f"{TITLE}, {grid.name}",
