@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import zip_longest
 from threading import Timer
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ import msgspec
 
 from harness.errors import InputError
 from harness.record import samples
-from harness.record.schema import STEPS
+from harness.record.schema import STEPS, number
 from harness.results.store import Store, is_file, some
 from harness.text import clean
 from harness.verdict.document import Entry
@@ -213,19 +213,18 @@ def _epochs(entry: Entry) -> Iterator[dict[str, Any]]:
             yield {"seed": seed, "epoch": place + 1, "loss": loss, "accuracy": accuracy}
 
 
-def _getter(path: str) -> Callable[[dict[str, Any]], Any]:
-    """What takes a column's value from a row of `_rows`; None where any part of the path is."""
-    first, *rest = path.split(".")
-
-    def value(row: dict[str, Any]) -> Any:
-        found = row[first]
-        for name in rest:
-            if found is None:
-                return None
-            found = found[int(name)] if name.isdecimal() else getattr(found, name)
-        return str(found) if isinstance(found, float) and found - found != 0 else found
-
-    return value
+def _values(rows: list[dict[str, Any]], column: Column) -> list[Any]:
+    """A column of the rows of `_rows`; None where any part of its path is."""
+    first, *rest = column.path.split(".")
+    values = [row[first] for row in rows]
+    for name in rest:
+        if name.isdecimal():
+            values = [None if value is None else value[int(name)] for value in values]
+        else:
+            values = [None if value is None else getattr(value, name) for value in values]
+    if column.type == "DOUBLE":
+        return [number(value) if isinstance(value, float) else value for value in values]
+    return values
 
 
 class Answer(NamedTuple):
@@ -306,8 +305,8 @@ def _tables_of(connection: Any, sql: str) -> set[str]:
         raise InputError("query: nested too deeply") from None
     if tree["error"]:
         raise InputError(f"{only}: {clean(tree.get('error_message', 'this is none'))}")
-    if (number := len(tree["statements"])) != 1:
-        raise InputError(f"{only}; there are {number} statements")
+    if (count := len(tree["statements"])) != 1:
+        raise InputError(f"{only}; there are {count} statements")
     tables = set()
     left: list[Any] = [tree]
     while left:
@@ -337,7 +336,7 @@ def _fill(connection: Any, table: str, rows: list[dict[str, Any]]) -> None:
     columns = TABLES[table]
     _create(connection, table)
     values = {
-        name: msgspec.json.encode([*map(_getter(column.path), rows)]).decode()
+        name: msgspec.json.encode(_values(rows, column)).decode()
         for name, column in columns.items()
     }
     stored = (f"unnest(from_json(${name}, '[\"{of.type}\"]'))" for name, of in columns.items())
