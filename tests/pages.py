@@ -1,9 +1,12 @@
-"""Made records for the tests of pages: one with a figure in every place, and one that diverges."""
+"""For tests of pages: made records, full of figures or diverging, and a page as a tree."""
 
 from __future__ import annotations
 
 import base64
+import json
 import math
+from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
@@ -187,3 +190,100 @@ def diverging(folder: Path) -> Record:
         )
     ]
     return made
+
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Element:
+    """A tag of a page: its attributes, its text, and the tags inside."""
+
+    def __init__(self, tag: str, attributes: dict[str, str], above: Element | None) -> None:
+        self.tag, self.attributes, self.above = tag, attributes, above
+        self.inside: list[Element] = []
+        self.parts: list[str] = []
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.parts).split())
+
+    def every(self) -> Iterator[Element]:
+        yield self
+        for inner in self.inside:
+            yield from inner.every()
+
+    def all(self, tag: str) -> list[Element]:
+        return [element for element in self.every() if element.tag == tag]
+
+    def within(self, tag: str) -> bool:
+        return self.above is not None and (self.above.tag == tag or self.above.within(tag))
+
+
+class Page(HTMLParser):
+    """A page as a tree, by the standard library's parser; every tag must close."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.root = self.at = Element("", {}, None)
+        self.source = source
+        self.feed(source)
+        self.close()
+        assert self.at is self.root, f"<{self.at.tag}> is not closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs), attrs
+        element = Element(tag, {name: value or "" for name, value in attrs}, self.at)
+        self.at.inside.append(element)
+        self.at = self.at if tag in VOID else element
+
+    def handle_endtag(self, tag: str) -> None:
+        assert tag == self.at.tag, f"</{tag}> where <{self.at.tag}> is open"
+        assert self.at.above is not None
+        self.at = self.at.above
+
+    def handle_data(self, data: str) -> None:
+        element: Element | None = self.at
+        inside_script = self.at.tag in ("script", "style")
+        while element is not None:
+            element.parts.append(data)
+            element = None if inside_script else element.above
+
+    def all(self, tag: str) -> list[Element]:
+        return self.root.all(tag)
+
+    @property
+    def text(self) -> str:
+        return self.root.text
+
+    @property
+    def tags(self) -> list[tuple[str, dict[str, str]]]:
+        return [(element.tag, element.attributes) for element in self.root.every()]
+
+    def by_id(self) -> dict[str, Element]:
+        named = [e for e in self.root.every() if "id" in e.attributes]
+        found = {e.attributes["id"]: e for e in named}
+        assert len(found) == len(named)
+        return found
+
+    @property
+    def scripts(self) -> list[str]:
+        """Those that a browser runs; blocks of data are none."""
+        return ["".join(e.parts) for e in self.all("script") if "type" not in e.attributes]
+
+    def data(self) -> dict[str, dict]:
+        """What stands in the blocks of data, by their picture's name."""
+        return {
+            e.attributes["id"].removeprefix("data-"): json.loads("".join(e.parts))
+            for e in self.all("script")
+            if e.attributes.get("type") == "application/json"
+        }
+
+    def tables(self) -> dict[str, list[list[str]]]:
+        """Every table by its caption: its rows, header first."""
+        return {
+            t.all("caption")[0].text: [
+                [cell.text for cell in row.inside if cell.tag in ("td", "th")]
+                for row in t.all("tr")
+            ]
+            for t in self.all("table")
+        }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 
@@ -14,6 +13,7 @@ from harness.record import store
 from harness.report import diff as report
 from harness.results import diff
 from tests import make
+from tests.pages import Page
 from tests.test_diff import (
     CLEAN,
     as_markdown,
@@ -29,31 +29,8 @@ from tests.test_diff import (
 )
 from tests.test_report import HOSTILE, hostile
 
+parsed = Page
 UNCHANGED = "Nothing around the runs changed."
-
-
-class Tags(HTMLParser):
-    """Every start tag of a page, with its attributes, and the text outside scripts and styles."""
-
-    def __init__(self):
-        super().__init__(convert_charrefs=True)
-        self.tags, self.text, self.raw = [], "", False
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.raw = tag in ("script", "style")
-
-    def handle_endtag(self, tag):
-        self.raw = False
-
-    def handle_data(self, data):
-        self.text += "" if self.raw else data
-
-
-def parsed(text):
-    tags = Tags()
-    tags.feed(text)
-    return tags
 
 
 @functools.cache

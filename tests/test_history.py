@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import html.parser
 import io
 import json
 import re
@@ -22,6 +21,7 @@ from harness.report.terminal import show
 from harness.results import history, store
 from tests import make
 from tests.conftest import run_here
+from tests.pages import Page
 from tests.test_report import HOSTILE
 from tests.test_store import NAME, put, told
 
@@ -341,29 +341,8 @@ def test_numbers_that_are_not_finite_are_texts_in_json(
 # ---- the page
 
 
-class Tags(html.parser.HTMLParser):
-    """The tags of a page, and the texts of its data blocks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.blocks: list[str] = []
-        self.inside = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.inside = tag == "script" and ("type", "application/json") in attrs
-
-    def handle_data(self, data: str) -> None:
-        if self.inside:
-            self.blocks.append(data)
-            self.inside = False
-
-
-def page(found: history.History) -> Tags:
-    parsed = Tags()
-    parsed.feed(as_page(found))
-    return parsed
+def page(found: history.History) -> Page:
+    return Page(as_page(found))
 
 
 def decoded(values: Any) -> int:
@@ -377,7 +356,7 @@ def decoded(values: Any) -> int:
 def test_every_point_of_a_trend_is_in_the_page(tmp_path: Path, document: dict) -> None:
     for number in range(7):
         put(tmp_path, document, number)
-    plots = [json.loads(block) for block in page(trace(tmp_path)).blocks]
+    plots = [*page(trace(tmp_path)).data().values()]
     assert len(plots) == 3  # times, shares, accuracy
     for plot in plots:
         assert [t["name"] for t in plot["traces"]] == ["numpy", "torch"]
@@ -419,10 +398,11 @@ def test_no_text_of_a_run_steers_a_terminal_or_a_page(
     found = trace(tmp_path / "bad")
     bad = page(found)
     # The same tags, whatever the texts are: none of them is one.
-    assert {*bad.tags} <= {*clean.tags} | {"p", "ul", "li", "strong"}
-    assert bad.tags.count("script") == clean.tags.count("script")
-    for block in bad.blocks:
-        for plot in json.loads(block)["traces"]:  # plotly would read tags in them
+    tags, harmless = ({tag for tag, _ in of.tags} for of in (bad, clean))
+    assert tags <= harmless | {"p", "ul", "li", "strong"}
+    assert len(bad.all("script")) == len(clean.all("script"))
+    for drawn in bad.data().values():
+        for plot in drawn["traces"]:  # plotly would read tags in them
             assert not re.search(r"[<>]", plot["name"] + "".join(plot["text"]))
     rendered = as_page(found)
     assert "<img" not in rendered.split("</style>")[1].split("<script")[1].split("</script>")[1]
@@ -452,8 +432,8 @@ def test_long_trends_are_drawn_as_far_as_there_is_room_and_that_is_said(
         put(tmp_path, document, number)
     found = trace(tmp_path)
     rendered = page(found)
-    for block in rendered.blocks:
-        for drawn in json.loads(block)["traces"]:
+    for plot in rendered.data().values():
+        for drawn in plot["traces"]:
             assert drawn["text"] == [NAME.format(n) for n in range(2, 6)]
     assert "Pictures show the newest 4 runs of a trend." in as_page(found)
 

@@ -9,8 +9,6 @@ import json
 import os
 import re
 import zlib
-from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -35,95 +33,10 @@ from harness.text import clean
 from harness.verdict.verdict import judge
 from harness.workloads.reference.limits import RUNGS
 from tests import make, pages
+from tests.pages import Element, Page
 from tests.test_report import HOSTILE, hostile
 
 MOST_BYTES = 6_000_000
-VOID = {"meta", "link", "img", "br", "hr", "input"}
-
-
-class Element:
-    """A tag of a page: its attributes, its text, and the tags inside."""
-
-    def __init__(self, tag: str, attributes: dict[str, str], above: Element | None) -> None:
-        self.tag, self.attributes, self.above = tag, attributes, above
-        self.inside: list[Element] = []
-        self.parts: list[str] = []
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.parts).split())
-
-    def all(self, tag: str) -> list[Element]:
-        found = [self] if self.tag == tag else []
-        return found + [each for element in self.inside for each in element.all(tag)]
-
-    def within(self, tag: str) -> bool:
-        return self.above is not None and (self.above.tag == tag or self.above.within(tag))
-
-
-class Page(HTMLParser):
-    """A page as a tree, by the standard library's parser; every tag must close."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.root = self.at = Element("", {}, None)
-        self.source = source
-        self.feed(source)
-        self.close()
-        assert self.at is self.root, f"<{self.at.tag}> is not closed"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len({name for name, _ in attrs}) == len(attrs), attrs
-        element = Element(tag, {name: value or "" for name, value in attrs}, self.at)
-        self.at.inside.append(element)
-        if tag not in VOID:
-            self.at = element
-
-    def handle_endtag(self, tag: str) -> None:
-        assert tag == self.at.tag, f"</{tag}> where <{self.at.tag}> is open"
-        assert self.at.above is not None
-        self.at = self.at.above
-
-    def handle_data(self, data: str) -> None:
-        element: Element | None = self.at
-        inside_script = self.at.tag in ("script", "style")
-        while element is not None:
-            element.parts.append(data)
-            element = None if inside_script else element.above
-
-    def all(self, tag: str) -> list[Element]:
-        return self.root.all(tag)
-
-    def by_id(self) -> dict[str, Element]:
-        def walk(element: Element) -> list[Element]:
-            return [element, *(each for inner in element.inside for each in walk(inner))]
-
-        every = [e for e in walk(self.root) if "id" in e.attributes]
-        counts = Counter(e.attributes["id"] for e in every)
-        assert max(counts.values()) == 1, counts.most_common(3)
-        return {e.attributes["id"]: e for e in every}
-
-    @property
-    def scripts(self) -> list[str]:
-        """Those that a browser runs; blocks of data are none."""
-        return ["".join(e.parts) for e in self.all("script") if "type" not in e.attributes]
-
-    def data(self) -> dict[str, dict]:
-        return {
-            e.attributes["id"].removeprefix("data-"): json.loads("".join(e.parts))
-            for e in self.all("script")
-            if e.attributes.get("type") == "application/json"
-        }
-
-    def tables(self) -> dict[str, list[list[str]]]:
-        """Every table by its caption: its rows, header first."""
-        return {
-            t.all("caption")[0].text: [
-                [cell.text for cell in row.inside if cell.tag in ("td", "th")]
-                for row in t.all("tr")
-            ]
-            for t in self.all("table")
-        }
 
 
 def render(made: Record, folder: Path | None = None, **words: object) -> str:
