@@ -98,8 +98,8 @@ def bundle(record: OneRecord, out: BundleFolder = None, as_json: Json = False) -
     """Write a reproduction of a record's first divergence: tensors, and a script per framework."""
     from harness import bundle as reproduction
 
-    ((found, folder),) = read([record])
-    made = reproduction.make_bundle(found, folder, out if out is not None else folder / "bundle")
+    ((stored, folder),) = read([record])
+    made = reproduction.make_bundle(stored, folder, out if out is not None else folder / "bundle")
     print_document(reproduction.describe(made), as_json, reproduction.as_text(made))
     return 0
 
@@ -124,18 +124,18 @@ def diff(
     if after is None and not pair:
         raise InputError("diff: name a second run, or say with --pair which labels to compare")
     names, only = pairs("--label", label), pairs("--pair", pair)
-    (then, here), (now, there) = read([before, before if after is None else after])
-    folders = (str(here.resolve()), str(there.resolve()))
-    found = differences.compare(then, now, names, folders, only or None)
+    (then, first), (now, second) = read([before, before if after is None else after])
+    folders = (str(first.resolve()), str(second.resolve()))
+    moved = differences.compare(then, now, names, folders, only or None)
     if markdown is not None:
-        write_atomic(markdown, markdowns.render(report(found, "markdown")).encode())
+        write_atomic(markdown, markdowns.render(report(moved, "markdown")).encode())
     if page is not None:
-        write_atomic(page, pages.render(report(found, "page")).encode())
+        write_atomic(page, pages.render(report(moved, "page")).encode())
     if as_json:
-        out(differences.encode(found).decode() + "\n")
+        out(differences.encode(moved).decode() + "\n")
     else:
-        show(report(found, "terminal"))
-    return differences.exit_status(found)
+        show(report(moved, "terminal"))
+    return differences.exit_status(moved)
 
 
 def export(

@@ -34,7 +34,7 @@ def image(record: Record, one: Differing) -> Image:
     facts = [(who, f"{'✓ ' if what == one.true else ''}{name(what)}") for who, what in said]
     return Image(
         source=png(one),
-        told=clean(f"test image {one.index}: true {name(one.true)}; {words}")[:500],
+        caption=clean(f"test image {one.index}: true {name(one.true)}; {words}")[:500],
         number=f"test image {one.index}",
         facts=[("true", name(one.true)), *facts],
     )

@@ -30,7 +30,7 @@ def _section(section: Section, level: str) -> list[str]:
     lines += [escape(section.note), ""] if section.note else []
     for drawing in section.pictures:
         if isinstance(drawing, Drawing):
-            lines += [f"![{escape(drawing.told)}]({drawing.name}.svg)", ""]
+            lines += [f"![{escape(drawing.caption)}]({drawing.name}.svg)", ""]
     lines += [*(f"- {escape(line)}" for line in section.lines), ""] if section.lines else []
     if section.rows:
         lines += table([*map(escape, section.header)], section.texts)
@@ -47,8 +47,8 @@ def fitted(text: str, most: int) -> str:
     first, *sections = text.split("\n## ")
     for kept in range(len(sections), -1, -1):
         left = [section.partition("\n")[0] for section in sections[kept:]]
-        told = f"\nLeft out for want of room: {'; '.join(left)}.\n" if left else ""
-        cut = "\n## ".join([first, *sections[:kept]]) + told
+        note = f"\nLeft out for want of room: {'; '.join(left)}.\n" if left else ""
+        cut = "\n## ".join([first, *sections[:kept]]) + note
         if len(cut.encode()) <= most:
             return cut
     return ""

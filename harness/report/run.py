@@ -138,7 +138,7 @@ def _operators(run: Run) -> Section:
     book = [[*cells[:4], *cells[4].split(" / ")] for cells, kind in rows if kind == "book"]
     header = ("operator", "at", "of", "true", *measured)
     drawn = run.drawings.get("operators", "")
-    told = "The elementwise operators and their derivatives, every framework overlaid"
+    caption = "The elementwise operators and their derivatives, every framework overlaid"
     return Section(
         "Single operators",
         note=operators.ABOUT,
@@ -160,7 +160,7 @@ def _operators(run: Run) -> Section:
                 header=("operator", "of", *measured),
                 rows=operators.error_rows(measured),
             ),
-            Section(pictures=[Drawing("operators", drawn, told)] if drawn else []),
+            Section(pictures=[Drawing("operators", drawn, caption)] if drawn else []),
             Section(lines=operators.absences(measured)),
             Section(
                 "Every special point", header=header, rows=[cells for cells, _ in rows], folded=True

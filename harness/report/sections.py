@@ -41,22 +41,22 @@ Columns = Mapping[str, Callable[[T], Value]]
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture in a file of its own beside the report: `<name>.svg`. `told`: what it shows."""
+    """A picture in a file of its own beside the report: `<name>.svg`. `caption`: what it shows."""
 
     name: str
     svg: str
-    told: str
+    caption: str
 
 
 @dataclass(frozen=True)
 class Image:
     """An image of the data set on a page: `source` is its address, "" where it cannot be shown.
 
-    `told`: the same in words; `facts`: names and values below it.
+    `caption`: the same in words; `facts`: names and values below it.
     """
 
     source: str
-    told: str
+    caption: str
     number: str
     facts: Sequence[tuple[str, str]]
 

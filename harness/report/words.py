@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.record.schema import Number, Record
+from harness.record.schema import FINISHED, Number, Record
 from harness.text import counted
 from harness.verdict.finding import Finding, void_part
 from harness.verdict.verdict import Verdict, left_behind
@@ -73,28 +73,25 @@ def megabytes(size: int | None) -> str:
 
 def headline(record: Record) -> str:
     """What was run, in a line."""
-    data = record.dataset
-    told = "no data set" if data is None else f"{data.name}, {data.train} + {data.test} images"
-    return (
-        f"{record.plan.workload.name} · profile {record.plan.profile} · {told} · run {record.run}"
-    )
+    plan, data = record.plan, record.dataset
+    images = "no data set" if data is None else f"{data.name}, {data.train} + {data.test} images"
+    return f"{plan.workload.name} · profile {plan.profile} · {images} · run {record.run}"
 
 
 def warnings(record: Record) -> list[str]:
     """What must be said loudly above everything else."""
-    found = []
+    lines = []
     if record.dataset is not None and record.dataset.synthetic:
-        found.append("SYNTHETIC DATA: this run did not use Fashion-MNIST; accuracies mean little.")
-    planted = [f"{name}: {p}" for name, label in record.plan.labels.items() if (p := label.plant)]
+        lines.append("SYNTHETIC DATA: this run did not use Fashion-MNIST; accuracies mean little.")
+    planted = [f"{name}: {of.plant}" for name, of in record.plan.labels.items() if of.plant]
     if planted:
-        found.append(f"FAULT PLANTED on purpose: {', '.join(planted)}.")
+        lines.append(f"FAULT PLANTED on purpose: {', '.join(planted)}.")
     for name in record.plan.labels:
-        left = counted([each.command for _, each in left_behind(record, name)])
-        if left:
-            found.append(f"LEFT BEHIND by {name}, ended by the harness: {', '.join(left)}.")
-    if record.ended != "finished":
-        found.append(f"NOT FINISHED: {record.ended}.")
-    return found
+        if left := counted([each.command for _, each in left_behind(record, name)]):
+            lines.append(f"LEFT BEHIND by {name}, ended by the harness: {', '.join(left)}.")
+    if record.ended != FINISHED:
+        lines.append(f"NOT FINISHED: {record.ended}.")
+    return lines
 
 
 def screening(record: Record) -> str:
@@ -114,14 +111,12 @@ def explanations(verdict: Verdict) -> list[str]:
     for name, label in verdict.labels.items():
         if label.reason:
             lines.append(f"{name} {label.status}: {label.reason}")
-        for finding in label.findings.values():
-            if finding.rung in DECIDING and finding.verdict in ("inconclusive", "not-possible"):
-                lines.append(
-                    f"{MARKS[finding.verdict]} {name}, {finding.rung}: {finding.sentence}."
-                )
-            if finding.verdict == "disagree":
-                told = f" Limit because: {finding.first.why}." if finding.first else ""
-                hint = f" Hint: {finding.hint}." if finding.hint else ""
-                known = f" As declared: {finding.expected}." if finding.expected else ""
-                lines.append(f"{MARKS['disagree']} {finding.sentence}.{told}{hint}{known}")
+        for of in label.findings.values():
+            if of.rung in DECIDING and of.verdict in ("inconclusive", "not-possible"):
+                lines.append(f"{MARKS[of.verdict]} {name}, {of.rung}: {of.sentence}.")
+            if of.verdict == "disagree":
+                why = of.first.why if of.first else None
+                more = (("Limit because", why), ("Hint", of.hint), ("As declared", of.expected))
+                reasons = "".join(f" {what}: {text}." for what, text in more if text)
+                lines.append(f"{MARKS['disagree']} {of.sentence}.{reasons}")
     return lines
