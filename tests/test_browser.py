@@ -15,11 +15,9 @@ from typing import Any
 
 import pytest
 
-from harness.record.schema import Record
 from harness.report import diff as diff_pages
 from harness.report import history as history_pages
 from harness.report import page, scale
-from harness.report.run import NAME
 from harness.report.sections import Report
 from harness.results import diff, history, store
 from tests import make, pages, test_scale, test_store
@@ -161,29 +159,39 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
         driver.quit()
 
 
+PAGES = ("rich", "diverging", "diff", "history", "scale")
+
+
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Record, Path]]:
-    """Records and their pages: one with a figure in every place, one that diverges."""
-    found = {}
-    for name in ("rich", "diverging"):
-        folder = tmp_path_factory.mktemp(name)
-        made = pages.rich() if name == "rich" else pages.diverging(folder)
-        path = folder / NAME
-        path.write_text(whole(made, folder), encoding="utf-8")
-        found[name] = made, path
-    return found
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Pages: of a record with a figure in every place, of one that diverges, of each other kind."""
+    folder = tmp_path_factory.mktemp("pages")
+    run, after = make.timed(), pages.diverging(folder)
+    for number in (1, 2):
+        test_store.put(folder, test_store.told(run), number)
+    both = {"numpy": "numpy", "torch": "torch"}
+    texts = {
+        "rich": whole(pages.rich(), folder),
+        "diverging": whole(after, folder),
+        "diff": page.render(diff_pages.report(diff.compare(run, after, only=both), "page")),
+        "history": page.render(history_pages.report(history.trace(store.find(folder)), "page")),
+        "scale": page.render(scale.report(test_scale.grid(test_scale.records()))),
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.html").write_text(text, encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in texts}
 
 
-@pytest.mark.parametrize("name", ["rich", "diverging"])
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_opens_from_a_disk_without_an_error_and_asks_for_nothing(visitor, written, name):
-    _, path = written[name]
-    visitor.go(path, keep=True)
+    visitor.go(written[name], keep=True)
     assert visitor.errors == []
-    assert visitor.asked_for == {path.as_uri()}
+    assert visitor.asked_for == {written[name].as_uri()}
+    assert visitor.run("return document.querySelectorAll('[data-plot] svg.main-svg').length") > 0
 
 
 def test_every_plot_is_drawn_with_every_trace(visitor, written):
-    _, path = written["rich"]
+    path = written["rich"]
     visitor.go(path, keep=True)
     shown = visitor.run("""
       return [...document.querySelectorAll("[data-plot]")].map((place) => [
@@ -217,8 +225,8 @@ def points(visitor: Visitor, plot: str) -> list[int]:
 
 
 def test_plots_have_as_many_points_as_the_record(visitor, written):
-    made, path = written["rich"]
-    visitor.go(path, keep=True)
+    made = pages.rich()
+    visitor.go(written["rich"], keep=True)
     # Counted here from the record itself, by nobody's drawing code.
     trained = [t for r in made.results.values() for t in r.training if t.dtype == "float32"]
     whole = [t for t in made.reference if t.whole]
@@ -252,7 +260,7 @@ def test_a_picture_that_fails_leaves_the_others_and_its_own_figures(visitor, wri
     tell = visitor.driver.execute_cdp_cmd
     added = tell("Page.addScriptToEvaluateOnNewDocument", {"source": broken})
     try:
-        visitor.go(written["rich"][1])
+        visitor.go(written["rich"])
         assert [message for message in visitor.errors if "margins" not in message] == []
         assert visitor.find("#plot-margins").text == "This picture could not be drawn."
         assert visitor.find("#plot-memory svg").is_displayed()
@@ -271,7 +279,7 @@ def is_shown(visitor: Visitor, element: Any) -> bool:
 def test_a_cell_opens_its_evidence_and_closes_it_again(visitor, written, how):
     from selenium.webdriver.common.keys import Keys
 
-    visitor.go(written["diverging"][1], keep=True)
+    visitor.go(written["diverging"], keep=True)
     cell = visitor.find('[href="#evidence-1-gradients"]')
     body = visitor.find("#evidence-1-gradients")
 
@@ -299,7 +307,7 @@ def test_a_cell_opens_its_evidence_and_closes_it_again(visitor, written, how):
 
 
 def test_every_cell_opens(visitor, written):
-    visitor.go(written["rich"][1])
+    visitor.go(written["rich"])
     opened = visitor.run("""
       return [...document.querySelectorAll(".cell")].map((cell) => {
         cell.click();
@@ -310,8 +318,7 @@ def test_every_cell_opens(visitor, written):
 
 
 def test_evidence_opens_from_its_address_and_all_of_it_by_a_button(visitor, written):
-    _, path = written["diverging"]
-    visitor.go(path)
+    visitor.go(written["diverging"])
     visitor.run("location.hash = 'evidence-0-loss'")
     visitor.wait()
     assert is_shown(visitor, visitor.find("#evidence-0-loss"))
@@ -326,8 +333,7 @@ def test_without_script_the_cells_are_links_to_evidence_that_is_there(visitor, w
     tell = visitor.driver.execute_cdp_cmd
     tell("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
-        _, path = written["diverging"]
-        visitor.go(path, drawn=False)
+        visitor.go(written["diverging"], drawn=False)
         cell = visitor.find('[href="#evidence-1-gradients"]')
         assert not visitor.find("#evidence-1-gradients").is_displayed()
         cell.click()  # the browser itself opens a <details> that a link points into
@@ -355,8 +361,7 @@ def brightness(colour: str) -> float:
 
 
 def test_dark_and_light_follow_the_system_and_the_button(visitor, written):
-    _, path = written["rich"]
-    visitor.go(path)
+    visitor.go(written["rich"])
     seen = {}
     for dark in (False, True):
         visitor.look(dark=dark)
@@ -371,8 +376,9 @@ def test_dark_and_light_follow_the_system_and_the_button(visitor, written):
     assert visitor.errors == []
 
 
-def test_a_page_never_scrolls_sideways(visitor, written):
-    visitor.go(written["diverging"][1])
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "rich"])
+def test_a_page_never_scrolls_sideways(visitor, written, name):
+    visitor.go(written[name])
     visitor.run("for (const d of document.querySelectorAll('details')) d.open = true")
     wide = "return document.documentElement.scrollWidth"
     for width in WIDTHS:
@@ -390,8 +396,9 @@ def test_a_page_never_scrolls_sideways(visitor, written):
 
 
 @needs_axe
-def test_axe_finds_nothing_serious_in_light_and_dark(visitor, written):
-    visitor.go(written["diverging"][1])
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "rich"])
+def test_axe_finds_nothing_serious_in_light_and_dark(visitor, written, name):
+    visitor.go(written[name])
     # One of each kind: of tables of figures there are as many as plots, all by one macro.
     one = ".evidence details:nth-of-type(-n + 9), #agreement .figures:first-of-type"
     visitor.run("for (const d of document.querySelectorAll(arguments[0])) d.open = true", one)
@@ -403,54 +410,6 @@ def test_axe_finds_nothing_serious_in_light_and_dark(visitor, written):
     wrong = "<img src='data:,'><p style='color:#999;background:#aaa'>faint</p>"
     visitor.run("document.body.innerHTML = arguments[0]", wrong)
     assert {rule for rule, *_ in serious(visitor)} >= {"image-alt", "color-contrast"}
-
-
-OTHERS = ("diff", "history", "scale")
-
-
-@pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A page of each other kind, of made records."""
-    folder = tmp_path_factory.mktemp("others")
-    before, after = make.timed(), pages.diverging(folder)
-    run = make.timed()
-    for number in (1, 2):
-        test_store.put(folder, test_store.told(run), number)
-    grid = test_scale.grid(test_scale.records())
-    both = {"numpy": "numpy", "torch": "torch"}
-    told = {
-        "diff": page.render(diff_pages.report(diff.compare(before, after, only=both), "page")),
-        "history": page.render(history_pages.report(history.trace(store.find(folder)), "page")),
-        "scale": page.render(scale.report(grid)),
-    }
-    for name, text in told.items():
-        (folder / f"{name}.html").write_text(text, encoding="utf-8")
-    return {name: folder / f"{name}.html" for name in told}
-
-
-@pytest.mark.parametrize("name", OTHERS)
-def test_the_other_pages_are_drawn_without_an_error_and_never_scroll_sideways(
-    visitor, others, name
-):
-    visitor.go(others[name])
-    assert visitor.errors == []
-    assert visitor.asked_for == {others[name].as_uri()}
-    drawn = "return document.querySelectorAll('[data-plot] svg.main-svg').length"
-    assert visitor.run(drawn) > 0
-    visitor.run("for (const d of document.querySelectorAll('details')) d.open = true")
-    for width in WIDTHS:
-        visitor.look(width)
-        assert visitor.run("return document.documentElement.scrollWidth") <= width
-
-
-@needs_axe
-@pytest.mark.parametrize("name", OTHERS)
-def test_axe_finds_nothing_serious_in_the_other_pages(visitor, others, name):
-    visitor.go(others[name])
-    visitor.run(AXE.read_text(encoding="utf-8"))
-    assert serious(visitor) == []
-    visitor.look(dark=True)
-    assert serious(visitor, "color-contrast") == []
 
 
 def serious(visitor: Visitor, *rules: str) -> list[list[str]]:

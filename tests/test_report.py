@@ -139,27 +139,27 @@ def test_markup_in_a_record_is_shown_and_not_obeyed() -> None:
     assert "[bold]loud[/bold] [link=http://x]y[/link]" in terminal(made)
 
 
-def test_synthetic_data_is_said_loudly() -> None:
-    made = make.record(dataset=make.dataset(name="synthetic", synthetic=True, sha256="other"))
-    told = "SYNTHETIC DATA: this run did not use Fashion-MNIST"
-    assert f"!! {told}" in terminal(made)
-    assert f"> **{told}" in report(made)
-    assert "SYNTHETIC data, not Fashion-MNIST" in report(made).split("\n")[0]
-    assert "SYNTHETIC" not in terminal(make.record()) + report(make.record())
+WARNED = [
+    (
+        {"dataset": make.dataset(name="synthetic", synthetic=True, sha256="other")},
+        "SYNTHETIC DATA: this run did not use Fashion-MNIST",
+    ),
+    (
+        {"plan": make.plan(labels={"torch": make.label("torch", plant="lr.py:wrong")})},
+        "FAULT PLANTED on purpose: torch: lr.py:wrong",
+    ),
+    ({"ended": "interrupted"}, "NOT FINISHED: interrupted"),
+]
 
 
-def test_a_planted_fault_is_said_loudly() -> None:
-    made = make.record()
-    made.plan.labels["torch"] = make.label("torch", plant="lr.py:wrong")
-    for text in (terminal(made), report(made).replace("\\", "")):
-        assert "FAULT PLANTED on purpose: torch: lr.py:wrong" in text
-    assert "FAULT PLANTED" not in terminal(make.record()) + report(make.record())
-
-
-def test_an_unfinished_run_is_said_loudly() -> None:
-    made = make.record(ended="interrupted")
-    for text in (terminal(made), report(made)):
-        assert "NOT FINISHED: interrupted" in text
+@pytest.mark.parametrize(("changes", "warning"), WARNED)
+def test_what_a_reader_must_know_is_said_loudly(changes: dict, warning: str) -> None:
+    made = make.record(**changes)
+    assert f"!! {warning}" in terminal(made)
+    assert f"> **{warning}" in report(made).replace("\\", "")
+    assert warning not in terminal(make.record()) + report(make.record()).replace("\\", "")
+    synthetic = "SYNTHETIC data, not Fashion-MNIST" in report(made).split("\n")[0]
+    assert synthetic == warning.startswith("SYNTHETIC")
 
 
 @pytest.mark.parametrize("heading", ["The ladder", "Step time", "Free training"])

@@ -12,18 +12,16 @@ import base64
 import functools
 import hashlib
 import importlib.util
-import json
-import math
 import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.interface import Array
 from harness.report import words
 from harness.report.figure import Plot
 from harness.report.sections import Cell, Report, Section, Value, plain
@@ -83,34 +81,21 @@ def as_json(value: Any) -> str:
     NumPy arrays stand as plotly reads them: dtype, the bytes in base64, and with two axes or more
     the shape.
     """
-    text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.translate(_UNSAFE)
+    return msgspec.json.encode(value, enc_hook=_encoded).decode().translate(_UNSAFE)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, np.ndarray):
-        return _array(value)
+def _encoded(value: Any) -> Any:
+    """What plotly reads of NumPy's; an array that holds no numbers becomes a list."""
     if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _array(array: Array) -> Any:
-    """An array for plotly; one that holds no numbers becomes a list."""
+        return value.item()
+    array = np.asarray(value)
     if array.dtype.kind not in "biuf" or array.size == 0:
-        return _plain(array.tolist())
+        return array.tolist()
+    kind = "f4" if array.dtype.itemsize <= 4 else "f8"
     if array.dtype.kind in "biu":
         low, high = int(array.min()), int(array.max())
         fits = (k for k in WHOLE if np.iinfo(k).min <= low and high <= np.iinfo(k).max)
         kind = next(fits, "f8")
-    else:
-        kind = "f4" if array.dtype.itemsize <= 4 else "f8"
     data = np.ascontiguousarray(array, dtype=f"<{kind}")
     encoded = {"dtype": kind, "bdata": base64.b64encode(data.tobytes()).decode()}
     return encoded if array.ndim == 1 else encoded | {"shape": ", ".join(map(str, array.shape))}

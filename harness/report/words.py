@@ -86,9 +86,11 @@ def warnings(record: Record) -> list[str]:
     planted = [f"{name}: {of.plant}" for name, of in record.plan.labels.items() if of.plant]
     if planted:
         lines.append(f"FAULT PLANTED on purpose: {', '.join(planted)}.")
-    for name in record.plan.labels:
-        if left := counted([each.command for _, each in left_behind(record, name)]):
-            lines.append(f"LEFT BEHIND by {name}, ended by the harness: {', '.join(left)}.")
+    lines += [
+        f"LEFT BEHIND by {name}, ended by the harness: {', '.join(commands)}."
+        for name in record.plan.labels
+        if (commands := counted([each.command for _, each in left_behind(record, name)]))
+    ]
     if record.ended != FINISHED:
         lines.append(f"NOT FINISHED: {record.ended}.")
     return lines
