@@ -145,7 +145,14 @@ WARNED = [
         "SYNTHETIC DATA: this run did not use Fashion-MNIST",
     ),
     (
-        {"plan": make.plan(labels={"torch": make.label("torch", plant="lr.py:wrong")})},
+        {
+            "plan": make.plan(
+                labels={
+                    "numpy": make.label("numpy"),
+                    "torch": make.label("torch", plant="lr.py:wrong"),
+                }
+            )
+        },
         "FAULT PLANTED on purpose: torch: lr.py:wrong",
     ),
     ({"ended": "interrupted"}, "NOT FINISHED: interrupted"),
