@@ -259,17 +259,44 @@ def test_a_replay_is_not_asked_of_a_label_that_does_not_repeat_itself() -> None:
 
 AT_LIMITS = [(1.0, "agree"), (1.09, "agree"), (1.11, "inconclusive"), (1.98, "inconclusive"),
              (2.02, "disagree"), (12.0, "disagree")]  # fmt: skip
+EPOCH_NS = 2_200_000  # what the parts of a made epoch take together
+
+
+def lengthen_bursts(made: Record, k: float, twice_k: float) -> None:
+    every(
+        made,
+        "torch",
+        burst_ns=lambda r: [round(k * r.burst_ns[0]), round(twice_k * r.burst_ns[1])],
+    )
+
+
+def lengthen_epoch(made: Record, factor: float) -> None:
+    made.results["torch"].training[0].epoch_ns = [round(EPOCH_NS * factor)]
 
 
 @pytest.mark.parametrize(("factor", "want"), AT_LIMITS)
-def test_throughput_is_no_slower_than_latency(factor: float, want: str) -> None:
+@pytest.mark.parametrize(
+    ("clock", "change"),
+    [
+        ("throughput / latency", lambda made, f: lengthen_bursts(made, f, f)),
+        ("2K steps / twice K steps", lambda made, f: lengthen_bursts(made, f, 1)),
+        ("2K steps / twice K steps", lambda made, f: lengthen_bursts(made, 1 / f, 1)),
+        ("epoch / (gathers + puts + steps)", lambda made, f: lengthen_epoch(made, f)),
+        ("epoch / (gathers + puts + steps)", lambda made, f: lengthen_epoch(made, 1 / f)),
+    ],
+)
+def test_clocks_on_the_same_work_tell_the_same(
+    clock: str, change: Callable[[Record, float], None], factor: float, want: str
+) -> None:
     made = make.timed()
-    every(made, "torch", burst_ns=lambda r: [round(factor * ns) for ns in r.burst_ns])
+    change(made, factor)
     part = part_of(made, "clocks")
     assert part.verdict == want
     if want != "agree":
-        assert "throughput / latency" in part.sentence
+        assert clock in part.sentence
         assert part.value == pytest.approx(factor, rel=0.01)
+    epoch_ns = made.results["torch"].training[0].epoch_ns[0]
+    assert step_time(made).loop_overhead == pytest.approx(epoch_ns / EPOCH_NS)
 
 
 def test_throughput_may_be_as_fast_as_it_likes() -> None:
@@ -285,34 +312,6 @@ def test_interruptions_lengthen_bursts_and_means_alike_and_are_no_disagreement()
     every(made, "torch", step_ns=lambda r: [1_500_000] * 9 + [7_500_000] * 3)
     every(made, "torch", burst_ns=lambda r: [18_000_000, 36_000_000])
     assert part_of(made, "clocks").verdict == "agree"
-
-
-@pytest.mark.parametrize(("factor", "want"), AT_LIMITS)
-@pytest.mark.parametrize("side", [0, 1])
-def test_twice_as_many_steps_take_twice_as_long(factor: float, want: str, side: int) -> None:
-    made = make.timed()
-    if side == 0:  # a burst of 2K steps far below twice one of K
-        every(made, "torch", burst_ns=lambda r: [round(factor * r.burst_ns[0]), r.burst_ns[1]])
-    else:
-        every(made, "torch", burst_ns=lambda r: [round(r.burst_ns[0] / factor), r.burst_ns[1]])
-    part = part_of(made, "clocks")
-    assert part.verdict == want
-    if want != "agree":
-        assert "2K steps / twice K steps" in part.sentence
-        assert part.value == pytest.approx(factor, rel=0.01)
-
-
-@pytest.mark.parametrize(("factor", "want"), AT_LIMITS)
-@pytest.mark.parametrize("longer", [True, False])
-def test_an_epoch_takes_as_long_as_its_parts(factor: float, want: str, longer: bool) -> None:
-    made = make.timed()
-    (training,) = made.results["torch"].training
-    training.epoch_ns = [round(2_200_000 * (factor if longer else 1 / factor))]
-    part = part_of(made, "clocks")
-    assert part.verdict == want
-    if want != "agree":
-        assert "epoch / (gathers + puts + steps)" in part.sentence
-    assert step_time(made).loop_overhead == pytest.approx(training.epoch_ns[0] / 2_200_000)
 
 
 def test_the_overhead_of_the_loop_is_that_of_the_median_epoch_in_the_labels_dtype() -> None:

@@ -111,8 +111,6 @@ def as_text(made: Made) -> str:
 def check_stated(reproduced: Reproduced, tensors: Tensors, lr: float) -> None:
     """InputError unless the kept tensors are as far apart as the record says."""
     at = reproduced.at
-    if at.rung == "inputs" and reproduced.key not in tensors.got:
-        return  # an older run: what the device held was not kept
     try:
         kept = _difference(reproduced, tensors, lr)
     except (KeyError, TypeError, ValueError) as error:
@@ -189,25 +187,20 @@ def _sources(record: Record, reproduced: Reproduced, planted: str | None) -> dic
     if not built_in:
         # A plug-in's variables are the harness's own; a record's could be any.
         frameworks.append((scripts.title(reproduced.label, faulty), faulty, STILL_BLAS))
-    _, _, function = (faulty.plant or "").rpartition(":")
     dtype, sources = reproduced.kept.dtype, {}
+    body = scripts.body(reproduced.kind, reproduced.at.tensor, _wanted(reproduced), dtype)
     for name, label, environment in frameworks:
-        is_faulty = label is faulty
-        source = scripts.source_of(faulty) if is_faulty else None
+        source, plant = scripts.built_in(name), ""
+        device, variant, precision = "cpu", BACKENDS[name].variants[0], "strict"
+        if label is not None:
+            device, variant = label.device, label.variant
+            precision = process_precision(label, dtype)
+        if label is faulty:
+            source = scripts.source_of(faulty) or source
+            plant = scripts.plant(faulty.plant, planted)
+        how = device, dtype, record.plan.threads, variant, precision
         sources[f"reproduce_{name}.py"] = scripts.script(
-            name,
-            source or scripts.built_in(name),
-            environment,
-            kind=reproduced.kind,
-            tensor=reproduced.at.tensor,
-            key=_wanted(reproduced),
-            device=label.device if label else "cpu",
-            dtype=dtype,
-            threads=record.plan.threads,
-            variant=label.variant if label else BACKENDS[name].variants[0],
-            precision=process_precision(label, dtype) if label else "strict",
-            plant=(os.path.basename(planted), function) if planted and is_faulty else None,
-            lost_plant=is_faulty and faulty.plant is not None and planted is None,
+            name, source, environment, reproduced.kind, how, plant, body
         )
     return sources
 

@@ -220,53 +220,57 @@ def file_name(label: str, configured: Label) -> str:
     return f"reproduce_{title(label, configured)}.py"
 
 
+def body(kind: str, tensor: str, key: str, dtype: str) -> str:
+    """The lines from the batch to the difference; key: the tensor's name in want.safetensors."""
+    shown = KINDS[kind]
+    lines = (*shown.lines, f"got = {shown.got}", f"difference = {shown.compared}")
+    return Template("\n".join(f"    {line}" for line in lines)).substitute(
+        tensor=_text(tensor), key=_text(key), gradient=_text(f"grad.{tensor}"), dtype=_text(dtype)
+    )
+
+
+def plant(fault: str | None, copied: str | None) -> str:
+    """The lines that plant a fault (FILE:FUNCTION) whose file was copied; none without one."""
+    if fault is None:
+        return ""
+    if copied is None:
+        return NO_PLANT
+    function = fault.rpartition(":")[2]
+    return PLANT.substitute(file=_text(os.path.basename(copied)), function=_text(function))
+
+
 def script(
     name: str,
     source: Source,
     extra: dict[str, str],
-    *,
     kind: str,
-    tensor: str,
-    key: str,
-    device: str,
-    dtype: str,
-    threads: int,
-    variant: str,
-    precision: str,
-    plant: tuple[str, str] | None = None,
-    lost_plant: bool = False,
+    how: tuple[str, str, int, str, str],
+    plant: str,
+    body: str,
 ) -> str:
     """The source of one framework's script.
 
     name and extra are those of the table of backends (or checked, see `title`), kind one of KINDS;
-    all else may come from anywhere. key: the tensor's name in want.safetensors; plant: file name
-    and function.
+    all else may come from anywhere. how: device, dtype, threads, variant, precision; plant, body:
+    see the functions of these names.
     """
-    shown = KINDS[kind]
-    lines = (*shown.lines, f"got = {shown.got}", f"difference = {shown.compared}")
-    body = "\n".join(f"    {line}" for line in lines)
-    planted = NO_PLANT if lost_plant else ""
-    if plant is not None:
-        planted = PLANT.substitute(file=_text(plant[0]), function=_text(plant[1]))
+    device, dtype, threads, variant, precision = how
+    if source.plug_in:
+        imports = PLUG_IN.substitute(place=_text(source.place), class_=_text(source.name))
+    else:
+        imports = BUILT_IN.substitute(module=source.place)
     return WHOLE.substitute(
-        what=shown.what,
+        what=KINDS[kind].what,
         name=name,
         literal=_text(name),
-        formulas=shown.formulas,
+        formulas=KINDS[kind].formulas,
         helpers="load_class, read, show" if source.plug_in else "read, show",
-        imports=PLUG_IN.substitute(place=_text(source.place), class_=_text(source.name))
-        if source.plug_in
-        else BUILT_IN.substitute(module=source.place),
+        imports=imports,
         environment=_table(_telling(threads, extra, precision)),
         backend=f"backend = Backend({_text(device)}, {_text(dtype)}, {int(threads)}, "
         f"{_text(variant)}, {_text(precision)})",
-        plant=planted,
-        body=Template(body).substitute(
-            tensor=_text(tensor),
-            key=_text(key),
-            gradient=_text(f"grad.{tensor}"),
-            dtype=_text(dtype),
-        ),
+        plant=plant,
+        body=body,
         threads=int(threads),
     )
 

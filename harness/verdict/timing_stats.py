@@ -249,28 +249,14 @@ def power_law(x: Sequence[float], ns: Sequence[float]) -> PowerLaw:
     if n < 3:
         raise ValueError(f"{n} points: at least 3 are needed for a line and its scatter")
     across, up = _positive_logs(x), _positive_logs(ns)
-    centre = math.fsum(across) / n
-    offsets = [value - centre for value in across]
-    squares = math.fsum(offset * offset for offset in offsets)
-    if min(across) == max(across) or squares == 0:
+    spread = statistics.pvariance(across)
+    if min(across) == max(across) or spread == 0:
         raise ValueError("all sizes are the same: no exponent follows from one size")
-    height = math.fsum(up) / n
-    exponent = (
-        math.fsum(offset * (value - height) for offset, value in zip(offsets, up, strict=True))
-        / squares
-    )
-    residuals = (
-        value - height - exponent * offset for offset, value in zip(offsets, up, strict=True)
-    )
+    line = statistics.linear_regression(across, up)
+    residuals = (v - line.intercept - line.slope * at for at, v in zip(across, up, strict=True))
     sd = math.sqrt(math.fsum(residual * residual for residual in residuals) / (n - 2))
-    half = critical_t(n - 2, ALPHA / 2) * sd / math.sqrt(squares)
-    return PowerLaw(
-        n=n,
-        exponent=exponent,
-        low=exponent - half,
-        high=exponent + half,
-        sd=sd,
-    )
+    half = critical_t(n - 2, ALPHA / 2) * sd / math.sqrt(n * spread)
+    return PowerLaw(n=n, exponent=line.slope, low=line.slope - half, high=line.slope + half, sd=sd)
 
 
 def break_even(compile_ns: float, slow_ns: float, fast_ns: float) -> int | None:
