@@ -190,17 +190,14 @@ def _sources(record: Record, reproduced: Reproduced, planted: str | None) -> dic
     dtype, sources = reproduced.kept.dtype, {}
     body = scripts.body(reproduced.kind, reproduced.at.tensor, _wanted(reproduced), dtype)
     for name, label, environment in frameworks:
-        source, plant = scripts.built_in(name), ""
-        device, variant, precision = "cpu", BACKENDS[name].variants[0], "strict"
-        if label is not None:
-            device, variant = label.device, label.variant
-            precision = process_precision(label, dtype)
-        if label is faulty:
-            source = scripts.source_of(faulty) or source
-            plant = scripts.plant(faulty.plant, planted)
+        own = scripts.source_of(faulty) if label is faulty else None
+        plant = scripts.plant(faulty.plant, planted) if label is faulty else ""
+        device = label.device if label else "cpu"
+        variant = label.variant if label else BACKENDS[name].variants[0]
+        precision = process_precision(label, dtype) if label else "strict"
         how = device, dtype, record.plan.threads, variant, precision
         sources[f"reproduce_{name}.py"] = scripts.script(
-            name, source, environment, reproduced.kind, how, plant, body
+            name, own or scripts.built_in(name), environment, reproduced.kind, how, plant, body
         )
     return sources
 
