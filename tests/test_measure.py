@@ -138,24 +138,28 @@ def same(got: Array, want: Array) -> Measurement:
     return identical("x", got, want, **WHERE)
 
 
-def test_zero_and_negative_zero_differ_bit_for_bit() -> None:
-    found = same(np.array([1.0, -0.0], np.float32), np.array([1.0, 0.0], np.float32))
-    assert found.distance == 1.0
-    assert found.worst is not None
-    assert found.worst.index == [1]
+NAN, OTHER_NAN = (np.array([bits], np.uint32).view(np.float32) for bits in (0x7FC00000, 0x7FC00001))
+SQUARE = np.arange(16, dtype=np.float32).reshape(4, 4)
 
 
-def test_nan_of_the_same_bits_is_identical_and_of_another_payload_is_not() -> None:
-    want = np.array([0x7FC00000, 0x3F800000], np.uint32).view(np.float32)
-    other = np.array([0x7FC00001, 0x3F800000], np.uint32).view(np.float32)
-    assert same(want.copy(), want).distance == 0.0
-    assert same(want.copy(), want).problem is None
-    assert same(other, want).distance == 1.0
-
-
-def test_nan_on_one_side_is_a_differing_element() -> None:
-    found = same(np.array([np.nan, 1.0], np.float32), np.array([0.0, 1.0], np.float32))
-    assert found.distance == 1.0
+@pytest.mark.parametrize(
+    ("got", "want", "differ", "first"),
+    [
+        (np.float32([1.0, -0.0]), np.float32([1.0, 0.0]), 1.0, [1]),
+        (np.float32(-0.0), np.float32(0.0), 1.0, []),
+        (NAN.copy(), NAN, 0.0, None),
+        (OTHER_NAN, NAN, 1.0, [0]),
+        (np.float32([1.0, np.nan]), np.float32([1.0, 0.0]), 1.0, [1]),
+        (np.asfortranarray(SQUARE), SQUARE, 0.0, None),
+        (SQUARE[::-1], SQUARE, 16.0, [0, 0]),
+    ],
+)
+def test_what_is_the_same_is_so_bit_for_bit(
+    got: Array, want: Array, differ: float, first: list[int] | None
+) -> None:
+    found = same(got, np.asarray(want))
+    assert (found.problem, found.distance) == (None, differ)
+    assert (found.worst and found.worst.index) == first
 
 
 @given(
@@ -186,12 +190,6 @@ def test_another_shape_or_dtype_is_never_identical(got: Array) -> None:
     found = same(got, np.zeros(4, np.float32))
     assert found.distance is None
     assert found.problem is not None
-
-
-def test_a_strided_view_is_compared_by_its_values() -> None:
-    want = np.arange(16, dtype=np.float32).reshape(4, 4)
-    assert same(np.asfortranarray(want), want).distance == 0.0
-    assert same(want[::-1], want).distance == 16.0
 
 
 # -- the excess update error -----------------------------------------------------------------

@@ -18,8 +18,7 @@ from harness.plan.choices import parse_expectation
 from harness.plan.model import Expected
 from harness.plan.profiles import TABLE
 from harness.record.schema import Churn, Measurement, Pattern, Record, Repeat, Replica
-from harness.report import largest, run_tables, words
-from harness.report.run_tables import Run
+from harness.report import largest, words
 from harness.verdict.hints import find_hint
 from harness.verdict.numbers import envelope_limit
 from harness.verdict.verdict import exit_status, judge, to_json
@@ -325,40 +324,6 @@ def test_a_backend_that_does_not_repeat_itself_is_named_and_does_not_disagree() 
 
 def test_a_backend_that_was_not_repeated_is_not_called_reproducible() -> None:
     assert judge(make.record()).labels["numpy"].reproducible is None
-
-
-# -- what cannot be true of a step's time --------------------------------------------------------
-
-
-def test_a_step_faster_than_its_own_products_is_a_disagreement() -> None:
-    made = make.record()
-    made.results["numpy"].rounds = make.rounds(100)
-    found = judge(made).labels["numpy"].findings["timing"]
-    assert found.verdict == "disagree"
-    assert "not waiting" in found.sentence
-    assert judge(made).labels["torch"].findings["timing"].verdict == "inconclusive"
-
-
-def test_timed_steps_that_end_elsewhere_than_their_replay_are_a_disagreement() -> None:
-    made = make.record()
-    for round_ in made.results["numpy"].rounds[1:2]:
-        round_.digest, round_.replayed = "a", "b"
-    found = judge(made).labels["numpy"].findings["timing"]
-    assert found.verdict == "disagree"
-    assert "without a clock" in found.sentence
-    wavering = Repeat(dtype="float32", steps=20, first_step=3, distances={"W1": 1e-9})
-    made.results["numpy"].repeats = [wavering]
-    assert judge(made).labels["numpy"].findings["timing"].verdict == "inconclusive"
-
-
-def test_a_label_whose_times_are_void_is_no_baseline_for_the_others() -> None:
-    made = make.record()
-    made.results["numpy"].rounds = make.rounds(100)
-    judged = judge(made)
-    assert judged.labels["torch"].findings["timing"].value == 1.0
-    rows = {row[0]: row for row in run_tables.times(Run(made, judged)).texts}
-    assert rows["numpy"][1] == "NOT RANKED: the times are void"
-    assert words.cell(judged.labels["numpy"].findings["timing"]) == "✗ void"
 
 
 # -- what a record may not hide ------------------------------------------------------------------
