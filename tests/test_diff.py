@@ -73,8 +73,9 @@ def other_digest(made, label="torch"):
     make.find(made, label, "gradients", step=10).digest = "fedcba9876543210"
 
 
-def other_inputs(made, label="torch"):
-    make.find(made, label, "inputs", step=10, tensor="W1").digest = "fedcba9876543210"
+def other_inputs(made, label="torch", **fields):
+    found = make.find(made, label, "inputs", step=10, tensor="W1")
+    found.digest, found.distance = "fedcba9876543210", fields.get("distance", 0.0)
 
 
 def disagrees(made, label="torch"):
@@ -122,14 +123,64 @@ def no_data(made):
 
 
 def other_threads(made):
-    made.plan = msgspec.structs.replace(made.plan, threads=1)
+    planned(threads=1)(made)
 
 
 def other_seed(made):
-    made.plan = msgspec.structs.replace(made.plan, seeds=(7,))
+    planned(seeds=(7,))(made)
     for results in made.results.values():
         for training in results.training:
             training.seed = 7
+
+
+def result(rung, label="torch", step=10, **fields):
+    """A change of one result."""
+
+    def change(made):
+        measured = make.find(made, label, rung, step=step)
+        for name, value in fields.items():
+            setattr(measured, name, value)
+
+    return change
+
+
+def planned(**fields):
+    """A change of the plan."""
+
+    def change(made):
+        made.plan = msgspec.structs.replace(made.plan, **fields)
+
+    return change
+
+
+def timing(**fields):
+    """A change of how steps are timed."""
+
+    def change(made):
+        planned(timing=msgspec.structs.replace(made.plan.timing, **fields))(made)
+
+    return change
+
+
+def every(*changes):
+    """All of these changes."""
+
+    def change(made):
+        for each in changes:
+            each(made)
+
+    return change
+
+
+def churned(differ):
+    """A change of how many test images are classified differently."""
+
+    def change(made):
+        made.results["torch"].churn = [
+            schema.Churn(seed=0, samples=100, differ=differ, only_here=0, only_reference=0)
+        ]
+
+    return change
 
 
 def learns_otherwise(made, label="torch"):
@@ -352,11 +403,7 @@ def test_other_bits_of_the_same_numbers_have_moved():
 
 
 def test_other_bits_of_other_numbers_are_not_compared():
-    def both(made):
-        other_inputs(made)
-        other_digest(made)
-
-    found = diff.compare(CLEAN, planted(both))
+    found = diff.compare(CLEAN, planted(every(other_inputs, other_digest)))
     rung = rung_of(found, "torch", "gradients")
     assert (rung.moved, rung.given_other) == (0, 1)
     assert rung_of(found, "torch", "inputs").given_other == 1
@@ -364,28 +411,22 @@ def test_other_bits_of_other_numbers_are_not_compared():
     assert any("not given the same numbers" in caution for caution in found.cautions)
 
 
-def test_inputs_that_did_not_come_back_have_moved():
-    def change(made):
-        other_inputs(made)
-        make.find(made, "torch", "inputs", step=10, tensor="W1").distance = 3.0
-
-    found = diff.compare(CLEAN, planted(change))
-    assert rung_of(found, "torch", "inputs").moved == 1
-
-
-def test_the_shape_is_part_of_a_result():
-    def change(made):
-        make.find(made, "torch", "gradients", step=10).shape = [256, 784]
-
-    assert rung_of(diff.compare(CLEAN, planted(change)), "torch", "gradients").moved == 1
+@pytest.mark.parametrize(
+    ("change", "rung"),
+    [
+        (lambda made: other_inputs(made, distance=3.0), "inputs"),  # they did not come back
+        (result("gradients", shape=[256, 784]), "gradients"),  # the shape is part of a result
+    ],
+)
+def test_what_is_not_the_same_result_has_moved(change, rung):
+    assert rung_of(diff.compare(CLEAN, planted(change)), "torch", rung).moved == 1
 
 
 @pytest.mark.parametrize("rung", ["lockstep", "trajectory"])
 def test_free_running_results_are_compared_from_the_same_start_only(rung):
     def with_digest(digest):
         def change(made):
-            plan = msgspec.structs.replace(made.plan, trajectory=TABLE["default"].trajectory)
-            made.plan = plan
+            planned(trajectory=TABLE["default"].trajectory)(made)
             made.results["torch"].measurements.append(
                 make.measurement("trajectory", case="start, after 20 steps", tensor="all", step=19)
             )
@@ -393,10 +434,7 @@ def test_free_running_results_are_compared_from_the_same_start_only(rung):
 
         return planted(change)
 
-    def shorter(made):
-        trajectory = TABLE["smoke"].trajectory
-        made.plan = msgspec.structs.replace(made.plan, trajectory=trajectory)
-
+    shorter = planned(trajectory=TABLE["smoke"].trajectory)
     then = with_digest("1" * 16)
     assert rung_of(diff.compare(then, with_digest("0" * 16)), "torch", rung).moved == 1
     for change in (other_data, other_seed, shorter):
@@ -414,46 +452,31 @@ def test_a_place_that_a_record_holds_twice_is_two_results():
 
 
 def test_the_largest_movement_of_a_distance_is_named():
-    def change(made):
-        for step, distance in ((0, 1e-7), (10, 3e-7)):
-            found = make.find(made, "torch", "forward", step=step)
-            found.digest, found.distance = "0" * 16, distance
-
+    change = every(
+        result("forward", step=0, digest="0" * 16, distance=1e-7),
+        result("forward", digest="0" * 16, distance=3e-7),
+    )
     rung = rung_of(diff.compare(CLEAN, planted(change)), "torch", "forward")
     assert (rung.largest.case, rung.largest.distances) == ("step 10", [0.0, 3e-7])
     assert rung.first.case == "step 0"
 
 
 def test_a_distance_that_is_no_number_any_more_is_the_largest_movement():
-    def change(made):
-        not_finite(made)
-        found = make.find(made, "torch", "forward", step=10)
-        found.digest, found.distance = "0" * 16, 1.0
-
+    change = every(not_finite, result("forward", digest="0" * 16, distance=1.0))
     found = diff.compare(CLEAN, planted(change))
     assert rung_of(found, "torch", "forward").largest.distances == [0.0, None]
     assert "distance 0, now none" in " ".join(moved_texts(found))
 
 
 def test_the_same_bits_at_another_distance_are_a_judge_that_moved():
-    def change(made):
-        make.find(made, "torch", "gradients", step=10).distance = 1e-9
-
-    found = diff.compare(CLEAN, planted(change))
+    found = diff.compare(CLEAN, planted(result("gradients", distance=1e-9)))
     assert rung_of(found, "torch", "gradients").judge_moved == 1
     assert [move.kind for move in found.moves] == ["judge"]
-
-    def wobble(made):
-        make.find(made, "torch", "gradients", step=10).distance = 1e-13
-
-    assert diff.compare(CLEAN, planted(wobble)).moves == []
+    assert diff.compare(CLEAN, planted(result("gradients", distance=1e-13))).moves == []
 
 
 def test_a_rung_that_agreed_and_does_not_is_worse_and_comes_first():
-    def change(made):
-        disagrees(made)
-        other_digest(made, "numpy")
-
+    change = every(disagrees, lambda made: other_digest(made, "numpy"))
     found = diff.compare(CLEAN, planted(change))
     assert found.verdict == "worse"
     assert diff.exit_status(found) == 1
@@ -466,12 +489,8 @@ def test_a_rung_that_agreed_and_does_not_is_worse_and_comes_first():
 
 
 def test_a_declared_difference_is_not_worse():
-    def declared(made):
-        disagrees(made)
-        expect = (Expected("torch", "gradients", "known"),)
-        made.plan = msgspec.structs.replace(made.plan, expect=expect)
-
-    found = diff.compare(CLEAN, planted(declared))
+    declared = planned(expect=(Expected("torch", "gradients", "known"),))
+    found = diff.compare(CLEAN, planted(every(disagrees, declared)))
     assert "worse" not in {move.direction for move in found.moves}
     assert rung_of(found, "torch", "gradients").now.declared
 
@@ -481,12 +500,8 @@ def test_a_label_that_failed_and_ran_is_worse_with_its_reason():
     assert found.verdict == "worse"
     assert found.summary.startswith("torch: was ok, is failed (died of SIGSEGV)")
 
-    def early(made):
-        fails(made)
-        nothing_measured(made)
-
     # What it did not come to measure is told once, not rung by rung.
-    found = diff.compare(CLEAN, planted(early))
+    found = diff.compare(CLEAN, planted(every(fails, nothing_measured)))
     assert [move.kind for move in found.moves] == ["label"]
 
 
@@ -525,34 +540,21 @@ def test_the_same_losses_with_other_figures_have_moved():
     def accuracy(made):
         made.results["torch"].training[0].test_accuracy[0] = 0.71
 
-    def churn(differ):
-        def change(made):
-            made.results["torch"].churn = [
-                schema.Churn(seed=0, samples=100, differ=differ, only_here=0, only_reference=0)
-            ]
-
-        return planted(change)
-
-    for then, now in ((CLEAN, planted(accuracy)), (churn(3), churn(4))):
+    of_churn = [planted(churned(differ)) for differ in (3, 4)]
+    for then, now in ((CLEAN, planted(accuracy)), of_churn):
         found = diff.compare(then, now)
         (told,) = moved_texts(found)
         assert told.startswith("torch, training in float32, seed 0: the same losses, other figures")
     assert "churn 3, now 4" in told
-    assert diff.compare(churn(3), churn(3)).verdict == "same"
+    assert diff.compare(of_churn[0], of_churn[0]).verdict == "same"
 
 
 def test_churn_is_of_the_trainings_in_the_labels_own_dtype():
     # Of a short schedule the float64 lockstep is a whole training too, with no churn of its own.
-    def churn(differ):
-        def change(made):
-            made.results["torch"].training.insert(0, make.training(dtype="float64"))
-            made.results["torch"].churn = [
-                schema.Churn(seed=0, samples=100, differ=differ, only_here=0, only_reference=0)
-            ]
+    def twin(made):
+        made.results["torch"].training.insert(0, make.training(dtype="float64"))
 
-        return planted(change)
-
-    found = diff.compare(churn(3), churn(4))
+    found = diff.compare(*(planted(every(twin, churned(differ))) for differ in (3, 4)))
     trainings = {training.dtype: training for training in found.labels[1].trainings}
     assert trainings["float32"].churn == [3, 4]
     assert trainings["float64"].churn == [None, None]
@@ -656,9 +658,7 @@ def test_below_the_factor_nothing_is_claimed():
 
 
 def test_too_few_sessions_are_indicative_and_claim_nothing():
-    now = planted(slower)
-    fewer_sessions(now)
-    found = diff.compare(CLEAN, now)
+    found = diff.compare(CLEAN, planted(every(slower, fewer_sessions)))
     speed = found.labels[1].speed
     assert (speed.outcome, speed.claim) == ("inconclusive", False)
     assert speed.reason == "indicative, no claim: 5 and 2 sessions, and a claim needs 5 in each run"
@@ -675,40 +675,27 @@ def test_too_few_sessions_are_indicative_and_claim_nothing():
     ],
 )
 def test_times_that_cannot_be_compared_are_not_ranked(change, why):
-    now = planted(slower)
-    change(now)
-    speed = diff.compare(CLEAN, now).labels[1].speed
+    speed = diff.compare(CLEAN, planted(every(slower, change))).labels[1].speed
     assert speed.outcome == "not comparable"
     assert speed.reason.startswith(why)
     assert speed.change is None
 
 
 def test_a_plan_whose_factor_is_none_is_told_and_not_divided_by():
-    def change(made):
-        timing = msgspec.structs.replace(made.plan.timing, factor=0.5)
-        made.plan = msgspec.structs.replace(made.plan, timing=timing)
-
-    bad = planted(change)
+    bad = planted(timing(factor=0.5))
     assert diff.compare(bad, bad).labels[0].speed.reason.startswith("the plan's factor 0.5")
 
 
 def test_the_larger_of_two_factors_counts_whichever_run_is_first():
-    def strict(made):
-        timing = msgspec.structs.replace(made.plan.timing, factor=1.5)
-        made.plan = msgspec.structs.replace(made.plan, timing=timing)
-
-    now, then = planted(slower), planted(strict)
+    now, then = planted(slower), planted(timing(factor=1.5))
     for pair in ((then, now), (now, then)):
         assert diff.compare(*pair).labels[1].speed.outcome == "same"
     assert diff.compare(CLEAN, now).labels[1].speed.outcome == "slower"
 
 
 def test_another_variant_is_not_the_same_speed():
-    def change(made):
-        labels = made.plan.labels | {"torch": make.label("torch", variant="compile")}
-        made.plan = msgspec.structs.replace(made.plan, labels=labels)
-
-    found = diff.compare(CLEAN, planted(change))
+    labels = CLEAN.plan.labels | {"torch": make.label("torch", variant="compile")}
+    found = diff.compare(CLEAN, planted(planned(labels=labels)))
     assert found.labels[1].speed.reason == "variant was eager, is compile"
     assert [(c.where, c.what, c.then, c.now) for c in found.environment] == [
         ("torch", "variant", "eager", "compile")
@@ -759,11 +746,8 @@ def test_a_label_taken_by_name_is_not_compared_twice():
 
 
 def test_another_workload_is_not_comparable():
-    def change(made):
-        workload = msgspec.structs.replace(made.plan.workload, lr=0.2)
-        made.plan = msgspec.structs.replace(made.plan, workload=workload)
-
-    found = diff.compare(CLEAN, planted(change))
+    workload = msgspec.structs.replace(CLEAN.plan.workload, lr=0.2)
+    found = diff.compare(CLEAN, planted(planned(workload=workload)))
     assert (found.verdict, diff.exit_status(found)) == ("not comparable", 2)
     assert found.summary.startswith("the runs train different workloads; between the runs only")
     assert "workload.lr 0.1 → 0.2" in found.summary
@@ -789,10 +773,7 @@ def test_nothing_in_both_is_not_comparable():
 
 
 def test_another_reference_compares_bits_and_no_distances():
-    def change(made):
-        made.plan = msgspec.structs.replace(made.plan, reference="torch:float64")
-        make.find(made, "torch", "gradients", step=10).distance = 1e-9
-
+    change = every(planned(reference="torch:float64"), result("gradients", distance=1e-9))
     found = diff.compare(CLEAN, planted(change))
     assert rung_of(found, "torch", "gradients").judge_moved == 0
     assert any(c.startswith("judged against harness/float64, now") for c in found.cautions)
