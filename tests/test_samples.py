@@ -27,16 +27,12 @@ from harness.record import samples, store
 from harness.record.schema import Number, Record, Results, Round, Training
 from harness.results import query as queries
 from harness.results import store as runs
-from tests import make
+from tests import make, test_record
+from tests.test_record import naturals, numbers, texts
 
 # -- records of all sorts --------------------------------------------------------------------
 
-texts = st.text(st.characters(codec="utf-8"), max_size=10)
 times = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4)
-naturals = st.integers(0, 2**62)
-numbers: st.SearchStrategy[Number] = st.one_of(
-    st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["nan", "inf", "-inf"])
-)
 trainings = st.builds(
     make.training,
     dtype=texts,
@@ -93,12 +89,7 @@ def busy() -> Record:
 
 def refusal(read: Callable[[], Any], folder: Path) -> str:
     """The message of the refusal: one line that names the file of samples."""
-    with pytest.raises(InputError) as caught:
-        read()
-    message = str(caught.value)
-    assert "\n" not in message
-    assert str(folder / "steps.parquet") in message
-    return message
+    return test_record.refusal(read, str(folder / "steps.parquet"))
 
 
 def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:

@@ -28,7 +28,7 @@ from harness.results import store as runs
 from harness.verdict.timings import control
 from harness.verdict.verdict import judge
 from tests import make
-from tests.test_diff import as_markdown, as_page, copied, on_terminal
+from tests.test_diff import as_markdown, as_page, copied, every, on_terminal, timing
 from tests.test_diff_page import parsed, run, stored
 from tests.test_export import exported
 from tests.test_store import put, told
@@ -267,12 +267,10 @@ def test_labels_that_share_no_round_are_not_compared():
 
 @pytest.mark.parametrize("least", [-0.5, math.inf])
 def test_a_plan_whose_least_difference_is_none_is_told(least):
-    def change(made):
-        timing = msgspec.structs.replace(made.plan.timing, least=least)
-        made.plan = msgspec.structs.replace(made.plan, timing=timing)
+    def alone(made):
         made.again = {}
 
-    speed = between(upgrade(change=change)).labels[0].speed
+    speed = between(upgrade(change=every(timing(least=least), alone))).labels[0].speed
     assert speed.reason.startswith("the plan's least difference ")
 
 
