@@ -81,14 +81,14 @@ def decode(data: bytes | str, kind: str, name: str, type_: type[T], schema: int)
     The error calls it `kind name`, as in "record results/runs/x/record.json".
     """
     try:
-        found = msgspec.json.decode(data, type=_Head).schema
-        if found > schema:
+        stored = msgspec.json.decode(data, type=_Head).schema
+        if stored > schema:
             raise InputError(
-                f"{kind} {name}: schema {found} is newer than this harness reads ({schema}); "
+                f"{kind} {name}: schema {stored} is newer than this harness reads ({schema}); "
                 "upgrade the harness"
             )
-        if found < schema:
-            raise InputError(f"{kind} {name}: schema {found} does not exist")
+        if stored < schema:
+            raise InputError(f"{kind} {name}: schema {stored} does not exist")
         return msgspec.json.decode(data, type=type_)
     except UNREADABLE as error:
         raise InputError(f"{kind} {name}: not a whole {kind} ({error})") from None

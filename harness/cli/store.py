@@ -90,14 +90,14 @@ def history(
     stored = store.find(results_dir)
     for note in stored.notes():
         warn(note)
-    found = trends.trace(stored, labels=tuple(backend or ()), machine=machine, since=start)
+    traced = trends.trace(stored, labels=tuple(backend or ()), machine=machine, since=start)
     if page is not None:
-        shown = report.report(found, "page", left_out=stored.notes())
+        shown = report.report(traced, "page", left_out=stored.notes())
         write_atomic(page, pages.render(shown).encode())
     if as_json:
-        out(trends.encode(found, last).decode() + "\n")
+        out(trends.encode(traced, last).decode() + "\n")
         return 0
-    show(report.report(found, "terminal", last or report.LAST_PRINTED))
+    show(report.report(traced, "terminal", last or report.LAST_PRINTED))
     return 0
 
 
@@ -105,8 +105,8 @@ def _since(text: str) -> datetime:
     """A date, a time, or an age before now."""
     from harness.results import store
 
-    if (found := store.moment(text)) is not None:
-        return found
+    if (moment := store.moment(text)) is not None:
+        return moment
     return datetime.now(UTC) - store.age("--since", text)
 
 

@@ -252,8 +252,8 @@ def read_parquet(descriptor: int, said: Samples, name: str) -> list[Row]:
     )
     try:
         with connect(threads=1) as connection:
-            found = connection.execute(f"DESCRIBE FROM read_parquet{file}").fetchall()
-            if [line[:2] for line in found] != [*COLUMNS.items()]:
+            described = connection.execute(f"DESCRIBE FROM read_parquet{file}").fetchall()
+            if [line[:2] for line in described] != [*COLUMNS.items()]:
                 raise InputError(f"{name}: not a table of samples (other columns)")
             # Asked of the file's index, so that no endless list is unpacked to be counted; an
             # empty list counts there as one.

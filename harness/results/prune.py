@@ -167,12 +167,12 @@ def _extent(path: str) -> tuple[int, datetime | None]:
     None if it is gone. Links are not followed.
     """
     inside = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
-    found = []
+    statuses = []
     for each in (path, *inside):
         with suppress(OSError):
-            found.append(os.lstat(each))
-    size = sum(status.st_size for status in found if not stat.S_ISDIR(status.st_mode))
-    newest = max((status.st_mtime for status in found), default=None)
+            statuses.append(os.lstat(each))
+    size = sum(status.st_size for status in statuses if not stat.S_ISDIR(status.st_mode))
+    newest = max((status.st_mtime for status in statuses), default=None)
     return size, datetime.fromtimestamp(newest, UTC) if newest is not None else None
 
 

@@ -6,8 +6,8 @@ compared as `harness/results/baseline.py` does, and only where machine, threads 
 are the same; those of two labels of one run by ratios formed within its rounds. Pure: takes stored
 records, starts nothing; imports no framework.
 
-A file a question: `numbers`, `speed`, `environment`; `moves` puts what moved into sentences, `told`
-is the document.
+A file a question: `numbers`, `speed`, `environment`; `moves` puts what moved into sentences;
+`document` is what is told.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def compare(
     same_work = then.plan.workload == now.plan.workload
     labels, moves = [], of_runs(then, now)
     for name, other in pairs if same_work else []:
-        here, there = Of(then, verdicts[0], name), Of(now, verdicts[1], other)
-        labels.append(label := _label(here, there, within=within))
-        moves += moves_of(label, there)
+        before, after = Of(then, verdicts[0], name), Of(now, verdicts[1], other)
+        labels.append(label := _label(before, after, within=within))
+        moves += moves_of(label, after)
         if only is not None:
             label.told = told_of_pair(label, environment)
     reference: list[TrainingDiff] = []
@@ -289,10 +289,10 @@ def _word(labels: list[LabelDiff], moves: list[Move], *, same_work: bool) -> tup
         return moves[0].direction, f"{moves[0].text}{more}"
     results = sum(r.identical for label in labels for r in label.rungs)
     other = sum(r.given_other for label in labels for r in label.rungs)
-    told = f"{results} results are the same, bit for bit"
+    sentence = f"{results} results are the same, bit for bit"
     if other:
-        told += f" ({other} more were given other numbers)"
-    return "same", f"{told}; steps: {_counted(label.speed for label in labels)}"
+        sentence += f" ({other} more were given other numbers)"
+    return "same", f"{sentence}; steps: {_counted(label.speed for label in labels)}"
 
 
 def _counted(speeds: Iterable[SpeedDiff]) -> str:

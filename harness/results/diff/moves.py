@@ -116,12 +116,12 @@ def _numbers(label: LabelDiff) -> str:
         if not same and not label.trainings:
             return "of its numbers nothing was measured in both"
         also = f" and {len(label.trainings)} trainings" if label.trainings else ""
-        told = f"no number moved ({same} results{also} are the same, bit for bit)"
+        sentence = f"no number moved ({same} results{also} are the same, bit for bit)"
     else:
         places = [f"{r.rung} ({r.moved} of {r.identical + r.moved} results)" for r in moved]
         if parted:
             places.append(f"training ({len(parted)} of {len(label.trainings)})")
-        told = f"numbers moved in {', '.join(places)}"
+        sentence = f"numbers moved in {', '.join(places)}"
     judged = [
         f"{r.rung} was {r.then.verdict}, is {r.now.verdict}"
         for r in label.rungs
@@ -129,8 +129,8 @@ def _numbers(label: LabelDiff) -> str:
         if _of_verdict(r, same_status=True)
     ]
     if judged:
-        return f"{told}; {', '.join(judged)}"
-    return f"{told}, and every rung is judged as before" if moved or parted else told
+        return f"{sentence}; {', '.join(judged)}"
+    return f"{sentence}, and every rung is judged as before" if moved or parted else sentence
 
 
 def _speed(speed: SpeedDiff) -> str:
@@ -173,13 +173,13 @@ def _of_verdict(rung: RungDiff, *, same_status: bool) -> Direction | None:
 
 def _in_words(judged: Judged) -> str:
     """A judgement with its figure."""
-    told = {
+    words = {
         "agree": "agreed" if not judged.declared else "as declared",
         "disagree": "as declared" if judged.declared else "disagrees",
     }.get(judged.verdict, judged.verdict)
     if judged.value is None:
-        return told
-    return f"{told} ({figure(judged.value)}" + (
+        return words
+    return f"{words} ({figure(judged.value)}" + (
         f", limit {figure(judged.limit)})" if judged.limit else ")"
     )
 
@@ -231,7 +231,7 @@ def figure(value: Number | None) -> str:
     return value if isinstance(value, str) else f"{value:.3g}"
 
 
-def ratio(found: Change) -> str:
+def ratio(change: Change) -> str:
     """A ratio of times with its interval, where it has one."""
-    interval = "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]"
-    return f"× {found.value:.3f}{interval}"
+    interval = "" if change.low is None else f" [{change.low:.3f}, {change.high:.3f}]"
+    return f"× {change.value:.3f}{interval}"
