@@ -7,28 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.options import (
-    BundleFolder,
-    ExportTo,
-    FirstRun,
-    FormatName,
-    GivenBaseline,
-    Into,
-    Json,
-    LabelNames,
-    LabelPairs,
-    Largest,
-    LimitsFile,
-    MarkdownFile,
-    OneRecord,
-    PageFile,
-    Records,
-    ReportFolder,
-    SecondRun,
-    Strict,
-    TrackingUri,
-    WithoutImages,
-)
+from harness.cli import options
 from harness.cli.output import out, print_document, read, show, warn
 from harness.errors import InputError
 from harness.files import write_atomic
@@ -41,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def check(
-    records: Records,
-    limits: LimitsFile = None,
-    baseline: GivenBaseline = None,
-    strict: Strict = False,
-    as_json: Json = False,
+    records: options.Records,
+    limits: options.LimitsFile = None,
+    baseline: options.GivenBaseline = None,
+    strict: options.Strict = False,
+    as_json: options.Json = False,
 ) -> int:
     """Judge stored records again, and write their verdict.json; starts no worker."""
     from harness.results import baseline as baselines
@@ -59,12 +38,12 @@ def check(
 
 
 def report(
-    records: Records,
-    largest: Largest = None,
-    into: Into = None,
-    to: ReportFolder = None,
-    without_images: WithoutImages = False,
-    as_json: Json = False,
+    records: options.Records,
+    largest: options.Largest = None,
+    into: options.Into = None,
+    to: options.ReportFolder = None,
+    without_images: options.WithoutImages = False,
+    as_json: options.Json = False,
 ) -> int:
     """Print stored records' verdicts, and write their verdict.json, report.md and report.html."""
     if sum(option is not None for option in (largest, into, to)) > 1:
@@ -94,7 +73,9 @@ def report(
     return 0
 
 
-def bundle(record: OneRecord, out: BundleFolder = None, as_json: Json = False) -> int:
+def bundle(
+    record: options.OneRecord, out: options.BundleFolder = None, as_json: options.Json = False
+) -> int:
     """Write a reproduction of a record's first divergence: tensors, and a script per framework."""
     from harness import bundle as reproduction
 
@@ -105,13 +86,13 @@ def bundle(record: OneRecord, out: BundleFolder = None, as_json: Json = False) -
 
 
 def diff(
-    before: FirstRun,
-    after: SecondRun = None,
-    label: LabelNames = None,
-    pair: LabelPairs = None,
-    markdown: MarkdownFile = None,
-    page: PageFile = None,
-    as_json: Json = False,
+    before: options.FirstRun,
+    after: options.SecondRun = None,
+    label: options.LabelNames = None,
+    pair: options.LabelPairs = None,
+    markdown: options.MarkdownFile = None,
+    page: options.PageFile = None,
+    as_json: options.Json = False,
 ) -> int:
     """What moved from stored run A to stored run B, or between labels: numbers, speed, versions."""
     from harness.report import markdown as markdowns
@@ -139,11 +120,11 @@ def diff(
 
 
 def export(
-    name: FormatName,
-    records: Records,
-    to: ExportTo = None,
-    tracking_uri: TrackingUri = None,
-    as_json: Json = False,
+    name: options.FormatName,
+    records: options.Records,
+    to: options.ExportTo = None,
+    tracking_uri: options.TrackingUri = None,
+    as_json: options.Json = False,
 ) -> int:
     """Write stored runs in a format that other tools read."""
     from harness import export as formats
