@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.record.schema import Record, Worst
-from harness.report import tables, words
+from harness.report import markdown, tables, words
+from harness.report import page as pages_of_reports
 from harness.report.run import as_markdown, summary
+from harness.report.sections import Cell, Report, Section
 from harness.report.terminal import show
 from harness.text import clean
 from harness.verdict.verdict import judge
 from harness.workloads.reference.limits import LIMITS, RUNGS
 from tests import make
+from tests.pages import Page
 
 
 def terminal(made: Record, width: int = 200) -> str:
@@ -248,3 +251,34 @@ def test_numbers_that_are_not_finite_are_shown_by_name() -> None:
 )
 def test_a_duration_is_in_the_unit_that_reads_best(ns: float | None, text: str) -> None:
     assert words.duration(ns) == text
+
+
+WORDS = ("all is well", "what was run", "beware", "Outer", "a note", "Inner", "a line", "first",
+         "–", "0.25", "7", "marked", "torch", "1 ms", "the end")  # fmt: skip
+
+
+def test_any_list_of_sections_is_drawn_in_every_form() -> None:
+    rows = [["first", None, 0.2512, 7, Cell("marked", "disagree", spoken="(worst)")]]
+    inner = Section("Inner", ("name", "n", "x", "i", "c"), rows, lines=["a line"], folded=True)
+    wide = Section("Wide", ("label", "one", "two"), [["torch", "1 ms", "2 ms"]], across=True)
+    shown = Report(
+        "agree",
+        "all is well",
+        mark="✓",
+        tone="agree",
+        headline=["what was run"],
+        warnings=["beware"],
+        sections=[Section("Outer", id="outer", note="a note", inside=[inner, wide, Section("No")])],
+        end=["the end"],
+    )
+    out = io.StringIO()
+    show(shown, Console(file=out, width=80))
+    page = Page(pages_of_reports.render(shown))
+    for text in (out.getvalue(), markdown.render(shown), page.text):
+        for word in WORDS:
+            assert word in text, word
+        assert not re.search(r"\bNo\b", text)
+    assert page.tables()["Inner"][1] == ["first", "–", "0.25", "7", "marked (worst)"]
+    assert [row.split() for row in out.getvalue().splitlines() if "torch" in row] == [
+        ["label", "torch"]
+    ]

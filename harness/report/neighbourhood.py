@@ -84,19 +84,14 @@ def _rows(
     names: list[str], values: Array, digits: str, tones: list[list[str]]
 ) -> list[list[Value]]:
     return [
-        [
-            name,
-            *(
-                Cell(
-                    "0" if value == 0 else format(value, digits),
-                    tone=tone,
-                    spoken="(the worst)" if tone.endswith("worst") else "",
-                )
-                for value, tone in zip(row, of_row, strict=True)
-            ),
-        ]
-        for name, row, of_row in zip(names, values, tones, strict=True)
+        [name, *(_cell(value, digits, tone) for value, tone in zip(row, looks, strict=True))]
+        for name, row, looks in zip(names, values, tones, strict=True)
     ]
+
+
+def _cell(value: float, digits: str, tone: str) -> Cell:
+    text = "0" if value == 0 else format(value, digits)
+    return Cell(text, tone, spoken="(the worst)" if tone.endswith("worst") else "")
 
 
 def _shades(values: Array) -> list[list[int]]:

@@ -43,7 +43,7 @@ _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 def render(report: Report) -> str:
-    """A page: base.html.j2 with the report's sections; without a plot it does without plotly.
+    """A page: page.html.j2 with the report's sections; without a plot it does without plotly.
 
     The same report gives the same text. HarnessError where plotly's script is not installed.
     """

@@ -139,32 +139,24 @@ def _operators(run: Run) -> Section:
     header = ("operator", "at", "of", "true", *measured)
     drawn = run.drawings.get("operators", "")
     caption = "The elementwise operators and their derivatives, every framework overlaid"
+    alike = "Where the book's expression differs, alike in every framework"
+    errors = Section(
+        "Largest error on ordinary points",
+        ("operator", "of", *measured),
+        operators.error_rows(measured),
+        note="In units of the RMS of the truth; a rounding in float32 is 6e-8 of a number.",
+    )
+    every = [cells for cells, _ in rows]
     return Section(
         "Single operators",
         note=operators.ABOUT,
         inside=[
-            Section(
-                "Where frameworks differ",
-                note="" if apart else "Nowhere.",
-                header=header,
-                rows=apart,
-            ),
-            Section(
-                "Where the book's expression differs, alike in every framework",
-                header=("operator", "at", "of", "true", "own", "book's"),
-                rows=book,
-            ),
-            Section(
-                "Largest error on ordinary points",
-                note="In units of the RMS of the truth; a rounding in float32 is 6e-8 of a number.",
-                header=("operator", "of", *measured),
-                rows=operators.error_rows(measured),
-            ),
+            Section("Where frameworks differ", header, apart, note="" if apart else "Nowhere."),
+            Section(alike, ("operator", "at", "of", "true", "own", "book's"), book),
+            errors,
             Section(pictures=[Drawing("operators", drawn, caption)] if drawn else []),
             Section(lines=operators.absences(measured)),
-            Section(
-                "Every special point", header=header, rows=[cells for cells, _ in rows], folded=True
-            ),
+            Section("Every special point", header, every, folded=True),
         ],
     )
 
