@@ -164,6 +164,7 @@ import json, sys
 import msgspec, numpy as np
 from backends.jax import Backend
 from harness.interface import RunsMany
+from harness.workloads import WORKLOADS
 
 variant, dtype = sys.argv[1:]
 trainer = Backend("cpu", dtype, 1, variant).trainer(WORKLOADS["mlp-scratch"])
