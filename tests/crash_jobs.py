@@ -31,7 +31,7 @@ from harness.cli import stored as verbs
 from harness.errors import InputError
 from harness.record import samples, schema, store
 from harness.record.schema import Record
-from harness.report import markdown, operators, roofline
+from harness.report import markdown
 from harness.report import page as pages_of_reports
 from harness.results import baseline
 from harness.results import store as stored
@@ -428,8 +428,6 @@ def made_up() -> list[tuple[Any, str, Any]]:
     return [
         (verdict, "judge", lambda *_: judged_once),
         (markdown, "render", page(9000)),
-        (operators, "draw", page(10_000)),
-        (roofline, "draw", page(0)),
         (pages_of_reports, "render", page(30_000)),
         (ending, "time", SimpleNamespace(monotonic=lambda: 0.0)),
         (store, "new_name", lambda: RUN),
@@ -458,8 +456,7 @@ def calls_job(bench: crash.Bench) -> dict[str, Any]:
 
 
 def bytes_job(bench: crash.Bench, number: int = 62) -> dict[str, Any]:
-    # Pictures go the way of the page.
-    names = [name for name in bench.written() if not name.endswith(".svg")]
+    names = bench.written()
     tables = [name for name in names if name.endswith(".parquet")]
     found = bench.strike_bytes(tables, number)
     with crash.replaced(QUICK):

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.plan.profiles import TABLE
-from harness.record.schema import Churn, Record, Replica
-from harness.report import figure, page
+from harness.record.schema import Record, Replica
+from harness.report import figure, operators, page, roofline
 from harness.report.figure import Plot
-from harness.report.plots import axes, numbers, plots, timing
+from harness.report.plots import axes, learning, numbers, timing
 from harness.report.plots.scaling import multiples
 from harness.results.scale import Grid
 from harness.verdict.verdict import judge
@@ -39,12 +39,20 @@ def rich() -> Record:
     return copy.deepcopy(_rich())
 
 
+def plots(made: Record) -> list[Plot]:
+    """Every picture of a run, in the order of a page."""
+    verdict = judge(made)
+    found = [*numbers(made, verdict), *learning(made, verdict), *timing(made, verdict)]
+    beside = operators.curves(made), roofline.plot(made, verdict)
+    return [*found, *(plot for plot in beside if plot is not None)]
+
+
 def drawn(made: Record | Grid) -> dict[str, Plot]:
     """Every picture of a record or grid, checked for what must hold of all of them."""
     if isinstance(made, Grid):
         found = [plot for threads in made.threads for plot in multiples(made, threads)]
     else:
-        found = plots(made, judge(made))
+        found = plots(made)
     check(found)
     return {plot.name: plot for plot in found}
 
@@ -93,11 +101,10 @@ def texts(value: Any) -> Iterator[str]:
 
 def test_every_picture_is_there_when_the_record_has_everything() -> None:
     assert list(drawn(rich())) == [
-        "margins", "checkpoints", "lockstep-losses", "lockstep-parameters", "free-losses",
-        "trajectory", "epoch-loss", "epoch-accuracy", "step-loss", "equivalence-test-accuracy",
-        "equivalence-training-loss", "churn", "confusion-reference", "confusion-0", "confusion-1",
-        "confusion-2", "step-series", "step-distribution", "floor", "ratios", "phases",
-        "throughput", "starts", "epoch-time", "memory",
+        "checkpoints", "lockstep-losses", "lockstep-parameters", "free-losses", "trajectory",
+        "epoch-loss", "epoch-accuracy", "equivalence-test-accuracy", "equivalence-training-loss",
+        "confusion-reference", "confusion-0", "confusion-1", "confusion-2", "step-series",
+        "step-distribution", "floor", "ratios", "phases", "starts", "operators", "roofline",
     ]  # fmt: skip
 
 
@@ -109,7 +116,6 @@ def test_points_and_lines_are_as_many_as_the_record_has() -> None:
     own = {n: [t for t in made.results[n].training if t.dtype == "float32"] for n in labels}
     double = {n: [t for t in made.results[n].training if t.dtype == "float64"] for n in labels}
     whole = [t for t in made.reference if t.whole]
-    assert points(found["margins"]) == [7] * len(labels)
     assert sum(points(found["lockstep-losses"])) == sum(
         len(t.losses) for n in labels for t in double[n]
     )
@@ -125,8 +131,6 @@ def test_points_and_lines_are_as_many_as_the_record_has() -> None:
         assert points(found[name]) == [
             len(getattr(t, field)) for of in (whole, *own.values()) for t in of
         ]
-    assert points(found["step-loss"]) == [30] * (1 + len(labels))
-    assert sum(points(found["churn"])) == 3 * sum(len(made.results[n].churn) for n in labels)
     arms = [made.results[n].rounds for n in labels] + [of.rounds for of in made.again.values()]
     assert sum(points(found["step-series"])) == sum(
         len(r.step_ns) + len(r.warmup_ns) for rounds in arms for r in rounds
@@ -141,15 +145,14 @@ def test_points_and_lines_are_as_many_as_the_record_has() -> None:
     assert points(found["floor"]) == [1] * len(labels)
     assert [t["name"] for t in found["ratios"].traces] == ["torch", "jax", "numpy, A/A"]
     assert points(found["phases"]) == [len(labels)] * 3
-    assert points(found["throughput"]) == [len(labels)] * 2
     assert sum(points(found["starts"])) == sum(
         (p.import_ns is not None) + (p.build_ns is not None) + len(p.first_step_ns)
         for n in labels
         for p in made.results[n].processes
         if p.dtype == "float32"
     )
-    assert points(found["epoch-time"]) == [len(t.epoch_ns) for n in labels for t in own[n]]
-    assert points(found["memory"]) == [len(labels)]
+    assert points(found["operators"]) == [17] * 2 * len(labels)
+    assert points(found["roofline"]) == [3, *[2] * len(labels)]
 
 
 def test_the_same_record_gives_the_same_pictures() -> None:
@@ -176,8 +179,8 @@ def test_values_are_drawn_where_the_record_has_them() -> None:
     assert list(series["x"]) == sorted(series["x"])
     phases = {t["name"]: t for t in found["phases"].traces}
     assert phases["gather"]["x"] == pytest.approx([0.08] * 3)
-    share = next(t for t in found["margins"].traces if t["name"] == "numpy")
-    assert share["x"][1] == pytest.approx(1e-7 / 5e-6)
+    share = next(t for t in found["checkpoints"].traces if t["name"] == "numpy")
+    assert share["y"][0] == pytest.approx(1e-7 / 5e-6)
 
 
 def test_a_run_that_measured_nothing_has_no_picture() -> None:
@@ -212,7 +215,7 @@ def test_a_text_of_a_record_is_shown_as_it_stands_and_cut(what: str) -> None:
     for agrees in (True, False):
         if not agrees:
             make.find(made, told, "forward").distance = 1.0
-        found = plots(made, judge(made))
+        found = plots(made)
         for plot in found:
             for text in texts([plot.traces, plot.layout]):
                 assert "<" not in text.replace("<br>", ""), text
@@ -249,14 +252,12 @@ def test_what_cannot_be_measured_stands_at_the_edge_and_is_said(
     made = rich()
     off = make.find(made, "torch", "gradients", dtype="float32")
     off.distance, off.problem = distance, problem
-    found = drawn(made)["margins"]
-    assert "1 could not be measured or exceed a limit of 0" in found.caption
+    found = drawn(made)["checkpoints"]
+    assert "1 of 6 values could not be measured: at the upper edge." in found.caption
     torch = next(t for t in found.traces if t["name"] == "torch")
-    assert torch["text"].count("off") == 1
-    at = torch["text"].index("off")
-    assert torch["x"][at] == max(x for t in found.traces for x in t["x"])
-    assert math.log10(torch["x"][at]) < found.layout["xaxis"]["range"][1]
-    assert "could not be measured" not in drawn(rich())["margins"].caption
+    assert torch["text"][0] == "gradients W1"
+    assert torch["y"][0] == max(y for t in found.traces for y in t["y"])
+    assert "could not be measured" not in drawn(rich())["checkpoints"].caption
 
 
 def test_differences_of_zero_stand_at_a_floor_that_is_said() -> None:
@@ -286,7 +287,6 @@ def lines(plot: Plot, side: str) -> set[float]:
 
 def test_limits_floor_and_band_are_drawn() -> None:
     found = drawn(rich())
-    assert 1.0 in lines(found["margins"], "x")
     assert lines(found["lockstep-losses"], "y") == {1e-12}
     assert lines(found["lockstep-parameters"], "y") == {1e-12}
     assert lines(found["checkpoints"], "y") == {1.0, 1 / 3}
@@ -339,7 +339,7 @@ def test_a_label_that_does_not_agree_has_no_time_and_is_named() -> None:
     make.find(made, "torch", "gradients").distance = 0.5
     verdict = judge(made)
     found = timing(made, verdict)
-    assert len(found) == 9
+    assert len(found) == 6
     for plot in found:
         assert not [told for told in texts([plot.traces, plot.layout]) if "torch" in told]
         assert plot.caption.endswith("Left out: torch (NOT RANKED: do not agree).")
@@ -473,7 +473,7 @@ def test_a_full_run_stays_under_its_share_of_the_page() -> None:
             r.step_ns = random.integers(1_500_000, 2_500_000, 12).tolist()
             r.warmup_ns = random.integers(1_500_000, 2_500_000, 18).tolist()
             results.rounds.append(r)
-    found = plots(made, judge(made))
+    found = plots(made)
     sizes = {p.name: len(page.as_json({"traces": p.traces, "layout": p.layout})) for p in found}
     assert sum(points(next(p for p in found if p.name == "lockstep-losses"))) == 4 * 5 * steps
     assert sum(points(next(p for p in found if p.name == "step-series"))) >= 4 * 5 * 31 * 30
@@ -507,7 +507,6 @@ def test_whatever_numbers_are_stored_the_pictures_are_valid(
     found = drawn(made)
     both = min(len(here), len(there))
     assert points(found["lockstep-losses"]) == points(found["free-losses"]) == [both]
-    assert points(found["step-loss"]) == [len(there), len(here)]
     for plot in found.values():
         for axis in (plot.layout["xaxis"], plot.layout["yaxis"]):
             assert all(math.isfinite(end) for end in axis.get("range", []))
@@ -521,14 +520,9 @@ def test_whatever_times_are_stored_the_pictures_are_valid(ns: list[int], large: 
         for r in results.rounds:
             r.step_ns = r.warmup_ns = ns
             r.session, r.round, r.place = r.session * large, r.round + large % 3, large
-        results.training = [make.training(epoch_ns=ns)]
-        results.churn = [
-            Churn(seed=large, samples=large, differ=large, only_here=large, only_reference=0)
-        ]
         for process in results.processes:
             process.import_ns, process.build_ns = ns[0], ns[-1]
             process.first_step_ns = {"256": ns[0], "": ns[-1]}
-            process.peak_rss_bytes, process.peak_device_bytes = 10**400, -large
     drawn(made)
 
 

@@ -1,8 +1,6 @@
-"""The roofline: by hand, from made records, and as a picture that parses."""
+"""The roofline: by hand, and as a picture of made records."""
 
 from __future__ import annotations
-
-import xml.etree.ElementTree as ET
 
 import msgspec
 import pytest
@@ -67,15 +65,20 @@ def test_a_label_that_does_not_agree_is_not_drawn():
 )
 def test_without_a_roof_there_is_no_picture_and_no_sentence(roofs):
     made = record(roofs=roofs)
-    assert roofline.draw(made, judge(made)) == ""
+    assert roofline.plot(made, judge(made)) is None
     assert roofline.sentence(made) == ""
     assert "Roofline" not in as_markdown(made, judge(made))
 
 
-def test_the_picture_parses_is_the_same_twice_and_names_every_label():
+def test_the_picture_has_a_step_its_products_and_the_roof_above_them():
     made = record(("numpy", "torch", "_<script>$x$"[:11]))
-    verdict = judge(made)
-    drawn = roofline.draw(made, verdict)
-    assert drawn == roofline.draw(made, verdict)
-    texts = ["".join(e.itertext()) for e in ET.fromstring(drawn).iter() if e.tag.endswith("text")]
-    assert {"numpy", "torch", "_<script>$x"} <= {*texts}
+    plot = roofline.plot(made, judge(made))
+    roofs, *labels = plot.traces
+    assert max(roofs["y"]) == 200
+    assert [trace["name"] for trace in labels] == ["numpy", "torch", "_&lt;script&gt;$x"]
+    steps, products = zip(*(trace["y"] for trace in labels), strict=True)
+    flop, traffic = roofline.work_and_traffic(WORKLOAD, 4)
+    assert steps == pytest.approx([flop / ns for ns in (1e6, 1.5e6, 2e6)], rel=0.01)
+    assert products == pytest.approx([flop / 705_000] * 3, rel=0.01)
+    assert labels[1]["x"] == pytest.approx([flop / traffic] * 2)  # the one in the middle
+    assert plot.rows == [row[:1] + row[1:] for row in roofline.rows(made, judge(made))]

@@ -17,20 +17,20 @@ from harness.verdict.timings import StepTime
 def render(runs: Sequence[Run]) -> tuple[str, list[LeftOut]]:
     """The JSON text of one run, and the labels that are left out; InputError if all are."""
     (run,) = runs
-    found, left_out = some_ranked(run)
-    names = distinct(found)
+    timed, left_out = some_ranked(run)
+    names = distinct(timed)
     workload = line(run.record.plan.workload.name)
     entries = [
-        {"name": f"{workload}/{what}/{names[name]}", **figures, "extra": _extra(run, name)}
-        for name, timed in found.items()
-        for what, figures in _figures(timed.time).items()
+        {"name": f"{workload}/{what}/{names[name]}", **figures, "extra": _extra(run, name, time)}
+        for name, time in timed.items()
+        for what, figures in _figures(time).items()
     ]
     return json.dumps(entries, indent=1, allow_nan=False) + "\n", left_out
 
 
 def _figures(time: StepTime) -> dict[str, dict[str, Any]]:
     low, high = time.ci95_ns
-    found: dict[str, dict[str, Any]] = {
+    entries: dict[str, dict[str, Any]] = {
         "step": {
             "unit": "ms",
             "value": time.median_ns / 1e6,
@@ -38,21 +38,21 @@ def _figures(time: StepTime) -> dict[str, dict[str, Any]]:
         }
     }
     if time.floor_ratio is not None:
-        found["multiple of the GEMM floor"] = {"unit": "×", "value": time.floor_ratio}
+        multiple = {"unit": "×", "value": time.floor_ratio}
         if time.floor_ci95 is not None:
-            found["multiple of the GEMM floor"]["range"] = "{:.4g}–{:.4g}".format(*time.floor_ci95)
-    return found
+            multiple["range"] = "{:.4g}–{:.4g}".format(*time.floor_ci95)
+        entries["multiple of the GEMM floor"] = multiple
+    return entries
 
 
-def _extra(run: Run, name: str) -> str:
+def _extra(run: Run, name: str, time: StepTime) -> str:
     """What a chart shows beside a point."""
-    time, label = run.verdict.labels[name].step_time, run.record.plan.labels[name]
-    assert time is not None
-    told = [
+    label = run.record.plan.labels[name]
+    facts = [
         f"run {run.record.run}: {run.verdict.verdict}, and {name} agrees",
         f"{label.device} {label.dtype} {label.variant}, threads: {run.record.plan.threads}",
         f"steps: {time.steps}, sessions: {time.sessions}"
         + (", indicative: the interval is that of the rounds" if time.indicative else ""),
         run.record.machine.get("processor", ""),
     ]
-    return "\n".join(line(text) for text in told if text)
+    return "\n".join(line(text) for text in facts if text)

@@ -13,17 +13,19 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from harness.errors import InputError
+from harness.export.figures import OF_STEP_TIME, Point, Series, numbers, points, times
 from harness.export.shown import (
-    FIGURES,
     LONGEST_NAME,
     LeftOut,
     Run,
+    configuration,
     distinct,
     line,
     missing,
@@ -31,11 +33,8 @@ from harness.export.shown import (
     started,
 )
 from harness.record.facts import versions
-from harness.record.schema import Number, Results
 from harness.report import tables
 from harness.report.run import as_markdown
-from harness.verdict.outcome import trainings
-from harness.verdict.timings import StepTime, session_medians
 from harness.verdict.verdict import LabelVerdict, agreement, to_json
 
 EXPERIMENT = "framework-harness"
@@ -49,12 +48,18 @@ LONGEST_PARAM = 500
 KEY_TAG, WHOLE_TAG, PARENT_TAG = "harness.key", "harness.whole", "mlflow.parentRunId"
 
 
-class Metric(NamedTuple):
-    """One point of a metric. `value` may be a text that names what is not finite."""
-
-    key: str
-    value: Number
-    step: int
+# The metrics of a label.
+SERIES = (
+    Series("rung", "rung/{rung}/value"),
+    Series("rung", "rung/{rung}/limit", value="limit"),
+    Series("training loss", "train_loss/seed {seed}", "epoch"),
+    Series("test accuracy", "test_accuracy/seed {seed}", "epoch"),
+    Series("step time", "step_time/median_ns"),
+    Series("step time", "step_time/ci95_low_ns", value="low"),
+    Series("step time", "step_time/ci95_high_ns", value="high"),
+    Series("session's step time", "step_time/session_median_ns", "session"),
+    *(Series(what, f"step_time/{field}") for what, field, _ in OF_STEP_TIME),
+)
 
 
 def log(runs: Sequence[Run], uri: str | None) -> tuple[list[str], list[LeftOut]]:
@@ -118,8 +123,8 @@ def _shown(address: str) -> str:
 def _experiment(client: Any) -> str:
     """The id of the experiment, made if it is not there."""
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-    found = client.get_experiment_by_name(name)
-    return str(found.experiment_id if found else client.create_experiment(name))
+    experiment = client.get_experiment_by_name(name)
+    return str(experiment.experiment_id if experiment else client.create_experiment(name))
 
 
 def _key(run: Run) -> str:
@@ -161,16 +166,15 @@ def _log_run(client: Any, experiment: str, run: Run) -> tuple[str, list[LeftOut]
             "harness.status": label.status,
             "harness.reason": label.reason or "",
             "harness.agreement": agreement(label),
-            **{f"harness.rung.{rung}": found.verdict for rung, found in label.findings.items()},
+            **{f"harness.rung.{rung}": of.verdict for rung, of in label.findings.items()},
         }
         child = _create(client, experiment, names[name], begun, tags)
-        results = record.results.get(name)
-        metrics = [*_rungs(label)]
-        if results is not None:
-            metrics += _trainings(run, name, results)
-            if name in timed:
-                metrics += _times(run, timed[name].time, results)
-        left_out += _log_metrics(client, child, metrics, begun, run, name)
+        figures = [*numbers(run, name), *(times(run, name) if name in timed else ())]
+        metrics = points(figures, SERIES, record.plan.labels[name].dtype)
+        infinite = _log_metrics(client, child, metrics, begun)
+        left_out += [
+            LeftOut(record.run, f"{key} of {name}", "MLflow has no infinity") for key in infinite
+        ]
         _log_params(client, child, _params(run, name, label))
         _end(client, child, "FAILED" if label.status == "failed" else "FINISHED", ended)
     document = to_json(record, verdict, str(run.folder.resolve()))
@@ -195,53 +199,23 @@ def _end(client: Any, run_id: str, status: str, ended: float) -> None:
     client.set_terminated(run_id, status, int(min(ended, 1e11) * 1000))
 
 
-def _rungs(label: LabelVerdict) -> Iterator[Metric]:
-    for rung, finding in label.findings.items():
-        if finding.value is not None:
-            yield Metric(f"rung/{rung}/value", finding.value, 0)
-        if finding.limit is not None:
-            yield Metric(f"rung/{rung}/limit", finding.limit, 0)
+def _log_metrics(client: Any, run_id: str, metrics: list[Point], begun: float) -> list[str]:
+    """Logs what a server can hold: it has NaN, and would store another number for an infinity.
 
+    Returns the keys of those that are infinite.
+    """
+    from mlflow.entities import Metric
 
-def _trainings(run: Run, name: str, results: Results) -> Iterator[Metric]:
-    """By epoch, from 1."""
-    for training in trainings(results, run.record.plan.labels[name].dtype):
-        for epoch, loss in enumerate(training.epoch_losses, start=1):
-            yield Metric(f"train_loss/seed {training.seed}", loss, epoch)
-        for epoch, accuracy in enumerate(training.test_accuracy, start=1):
-            yield Metric(f"test_accuracy/seed {training.seed}", accuracy, epoch)
-
-
-def _times(run: Run, time: StepTime, results: Results) -> Iterator[Metric]:
-    yield Metric("step_time/median_ns", float(time.median_ns), 0)
-    for bound, ns in zip(("low", "high"), time.ci95_ns, strict=True):
-        yield Metric(f"step_time/ci95_{bound}_ns", float(ns), 0)
-    for place, median_ns in enumerate(session_medians(run.record, results)):
-        yield Metric("step_time/session_median_ns", median_ns, place)
-    for _, field, _ in FIGURES:
-        if (value := getattr(time, field)) is not None:
-            yield Metric(f"step_time/{field}", float(value), 0)
-
-
-def _log_metrics(
-    client: Any, run_id: str, metrics: list[Metric], begun: float, run: Run, name: str
-) -> list[LeftOut]:
-    """Logs what a server can hold: it has NaN, and would store another number for an infinity."""
-    from mlflow.entities import Metric as Entity
-
-    kept = [m for m in metrics if m.value not in ("inf", "-inf")]
-    rows = [Entity(m.key, float(m.value), int(begun * 1000), m.step) for m in kept]
+    kept = [m for m in metrics if not math.isinf(m.value)]
+    rows = [Metric(m.key, m.value, int(begun * 1000), m.step) for m in kept]
     for first in range(0, len(rows), MOST_METRICS):
         client.log_batch(run_id, metrics=rows[first : first + MOST_METRICS])
-    infinite = dict.fromkeys(m.key for m in metrics if m.value in ("inf", "-inf"))
-    return [
-        LeftOut(run.record.run, f"{key} of {name}", "MLflow has no infinity") for key in infinite
-    ]
+    return list(dict.fromkeys(m.key for m in metrics if math.isinf(m.value)))
 
 
 def _params(run: Run, name: str, label: LabelVerdict) -> dict[str, Any]:
     plan = run.record.plan
-    configured, workload = plan.labels[name], plan.workload
+    workload = plan.workload
     facts = label.process.facts if label.process else {}
     return {
         "workload": workload.name,
@@ -254,11 +228,7 @@ def _params(run: Run, name: str, label: LabelVerdict) -> dict[str, Any]:
         "seeds": ",".join(map(str, plan.seeds)),
         "threads": plan.threads,
         "reference": plan.reference,
-        "backend": configured.backend,
-        "variant": configured.variant,
-        "device": configured.device,
-        "dtype": configured.dtype,
-        "precision": configured.precision,
+        **configuration(run, name),
         "python": facts.get("python", ""),
         **{f"version.{key}": value for key, value in versions(facts).items()},
         **{f"machine.{key}": value for key, value in run.record.machine.items()},
@@ -269,10 +239,10 @@ def _log_params(client: Any, run_id: str, params: dict[str, Any]) -> None:
     """Params under names that MLflow takes; of two that become the same the first is kept."""
     from mlflow.entities import Param
 
-    found: dict[str, str] = {}
+    first_of: dict[str, str] = {}
     for key, value in params.items():
         name = re.sub(r"[^A-Za-z0-9_.-]", "_", key)[:LONGEST_NAME]
-        found.setdefault(name, line(str(value), LONGEST_PARAM))
-    rows = [Param(key, value) for key, value in found.items()]
+        first_of.setdefault(name, line(str(value), LONGEST_PARAM))
+    rows = [Param(key, value) for key, value in first_of.items()]
     for first in range(0, len(rows), MOST_PARAMS):
         client.log_batch(run_id, params=rows[first : first + MOST_PARAMS])

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.errors import InputError
-from harness.export.shown import LeftOut, Run, distinct, line, some_ranked
+from harness.export.shown import LeftOut, Run, configuration, distinct, line, some_ranked
 from harness.record.facts import versions
 from harness.record.schema import Record, Results, Round
 
@@ -22,21 +22,21 @@ from harness.record.schema import Record, Results, Round
 def render(runs: Sequence[Run]) -> tuple[str, list[LeftOut]]:
     """The JSON text of one run, and the labels that are left out; InputError if all are."""
     (run,) = runs
-    found, left_out = some_ranked(run)
-    names = distinct(found)
+    timed, left_out = some_ranked(run)
+    names = distinct(timed)
     benchmarks = []
-    for name, timed in found.items():
-        sessions = _sessions(run.record, name, timed.results)
+    for name in timed:
+        sessions = _sessions(run.record, name, run.record.results[name])
         if not sessions:
             # pyperf takes times above zero only.
             left_out.append(LeftOut(run.record.run, f"the times of {name}", "one is not above 0"))
             continue
         workload = line(run.record.plan.workload.name)
         metadata = _of_label(run, name) | {"name": f"{workload}/step/{names[name]}"}
-        benchmarks.append({"metadata": _told(metadata), "runs": sessions})
+        benchmarks.append({"metadata": _known(metadata), "runs": sessions})
     if not benchmarks:
         raise InputError(line(f"run {run.record.run}: no label has times that are all above 0"))
-    document = {"version": "1.0", "metadata": _told(_of_run(run)), "benchmarks": benchmarks}
+    document = {"version": "1.0", "metadata": _known(_of_run(run)), "benchmarks": benchmarks}
     return json.dumps(document, sort_keys=True, allow_nan=False) + "\n", left_out
 
 
@@ -45,7 +45,7 @@ def _sessions(record: Record, name: str, results: Results) -> list[dict[str, Any
     by_session: dict[int, list[Round]] = defaultdict(list)
     for r in results.rounds:
         by_session[r.session].append(r)
-    found = []
+    runs = []
     for session, rounds in sorted(by_session.items()):
         values: list[int] = []
         warmups: list[int] = []
@@ -56,14 +56,14 @@ def _sessions(record: Record, name: str, results: Results) -> list[dict[str, Any
         if any(ns <= 0 for ns in (*values, *warmups)):
             return []
         if values:
-            found.append(
+            runs.append(
                 {
-                    "metadata": _told(_of_session(record, name, results, session)),
+                    "metadata": _known(_of_session(record, name, results, session)),
                     "values": [ns / 1e9 for ns in values],
                     "warmups": [[1, ns / 1e9] for ns in warmups],
                 }
             )
-    return found
+    return runs
 
 
 def _of_run(run: Run) -> dict[str, Any]:
@@ -84,17 +84,13 @@ def _of_run(run: Run) -> dict[str, Any]:
 
 def _of_label(run: Run, name: str) -> dict[str, Any]:
     """What all runs of a benchmark share, as pyperf demands of versions."""
-    label, process = run.record.plan.labels[name], run.verdict.labels[name].process
+    process = run.verdict.labels[name].process
     facts = process.facts if process is not None else {}
     libraries = {f"{key}_version": value for key, value in versions(facts).items()}
     return libraries | {
         "python_version": facts.get("python", ""),
         "agreement": "agree",
-        "backend": label.backend,
-        "variant": label.variant,
-        "device": label.device,
-        "dtype": label.dtype,
-        "precision": label.precision,
+        **configuration(run, name),
         "batch_size": run.record.plan.workload.batch_size,
         "threads": run.record.plan.threads,
         # A value is a step; one call may make several.
@@ -111,11 +107,10 @@ def _of_session(record: Record, name: str, results: Results, session: int) -> di
     return {"session": session, "mem_max_rss": peaks[0] or None if peaks else None}
 
 
-def _told(metadata: dict[str, Any]) -> dict[str, Any]:
+def _known(metadata: dict[str, Any]) -> dict[str, Any]:
     """What pyperf takes: names and texts of one line, none empty, nothing that is not known."""
-    found = {}
-    for key, value in metadata.items():
-        told = line(value) if isinstance(value, str) else value
-        if told not in ("", None):
-            found[line(key)] = told
-    return found
+    lines = {
+        line(key): line(value) if isinstance(value, str) else value
+        for key, value in metadata.items()
+    }
+    return {key: value for key, value in lines.items() if value not in ("", None)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from harness.errors import InputError
-from harness.record.schema import Record, Results
+from harness.record.schema import Record
 from harness.results.store import moment
 from harness.text import clean
 from harness.verdict.timings import StepTime
@@ -19,20 +20,6 @@ from harness.verdict.verdict import Verdict, agreement
 # A text of a record is cut here, a name there: what a database column or a chart still takes.
 LONGEST_TEXT = 2000
 LONGEST_NAME = 200
-# Figures of a label's step time but for its median: what, the field of StepTime, unit.
-FIGURES = (
-    ("floor multiple", "floor_ratio", "GEMM floors"),
-    ("throughput", "throughput_ns", "ns"),
-    ("first step", "first_step_ns", "ns"),
-    ("compile", "compile_ns", "ns"),
-    ("gather", "gather_median_ns", "ns"),
-    ("put", "put_median_ns", "ns"),
-    ("epoch", "epoch_ns", "ns"),
-    ("evaluation", "eval_ns", "ns"),
-    ("GEMM floor", "gemm_floor_ns", "ns"),
-    ("loop overhead", "loop_overhead", "ratio"),
-    ("cores", "cores", "cores"),
-)
 
 
 class Run(NamedTuple):
@@ -51,42 +38,41 @@ class LeftOut(msgspec.Struct):
     reason: str
 
 
-class Timed(NamedTuple):
-    """A label whose times may be shown."""
-
-    time: StepTime
-    results: Results
-
-
-def ranked(run: Run) -> tuple[dict[str, Timed], list[LeftOut]]:
+def ranked(run: Run) -> tuple[list[str], list[LeftOut]]:
     """The labels whose times may be shown, and why the others' may not.
 
     A time is shown only beside agreement: the label's numbers agree, all its processes ended well,
     and its times are not void.
     """
-    found, left_out = {}, []
+    names, left_out = [], []
     for name, label in run.verdict.labels.items():
-        results, told = run.record.results.get(name), agreement(label)
         if label.status != "ok":
             reason = f"{label.status}: {label.reason}"
-        elif label.step_time is None or results is None:
+        elif label.step_time is None or name not in run.record.results:
             reason = "not timed"
-        elif told != "agree":
-            reason = told
-        else:
-            found[name] = Timed(label.step_time, results)
+        elif (reason := agreement(label)) == "agree":
+            names.append(name)
             continue
         left_out.append(LeftOut(run.record.run, f"the times of {name}", reason))
-    return found, left_out
+    return names, left_out
 
 
-def some_ranked(run: Run) -> tuple[dict[str, Timed], list[LeftOut]]:
-    """As `ranked`; InputError where it is no label at all."""
-    found, left_out = ranked(run)
-    if not found:
-        told = "; ".join(f"{one.what}: {one.reason}" for one in left_out) or "it has no label"
-        raise InputError(line(f"run {run.record.run}: no time may be shown ({told})"))
-    return found, left_out
+def some_ranked(run: Run) -> tuple[dict[str, StepTime], list[LeftOut]]:
+    """The step times that may be shown, by label; InputError where there is none."""
+    names, left_out = ranked(run)
+    labels = run.verdict.labels
+    shown = {name: time for name in names if (time := labels[name].step_time) is not None}
+    if not shown:
+        reasons = "; ".join(f"{one.what}: {one.reason}" for one in left_out) or "it has no label"
+        raise InputError(line(f"run {run.record.run}: no time may be shown ({reasons})"))
+    return shown, left_out
+
+
+def configuration(run: Run, name: str) -> dict[str, str]:
+    """What a label is, beside the versions of its libraries."""
+    label = run.record.plan.labels[name]
+    fields = ("backend", "variant", "device", "dtype", "precision")
+    return {field: getattr(label, field) for field in fields}
 
 
 def line(text: str, longest: int = LONGEST_TEXT) -> str:
@@ -96,10 +82,7 @@ def line(text: str, longest: int = LONGEST_TEXT) -> str:
 
 def distinct(names: Iterable[str]) -> dict[str, str]:
     """Each name (all different) as a short line; no two the same, none empty."""
-    found: dict[str, str] = {}
-    for name in names:
-        _add(found, name, line(name, LONGEST_NAME) or "(no name)")
-    return found
+    return _numbered({name: line(name, LONGEST_NAME) or "(no name)" for name in names})
 
 
 def file_names(names: Iterable[str]) -> dict[str, str]:
@@ -107,20 +90,18 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
 
     None is empty or begins with a dot, so that none leads out of its folder.
     """
-    found: dict[str, str] = {}
-    for name in names:
-        safe = re.sub(r"[^A-Za-z0-9_.:@-]", "_", name[:LONGEST_NAME])
-        _add(found, name, re.sub(r"^\.+", "_", safe) or "_")
-    return found
+    safe = {name: re.sub(r"[^A-Za-z0-9_.:@-]", "_", name[:LONGEST_NAME]) for name in names}
+    return _numbered({name: re.sub(r"^\.+", "_", short) or "_" for name, short in safe.items()})
 
 
-def _add(found: dict[str, str], name: str, wanted: str) -> None:
-    """Adds a name as it is wanted, with a number where that is taken."""
-    shown, number = wanted, 1
-    while shown in found.values():
-        number += 1
-        shown = f"{wanted}-{number}"
-    found[name] = shown
+def _numbered(wanted: dict[str, str]) -> dict[str, str]:
+    """Names as they are wanted, with a number where one is taken."""
+    shown: dict[str, str] = {}
+    for name, short in wanted.items():
+        again = (f"{short}-{number}" for number in itertools.count(2))
+        taken = set(shown.values())
+        shown[name] = next(each for each in itertools.chain([short], again) if each not in taken)
+    return shown
 
 
 def started(record: Record) -> float:

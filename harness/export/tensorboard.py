@@ -11,28 +11,29 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.errors import InputError
+from harness.export.figures import Point, Series, numbers, points, times
 from harness.export.shown import LeftOut, Run, file_names, line, missing, ranked, started
 from harness.files import why, write_atomic
-from harness.record.schema import Number, Record, Results
-from harness.verdict.outcome import trainings
-from harness.verdict.timings import step_medians
-from harness.workloads.reference.limits import RUNGS
 
 # TensorBoard's steps are 64-bit integers.
 LAST_STEP = 2**63 - 1
 
 
-class Scalar(NamedTuple):
-    """One point of a series. `value` may be a text that names what is not finite."""
-
-    tag: str
-    step: int
-    value: Number
+# The series that are drawn.
+SERIES = (
+    Series("rung", "rung/{rung}"),
+    Series("rung", "limit/{rung}", value="limit"),
+    Series("step loss", "step_loss/seed {seed}", "step"),
+    Series("training loss", "train_loss/seed {seed}", "epoch"),
+    Series("test accuracy", "test_accuracy/seed {seed}", "epoch"),
+    Series("distance", "distance/{rung}{dtype}/{tensor}", "step"),
+    Series("round's step time", "step_time_ms/session {session}", "step", size=1e6),
+)
 
 
 def write(runs: Sequence[Run], out: Path) -> tuple[list[str], list[LeftOut]]:
@@ -52,45 +53,12 @@ def write(runs: Sequence[Run], out: Path) -> tuple[list[str], list[LeftOut]]:
                 raise InputError(f"--out {out}: {why(error)}") from None
             start = started(run.record)
             path = folder / f"events.out.tfevents.{int(start)}.harness"
-            scalars = [*_scalars(run, name, with_times=name in timed)]
+            figures = [*numbers(run, name), *(times(run, name) if name in timed else ())]
+            scalars = points(figures, SERIES, run.record.plan.labels[name].dtype)
+            scalars = [scalar for scalar in scalars if 0 <= scalar.step <= LAST_STEP]
             write_atomic(path, _events(library, scalars, _story(run, name), start))
             written.append(str(path))
     return written, left_out
-
-
-def _scalars(run: Run, name: str, *, with_times: bool) -> Iterator[Scalar]:
-    """Every series of a label, each in the order of its steps."""
-    label, results = run.verdict.labels[name], run.record.results.get(name)
-    for rung in RUNGS:
-        finding = label.findings.get(rung)
-        if finding is not None and finding.value is not None:
-            yield Scalar(f"rung/{rung}", 0, finding.value)
-        if finding is not None and finding.limit is not None:
-            yield Scalar(f"limit/{rung}", 0, finding.limit)
-    if results is None:
-        return
-    yield from _of_training(run.record, name, results)
-    for m in sorted(results.measurements, key=lambda m: m.step or 0):
-        if m.step is not None and 0 <= m.step <= LAST_STEP and m.distance is not None:
-            dtype = "" if m.dtype == run.record.plan.labels[name].dtype else f" {m.dtype}"
-            yield Scalar(f"distance/{m.rung}{dtype}/{line(m.tensor)}", m.step, m.distance)
-    if with_times:
-        for (session, number), ns in sorted(step_medians(run.record, results).items()):
-            yield Scalar(f"step_time_ms/session {session}", number, ns / 1e6)
-
-
-def _of_training(record: Record, name: str, results: Results) -> Iterator[Scalar]:
-    for training in trainings(results, record.plan.labels[name].dtype):
-        series = {
-            "step_loss": training.losses,
-            "train_loss": training.epoch_losses,
-            "test_accuracy": training.test_accuracy,
-        }
-        for what, values in series.items():
-            # Epochs count from 1, steps from 0, as in the reports.
-            first = 0 if what == "step_loss" else 1
-            for step, value in enumerate(values, start=first):
-                yield Scalar(f"{what}/seed {training.seed}", step, value)
 
 
 def _story(run: Run, name: str) -> str:
@@ -120,7 +88,7 @@ def _library() -> Any:
     return tensorboardX
 
 
-def _events(library: Any, scalars: Sequence[Scalar], story: str, start: float) -> bytes:
+def _events(library: Any, scalars: Sequence[Point], story: str, start: float) -> bytes:
     """The bytes of an event file: its version, the text, and a point an event."""
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary

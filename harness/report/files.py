@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.files import why, write_atomic
 from harness.record.schema import Record
-from harness.report import markdown, operators, page, roofline
+from harness.report import markdown, page
 from harness.report.run import NAME, as_markdown, report
 from harness.report.run_tables import Run
 from harness.verdict.verdict import Verdict
@@ -38,12 +38,8 @@ def write(
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make {to}: {why(error)}") from None
-    drawings = {"roofline": roofline.draw(record, verdict)}
-    if any(results.operators for results in record.results.values()):
-        drawings["operators"] = operators.draw(record)
-    run = Run(record, verdict, folder, drawings, with_images, with_links=out is None)
+    run = Run(record, verdict, folder, with_images, with_links=out is None)
     texts = {"report.md": markdown.render(report(run, "markdown"))}
-    texts |= {f"{name}.svg": drawn for name, drawn in drawings.items() if drawn}
     texts[NAME] = page.render(report(run, "page"))
     for name, text in texts.items():
         write_atomic(to / name, text.encode())

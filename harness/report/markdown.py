@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.report.sections import Drawing, Report, Section
+from harness.report.sections import Report, Section
 from harness.report.tables import escape, table
 
 
@@ -28,9 +28,6 @@ def _section(section: Section, level: str) -> list[str]:
     if section.folded:
         lines = [f"<details><summary>{title}</summary>", ""]
     lines += [escape(section.note), ""] if section.note else []
-    for drawing in section.pictures:
-        if isinstance(drawing, Drawing):
-            lines += [f"![{escape(drawing.caption)}]({drawing.name}.svg)", ""]
     lines += [*(f"- {escape(line)}" for line in section.lines), ""] if section.lines else []
     if section.rows:
         lines += table([*map(escape, section.header)], section.texts)

@@ -1,30 +1,28 @@
-"""Single operators as Markdown tables and one drawing: where frameworks differ, and how far off.
+"""Single operators as tables and one picture: where frameworks differ, and how far off.
 
-Takes a stored record only. The drawing is an SVG that needs no script and no network.
+Takes a stored record only.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
 
+import numpy as np
+
+from harness.interface import Array
 from harness.measure import operators
 from harness.measure.operators import CATALOGUE, CONVENTIONS, ELEMENTWISE, FORMS
 from harness.record.schema import Number, Operator, Record, Special
 from harness.report import words
-from harness.report.drawing import as_svg, drawing, name_entries
+from harness.report.figure import Plot, style, text
+from harness.report.plots import axes
+from harness.report.plots.picture import Series, picture
 
 # Two results are the same to a reader where they differ by less, relative to the larger one.
 SAME = 1e-4
-# The least difference that shows in the drawing, whose curves are about 1 high.
+# The least difference that shows in the picture, whose curves are about 1 high.
 VISIBLE = 1e-2
-# Wide and pale under thin and dark: curves that lie on each other can still be told apart.
-STYLES: tuple[dict[str, Any], ...] = (
-    {"color": "#f2b134", "linewidth": 6.0, "linestyle": "-", "marker": "s", "markersize": 11},
-    {"color": "#d1495b", "linewidth": 3.6, "linestyle": "-", "marker": "o", "markersize": 9},
-    {"color": "#3a7ca5", "linewidth": 2.2, "linestyle": "--", "marker": "^", "markersize": 7},
-    {"color": "#111111", "linewidth": 1.2, "linestyle": ":", "marker": "x", "markersize": 6},
-)
 WHAT = ("value", "derivative")
 DTYPE = "float32"
 
@@ -37,19 +35,21 @@ ABOUT = (
     "own: both forms are by hand. Shown, never judged: no verdict comes from here."
 )
 
-Found = dict[str, dict[str, Operator]]  # label -> operator's name -> what was measured
+Measured = dict[str, dict[str, Operator]]  # label -> operator's name -> what was measured
 
 
-def measured(record: Record) -> Found:
+def measured(record: Record) -> Measured:
     """What each label's operators gave, for labels that were asked."""
-    return {
-        label: {found.name: found for found in results.operators if found.dtype == DTYPE}
+    by_label = {
+        label: {
+            operator.name: operator for operator in results.operators if operator.dtype == DTYPE
+        }
         for label, results in record.results.items()
-        if any(found.dtype == DTYPE for found in results.operators)
     }
+    return {label: operators_ for label, operators_ in by_label.items() if operators_}
 
 
-def special_rows(found: Found) -> list[tuple[list[str], str]]:
+def special_rows(asked: Measured) -> list[tuple[list[str], str]]:
     """A row a point and result: operator, point, what, truth, then a cell a label.
 
     With each row "frameworks" where they differ among themselves in either form, "book" where only
@@ -58,82 +58,72 @@ def special_rows(found: Found) -> list[tuple[list[str], str]]:
     rows = []
     for operator in CATALOGUE:
         truths = operators.wanted(operator, DTYPE)
-        signed = operator in ELEMENTWISE
-        points = {s.point: None for of in found.values() for s in _specials(of, operator)}
+        by_label = [[_specials(of, operator + form) for form in FORMS] for of in asked.values()]
+        points = dict.fromkeys(point for forms in by_label for of in forms for point in of)
         for point in points:
-            given = {
-                form: [_at(of, operator + form, point) for of in found.values()] for form in FORMS
-            }
             for what in WHAT:
-                columns = {
-                    form: [None if s is None else getattr(s, what) for s in specials]
-                    for form, specials in given.items()
-                }
-                own, scratch = columns.values()
-                strict = signed and what == "value"
+                strict = operator in ELEMENTWISE and what == "value"
+                own, scratch = (
+                    [getattr(forms[place].get(point), what, None) for forms in by_label]
+                    for place in range(len(FORMS))
+                )
                 kind = ""
                 if not (_all_same(own, strict) and _all_same(scratch, strict)):
                     kind = "frameworks"
                 elif not _all_same([*own, *scratch], strict):
                     kind = "book"
-                true = _true(operator, point, what, truths, strict)
                 cells = [_cell(a, b, strict) for a, b in zip(own, scratch, strict=True)]
+                true = _true(operator, point, what, truths.get(point), strict)
                 rows.append(([operator, point, what, true, *cells], kind))
     return rows
 
 
-def error_rows(found: Found) -> list[list[str]]:
+def error_rows(asked: Measured) -> list[list[str]]:
     """A row an operator and result: the largest error of each label, own / book's."""
     rows = []
     for operator in CATALOGUE:
         for what in WHAT:
             cells = []
-            for of in found.values():
+            for of in asked.values():
                 both = [getattr(of.get(operator + form), f"{what}_error", None) for form in FORMS]
                 cells.append(" / ".join(words.figure(error) for error in both))
             rows.append([operator, what, *cells])
     return rows
 
 
-def absences(found: Found) -> list[str]:
+def absences(asked: Measured) -> list[str]:
     """A sentence for each operator that a framework lacks or answered unusably."""
     return [
         f"{label}, {name}: {operator.absent or operator.problem}"
-        for label, of in found.items()
+        for label, of in asked.items()
         for name, operator in of.items()
         if operator.absent or operator.problem
     ]
 
 
-def _specials(of: dict[str, Operator], operator: str) -> list[Special]:
-    return [s for form in FORMS if (o := of.get(operator + form)) for s in o.specials]
-
-
-def _at(of: dict[str, Operator], name: str, point: str) -> Special | None:
-    specials = of[name].specials if name in of else []
-    return next((s for s in specials if s.point == point), None)
+def _specials(of: Mapping[str, Operator], name: str) -> dict[str, Special]:
+    """By point; none where a framework has no such operator."""
+    return {special.point: special for special in of[name].specials} if name in of else {}
 
 
 def _all_same(columns: list[list[Number] | None], signed: bool) -> bool:
     """Whether all that were measured are the same to a reader; signed: zeros' signs count."""
-    there = [column for column in columns if column is not None]
+    there = [np.array(column, dtype=np.float64) for column in columns if column is not None]
     return all(_same(there[0], other, signed) for other in there[1:])
 
 
-def _same(one: list[Number], other: list[Number], signed: bool) -> bool:
-    a, b = [float(v) for v in one], [float(v) for v in other]
-    if len(a) != len(b):
+def _same(a: Array, b: Array, signed: bool) -> bool:
+    if a.shape != b.shape:
         return False
-    scale = max((abs(v) for v in a + b if math.isfinite(v)), default=0.0)
-    for p, q in zip(a, b, strict=True):
-        if math.isfinite(p) and math.isfinite(q):
-            if abs(p - q) > SAME * scale:
-                return False
-            if signed and p == q == 0 and math.copysign(1, p) != math.copysign(1, q):
-                return False
-        elif not (p == q or (math.isnan(p) and math.isnan(q))):
-            return False
-    return True
+    finite = np.isfinite(a) & np.isfinite(b)
+    sizes = np.abs(np.concatenate([a, b]))
+    largest = np.max(sizes, where=np.isfinite(sizes), initial=0.0)
+    with np.errstate(invalid="ignore"):
+        near = np.where(
+            finite, np.abs(a - b) <= SAME * largest, (a == b) | (np.isnan(a) & np.isnan(b))
+        )
+    other_zero = (a == 0) & (b == 0) & (np.signbit(a) != np.signbit(b))
+    return bool(near.all() and not (signed and other_zero.any()))
 
 
 def _cell(own: list[Number] | None, scratch: list[Number] | None, signed: bool) -> str:
@@ -151,82 +141,109 @@ def _text(values: list[Number] | None, signed: bool) -> str:
 
 
 def _true(
-    operator: str,
-    point: str,
-    what: str,
-    truths: dict[str, tuple[list[float], list[float]]],
-    signed: bool,
+    operator: str, point: str, what: str, truth: tuple[list[float], ...] | None, signed: bool
 ) -> str:
     """The truth as text; where there is none, why."""
     if what == "derivative" and (operator, point) in CONVENTIONS:
         return CONVENTIONS[operator, point]
-    if point not in truths:  # of a record with other points than this version asks
+    if truth is None:  # of a record with other points than this version asks
         return "–"
-    values = truths[point][WHAT.index(what)]
+    values = truth[WHAT.index(what)]
     if "nan" not in point and all(math.isnan(value) for value in values):
         return "none"
     return _text([*values], signed)
 
 
-def draw(record: Record) -> str:
-    """The elementwise operators and their derivatives, all frameworks overlaid: an <svg> element.
+# ---- the picture ---------------------------------------------------------------------------------
 
-    Markers: the book's expression where it gives something else. The same record gives the same
-    text, whatever matplotlib's own settings are. Empty where nothing was measured.
+
+def curves(record: Record) -> Plot | None:
+    """The elementwise operators and their derivatives, all frameworks overlaid.
+
+    A row an operator, a column what it gives. Rings: the book's expression where it gives something
+    else.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
+    asked = measured(record)
+    series: list[Series] = []
+    panels: dict[str, object] = {}
+    for row, operator in enumerate(ELEMENTWISE):
+        for column, what in enumerate(WHAT):
+            panel = "" if row == column == 0 else str(row * len(WHAT) + column + 1)
+            title = f"{operator}(x)" if what == "value" else f"d {operator}(x) / dx"
+            domains = [0.55 * column, 0.45 + 0.55 * column], axes.band(row, len(ELEMENTWISE))
+            bottom = "x" if operator == ELEMENTWISE[-1] else ""
+            panels[f"xaxis{panel}"] = axes.linear(bottom, domain=domains[0], anchor=f"y{panel}")
+            panels[f"yaxis{panel}"] = axes.linear(title, domain=domains[1], anchor=f"x{panel}")
+            for label, of in asked.items():
+                at = {"xaxis": f"x{panel}", "yaxis": f"y{panel}", "showlegend": not panel}
+                series += _curve(label, axes.place_of(record, label), of, operator, what, title, at)
+    plot = picture(
+        "operators",
+        "Single operators and their derivatives",
+        "Lines: the framework's own, in float32; where frameworks agree, one lies on the other. "
+        "Rings: the book's expression, where it gives something else.",
+        series,
+        {},
+        {},
+        ("label", "of", "points", "smallest", "largest", "the book's differs at x ="),
+        height=60 + 190 * len(ELEMENTWISE),
+    )
+    if plot is not None:
+        plot.layout.update(panels)
+    return plot
 
-    found = {k: of for k, of in measured(record).items() if any(o.curve for o in of.values())}
-    if not found:
-        return ""
-    with drawing("operators"):
-        figure = Figure(figsize=(11, 6.2), facecolor="white", layout="constrained")
-        axes = figure.subplots(len(WHAT), len(ELEMENTWISE), sharex=True)
-        for row, what in enumerate(WHAT):
-            for column, operator in enumerate(ELEMENTWISE):
-                axis = axes[row][column]
-                axis.set_ylabel(f"{operator}(x)" if what == "value" else f"d {operator}(x) / dx")
-                axis.grid(visible=True, color="#dddddd", linewidth=0.6)
-                for number, of in enumerate(found.values()):
-                    _draw(axis, of, operator, what, STYLES[number % len(STYLES)])
-        for axis in axes[-1]:
-            axis.set_xlabel("x")
-        key = [Line2D([], [], **STYLES[i % len(STYLES)], markevery=[]) for i in range(len(found))]
-        named = figure.legend(
-            key, [str(i) for i in range(len(found))], loc="outside upper center", ncols=4
-        )
-        named.set_title("lines: the framework's own; markers: the book's, where it differs")
-        name_entries(named, [*found])
-        return as_svg(figure, "Single operators and their derivatives")
 
-
-def _draw(axis: Any, of: dict[str, Operator], operator: str, what: str, style: Any) -> None:
-    """One framework's curve, and markers where the book's expression leaves it."""
-    own = of.get(operator)
-    if own is None or own.curve is None:
-        return
-    values = [float(v) for v in getattr(own.curve, what)]
-    step = (own.curve.stop - own.curve.start) / max(len(values) - 1, 1)
-    line = {k: v for k, v in style.items() if not k.startswith("marker")}
-    axis.plot([own.curve.start + i * step for i in range(len(values))], values, **line)
-    marks = []
-    for special in of[f"{operator}/scratch"].specials if f"{operator}/scratch" in of else []:
-        mine, here = _at(of, operator, special.point), _number(special.point)
-        if mine is None or here is None or not own.curve.start <= here <= own.curve.stop:
-            continue
-        both = zip(getattr(mine, what), getattr(special, what), strict=False)
-        for before, after in both:
-            if abs(float(after) - float(before)) > VISIBLE:
-                marks.append((here, float(after)))
-    mark = {k: v for k, v in style.items() if k.startswith("marker")}
-    hollow = {"markerfacecolor": "none", "markeredgewidth": 1.6}
+def _curve(
+    label: str,
+    place: int,
+    of: Mapping[str, Operator],
+    operator: str,
+    what: str,
+    title: str,
+    at: axes.Trace,
+) -> list[Series]:
+    """One framework's curve, and rings where the book's expression leaves it."""
+    curve = of[operator].curve if operator in of else None
+    if curve is None:
+        return []
+    values = axes.numeric(getattr(curve, what))
+    shown = values[np.isfinite(values)]
+    marks = _marks(of, operator, what, curve.start, curve.stop)
+    ends = (f"{float(end(shown)):.4g}" if len(shown) else "–" for end in (np.min, np.max))
+    row = [axes.plain(label), title, str(len(values)), *ends]
+    row.append(", ".join(f"{x:g}" for x in dict.fromkeys(x for x, _ in marks)) or "–")
+    look = style(place)
+    named = {"type": "scatter", "name": text(label), "legendgroup": f"label {place}"} | at
+    # Wide under thin: curves that lie on each other can still be told apart.
+    line = {"mode": "lines", "line": look["line"] | {"width": max(1.5, 6 - 1.5 * place)}}
+    grid = {
+        "x0": curve.start,
+        "dx": (curve.stop - curve.start) / max(len(values) - 1, 1),
+        "hovertemplate": f"{title} = %{{y:.4g}} at %{{x:.4g}}",
+    }
+    series = [Series(named | line | grid | {"y": values}, [row])]
     if marks:
-        axis.plot(*zip(*marks, strict=True), color=style["color"], linestyle="", **mark, **hollow)
+        rings = np.array(marks, dtype=np.float64)
+        ring = {"mode": "markers", "marker": look["marker"] | {"size": 10, "symbol": "circle-open"}}
+        hover = {"hovertemplate": f"the book's {title} = %{{y:.4g}} at %{{x:.4g}}"}
+        series.append(
+            Series(named | ring | hover | {"showlegend": False, "x": rings[:, 0], "y": rings[:, 1]})
+        )
+    return series
 
 
-def _number(point: str) -> float | None:
-    try:
-        return float(point)
-    except ValueError:
-        return None
+def _marks(
+    of: Mapping[str, Operator], operator: str, what: str, start: float, stop: float
+) -> list[tuple[float, float]]:
+    """The special points in the picture where the book's expression gives something else."""
+    own = _specials(of, operator)
+    marks = []
+    for point, special in _specials(of, f"{operator}/scratch").items():
+        try:
+            x = float(point)
+        except ValueError:
+            continue
+        if point in own and start <= x <= stop:
+            pairs = zip(getattr(own[point], what), getattr(special, what), strict=False)
+            marks += [(x, float(b)) for a, b in pairs if abs(float(b) - float(a)) > VISIBLE]
+    return marks

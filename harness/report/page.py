@@ -153,7 +153,6 @@ def _template() -> Any:
         "plain": plain,
         "spoken": lambda cell: getattr(cell, "spoken", ""),
         "look": lambda *cell: Markup(look(*cell)),  # noqa: S704
-        "svg": lambda drawn: data_address("image/svg+xml", drawn.encode()),
         "to_the_right": to_the_right,
         "tone": tone,
     }

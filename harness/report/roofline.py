@@ -8,18 +8,16 @@ Communications of the ACM 52(4), 65-76).
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
+import numpy as np
 
 from harness.interface import Workload
 from harness.record.schema import Record, Roof
-from harness.report.drawing import as_svg, drawing, name_entries
+from harness.report.figure import Plot
+from harness.report.plots import axes
+from harness.report.plots.picture import Log, Series, picture
 from harness.verdict.timings import control
 from harness.verdict.verdict import Verdict
-
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
-COLOURS = ("#1b6ca8", "#d1495b", "#2e7d32", "#b8860b", "#6a4c93", "#444444")
 
 
 class Point(msgspec.Struct, kw_only=True):
@@ -110,55 +108,46 @@ def sentence(record: Record) -> str:
     )
 
 
-def draw(record: Record, verdict: Verdict) -> str:
-    """The picture as an <svg> element; empty where there is no roof or nothing was timed."""
-    found, top = points(record, verdict), roof(record)
-    if not found or top is None or top.copy_bytes_per_s is None or control(record) is None:
-        return ""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
+def plot(record: Record, verdict: Verdict) -> Plot | None:
+    """The picture; None where there is no roof or nothing was timed."""
+    labels, top = points(record, verdict), roof(record)
+    if not labels or top is None or top.copy_bytes_per_s is None or control(record) is None:
+        return None
     flop, traffic = work_and_traffic(record.plan.workload, 4)
-    here = flop / traffic
-    ridge = top.flop_per_s / top.copy_bytes_per_s
-    left, right = min(ridge, here) / 8, max(ridge, here) * 8
-    with drawing("roofline"):
-        figure = Figure(figsize=(7.5, 4.6), facecolor="white", layout="constrained")
-        axis = figure.subplots()
-        axis.plot(
-            [left, ridge, right],
-            [v / 1e9 for v in (left * top.copy_bytes_per_s, top.flop_per_s, top.flop_per_s)],
-            color="#111111",
-            linewidth=1.8,
-        )
-        axis.axvline(here, color="#999999", linewidth=0.8, linestyle=":")
-        handles: list[Any] = []
-        for place, point in enumerate(found):
-            style: dict[str, Any] = {
-                "marker": MARKERS[place % len(MARKERS)],
-                "color": COLOURS[place % len(COLOURS)],
-                "linestyle": "",
-                "markersize": 8,
-            }
-            # Side by side around the one intensity that all share, so that none hides another.
-            x = here * 1.12 ** (place - (len(found) - 1) / 2)
-            handles += axis.plot([x], [point.step / 1e9], **style)
-            axis.plot([x], [point.products / 1e9], **style | {"markerfacecolor": "none"})
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-        axis.set_xlabel("arithmetic intensity of a step's products (FLOP / byte)")
-        axis.set_ylabel("GFLOP/s")
-        axis.grid(visible=True, which="both", color="#e4e4e4", linewidth=0.6)
-        for each in (axis.xaxis, axis.yaxis):
-            each.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            each.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            each.set_minor_formatter(NullFormatter())
-        axis.set_title(
-            "filled: whole step; hollow: its matrix products alone; line: what NumPy reaches\n"
-            "(all at the dotted intensity, side by side to be seen)",
-            fontsize="small",
-        )
-        places = [str(i) for i in range(len(found))]
-        legend = figure.legend(handles, places, loc="outside right upper", frameon=False)
-        name_entries(legend, [point.label for point in found])
-        return as_svg(figure, "Roofline: where a training step lies")
+    intensity, ridge = flop / traffic, top.flop_per_s / top.copy_bytes_per_s
+    x = np.array([min(ridge, intensity) / 8, ridge, max(ridge, intensity) * 8])
+    roofs = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "NumPy's roof",
+        "x": x,
+        "y": np.minimum(x * top.copy_bytes_per_s, top.flop_per_s) / 1e9,
+        "line": {"color": axes.GREY, "width": 2},
+        "hoverinfo": "skip",
+    }
+    series = [Series(roofs)]
+    for place, (point, row) in enumerate(zip(labels, rows(record, verdict), strict=True)):
+        # Side by side around the one intensity that all share, so that none hides another.
+        beside = intensity * 1.12 ** (place - (len(labels) - 1) / 2)
+        look = axes.line_of(record, point.label, "markers", "%{text}: %{y:.3g} GFLOP/s")
+        marker = look["marker"]
+        marker["symbol"] = [marker["symbol"], marker["symbol"].removesuffix("-open") + "-open"]
+        trace = look | {
+            "marker": marker | {"size": 9},
+            "x": np.full(2, beside),
+            "y": np.array([point.step, point.products]) / 1e9,
+            "text": ["whole step", "its products"],
+        }
+        series.append(Series(trace, [row]))
+    return picture(
+        "roofline",
+        "Roofline: where a training step lies (GFLOP/s)",
+        "Line: what NumPy reaches; filled: the whole step; hollow: its matrix products alone (all "
+        "at the dotted intensity, side by side to be seen).",
+        series,
+        Log("arithmetic intensity of a step's products, FLOP / byte"),
+        Log("GFLOP/s"),
+        (HEADER[0], *(f"{name} (GFLOP/s)" for name in HEADER[1:-1]), HEADER[-1]),
+        height=360,
+        shapes=[axes.line(x=intensity, line={"dash": "dot", "width": 1})],
+    )

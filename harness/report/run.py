@@ -18,7 +18,7 @@ from harness.report import markdown, words
 from harness.report import run_tables as tables
 from harness.report.figure import Plot
 from harness.report.run_tables import Run
-from harness.report.sections import Cell, Drawing, Form, Report, Section, Value
+from harness.report.sections import Cell, Form, Report, Section, Value
 from harness.verdict.verdict import Verdict
 
 NAME = "report.html"
@@ -137,8 +137,7 @@ def _operators(run: Run) -> Section:
     apart = [cells for cells, kind in rows if kind == "frameworks"]
     book = [[*cells[:4], *cells[4].split(" / ")] for cells, kind in rows if kind == "book"]
     header = ("operator", "at", "of", "true", *measured)
-    drawn = run.drawings.get("operators", "")
-    caption = "The elementwise operators and their derivatives, every framework overlaid"
+    plot = operators.curves(run.record)
     alike = "Where the book's expression differs, alike in every framework"
     errors = Section(
         "Largest error on ordinary points",
@@ -154,7 +153,7 @@ def _operators(run: Run) -> Section:
             Section("Where frameworks differ", header, apart, note="" if apart else "Nowhere."),
             Section(alike, ("operator", "at", "of", "true", "own", "book's"), book),
             errors,
-            Section(pictures=[Drawing("operators", drawn, caption)] if drawn else []),
+            Section(pictures=[plot] if plot is not None else []),
             Section(lines=operators.absences(measured)),
             Section("Every special point", header, every, folded=True),
         ],
@@ -167,13 +166,11 @@ def _roofline(run: Run) -> Section:
     sentence = roofline.sentence(run.record)
     if not sentence:
         return Section()
-    drawing = Drawing(
-        "roofline", run.drawings.get("roofline", ""), "Roofline: where a training step lies"
-    )
+    plot = roofline.plot(run.record, run.verdict)
     return Section(
         "Roofline (GFLOP/s)",
         note=sentence,
-        pictures=[drawing],
+        pictures=[plot] if plot is not None else [],
         header=roofline.HEADER,
         rows=roofline.rows(run.record, run.verdict),
     )
@@ -240,13 +237,12 @@ def _plots(run: Run) -> dict[str, list[Plot]]:
     from harness.report.plots import learning, numbers, timing
 
     learned, timed = (draw(run.record, run.verdict) for draw in (learning, timing))
-    started = ("starts", "memory")
     return {
         "agreement": numbers(run.record, run.verdict),
         "learning": [plot for plot in learned if not plot.name.startswith("confusion")],
         "confusion": [plot for plot in learned if plot.name.startswith("confusion")],
-        "speed": [plot for plot in timed if plot.name not in started],
-        "memory": [plot for plot in timed if plot.name in started],
+        "speed": [plot for plot in timed if plot.name != "starts"],
+        "memory": [plot for plot in timed if plot.name == "starts"],
     }
 
 

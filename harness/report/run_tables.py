@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -26,15 +26,13 @@ class Run:
     """What a report is made of.
 
     folder: where the record lies, for kept tensors and links (relative: the page belongs there);
-    with_links: False for a page that goes elsewhere. drawings: those that were made already, by
-    name; with_images: False leaves out the pixels of the test set, which may not be the reader's to
-    publish.
+    with_links: False for a page that goes elsewhere. with_images: False leaves out the pixels of
+    the test set, which may not be the reader's to publish.
     """
 
     record: Record
     verdict: Verdict
     folder: Path = Path()
-    drawings: dict[str, str] = field(default_factory=dict)
     with_images: bool = True
     with_links: bool = True
 

@@ -40,15 +40,6 @@ Columns = Mapping[str, Callable[[T], Value]]
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A picture in a file of its own beside the report: `<name>.svg`. `caption`: what it shows."""
-
-    name: str
-    svg: str
-    caption: str
-
-
-@dataclass(frozen=True)
 class Image:
     """An image of the data set on a page: `source` is its address, "" where it cannot be shown.
 
@@ -78,7 +69,7 @@ class Section:
     about: str = ""
     id: str = ""
     note: str = ""
-    pictures: Sequence[Plot | Drawing | Image] = ()
+    pictures: Sequence[Plot | Image] = ()
     lines: Sequence[str] = ()
     inside: Sequence[Section] = ()
     figures: bool = True

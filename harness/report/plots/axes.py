@@ -1,4 +1,4 @@
-"""What all pictures share: axes, names, units, and what a logarithmic axis cannot show.
+"""What all pictures share: names and numbers as they are drawn, and axes as plotly takes them.
 
 Imports NumPy only.
 """
@@ -32,28 +32,32 @@ LEGEND_PX, LETTER_PX, SAMPLE_PX, LEGEND_ROW_PX = 330, 7, 45, 20
 Trace = dict[str, Any]
 
 
-def plain(told: str) -> str:
+# ---- names and numbers ---------------------------------------------------------------------------
+
+
+def plain(name: str) -> str:
     """A name of a record for a sentence or a table, which the page escapes."""
-    return clean(told[:LONGEST_NAME]).strip() or "–"
+    return clean(name[:LONGEST_NAME]).strip() or "–"
 
 
-def tick(told: str, longest: int = TICK) -> str:
+def tick(name: str, longest: int = TICK) -> str:
     """A name beside an axis, cut in its middle; the whole of it stands in the table."""
-    name = plain(told)
+    name = plain(name)
     half = longest // 2
-    short = name if len(name) <= longest else name[:half] + "…" + name[half + 1 - longest :]
-    return text(short)
+    return text(name if len(name) <= longest else name[:half] + "…" + name[half + 1 - longest :])
 
 
-def numeric(values: Iterable[Number | None]) -> Array:
-    """Numbers as a record stores them, float64 (n,); None is NaN, what would overflow is cut."""
-    found = np.array([math.nan if v is None else float(v) for v in values], dtype=np.float64)
-    return np.where(np.isfinite(found), np.clip(found, -1e300, 1e300), found)
+def numeric(values: Iterable[Number | int | None]) -> Array:
+    """Numbers as a record stores them, float64 (n,); None is NaN, what would overflow is cut.
+
+    Whole numbers, which may be of any size, are cut at `LARGEST`.
+    """
+    numbers = np.array([math.nan if v is None else _float(v) for v in values], dtype=np.float64)
+    return np.where(np.isfinite(numbers), np.clip(numbers, -1e300, 1e300), numbers)
 
 
-def whole(values: Iterable[int]) -> Array:
-    """Counts of a record, which may be of any size, float64 (n,)."""
-    return np.array([max(-LARGEST, min(LARGEST, value)) for value in values], dtype=np.float64)
+def _float(value: Number | int) -> float:
+    return float(max(-LARGEST, min(LARGEST, value)) if isinstance(value, int) else value)
 
 
 def drawn(values: Array) -> Array:
@@ -63,6 +67,30 @@ def drawn(values: Array) -> Array:
     if len(sizes) and not 1e-37 < sizes.min() <= sizes.max() < 1e37:
         return shown
     return shown.astype(np.float32)
+
+
+def zeros(values: Array) -> int:
+    """How many a logarithmic axis draws at its floor."""
+    with np.errstate(invalid="ignore"):
+        return int(np.count_nonzero(values <= 0))
+
+
+def missing(values: Array) -> int:
+    """How many are not finite."""
+    return int(np.count_nonzero(~np.isfinite(values)))
+
+
+def unit(ns: Iterable[float]) -> tuple[float, str]:
+    """The unit in which these times read best: its size in nanoseconds, and its name."""
+    values = np.array([v for v in ns if v > 0] or [1.0], dtype=np.float64)
+    middle = float(np.median(values))
+    for size, name in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
+        if middle >= size:
+            return size, name
+    return 1.0, "ns"
+
+
+# ---- logarithmic axes ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -80,12 +108,12 @@ class Scale:
         """Values as they are drawn; not finite ones are NaN, or at the edge."""
         with np.errstate(invalid="ignore"):
             shown = np.where(values <= self.floor, self.floor, values)
-        missing = self.edge if edge else math.nan
-        return drawn(np.where(np.isfinite(shown), np.minimum(shown, self.edge), missing))
+        absent = self.edge if edge else math.nan
+        return drawn(np.where(np.isfinite(shown), np.minimum(shown, self.edge), absent))
 
     def shown(self, *series: Array) -> tuple[float, float]:
         """The smallest and the largest value of what `place` makes of these."""
-        values = np.concatenate([self.place(of) for of in series])
+        values = np.concatenate([self.place(values) for values in series])
         values = values[np.isfinite(values)]
         return (
             (float(values.min()), float(values.max())) if len(values) else (self.floor, self.edge)
@@ -94,7 +122,7 @@ class Scale:
 
 def scale(*series: Array, known: Sequence[float] = ()) -> Scale:
     """The scale for all that is drawn in one picture; `known`: values that lie inside it too."""
-    values = np.concatenate([*(np.ravel(of) for of in series), np.array(known, dtype=np.float64)])
+    values = np.concatenate([*map(np.ravel, series), np.array(known, dtype=np.float64)])
     values = values[np.isfinite(values) & (values > 0)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (1.0, 1.0)
     return Scale(_decade(math.floor(math.log10(low)) - 1), _decade(math.ceil(math.log10(high)) + 1))
@@ -104,37 +132,19 @@ def _decade(exponent: int) -> float:
     return float(10.0 ** max(-DECADES, min(DECADES, exponent)))
 
 
-def zeros(values: Array) -> int:
-    """How many are drawn at the floor."""
-    with np.errstate(invalid="ignore"):
-        return int(np.count_nonzero(values <= 0))
-
-
-def missing(values: Array) -> int:
-    """How many are not finite."""
-    return int(np.count_nonzero(~np.isfinite(values)))
-
-
 def said(floor: float, at_floor: int, left_out: int, of: str) -> str:
     """What a logarithmic axis does not show as it is: a sentence, or nothing."""
-    told = ""
+    sentences = ""
     if at_floor:
         verb = "is" if at_floor == 1 else "are"
-        told += f" {at_floor} {of} {verb} exactly 0, drawn at {floor:g}."
+        sentences += f" {at_floor} {of} {verb} exactly 0, drawn at {floor:g}."
     if left_out:
         verb = "is" if left_out == 1 else "are"
-        told += f" {left_out} {of} {verb} not finite and {verb} left out."
-    return told
+        sentences += f" {left_out} {of} {verb} not finite and {verb} left out."
+    return sentences
 
 
-def unit(ns: Iterable[float]) -> tuple[float, str]:
-    """The unit in which these times read best: its size in nanoseconds, and its name."""
-    values = np.array([v for v in ns if v > 0] or [1.0], dtype=np.float64)
-    middle = float(np.median(values))
-    for size, name in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
-        if middle >= size:
-            return size, name
-    return 1.0, "ns"
+# ---- axes, shapes and lines as plotly takes them -------------------------------------------------
 
 
 def linear(title: str, **more: Any) -> dict[str, Any]:
@@ -182,12 +192,6 @@ def band(row: int, count: int) -> list[float]:
     return [max(0.0, 1 - (row + 0.98) / count), 1 - (row + 0.12) / count]
 
 
-def filled(colour: str, shape: str) -> dict[str, Any]:
-    """A bar's looks: its colour, and a pattern for who cannot tell colours."""
-    pattern = {"shape": shape, "fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.7)", "size": 6}
-    return {"color": colour, "pattern": pattern}
-
-
 def line(*, x: float | None = None, y: float | None = None, **more: Any) -> dict[str, Any]:
     """A grey line across the picture at one x or one y.
 
@@ -198,13 +202,13 @@ def line(*, x: float | None = None, y: float | None = None, **more: Any) -> dict
         if x is not None
         else {"x0": 0, "x1": 1, "y0": y, "y1": y, "xref": "paper", "yref": "y"}
     )
-    style = {"color": GREY, "width": 2, "dash": "dash"} | more.pop("line", {})
-    return {"type": "line", "layer": "above", "line": style} | at | more
+    look = {"color": GREY, "width": 2, "dash": "dash"} | more.pop("line", {})
+    return {"type": "line", "layer": "above", "line": look} | at | more
 
 
-def note(told: str, **where: Any) -> dict[str, Any]:
+def note(words: str, **where: Any) -> dict[str, Any]:
     """A few words in the picture; on a logarithmic axis x and y are logarithms."""
-    return {"text": told, "showarrow": False, "font": {"size": 11}} | where
+    return {"text": words, "showarrow": False, "font": {"size": 11}} | where
 
 
 def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -221,17 +225,9 @@ def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
     return made | {key: value for key, value in more.items() if value}
 
 
-def merged(trace: Trace, look: Trace) -> Trace:
-    """A trace with other looks: what is a dict in both is merged, so that a colour stays."""
-    return trace | {
-        key: trace[key] | value if isinstance(value, dict) and key in trace else value
-        for key, value in look.items()
-    }
-
-
 def tall(traces: Iterable[Trace], height: int) -> int:
     """A height in pixels with room for the legend of a narrow page."""
-    names = [of["name"] for of in traces if of.get("showlegend", True) and "name" in of]
+    names = [t["name"] for t in traces if t.get("showlegend", True) and "name" in t]
     wide = sum(min(LEGEND_PX, SAMPLE_PX + LETTER_PX * len(name)) for name in names)
     return height + LEGEND_ROW_PX * math.ceil(wide / LEGEND_PX)
 
@@ -241,11 +237,16 @@ def place_of(record: Record, name: str) -> int:
     return [*record.plan.labels].index(name)
 
 
-def line_of(record: Record, name: str, *, first: bool = True) -> Trace:
-    """A label's line; of seeds after the first, thin and without an entry in the legend."""
+def line_of(
+    record: Record, name: str, mode: str, hover: str, *, first: bool = True, **more: Any
+) -> Trace:
+    """A label's line; of seeds after the first, thin and without an entry in the legend.
+
+    mode, hover: plotly's, the latter in its template language; more: `x`, `y` and other looks.
+    """
     place = place_of(record, name)
     look = style(place)
     made = {"type": "scatter", "name": text(name), "legendgroup": f"label {place}"} | look
     if not first:
         made |= {"line": look["line"] | {"width": 1}, "opacity": 0.45, "showlegend": False}
-    return made
+    return made | {"mode": mode, "hovertemplate": hover} | more

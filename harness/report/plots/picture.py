@@ -1,0 +1,139 @@
+"""The builder of every picture: a picture is data (its series, axes and words), and this draws it.
+
+Imports NumPy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.interface import Array
+from harness.record.schema import number
+from harness.report import words
+from harness.report.figure import Plot, text
+from harness.report.plots import axes
+from harness.report.plots.axes import Scale, Trace
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One trace, and the same in figures.
+
+    `trace`: its looks and words as plotly takes them, `x` and `y` float64 as measured; without `x`
+    its points count from 1. `rows`: its rows of the table. What has none (a limit, a replica) is
+    drawn, and counted nowhere.
+    """
+
+    trace: Trace
+    rows: list[list[str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Log:
+    """A logarithmic axis as long as what is drawn.
+
+    `known`: values that lie inside it too; `edge`: what is not finite stands at the upper edge, and
+    is not left out; `room`: by what factor the range ends beyond what is drawn.
+    """
+
+    title: str
+    known: Sequence[float] = ()
+    edge: bool = False
+    room: float | None = None
+
+
+def picture(
+    name: str,
+    title: str,
+    caption: str,
+    series: Sequence[Series],
+    x: dict[str, Any] | Log,
+    y: dict[str, Any] | Log,
+    header: Sequence[str],
+    *,
+    height: int = 320,
+    after: str = "",
+    **more: Any,
+) -> Plot | None:
+    """A picture drawn; None where it has no series.
+
+    The caption is followed by what a logarithmic axis cannot show, and by `after`. height: in
+    pixels, without the legend; more: of plotly's layout.
+    """
+    if not series:
+        return None
+    traces = [{"x0": 1, "dx": 1, **s.trace} if "x" not in s.trace else s.trace for s in series]
+    sides: dict[str, dict[str, Any]] = {}
+    for side, axis in (("x", x), ("y", y)):
+        if isinstance(axis, Log):
+            scale = axes.scale(*(t[side] for t in traces), known=axis.known)
+            caption += _unshown(axis, scale, [s.trace[side] for s in series if s.rows])
+            sides[side] = _fitted(axis, scale, [t[side] for t in traces])
+            traces = [t | {side: scale.place(t[side], edge=axis.edge)} for t in traces]
+        else:
+            sides[side] = axis
+            traces = [t | {side: axes.drawn(t[side])} if side in t else t for t in traces]
+    return Plot(
+        name=name,
+        title=title,
+        caption=caption + after,
+        traces=traces,
+        layout=axes.layout(sides["x"], sides["y"], **more),
+        header=tuple(header),
+        rows=[row for s in series for row in s.rows],
+        height=axes.tall(traces, height),
+    )
+
+
+def _fitted(axis: Log, scale: Scale, values: list[Array]) -> dict[str, Any]:
+    low, high = scale.shown(*values, np.array(axis.known))
+    more = {"range": axes.span(low / axis.room, high * axis.room)} if axis.room else {}
+    return axes.logarithmic(axis.title, low, high, **more)
+
+
+def _unshown(axis: Log, scale: Scale, values: list[Array]) -> str:
+    """A sentence for what cannot be drawn where it is: exact zeros, and what is not finite."""
+    every = np.concatenate(values)
+    off = axes.missing(every)
+    of = f"of {len(every)} values"
+    told = axes.said(scale.floor, axes.zeros(every), 0 if axis.edge else off, of)
+    return told + (
+        f" {off} {of} could not be measured: at the upper edge." if axis.edge and off else ""
+    )
+
+
+def interval(
+    name: str, row: int, value: float, ends: tuple[float, float], look: Trace, width: int = 2
+) -> Trace:
+    """A point of a row and its interval (of no length where an end is not known)."""
+    low, high = ends
+    return {
+        "type": "scatter",
+        "name": text(name),
+        "showlegend": False,
+        "x": np.array([value]),
+        "y": np.array([row]),
+        "marker": look,
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [max(0.0, high - value)],
+            "arrayminus": [max(0.0, value - low)],
+            "color": look["color"],
+            "thickness": width,
+        },
+    }
+
+
+def cells(*values: str | float | None) -> list[str]:
+    """A row of a table: texts as they may stand there, counts, and figures in few digits."""
+    return [
+        axes.plain(value) if isinstance(value, str)
+        else str(value) if isinstance(value, int)
+        else words.figure(None if value is None else number(value))
+        for value in values
+    ]  # fmt: skip
