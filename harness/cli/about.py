@@ -26,21 +26,22 @@ def doctor(
     as_json: Json = False,
 ) -> int:
     """What would disturb a measurement here, and what to do about it."""
-    from harness.doctor import system as examination
+    from harness.doctor import lines as pages
+    from harness.doctor.system import examine_system
     from harness.plan.choices import Choices
     from harness.plan.make import make_plan
     from harness.progress import make_progress
     from harness.signals import as_interrupt
 
     plan = make_plan(Choices(backends=tuple(backend or ()), threads=threads))
-    lines = examination.examine_system(plan, results_dir)
+    lines = examine_system(plan, results_dir)
     if not quick:
         from harness.doctor.neighbours import examine_workers
 
         with as_interrupt(), contextlib.closing(make_progress()) as progress:
             lines += examine_workers(plan, progress)
-    document = examination.describe(lines)
-    print_document(document, as_json, examination.as_text(document))
+    document = pages.describe(lines)
+    print_document(document, as_json, pages.as_text(document))
     return 0
 
 

@@ -6,7 +6,6 @@ What happens in a worker that fails stands in its line; the others go on. Import
 
 from __future__ import annotations
 
-import math
 import random
 import statistics
 import time
@@ -17,12 +16,10 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from harness import __version__
-from harness.doctor.system import Line, judged, unknown
+from harness.doctor.lines import Line, judged, unknown
 from harness.plan.model import Plan
 from harness.progress import Progress
-from harness.record.facts import describe_machine, now
-from harness.record.schema import FINISHED, Record
+from harness.run.session import empty_record
 from harness.signals import undisturbed
 from harness.tensors import save_tensors
 from harness.workers.pool import Key, Pool
@@ -63,7 +60,7 @@ def examine_workers(plan: Plan, progress: Progress) -> list[Line]:
     plan = msgspec.structs.replace(plan, labels=labels)
     with scratch_folder(SCRATCH_BYTES) as scratch:
         pool = Pool(plan, "doctor", scratch / "logs", scratch, progress)
-        record = _record(plan)
+        record = empty_record(plan, "doctor")  # of its processes; not stored
         try:
             files = _files(plan, scratch)
             pool.start(record)
@@ -93,12 +90,12 @@ def examine_workers(plan: Plan, progress: Progress) -> list[Line]:
 
 def versions(label: str, facts: Mapping[str, str]) -> Line:
     """What the worker says it runs."""
-    found = [
+    shown = [
         f"{name.removeprefix('version:')} {value}"
         for name, value in facts.items()
         if name.startswith("version:") or name in ("python", "blas", "device")
     ]
-    return Line(f"{label} versions", ", ".join(found))
+    return Line(f"{label} versions", ", ".join(shown))
 
 
 def precision(label: str, facts: Mapping[str, str]) -> Line:
@@ -164,13 +161,10 @@ def cost(after: Sequence[float], own: Sequence[float]) -> Cost:
     `least`: the ratio of the highest rank below which the true median lies in (1 - CONFIDENCE) / 2
     of all cases at most (order statistics, binomial with 1/2); 0 where there are too few rounds.
     """
+    from scipy.stats import binom
+
     ratios = sorted(a / b for a, b in zip(after, own, strict=True))
-    below, rank = 0.0, -1
-    for ratio_rank in range(len(ratios)):
-        below += math.comb(len(ratios), ratio_rank) / 2 ** len(ratios)
-        if below > (1 - CONFIDENCE) / 2:
-            break
-        rank = ratio_rank
+    rank = int(binom.ppf((1 - CONFIDENCE) / 2, len(ratios), 0.5)) - 1
     return Cost(statistics.median(ratios), ratios[rank] if rank >= 0 else 0.0)
 
 
@@ -191,44 +185,21 @@ def neighbours(label: str, blocks: Mapping[str, Times], warmup_steps: int) -> Li
     if rounds < LEAST_ROUNDS:
         return unknown(topic, f"the machine is too busy: {rounds} rounds in {MOST_S:.0f} s")
     shown, slow, slow_first = [], [], []
-    for before, (first, timed) in others.items():
-        early, late = cost(first, blocks[label][0]), cost(timed, blocks[label][1])
+    for before, (warmup, timed) in others.items():
+        early, late = cost(warmup, blocks[label][0]), cost(timed, blocks[label][1])
         shown.append(f"{before} x{late.factor:.2f} (warm-up x{early.factor:.2f})")
         slow += [before] if late.too_much else []
         slow_first += [before] if early.too_much else []
-    text = f"step time against that after its own: {', '.join(shown)}"
-    if slow:
-        return Line(
-            topic,
-            text,
-            "warning",
-            f"threads of {', '.join(slow)} go on after its work: give its process a variable that "
-            "puts them to sleep (as OPENBLAS_THREAD_TIMEOUT in backends/__init__.py), or time the "
-            "backends apart (--backend)",
-        )
-    if slow_first:
-        return Line(
-            topic,
-            text,
-            "warning",
-            f"{', '.join(slow_first)} slows the first {warmup_steps} steps, which the harness "
-            "leaves out of figures: do so too where you time the two by turns",
-        )
-    return Line(topic, text)
-
-
-def _record(plan: Plan) -> Record:
-    """Where the workers write what becomes of its processes; it is not stored."""
-    return Record(
-        run="doctor",
-        started=now(),
-        seconds=0.0,
-        ended=FINISHED,
-        harness_version=__version__,
-        plan=plan,
-        machine=describe_machine(),
-        dataset=None,
-        results={},
+    return judged(
+        topic,
+        f"step time against that after its own: {', '.join(shown)}",
+        f"threads of {', '.join(slow)} go on after its work: give its process a variable that "
+        "puts them to sleep (as OPENBLAS_THREAD_TIMEOUT in backends/__init__.py), or time the "
+        "backends apart (--backend)"
+        if slow
+        else f"{', '.join(slow_first)} slows the first {warmup_steps} steps, which the harness "
+        "leaves out of figures: do so too where you time the two by turns",
+        bad=bool(slow or slow_first),
     )
 
 
@@ -249,18 +220,18 @@ def _files(plan: Plan, scratch: Path) -> dict[str, str]:
 
 def _threads(pool: Pool) -> dict[str, dict[str, Any]]:
     """Each worker's answer to `threads`, by label."""
-    found = {}
+    answers = {}
     for key in pool.live():
         with pool.containing(key):
-            found[key.label] = pool.call(key, "threads", products=PRODUCTS)
-    return found
+            answers[key.label] = pool.call(key, "threads", products=PRODUCTS)
+    return answers
 
 
 def _blocks(pool: Pool, scratch: Path, progress: Progress) -> dict[tuple[str, str], Times]:
     """Blocks of every worker right after a block of every worker, by (before, measured)."""
     for key in pool.live():
         _block(pool, key, scratch)  # compiled here
-    found: dict[tuple[str, str], Times] = {}
+    blocks: dict[tuple[str, str], Times] = {}
     shuffle = random.Random(0)
     ends = time.monotonic() + MOST_S
     progress.phase("neighbours", ROUNDS)
@@ -272,13 +243,13 @@ def _blocks(pool: Pool, scratch: Path, progress: Progress) -> dict[tuple[str, st
             # Only one computes: the neighbour has answered when the next is asked.
             block = _block(pool, key, scratch)
             if block is not None and before is not None:
-                warmup, timed = found.setdefault((before.label, key.label), ([], []))
+                warmup, timed = blocks.setdefault((before.label, key.label), ([], []))
                 warmup.append(statistics.median(block["warmup_ns"]))
                 timed.append(statistics.median(block["step_ns"]))
             before = key if block is not None else None
         progress.advance(done + 1)
     ended = {key.label for key in pool.processes} - {key.label for key in pool.live()}
-    return {pair: times for pair, times in found.items() if not ended & {*pair}}
+    return {pair: times for pair, times in blocks.items() if not ended & {*pair}}
 
 
 def tour(keys: Sequence[T], shuffle: random.Random) -> list[T]:
@@ -287,13 +258,13 @@ def tour(keys: Sequence[T], shuffle: random.Random) -> list[T]:
     An Eulerian circuit of the complete directed graph with loops (Hierholzer's construction).
     """
     left = {key: shuffle.sample(list(keys), len(keys)) for key in keys}
-    found, path = [], [*shuffle.sample(list(keys), min(1, len(keys)))]
+    circuit, path = [], [*shuffle.sample(list(keys), min(1, len(keys)))]
     while path:
         if left[path[-1]]:
             path.append(left[path[-1]].pop())
         else:
-            found.append(path.pop())
-    return found[::-1]
+            circuit.append(path.pop())
+    return circuit[::-1]
 
 
 def _block(pool: Pool, key: Key, scratch: Path) -> dict[str, Any] | None:
