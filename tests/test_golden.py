@@ -16,6 +16,7 @@ from safetensors.numpy import load, save
 
 from harness.errors import HarnessError, InputError
 from harness.plan.model import Timing
+from harness.results.golden import Checked, summary
 from harness.run import golden, golden_file
 from harness.run.golden_file import KEY, Golden
 from harness.workloads.reference.limits import DECIDING
@@ -99,7 +100,7 @@ def make(spec: str | None, data: Path, after: list[int] | None = None, **words: 
     return golden.make(made, own=spec is None, after=after, progress=Silent())
 
 
-def check(found: Golden, spec: str, data: Path, **words: Any) -> golden.Checked:
+def check(found: Golden, spec: str, data: Path, **words: Any) -> Checked:
     return golden.check(found, plan(spec, data, seed=found.header.seed, **words), Silent())
 
 
@@ -160,14 +161,14 @@ def test_the_step_where_it_went_wrong_is_told(made, faulty, small_data):
     element = tuple(found.first.index)
     assert found.first.expected == made.params[10]["W1"][element]
     assert found.first.got != found.first.expected
-    assert "the first loss that differs is that of step 8" in golden.summary(found)
+    assert "the first loss that differs is that of step 8" in summary(found)
 
 
 def test_parameters_of_a_wrong_shape_disagree_and_are_no_crash(made, faulty, small_data):
     found = check(made, f"{faulty}:Shapeless", small_data)
     assert found.first is not None
     assert found.first.tensor == "b2"
-    assert "shape (10, 1)" in golden.summary(found)
+    assert "shape (10, 1)" in summary(found)
 
 
 def test_other_data_and_other_shared_code_are_not_the_backends_fault(made, small_data):

@@ -93,6 +93,7 @@ def golden_check(
     from harness.plan import settings
     from harness.progress import make_progress
     from harness.report.golden import report
+    from harness.results.golden import to_json
     from harness.run import golden, golden_file
     from harness.signals import as_interrupt
 
@@ -109,7 +110,7 @@ def golden_check(
     with as_interrupt(), contextlib.closing(make_progress()) as progress:
         checked = golden.check(wanted, plan, progress)
     if as_json:
-        print_document(golden.to_json(checked, file), as_json, "")
+        print_document(to_json(checked, file), as_json, "")
     else:
         show(report(checked))
     return 0 if checked.first is None else 1

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from harness.report.sections import Report, Section, Value
 from harness.report.words import MARKS, figure
-from harness.run.golden import Checked, summary
-from harness.run.golden_file import Header
+from harness.results.golden import Checked, Header, summary
 from harness.text import clean
 from harness.verdict.numbers import within
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
 from harness import __version__
@@ -24,48 +22,20 @@ from harness.plan.make import make_plan
 from harness.plan.model import CONTROL, REFERENCE, Plan
 from harness.progress import Progress
 from harness.record.facts import describe_dataset, now, versions
-from harness.record.schema import Measurement
+from harness.results.golden import RUNG, Checked, Data, Header, Writer
 from harness.run.agreement import in_lockstep
-from harness.run.golden_file import (
-    SCHEMA,
-    Data,
-    Golden,
-    Header,
-    Writer,
-    data_of,
-    follow,
-    named,
-    shared,
-    unfit,
-)
+from harness.run.golden_file import SCHEMA, Golden, data_of, follow, named, shared, unfit
 from harness.run.judge import FileJudge, ReferenceJudge
 from harness.run.session import check_answers, unstored
 from harness.run.state import State
 from harness.tensors import load_tensors
-from harness.verdict.finding import Evidence
-from harness.verdict.numbers import evidence, sentence_for, within
+from harness.verdict.numbers import evidence, within
 from harness.workers.pool import Key
 from harness.workloads.reference.canonical import digest
 from harness.workloads.reference.limits import Limit, limit_for
 
 # Parameters after these, and after the first epoch: 1.6 MB each.
 AFTER = (1, 10, 100)
-RUNG = "lockstep"
-
-
-class Checked(NamedTuple):
-    """One backend against a golden file: every measurement, with the limit it is held to.
-
-    `first`: the first over it. `first_loss`: the first step whose own loss is, or None.
-    """
-
-    header: Header
-    label: str
-    versions: dict[str, str]
-    limit: Limit
-    measured: list[tuple[int, Measurement]]
-    first: Evidence | None
-    first_loss: int | None
 
 
 def plan_for(
@@ -213,52 +183,3 @@ def _train_label(state: State) -> tuple[Path, dict[str, str]]:
     if process.status != "ok":
         raise HarnessError(f"{label} failed: {process.reason}")
     return out, process.facts
-
-
-def summary(checked: Checked) -> str:
-    """What a check found, in one sentence."""
-    writer = checked.header.writer.label
-    if checked.first is None:
-        largest = max(
-            (m.distance for _, m in checked.measured if isinstance(m.distance, float)), default=0.0
-        )
-        return (
-            f"{checked.label} computes what {writer} did over {checked.header.after[-1]} steps: at "
-            f"most {largest:.2g} apart, limit {checked.limit.value:g}"
-        )
-    sentence = f"{checked.label} is not what {writer} was: {sentence_for(RUNG, checked.first)}"
-    if checked.first_loss is not None:
-        sentence += f"; the first loss that differs is that of step {checked.first_loss}"
-    return sentence
-
-
-def to_json(checked: Checked, file: Path) -> dict[str, Any]:
-    """A check as plain data."""
-    first = checked.first
-    divergence = None
-    if first is not None:
-        names = ("step", "tensor", "index", "expected", "got", "distance", "limit", "problem")
-        divergence = {"rung": RUNG} | {name: getattr(first, name) for name in names}
-        divergence["first_loss"] = checked.first_loss
-    return {
-        "golden": str(file),
-        "verdict": "agree" if first is None else "disagree",
-        "summary": summary(checked),
-        "label": checked.label,
-        "versions": checked.versions,
-        "header": msgspec.to_builtins(checked.header),
-        "limit": checked.limit.value,
-        "measurements": [
-            {
-                "steps": n,
-                "tensor": m.tensor,
-                "distance": m.distance,
-                "problem": m.problem,
-                "element": m.worst.index if m.worst else None,
-                "got": m.worst.got if m.worst else None,
-                "expected": m.worst.want if m.worst else None,
-            }
-            for n, m in checked.measured
-        ],
-        "first_divergence": divergence,
-    }

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from harness.errors import HarnessError, InputError
 from harness.files import decode, open_plain, why, write_atomic
 from harness.interface import Array, Params, Workload
 from harness.record.schema import DatasetFacts
+from harness.results.golden import Data, Header
 from harness.run.inputs import Inputs
 from harness.workloads import WORKLOADS
 from harness.workloads.reference import canonical
@@ -33,45 +34,6 @@ KIND = "golden file"
 KEY = "harness.golden"
 # A file of the whole ten epochs with thirty checkpoints has 50 MB.
 MOST_BYTES = 200_000_000
-
-Steps = Annotated[int, msgspec.Meta(ge=1, le=10**7)]
-Hex = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-
-
-class Writer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who trained: a backend as its label's process told it, or the harness's own reference."""
-
-    label: str
-    backend: str
-    variant: str
-    versions: dict[str, str]
-
-
-class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The data set; `sha256` as `data.Dataset` has it."""
-
-    name: Literal["fashion-mnist", "synthetic"]
-    sha256: Hex
-
-
-class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a golden file says of itself.
-
-    `after`: numbers of steps after which its parameters are there, ascending; the last is how many
-    steps were trained. `shared`: digests of the initial parameters, and of the order of samples;
-    `tensors`: of the file's own. `written`: when.
-    """
-
-    schema: int
-    workload: Workload
-    data: Data
-    seed: Annotated[int, msgspec.Meta(ge=0, lt=10**9)]
-    after: Annotated[list[Steps], msgspec.Meta(min_length=1, max_length=10_000)]
-    writer: Writer
-    harness_version: str
-    written: str
-    shared: dict[str, Hex]
-    tensors: dict[str, Hex]
 
 
 class Golden(NamedTuple):
