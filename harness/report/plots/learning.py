@@ -216,7 +216,7 @@ def _confusion(
             " Coloured, and told below the count, is what differs from the reference: blue is "
             f"more, red less. {np.count_nonzero(less)} of {less.size} cells differ."
         )
-    named = [classes[k] if k < len(classes) else str(k) for k in range(len(counts))]
+    named = [axes.plain(classes[k] if k < len(classes) else str(k)) for k in range(len(counts))]
     axis = axes.rows_axis([axes.tick(each, 11) for each in named], tickfont={"size": 10})
     del axis["range"]  # that of the cells
     return Plot(
@@ -228,12 +228,9 @@ def _confusion(
             axis | {"title": {"text": "predicted class"}, "tickangle": -60},
             axis | {"title": {"text": "true class"}, "autorange": "reversed"},
         ),
-        header=("true \\ predicted", *map(axes.plain, named)),
+        header=("true \\ predicted", *named),
         rows=[
-            [
-                axes.plain(each),
-                *(f"{count} ({more})" if more else str(count) for count, more in row),
-            ]
+            [each, *(f"{count} ({more})" if more else str(count) for count, more in row)]
             for each, row in zip(named, pairs, strict=True)
         ],
         height=150 + 31 * len(counts),

@@ -85,14 +85,10 @@ def compare(
         moves += moves_of(label, after)
         if only is not None:
             label.told = told_of_pair(label, environment)
-    reference: list[TrainingDiff] = []
-    if within:
-        pass  # one run has one reference
-    elif same_work and then.plan.reference == now.plan.reference and same_data(then, now):
-        reference = trainings_of(then.reference, now.reference)
-        for training in reference:
-            if isinstance(training.furthest, str) or training.furthest > WOBBLE:
-                moves.append(move("moved", "training", told_of(then.plan.reference, training)))
+    reference = [] if within else _of_references(then, now)  # one run has one
+    for training in reference:
+        if isinstance(training.furthest, str) or training.furthest > WOBBLE:
+            moves.append(move("moved", "training", told_of(then.plan.reference, training)))
     moves += [move("moved", "label", f"{n}: in the first run only", n) for n in only_then]
     moves += [move("moved", "label", f"{n}: in the second run only", n) for n in only_now]
     moves.sort(key=order)
@@ -116,6 +112,14 @@ def compare(
         environment=environment,
         one_run=within,
     )
+
+
+def _of_references(then: Record, now: Record) -> list[TrainingDiff]:
+    """What moved in the judges' own trainings; nothing where they trained something else."""
+    same_judge = then.plan.reference == now.plan.reference
+    if then.plan.workload != now.plan.workload or not same_judge or not same_data(then, now):
+        return []
+    return trainings_of(then.reference, now.reference)
 
 
 def encode(diff: Diff) -> bytes:
