@@ -206,11 +206,6 @@ def line(*, x: float | None = None, y: float | None = None, **more: Any) -> dict
     return {"type": "line", "layer": "above", "line": look} | at | more
 
 
-def note(words: str, **where: Any) -> dict[str, Any]:
-    """A few words in the picture; on a logarithmic axis x and y are logarithms."""
-    return {"text": words, "showarrow": False, "font": {"size": 11}} | where
-
-
 def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Two axes, and a legend above the picture."""
     legend = {

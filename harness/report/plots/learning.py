@@ -187,6 +187,7 @@ def _confusion(
         ]
         for of in zip(counts.tolist(), less.tolist(), strict=True)
     ]
+    change = " (%{z:+d})" if compared else ""
     trace: dict[str, Any] = {
         "type": "heatmap",
         "z": less,
@@ -201,12 +202,8 @@ def _confusion(
         "texttemplate": "%{text}",
         "textfont": {"size": 10, "color": INK},
         "customdata": counts,
-        "hovertemplate": "true %{y}, predicted %{x}: %{customdata}"
-        + (" (%{z:+d})" if compared else "")
-        + "<extra></extra>",
-        "xgap": 1,
-        "ygap": 1,
-    }
+        "hovertemplate": f"true %{{y}}, predicted %{{x}}: %{{customdata}}{change}<extra></extra>",
+    } | dict.fromkeys(("xgap", "ygap"), 1)
     caption = (
         "Rows: the true class; columns: the predicted one; on the diagonal what is right: "
         f"{int(np.trace(counts))} of {int(counts.sum())} test samples."
