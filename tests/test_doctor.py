@@ -227,6 +227,15 @@ def test_an_idle_machine_is_fine_and_stolen_time_warns():
     assert line.value.startswith("3%")
 
 
+def test_a_system_that_counts_no_processor_time_is_unknown(monkeypatch):
+    uncounted = type(psutil.cpu_times())(*[0.0] * len(psutil.cpu_times()))
+    monkeypatch.setattr(psutil, "cpu_times_percent", lambda seconds: uncounted)
+    work = Work.seen(0.0)
+    assert work is None
+    for topic in ("busy now", "stolen time"):
+        assert_unknown(look(topic, work=work))
+
+
 @pytest.mark.parametrize(("share", "bad"), [("0.00", False), ("4.90", False), ("17.5", True)])
 def test_tasks_that_wait_for_a_processor_warn(tmp_path, share, bad):
     text = f"some avg10={share} avg60=0.11 avg300=0.11 total=3\nfull avg10=99.00 avg60=0 total=0\n"

@@ -139,13 +139,18 @@ class Work(NamedTuple):
     most: list[tuple[float, str, int]]  # per cent of all processors, name, process id
 
     @classmethod
-    def seen(cls, seconds: float) -> Work:
-        """That of the next seconds, without this process."""
+    def seen(cls, seconds: float) -> Work | None:
+        """That of the next seconds, without this process; None where no processor time is counted.
+
+        (psutil then has 0 for every kind, idle included.)
+        """
         others = [process for process in psutil.process_iter() if process.pid != os.getpid()]
         for process in others:
             with contextlib.suppress(psutil.Error):
                 process.cpu_percent()  # starts its count
         times = psutil.cpu_times_percent(seconds)._asdict()
+        if not any(times.values()):
+            return None
         used = []
         for process in others:
             with contextlib.suppress(psutil.Error):
@@ -169,7 +174,7 @@ class System:
 
     root: the tree that holds proc and sys. allowed: processors that this process may use, ascending
     (None: not told). threads: what each worker gets. scratch_bytes: what a run needs in the
-    temporary directory. work: what the processors do just now.
+    temporary directory. work: what the processors do just now; None: the system does not count it.
     """
 
     root: Path = Path("/")
@@ -177,7 +182,7 @@ class System:
     threads: int = 1
     results_dir: Path = Path("results")
     scratch_bytes: int = 0
-    work: Work = IDLE
+    work: Work | None = IDLE
 
     @property
     def online(self) -> list[int]:
@@ -280,10 +285,22 @@ def _control_folders(system: System) -> list[Path]:
 
 def busy(system: System) -> tuple[float, str, str]:
     """Per cent of the processors that is at work, whose it is, and whose most."""
-    most = [who for who in system.work.most if who[0] > 0]
+    work = _work(system)
+    most = [who for who in work.most if who[0] > 0]
     whose = ", ".join(f"{name} (pid {pid}) {percent:.0f}%" for percent, name, pid in most)
     first = f": {most[0][1]} first" if most else ""
-    return system.work.busy, f": {whose}" if whose else "", first
+    return work.busy, f": {whose}" if whose else "", first
+
+
+def stolen(system: System) -> tuple[float]:
+    """Per cent of the time that the hypervisor gave to other machines."""
+    return (_work(system).stolen,)
+
+
+def _work(system: System) -> Work:
+    if system.work is None:
+        raise Unknown("this system counts no processor time")
+    return system.work
 
 
 def governor(system: System) -> tuple[str]:

@@ -129,7 +129,7 @@ CHECKS = (
     ),
     Check(
         "stolen time",
-        lambda s: (s.work.stolen,),
+        readings.stolen,
         "{:.0f}% of the time was given to other machines by the hypervisor",
         lambda percent: percent > 2,
         "the host is overbooked: measure at another hour or on a machine of your own",

@@ -67,11 +67,9 @@ def compare(
     """
     verdicts = judge(then), judge(now)
     within = only is not None and one_run(then, now)
-    only_then: list[str] = []
-    only_now: list[str] = []
     if only is not None:
         _check_names(then, now, only, "--pair")
-        pairs = [*only.items()]
+        pairs, only_then, only_now = [*only.items()], list[str](), list[str]()
         if within and (same := next((a for a, b in pairs if a == b), None)):
             raise InputError(f"--pair {same}={same}: a label of one run is the same as itself")
     else:
