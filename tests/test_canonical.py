@@ -112,12 +112,12 @@ def test_a_fault_in_the_shared_code_is_a_mismatch_that_names_it(
     fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, planted, answer = FAULTS[fault]
-    monkeypatch.setattr(canonical, name, planted)
+    monkeypatch.setattr(canonical if hasattr(canonical, name) else data, name, planted)
     assert any(answer in found for found in mismatches())
 
 
 def test_pixels_over_256_are_a_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (data, canonical, known_answers):
+    for module in (data, known_answers):
         monkeypatch.setattr(module, "pixels", pixels_over_256)
     assert "pixels are v / 255 in float32" in mismatches()
 
@@ -125,7 +125,7 @@ def test_pixels_over_256_are_a_mismatch(monkeypatch: pytest.MonkeyPatch) -> None
 def test_pixels_over_256_in_the_evaluation_set_alone_are_a_mismatch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(canonical, "pixels", pixels_over_256)
+    monkeypatch.setattr(data, "pixels", pixels_over_256)
     assert mismatches()
 
 
