@@ -4,6 +4,9 @@
 harness, which PYTHON has installed; AFTER by this one. Each record is read by the harness that
 wrote it, so formats may differ. Every measurement, digest, loss and verdict must be equal to the
 last bit; times, processes and machine are left out. Exit status 1 where one differs.
+
+Store both with `--threads 1` and OPENBLAS_NUM_THREADS=1: with two threads the judge's own products
+are not the same bit for bit from run to run.
 """
 
 from __future__ import annotations
