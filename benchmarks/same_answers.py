@@ -28,6 +28,7 @@ OF_THE_MOMENT = {
     *("versions", "step_time", "seconds", "certificate", "file", "baseline", "bundle", "python"),
     *("interpreter", "peak_rss_bytes", "peak_device_bytes", "timing", "summary", "label_of"),
     *("speed", "roofs", "size", "environment", "folder", "sha256", "schema", "scripts"),
+    *("written", "time", "planted", "multiple", "of_physics"),
 }
 
 
