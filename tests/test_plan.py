@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,7 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from harness.cli.options import CHOOSING, choices, choosing
 from harness.errors import InputError
+from harness.plan import make as planning
+from harness.plan import plugins
 from harness.plan.choices import parse_seeds
 from harness.plan.make import available_threads
 from harness.plan.model import Plan, checkpoint_steps
@@ -169,3 +175,60 @@ def test_a_plan_with_an_unknown_field_is_not_read() -> None:
     stored = msgspec.to_builtins(make.plan()) | {"speed": 1}
     with pytest.raises(msgspec.ValidationError, match="speed"):
         msgspec.convert(stored, Plan)
+
+
+# By option of a verb that measures, a word that is not its default; each must reach the plan.
+WORDS: dict[str, Any] = {
+    "profile": "smoke",
+    "backend": ["mine=numpy"],
+    "python": [f"numpy={sys.executable}"],
+    "variant": ["numpy=plain"],
+    "all_variants": True,
+    "device": "cuda",
+    "dtype": "float64",
+    "precision": "bfloat16",
+    "seeds": "7",
+    "threads": 1,
+    "dataset": "synthetic",
+    "data_dir": "/somewhere",
+    "reference": "numpy:float64",
+    "expect": ["numpy:forward=its own relu"],
+    "operators": True,
+    "sessions": 4,
+    "rounds": 3,
+    "plant": [f"numpy={__file__}:lr"],
+    "timeout": 7.5,
+    "memory_limit": 500,
+}
+
+
+@pytest.mark.parametrize("option", WORDS)
+def test_every_option_that_chooses_is_read_and_reaches_the_plan(
+    option: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # Nothing is missing: which backends are here is no part of the question, nor how many cores.
+    monkeypatch.setattr(plugins, "missing", lambda *words: None)
+    monkeypatch.setattr(planning, "available_threads", lambda: 4)
+    plain, chosen = choices({}), choices({option: WORDS[option]})
+    assert chosen != plain
+    if option == "python":  # the harness's own interpreter, by another name
+        assert chosen.pythons == {"numpy": sys.executable}
+    else:
+        assert planning.make_plan(chosen) != planning.make_plan(plain)
+
+
+def test_no_option_that_chooses_is_left_out_above() -> None:
+    assert {*WORDS} == {*CHOOSING} - {"workload"}
+
+
+def test_a_verb_takes_the_options_that_it_names_with_defaults_of_its_own() -> None:
+    def verb(words: dict[str, Any], file: str = "f", as_json: bool = False) -> int:
+        assert (words, file, as_json) == ({"threads": 2, "sessions": 5}, "g", True)
+        return 3
+
+    taken = choosing("threads", "sessions", sessions=5)(verb)
+    parameters = inspect.signature(taken).parameters
+    assert [*parameters] == ["threads", "sessions", "file", "as_json"]
+    assert parameters["sessions"].default == 5
+    assert taken(threads=2, sessions=5, file="g", as_json=True) == 3
