@@ -66,7 +66,7 @@ def other_samples() -> Record:
 
 @functools.cache
 def read(document: bytes, table: bytes | None) -> Record | str:
-    """What `record.read` says of a folder with these files: a record, or why not."""
+    """What `store.read` says of a folder with these files: a record, or why not."""
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "record.json").write_bytes(document)
         if table is not None:

@@ -30,7 +30,7 @@ from harness.verdict.document import Document
 
 # A verdict.json of twelve labels and five seeds is 150 kB; more than this is none.
 MOST_BYTES = 20_000_000
-# How a run's folder is named by `record.new_run_folder`: the time it was made, UTC, and a few
+# How a run's folder is named by `new_run_folder`: the time it was made, UTC, and a few
 # random digits.
 RUN_NAME = re.compile(r"(\d{8}T\d{6})-[0-9a-f]{6}", re.ASCII)
 # Stands for the time of a run that has none, in sorting.

@@ -1,4 +1,4 @@
-"""Drives workers through a plan and fills one Record; what happens in each phase is `phases`'.
+"""Drives workers through a plan and fills one Record; each phase is a module beside.
 
 The order: known answers of the shared code; all workers import at once while the judge trains;
 then one worker computes at a time: a product that must not round, the same training twice,

@@ -78,7 +78,7 @@ class Bench:
         device: str = "cpu",
         root: Path,
     ) -> None:
-        """Words as `plan.make_plan` takes them; InputError where they mean nothing.
+        """Words as Choices has them; InputError where they mean nothing.
 
         root: where harness.toml is, and where files are looked for that are not found from here.
         """

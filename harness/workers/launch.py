@@ -135,7 +135,7 @@ def environment(
 ) -> dict[str, str]:
     """The worker's environment: the parent's, less REMOVED_VARIABLES, plus the plan's.
 
-    `precision`: of this process (see `plan.process_precision`). NVIDIA_TF32_OVERRIDE=0 overrules
+    `precision`: of this process (see `process_precision`). NVIDIA_TF32_OVERRIDE=0 overrules
     every setting inside the libraries, so a tf32 process goes without; oneDNN's variable is only a
     default, and torch's own setting goes before it. `python`: the worker's interpreter, where it is
     not the harness's own; it then finds the harness through `scratch`, which is needed.

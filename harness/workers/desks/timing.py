@@ -47,7 +47,7 @@ class TimingDesk(TrainingDesk):
         First `warmup_steps` steps on the same batches, reported apart; then `steps` steps; then
         the floor: the workload's matrix products, `products` times; then, where `burst_steps` are
         asked for, so many steps with one wait at the end, and twice as many. All in nanoseconds;
-        see `record.Round` for what is told. A trainer with `run` takes `steps` steps at once.
+        see `schema.Round` for what is told. A trainer with `run` takes `steps` steps at once.
         With `replay` the same steps are then done again from the start, each call on batches put
         afresh and finished before the next: `digest` of the timed parameters, `replayed` of those.
         """
