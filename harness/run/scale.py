@@ -50,7 +50,7 @@ CHECKPOINTS = (0, 1)
 # A worker's part of a round, by the most FLOP of a step: warm-up steps, timed steps, sets of the
 # floor's products. A block should last under 0.2 s, so that drift of a shared machine hits all
 # workers alike; at some 200 GFLOP/s a step of 1 GFLOP takes 5 ms. Warming up takes time, not steps:
-# both cores are a framework's again after some 30 ms (see `Timing` of the plan), which is one step of the
+# both cores are a framework's again after some 30 ms (see `plan.Timing`), which is one step of the
 # largest size.
 BLOCKS = (
     (1e9, 18, 12, 6),
