@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -26,7 +25,7 @@ from harness.plan.model import Plan
 from harness.record.schema import Record
 from harness.run import session
 from harness.verdict import verdict
-from tests.make import make_plan
+from tests.make import idx_bytes, make_plan
 
 # Half of hypothesis' own number: the whole suite is to stay under twenty minutes on two cores. No
 # deadline: how long an example takes says what else the machine does.
@@ -129,14 +128,13 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the four idx files of a small data set."""
     folder = tmp_path_factory.mktemp("small-data")
     train_x, train_y, test_x, test_y = synthetic.make()
-    for part, count, images, labels in (
-        ("train", SMALL[0], train_x, train_y),
-        ("t10k", SMALL[1], test_x, test_y),
+    for name, array in (
+        ("train-images-idx3", train_x[: SMALL[0]]),
+        ("train-labels-idx1", train_y[: SMALL[0]]),
+        ("t10k-images-idx3", test_x[: SMALL[1]]),
+        ("t10k-labels-idx1", test_y[: SMALL[1]]),
     ):
-        head = struct.pack(">IIII", 0x803, count, 28, 28)
-        write_gz(folder / f"{part}-images-idx3-ubyte.gz", head + images[:count].tobytes())
-        head = struct.pack(">II", 0x801, count)
-        write_gz(folder / f"{part}-labels-idx1-ubyte.gz", head + labels[:count].tobytes())
+        write_gz(folder / f"{name}-ubyte.gz", idx_bytes(array))
     return folder
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import struct
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from harness.data.fashion_mnist import REAL_SHA256
 from harness.plan import make as planning
@@ -280,3 +282,8 @@ def skip(made: Record, name: str, reason: str = "torch not installed") -> None:
     made.results[name] = Results(
         processes=[Process(label=name, dtype="float32", status="skipped", reason=reason)]
     )
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """The array, uint8, as an idx file."""
+    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()

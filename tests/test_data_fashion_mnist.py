@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -23,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from harness import data
 from harness.data import fashion_mnist
 from harness.errors import InputError
+from tests.make import idx_bytes
 
 REAL_DIR = os.environ.get(fashion_mnist.ENVIRONMENT_VARIABLE)
 
@@ -38,11 +37,6 @@ TEST_PIXELS_SHA256 = "0c0f08b9d95e81a9c662a7e200cbb82a22e7669e3a79c4e861585d1dbf
 
 GIVE_UP_S = 5.0  # promised for all mirrors together
 EXIT_S = 15.0  # for a whole process that gave up: imports on a busy machine, no waiting threads
-
-
-def idx_bytes(array: npt.NDArray[np.uint8]) -> bytes:
-    """The array as an idx file."""
-    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
 
 
 def write_set(directory: Path, packed: bool = True, train: int = 7, test: int = 3) -> None:
@@ -146,10 +140,6 @@ def no_mirror(monkeypatch: pytest.MonkeyPatch, closed_url: str) -> None:
     monkeypatch.setattr(fashion_mnist, "find", find)
 
 
-def no_warning(message: str) -> None:
-    pytest.fail(f"warned: {message}")
-
-
 def one_line(error: BaseException) -> str:
     assert "\n" not in str(error)
     return str(error)
@@ -161,7 +151,7 @@ def one_line(error: BaseException) -> str:
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_directory_with_a_smaller_set_is_welcome(tmp_path: Path, packed: bool) -> None:
     write_set(tmp_path / "mine", packed)
-    dataset = data.load(data_dir=tmp_path / "mine", warn=no_warning)
+    dataset = data.load(data_dir=tmp_path / "mine", warn=pytest.fail)
     assert dataset.name == "fashion-mnist"
     assert not dataset.synthetic
     assert dataset.source == f"--data-dir {tmp_path / 'mine'}"
@@ -175,7 +165,7 @@ def test_identity_is_that_of_the_arrays_not_of_the_files(tmp_path: Path) -> None
     write_set(tmp_path / "plain", packed=False)
     write_set(tmp_path / "other", train=8)
     packed, plain, other = (
-        data.load(data_dir=tmp_path / name, warn=no_warning).sha256
+        data.load(data_dir=tmp_path / name, warn=pytest.fail).sha256
         for name in ("packed", "plain", "other")
     )
     assert packed == plain
@@ -188,8 +178,8 @@ def test_the_argument_comes_before_the_environment(
     write_set(tmp_path / "named", train=5)
     write_set(tmp_path / "given", train=6)
     monkeypatch.setenv("FASHION_MNIST_DIR", str(tmp_path / "named"))
-    assert len(data.load(warn=no_warning).train_images) == 5
-    assert len(data.load(data_dir=tmp_path / "given", warn=no_warning).train_images) == 6
+    assert len(data.load(warn=pytest.fail).train_images) == 5
+    assert len(data.load(data_dir=tmp_path / "given", warn=pytest.fail).train_images) == 6
 
 
 @pytest.mark.parametrize("by_environment", [True, False])
@@ -210,7 +200,7 @@ def test_a_named_directory_that_cannot_be_used_is_never_passed_over(
         if by_environment:
             monkeypatch.setenv("FASHION_MNIST_DIR", str(directory))
         with pytest.raises(InputError) as caught:
-            data.load(choice, None if by_environment else directory, warn=no_warning)
+            data.load(choice, None if by_environment else directory, warn=pytest.fail)
         message = one_line(caught.value)
         assert f"{directory} {reason}" in message
         assert ("$FASHION_MNIST_DIR" in message) == by_environment
@@ -223,7 +213,7 @@ def test_numbers_of_images_and_labels_that_disagree_are_refused(tmp_path: Path) 
         labels = directory / f"{split}-labels-idx1-ubyte.gz"
         labels.write_bytes(idx_bytes(np.zeros(4, dtype=np.uint8)))
         with pytest.raises(InputError) as caught:
-            data.load(data_dir=directory, warn=no_warning)
+            data.load(data_dir=directory, warn=pytest.fail)
         message = one_line(caught.value)
         assert f"{labels} has 4 labels" in message
         assert f"{split}-images-idx3-ubyte.gz has" in message
@@ -234,7 +224,7 @@ def test_a_damaged_file_in_a_named_directory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine" / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(InputError) as caught:
-        data.load(data_dir=tmp_path / "mine", warn=no_warning)
+        data.load(data_dir=tmp_path / "mine", warn=pytest.fail)
     assert str(path) in one_line(caught.value)
 
 
@@ -333,7 +323,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_not_a_traceback(
 @pytest.mark.usefixtures("no_mirror")
 def test_fashion_mnist_fails_with_instructions_where_it_is_nowhere() -> None:
     with pytest.raises(InputError) as caught:
-        data.load("fashion-mnist", warn=no_warning)
+        data.load("fashion-mnist", warn=pytest.fail)
     message = one_line(caught.value)
     for part in ("no mirror answered", "--data-dir", "$FASHION_MNIST_DIR", "--dataset synthetic"):
         assert part in message
@@ -432,7 +422,7 @@ def test_each_of_two_processes_gives_up_in_time_where_nothing_answers(
 @pytest.mark.skipif(not REAL_DIR, reason="FASHION_MNIST_DIR does not name the real files")
 def test_the_real_set_gives_the_known_pixels(tmp_path: Path) -> None:
     assert REAL_DIR is not None
-    dataset = data.load("fashion-mnist", Path(REAL_DIR), warn=no_warning)
+    dataset = data.load("fashion-mnist", Path(REAL_DIR), warn=pytest.fail)
     assert dataset.train_images.shape == (60_000, 28, 28)
     assert dataset.test_images.shape == (10_000, 28, 28)
     assert np.bincount(dataset.train_labels).tolist() == [6000] * 10

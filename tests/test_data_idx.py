@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import struct
 import tempfile
@@ -20,16 +19,12 @@ from hypothesis import strategies as st
 
 from harness.data import idx
 from harness.errors import InputError
+from tests.make import idx_bytes
 
 Bytes = npt.NDArray[np.uint8]
 
 IMAGES_MAGIC, LABELS_MAGIC = 0x803, 0x801
 SLACK_BYTES = 4 << 20  # buffers of the standard library: what a refused file may cost in all
-
-
-def idx_bytes(array: Bytes) -> bytes:
-    """The array as an idx file."""
-    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
 
 
 def images(items: int = 3) -> Bytes:
@@ -51,18 +46,6 @@ def refusal(read: Callable[[Path], Any], path: Path) -> str:
 IMAGES = idx_bytes(images())
 LABELS = idx_bytes(np.arange(10, dtype=np.uint8))
 PACKED = gzip.compress(IMAGES)
-
-
-def test_an_unpacked_file_is_read_whatever_its_name(tmp_path: Path) -> None:
-    path = tmp_path / "images.gz"
-    path.write_bytes(IMAGES)
-    assert np.array_equal(idx.read_images(path), images())
-
-
-def test_a_packed_file_is_read_whatever_its_name(tmp_path: Path) -> None:
-    path = tmp_path / "images"
-    path.write_bytes(PACKED)
-    assert np.array_equal(idx.read_images(path), images())
 
 
 def test_other_item_shapes_are_read_where_the_caller_asks_for_them(tmp_path: Path) -> None:
@@ -97,11 +80,14 @@ BAD_IMAGES = {
     "2**31 items, packed": (gzip.compress(header(2**31) + bytes(784)), "2147483648 items"),
     "huge rows": (header(3, 2**32 - 1) + bytes(784), "shape (4294967295, 28), expected (28, 28)"),
     "same size, other shape": (header(3, 14, 56) + bytes(2352), "shape (14, 56), expected"),
-    "short data": (IMAGES[:-1], "expected 2352 bytes of data for shape (3, 28, 28), got 2351"),
-    "long data": (IMAGES + b"x", "expected 2352 bytes of data for shape (3, 28, 28), got 2353"),
+    "short data": (
+        IMAGES[:-1],
+        "2352 bytes of data for shape (3, 28, 28), impossible in",
+    ),
+    "long data": (IMAGES + b"x", "expected 2352 bytes of data for shape (3, 28, 28), got more"),
     "short data, packed": (gzip.compress(IMAGES[:-1]), "expected 2352 bytes of data"),
     "long data, packed": (gzip.compress(IMAGES + b"x"), "got more"),
-    "million items, packed": (gzip.compress(header(10**6)), "impossible in a gzip file of"),
+    "million items, packed": (gzip.compress(header(10**6)), "impossible in a file of"),
     "truncated": (PACKED[:-20], "cut short"),
     "truncated trailer": (PACKED[:-1], "cut short"),
     "truncated header": (PACKED[:9], "cut short"),
@@ -110,6 +96,7 @@ BAD_IMAGES = {
     "bad length": (PACKED[:-4] + bytes(4), "damaged"),
     "bad deflate": (PACKED[:10] + b"\xff" * 40, "damaged"),
     "unknown method": (b"\x1f\x8b\x07" + PACKED[3:], "damaged"),
+    "bomb": (gzip.compress(header(1) + bytes(16 << 20), 1), "expected 784 bytes of data for shape"),
     "second member": (PACKED + gzip.compress(b"more"), "got more"),
     "garbage after the member": (PACKED + b"garbage", "damaged"),
 }
@@ -131,14 +118,10 @@ def test_a_bad_images_file_is_refused_in_one_line(
     assert "fetch it again" in message
 
 
-def test_labels_of_ten_and_more_are_refused(tmp_path: Path) -> None:
+def test_labels_of_ten_and_more_and_images_are_no_labels(tmp_path: Path) -> None:
     path = tmp_path / "labels"
     path.write_bytes(idx_bytes(np.array([9, 0, 10, 255], dtype=np.uint8)))
     assert "label 10 at index 2, expected 0 to 9" in refusal(idx.read_labels, path)
-
-
-def test_images_are_no_labels(tmp_path: Path) -> None:
-    path = tmp_path / "labels"
     path.write_bytes(PACKED)
     assert "magic 0x00000803, expected 0x00000801" in refusal(idx.read_labels, path)
 
@@ -146,27 +129,9 @@ def test_images_are_no_labels(tmp_path: Path) -> None:
 def test_what_is_no_regular_file_is_refused_without_reading_it(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    assert "not a regular file" in refusal(idx.read_images, fifo)
-    assert "not a regular file" in refusal(idx.read_images, tmp_path)
-    assert "does not exist" in refusal(idx.read_images, tmp_path / "none")
-
-
-def test_a_gzip_bomb_costs_no_more_memory_than_its_header_promises(tmp_path: Path) -> None:
-    path = tmp_path / "bomb.gz"
-    packed = io.BytesIO()
-    with gzip.GzipFile(fileobj=packed, mode="wb") as stream:
-        stream.write(header(1))
-        for _ in range(64):
-            stream.write(bytes(1 << 20))
-    path.write_bytes(packed.getvalue())
-    tracemalloc.start()
-    try:
-        message = refusal(idx.read_images, path)
-        assert tracemalloc.get_traced_memory()[1] < SLACK_BYTES
-    finally:
-        tracemalloc.stop()
-    assert "expected 784 bytes" in message
-    assert "got more" in message
+    assert "not a file" in refusal(idx.read_images, fifo)
+    assert "not a file" in refusal(idx.read_images, tmp_path)
+    assert "No such file" in refusal(idx.read_images, tmp_path / "none")
 
 
 def test_reading_makes_no_second_copy_of_the_data(tmp_path: Path) -> None:
@@ -188,10 +153,10 @@ arrays = st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4)).flat
 )
 
 
-def read_content(content: bytes, item_shape: tuple[int, int]) -> Bytes | None:
+def read_content(content: bytes, item_shape: tuple[int, int], name: str = "x") -> Bytes | None:
     """What the parser makes of a file with that content; None where it refuses it."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "images"
+        path = Path(folder) / name
         path.write_bytes(content)
         try:
             return idx.read_images(path, item_shape)
@@ -203,10 +168,12 @@ def read_content(content: bytes, item_shape: tuple[int, int]) -> Bytes | None:
 
 
 @settings(deadline=None)
-@given(array=arrays, packed=st.booleans())
-def test_what_was_written_is_read_back(array: Bytes, packed: bool) -> None:
+@given(array=arrays, packed=st.booleans(), name=st.sampled_from(["images", "images.gz"]))
+def test_what_was_written_is_read_back_whatever_its_name(
+    array: Bytes, packed: bool, name: str
+) -> None:
     content = idx_bytes(array)
-    got = read_content(gzip.compress(content) if packed else content, array.shape[1:])
+    got = read_content(gzip.compress(content) if packed else content, array.shape[1:], name)
     assert got is not None
     assert got.dtype == np.uint8
     assert np.array_equal(got, array)

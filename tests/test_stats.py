@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,18 +94,6 @@ def test_the_three_verdicts() -> None:
 
 
 @fixed
-@given(several, margins)
-def test_swapping_the_two_sides_swaps_the_interval_and_nothing_else(
-    differences: list[float], margin: float
-) -> None:
-    one = equivalence(differences, margin)
-    other = equivalence([-d for d in differences], margin)
-    assert (other.mean, other.low, other.high) == (-one.mean, -(one.high or 0), -(one.low or 0))
-    for field in ("n", "sd", "p", "verdict", "power", "detectable", "settles"):
-        assert getattr(one, field) == getattr(other, field)
-
-
-@fixed
 @given(several, margins, st.integers(-40, 40))
 def test_the_unit_does_not_matter(differences: list[float], margin: float, power: int) -> None:
     scale = 2.0**power  # exact, so that no verdict turns on rounding
@@ -159,25 +144,6 @@ def test_the_interval_of_equal_differences_is_that_point(
     assert (found.mean, found.sd, found.low, found.high) == (value, 0.0, value, value)
     assert (found.verdict, found.p, found.settles) == (verdict, p, settles)
     assert (found.power, found.detectable) == (1.0, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("differences", "margin", "message"),
-    [
-        ([], 0.3, "at least one"),
-        ([0.1, math.nan], 0.3, "finite"),
-        ([math.inf], 0.3, "finite"),
-        ([0.1, -math.inf, 0.2], 0.3, "finite"),
-        ([1.7e308, -1.7e308], 0.3, "below"),
-        ([0.1], 0.0, "margin"),
-        ([0.1], -0.3, "margin"),
-        ([0.1], math.nan, "margin"),
-        ([0.1], math.inf, "margin"),
-    ],
-)
-def test_nonsense_is_refused(differences: list[float], margin: float, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        equivalence(differences, margin)
 
 
 @pytest.mark.parametrize("smallest", [5e-324, 1e-320, 1e-300, 1e-30])
@@ -278,11 +244,6 @@ def test_power_rises_with_the_margin_and_with_the_seeds(n: int, sd: float, margi
         assert agree_probability(n + 1, 0.0, sd, margin) >= power - 1e-9
 
 
-def test_far_below_the_target_more_seeds_can_mean_less_power() -> None:
-    # sd three times the margin: the reason why the test above looks from 0.1 on.
-    assert 0.004 > agree_probability(5, 0.0, 3.0, 1.0) > agree_probability(7, 0.0, 3.0, 1.0)
-
-
 # -- what was missing ------------------------------------------------------------------------
 
 
@@ -376,21 +337,3 @@ def test_mcnemar_of_a_few_by_hand(counts: tuple[int, int], p: float) -> None:
 def test_mcnemar_of_a_billion_is_the_normal_approximation() -> None:
     z = 1e5 / math.sqrt(2e9 + 1e5)
     assert mcnemar(10**9, 10**9 + 10**5) == pytest.approx(2 * scipy_stats.norm.sf(z), rel=1e-3)
-
-
-@pytest.mark.parametrize("counts", [(-1, 0), (3, -2)])
-def test_mcnemar_refuses_a_negative_count(counts: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="negative"):
-        mcnemar(*counts)
-
-
-def test_importing_the_statistics_does_not_import_scipy() -> None:
-    code = "import sys, harness.verdict.timing_stats; print('scipy' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "False"

@@ -74,12 +74,8 @@ def load(
 def pixels(images: Bytes, out: Floats | None = None) -> Floats:
     """Images uint8 (n, 28, 28) as float32 (n, 784): `uint8 / float32(255)`, computed in float32.
 
-    Writes into `out` (a memory map, say) where given. Raises ValueError for other shapes or types.
+    Writes into `out` (a memory map, say) where given.
     """
-    if images.dtype != np.uint8:
-        raise ValueError(f"images are {images.dtype}, expected uint8")
-    if out is not None and out.dtype != np.float32:
-        raise ValueError(f"out is {out.dtype}, expected float32")
     flat = images.reshape(len(images), -1)
     return np.divide(flat, np.float32(255), out=out, dtype=np.float32)
 
@@ -89,20 +85,14 @@ def _synthetic() -> Dataset:
 
 
 def _dataset(name: str, source: str, arrays: tuple[Bytes, Bytes, Bytes, Bytes]) -> Dataset:
-    for array in arrays:
-        array.setflags(write=False)
-    return Dataset(
-        name, name == "synthetic", _sha256(arrays), source, *arrays, fashion_mnist.CLASS_NAMES
-    )
-
-
-def _sha256(arrays: tuple[Bytes, Bytes, Bytes, Bytes]) -> str:
-    """SHA-256 over shape (decimal, "60000x28x28", newline) and C-order bytes of each array."""
+    """SHA-256: over shape (decimal, "60000x28x28", newline) and C-order bytes of each array."""
     digest = hashlib.sha256()
     for array in arrays:
+        array.setflags(write=False)
         digest.update(("x".join(map(str, array.shape)) + "\n").encode())
         digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    names = fashion_mnist.CLASS_NAMES
+    return Dataset(name, name == "synthetic", digest.hexdigest(), source, *arrays, names)
 
 
 def evaluation_set(dataset: Dataset, out: Array | None = None) -> tuple[Array, Array]:

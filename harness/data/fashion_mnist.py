@@ -39,17 +39,15 @@ CLASS_NAMES = (
     "Ankle boot",
 )
 
-TRAIN_IMAGES = "train-images-idx3-ubyte"
-TRAIN_LABELS = "train-labels-idx1-ubyte"
-TEST_IMAGES = "t10k-images-idx3-ubyte"
-TEST_LABELS = "t10k-labels-idx1-ubyte"
-
-# SHA-256 of the official files.
+# SHA-256 of the official files: images and labels of training, then of test.
 FILES = {
-    f"{TRAIN_IMAGES}.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-    f"{TRAIN_LABELS}.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-    f"{TEST_IMAGES}.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-    f"{TEST_LABELS}.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    f"{name}-ubyte.gz": sha256
+    for name, sha256 in (
+        ("train-images-idx3", "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+        ("train-labels-idx1", "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+        ("t10k-images-idx3", "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+        ("t10k-labels-idx1", "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+    )
 }
 
 # Base addresses; the publisher's bucket has no https. What they send is checked against FILES.
@@ -101,9 +99,8 @@ def read(directory: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
 
     Raises InputError where a file is missing or damaged, or numbers disagree.
     """
-    train_images, train_labels = _read_pair(directory, TRAIN_IMAGES, TRAIN_LABELS)
-    test_images, test_labels = _read_pair(directory, TEST_IMAGES, TEST_LABELS)
-    return train_images, train_labels, test_images, test_labels
+    train_images, train_labels, test_images, test_labels = (_path(directory, n) for n in FILES)
+    return *_read_pair(train_images, train_labels), *_read_pair(test_images, test_labels)
 
 
 def cache_dir() -> Path:
@@ -113,8 +110,7 @@ def cache_dir() -> Path:
     return Path(pooch.os_cache("framework-harness")) / "fashion-mnist"
 
 
-def _read_pair(directory: Path, images_name: str, labels_name: str) -> tuple[Bytes, Bytes]:
-    images_path, labels_path = (_path(directory, name) for name in (images_name, labels_name))
+def _read_pair(images_path: Path, labels_path: Path) -> tuple[Bytes, Bytes]:
     images, labels = idx.read_images(images_path), idx.read_labels(labels_path)
     if len(images) != len(labels):
         raise InputError(
@@ -126,8 +122,8 @@ def _read_pair(directory: Path, images_name: str, labels_name: str) -> tuple[Byt
 
 def _path(directory: Path, name: str) -> Path:
     """The file as published (.gz) where there is one, else the unpacked one."""
-    packed = directory / f"{name}.gz"
-    return packed if packed.exists() else directory / name
+    packed = directory / name
+    return packed if packed.exists() else packed.with_suffix("")
 
 
 def _require_files(directory: Path, named_by: str) -> None:
@@ -135,8 +131,7 @@ def _require_files(directory: Path, named_by: str) -> None:
     if not directory.is_dir():
         what = "is not a directory" if directory.exists() else "does not exist"
         raise InputError(f"{named_by} {directory} {what}: name the directory with the idx files")
-    names = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
-    missing = [name for name in names if not _path(directory, name).exists()]
+    missing = [n.removesuffix(".gz") for n in FILES if not _path(directory, n).exists()]
     if missing:
         raise InputError(
             f"{named_by} {directory} lacks {', '.join(missing)} (with or without .gz): "

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import InputError
+from harness.files import open_plain, why
 
 MAX_ITEMS = 1_000_000  # images or labels: 784 MB of pixels, far above any set in this format
 MAX_LABEL = 9  # ten classes
@@ -65,42 +66,40 @@ def _error(path: Path, what: str) -> InputError:
 def _read(path: Path, magic: int, item_shape: tuple[int, ...], max_items: int) -> Bytes:
     """The array of an idx file, uint8 (n, *item_shape); InputError for every defect."""
     try:
-        if not path.is_file():  # a FIFO, say, would block for ever
-            raise _error(path, "is not a regular file" if path.exists() else "does not exist")
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             packed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
             file_bytes = file.seek(0, io.SEEK_END)
             file.seek(0)
+            most = file_bytes * (_MAX_EXPANSION if packed else 1)
             with gzip.GzipFile(fileobj=file, mode="rb") if packed else file as stream:
                 shape = _shape(path, stream, magic, item_shape, max_items)
-                _require_size(path, shape, file_bytes, packed=packed)
-                return _data(path, stream, shape)
+                expected = f"expected {math.prod(shape)} bytes of data for shape {shape}"
+                if 4 + 4 * len(shape) + math.prod(shape) > most:
+                    raise _error(path, f"{expected}, impossible in a file of {file_bytes} bytes")
+                return _data(path, stream, np.empty(shape, dtype=np.uint8), expected)
     except EOFError as error:
         raise _error(path, "the gzip stream is cut short (an interrupted download?)") from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise _error(path, f"the gzip stream is damaged ({error})") from error
     except OSError as error:
-        raise _error(path, f"cannot be read ({error.strerror or error})") from error
+        raise _error(path, f"cannot be read ({why(error)})") from error
 
 
 def _shape(
-    path: Path,
-    stream: io.BufferedIOBase,
-    magic: int,
-    item_shape: tuple[int, ...],
-    max_items: int,
+    path: Path, stream: io.BufferedIOBase, magic: int, item_shape: tuple[int, ...], max_items: int
 ) -> tuple[int, ...]:
     """The shape that the header promises, checked: (n, *item_shape)."""
-    start = stream.read(4)
-    if not start:
+    layout = struct.Struct(f">{2 + len(item_shape)}I")
+    header = stream.read(layout.size)
+    if not header:
         raise _error(path, f"is empty, expected an idx file with magic 0x{magic:08x}")
-    if start != struct.pack(">I", magic):
-        raise _error(path, f"not such an idx file: magic 0x{start.hex()}, expected 0x{magic:08x}")
-    dimensions = 1 + len(item_shape)
-    sizes = stream.read(4 * dimensions)
-    if len(sizes) < 4 * dimensions:
-        raise _error(path, f"header of {4 + len(sizes)} bytes, expected {4 + 4 * dimensions}")
-    items, *item = struct.unpack(f">{dimensions}I", sizes)
+    if header[:4] != struct.pack(">I", magic):
+        raise _error(
+            path, f"not such an idx file: magic 0x{header[:4].hex()}, expected 0x{magic:08x}"
+        )
+    if len(header) < layout.size:
+        raise _error(path, f"header of {len(header)} bytes, expected {layout.size}")
+    _, items, *item = layout.unpack(header)
     if not 1 <= items <= max_items:
         raise _error(path, f"the header promises {items} items, expected 1 to {max_items}")
     if tuple(item) != item_shape:
@@ -108,26 +107,15 @@ def _shape(
     return (items, *item)
 
 
-def _require_size(path: Path, shape: tuple[int, ...], file_bytes: int, *, packed: bool) -> None:
-    """InputError where a file of that size cannot hold what its header promises."""
-    header_bytes, data_bytes = 4 + 4 * len(shape), math.prod(shape)
-    expected = f"expected {data_bytes} bytes of data for shape {shape}"
-    if not packed and file_bytes != header_bytes + data_bytes:
-        raise _error(path, f"{expected}, got {file_bytes - header_bytes}")
-    if packed and header_bytes + data_bytes > _MAX_EXPANSION * file_bytes:
-        raise _error(path, f"{expected}, impossible in a gzip file of {file_bytes} bytes")
-
-
-def _data(path: Path, stream: io.BufferedIOBase, shape: tuple[int, ...]) -> Bytes:
-    """The bytes after the header, exactly as many as `shape` asks for."""
-    array = np.empty(shape, dtype=np.uint8)
+def _data(path: Path, stream: io.BufferedIOBase, array: Bytes, expected: str) -> Bytes:
+    """The array, filled with the bytes after the header: exactly as many as it takes."""
     view = array.reshape(-1).data
     filled = 0
     while filled < len(view):
         got = stream.readinto(view[filled : filled + _BLOCK_BYTES])
         if not got:
-            raise _error(path, f"expected {len(view)} bytes of data for {shape}, got {filled}")
+            raise _error(path, f"{expected}, got {filled}")
         filled += got
     if stream.read(1):  # reaching the end is also what makes gzip check the CRC
-        raise _error(path, f"expected {len(view)} bytes of data for shape {shape}, got more")
+        raise _error(path, f"{expected}, got more")
     return array

@@ -149,21 +149,12 @@ def _upper(draw: Draw, size: dict[str, Range], opening: int) -> tuple[Rows, Rows
     shoulder, hem, sleeve = draw(*size["shoulder"]), draw(*size["hem"]), draw(*size["sleeve"])
     width, out = draw(3, 4), draw(0, 4)
     end, reach = top + sleeve, out * sleeve // 16
-    outline = _trapezoid(
-        top, bottom, (middle - shoulder, middle + shoulder), (middle - hem, middle + hem)
-    )
-    outline |= _trapezoid(
-        top + 1,
-        end,
-        (middle - shoulder - 1, middle - shoulder + width),
-        (middle - shoulder - reach - 2, middle - shoulder - reach - 2 + width),
-    )
-    outline |= _trapezoid(
-        top + 1,
-        end,
-        (middle + shoulder - width, middle + shoulder + 1),
-        (middle + shoulder + reach + 2 - width, middle + shoulder + reach + 2),
-    )
+    left, right = middle - shoulder, middle + shoulder
+    outline = _trapezoid(top, bottom, (left, right), (middle - hem, middle + hem))
+    far = left - reach - 2
+    outline |= _trapezoid(top + 1, end, (left - 1, left + width), (far, far + width))
+    far = right + reach + 2
+    outline |= _trapezoid(top + 1, end, (right - width, right + 1), (far - width, far))
     neck, depth = draw(1, 3), draw(1, 4)
     outline &= ~_trapezoid(top, top + depth, (middle - neck, middle + neck), (middle, middle))
     line = np.where(draw(0, 15) < opening, bottom, 0)
@@ -207,15 +198,10 @@ def _bag(draw: Draw) -> tuple[Rows, Rows]:
     slant = draw(-1, 3)
     outline = _trapezoid(top, bottom, (left + slant, right - slant), (left, right))
     inset, rise, thick = draw(2, 7), draw(0, 7), draw(1, 2)
-    outline |= _trapezoid(
-        top - rise, top, (left + inset + 2, right - inset - 2), (left + inset, right - inset)
-    )
-    outline &= ~_trapezoid(
-        top - rise + thick,
-        top,
-        (left + inset + 2 + thick, right - inset - 2 - thick),
-        (left + inset + thick, right - inset - thick),
-    )
+    left, right = left + inset, right - inset
+    outline |= _trapezoid(top - rise, top, (left + 2, right - 2), (left, right))
+    hole, left, right = top - rise + thick, left + thick, right - thick
+    outline &= ~_trapezoid(hole, top, (left + 2, right - 2), (left, right))
     flap = top + draw(3, 9)
     return outline, _trapezoid(flap, flap + 1, (0, SIDE), (0, SIDE))
 

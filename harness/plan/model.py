@@ -6,6 +6,7 @@ Everything that decides what is measured is data here, with its reason. Imports 
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
 import msgspec
 
@@ -62,12 +63,12 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warmup_steps: int = 18
     steps: int = 12
     products: int = 6
-    band: float = 4.0
+    band: Annotated[float, msgspec.Meta(gt=0)] = 4.0
     burst_every: int = 3
     burst_steps: int = 6
     again: str | None = None
     spread: float = 1.15
-    least: float = 0.03
+    least: Annotated[float, msgspec.Meta(ge=0)] = 0.03
     factor: float = 1.10
 
 

@@ -133,21 +133,23 @@ def count(rows: list[Row]) -> int:
 
 def strip(record: Record) -> Record:
     """The record without its series; the one given keeps them."""
-    no_training: dict[str, Any] = {field: [] for field in TRAINING_LISTS}
-    no_round: dict[str, Any] = {field: [] for field in ROUND_LISTS}
 
-    def without(results: Results) -> Results:
-        return msgspec.structs.replace(
-            results,
-            training=[msgspec.structs.replace(t, **no_training) for t in results.training],
-            rounds=[msgspec.structs.replace(r, **no_round) for r in results.rounds],
-        )
+    def empty(owner: Any) -> Any:
+        return msgspec.structs.replace(owner, **{field: [] for field in lists_of(owner)})
+
+    def without(held: dict[str, Results]) -> dict[str, Results]:
+        return {
+            label: msgspec.structs.replace(
+                r, training=[*map(empty, r.training)], rounds=[*map(empty, r.rounds)]
+            )
+            for label, r in held.items()
+        }
 
     return msgspec.structs.replace(
         record,
-        results={label: without(results) for label, results in record.results.items()},
-        again={label: without(results) for label, results in record.again.items()},
-        reference=[msgspec.structs.replace(t, **no_training) for t in record.reference],
+        results=without(record.results),
+        again=without(record.again),
+        reference=[*map(empty, record.reference)],
     )
 
 

@@ -11,18 +11,14 @@ import math
 from harness.plan.model import Plan, Trajectory, process_precision
 from harness.record.schema import Measurement, Record, Replica, Results
 from harness.verdict.finding import Evidence, Finding, multiple
-from harness.workloads.reference.limits import DECIDING, Limit, limit_for
+from harness.workloads.reference.limits import Limit, limit_for
 
 # The made case that proves the precision, with its two products (see `measure`).
 PRECISION = ("precision", ("product, left operand", "product, right operand"))
 
 
-def check_numbers(label: str, record: Record, limits: tuple[Limit, ...]) -> list[Finding]:
-    """One finding per deciding rung for one label."""
-    return [_check_rung(rung, label, record, limits) for rung in DECIDING]
-
-
-def _check_rung(rung: str, label: str, record: Record, limits: tuple[Limit, ...]) -> Finding:
+def check_rung(rung: str, label: str, record: Record, limits: tuple[Limit, ...]) -> Finding:
+    """One of the deciding rungs of one label."""
     results = record.results.get(label, Results())
     dtypes = dtypes_in_play(label, record.plan, results)
     if rung == "lockstep" and "float64" not in dtypes:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from harness.data.fashion_mnist import REAL_SHA256
-from harness.record.schema import Number, Record, Results, Training
+from harness.record.schema import Churn, Number, Record, Results, Training
 from harness.text import many
 from harness.verdict.finding import Evidence, Finding
 from harness.verdict.stats import HUGE, MIN_SEEDS, Equivalence, equivalence, mcnemar
@@ -31,14 +31,9 @@ LAST_EPOCHS = 3
 UNITS = {"test accuracy": (100, "points"), "training loss": (1, "nats")}
 
 
-class ChurnTest(msgspec.Struct, kw_only=True, gc=False):
+class ChurnTest(Churn, kw_only=True, forbid_unknown_fields=False, gc=False):
     """Predictions of one seed against the reference's; `p`: McNemar's exact test."""
 
-    seed: int
-    samples: int
-    differ: int
-    only_here: int
-    only_reference: int
     p: float
 
 
@@ -52,22 +47,23 @@ def check_accuracy(
     """Finite, inside the sanity band on the real data, and equivalent over seeds by `tests`."""
     dtype = record.plan.labels[label].dtype
     trained = trainings(results, dtype)
+    finding = Finding(rung="accuracy", sentence="nothing was trained", measured=len(trained))
     if not trained:
-        return Finding(rung="accuracy", sentence="nothing was trained")
-    if (wrong := _not_finite(label, trained)) is not None:
-        return wrong
-    finding = Finding(rung="accuracy", sentence="", measured=len(trained))
-    if record.plan.steps is not None:
-        finding.sentence = f"{record.plan.steps} steps are no training to judge"
         return finding
     banded = (
         record.dataset is not None
         and record.dataset.sha256 == REAL_SHA256
         and record.plan.provided is None
+        and record.plan.steps is None
         and record.plan.workload.epochs == BAND_EPOCHS
     )
-    if banded and (outside := _outside(label, trained)) is not None:
-        return outside
+    if wrong := _not_finite(trained) or (_outside(trained) if banded else None):
+        sentence, finding.first = wrong
+        finding.verdict, finding.sentence = "disagree", f"{label}, {sentence}"
+        return finding
+    if record.plan.steps is not None:
+        finding.sentence = f"{record.plan.steps} steps are no training to judge"
+        return finding
     margins = {metric: _margin(metric, dtype, limits) for metric in METRICS}
     _nearest(finding, tests, margins)
     seeds = many(len(trained), "seed")
@@ -168,46 +164,32 @@ def _nearest(finding: Finding, tests: dict[str, Equivalence], margins: dict[str,
     )
 
 
-def _not_finite(label: str, trained: list[Training]) -> Finding | None:
-    """The first training with a loss or an accuracy that is not finite."""
+def _not_finite(trained: list[Training]) -> tuple[str, Evidence] | None:
+    """The first training with a loss or an accuracy that is not finite, in words too."""
     for training in trained:
         losses = [(i, v) for i, v in enumerate(training.losses) if not isinstance(v, float)]
         accuracies = [(None, v) for v in training.test_accuracy if not isinstance(v, float)]
         for name, odd in (("training loss", losses), ("test accuracy", accuracies)):
             if odd:
                 step, got = odd[0]
-                sentence = f"{label}, seed {training.seed}: the {name} is not finite"
                 first = _evidence(training, name, got, "correct code stays finite", step=step)
-                return _disagrees(trained, sentence, first)
+                return f"{first.where}: the {name} is not finite", first
     return None
 
 
-def _outside(label: str, trained: list[Training]) -> Finding | None:
-    """The first training outside the sanity band."""
+def _outside(trained: list[Training]) -> tuple[str, Evidence] | None:
+    """The first training outside the sanity band, in words too."""
     for training in trained:
         for name, value, (low, high) in (
             ("last-epoch mean loss", _metric("training loss", training), LOSS_BAND),
             ("mean test accuracy of the last epochs", mean_accuracy(training), ACCURACY_BAND),
         ):
             if not isinstance(value, float) or not low <= value <= high:
-                sentence = (
-                    f"{label}, seed {training.seed}: {name} {value} outside the sanity band "
-                    f"{low} to {high} of clean runs on this data"
-                )
                 why = "20 clean seeds stay inside"
                 first = _evidence(training, name, value, why, expected=low, limit=high)
-                return _disagrees(trained, sentence, first)
+                band = f"outside the sanity band {low} to {high} of clean runs on this data"
+                return f"{first.where}: {name} {value} {band}", first
     return None
-
-
-def _disagrees(trained: list[Training], sentence: str, first: Evidence) -> Finding:
-    return Finding(
-        rung="accuracy",
-        verdict="disagree",
-        measured=len(trained),
-        sentence=sentence,
-        first=first,
-    )
 
 
 def _evidence(training: Training, name: str, got: Number, why: str, **fields: Any) -> Evidence:

@@ -29,6 +29,8 @@ TARGET_POWER = 0.8  # the usual chance of success to plan for (Cohen 1988)
 HUGE = 1e300  # larger differences might overflow in the sd
 _TAIL = 1e-18  # probability left out at either end of the distribution of the sd
 
+Answer = Literal["agree", "disagree", "inconclusive"]
+
 
 class Equivalence(msgspec.Struct, frozen=True, kw_only=True):
     """Paired differences against a margin, in the unit of the differences.
@@ -48,7 +50,7 @@ class Equivalence(msgspec.Struct, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     p: float | None = None
-    verdict: Literal["agree", "disagree", "inconclusive"]
+    verdict: Answer
     power: float
     detectable: float | None = None
     settles: int | None = None
@@ -59,37 +61,24 @@ def equivalence(differences: Sequence[float], margin: float) -> Equivalence:
 
     "agree": the 1 - 2 ALPHA interval lies inside the open (-margin, margin), which is p < ALPHA.
     "disagree": it lies wholly outside. Else, and with fewer than MIN_SEEDS: "inconclusive".
-    If all differences are equal the interval is that point.
+    If all differences are equal the interval is that point. There must be one, each below HUGE, and
+    the margin must be positive.
 
     Source: Schuirmann 1987, J. Pharmacokinet. Biopharm. 15, 657-680.
-
-    Raises:
-        ValueError: no differences, one that is not finite (or not below HUGE), or a margin that is
-            not positive and finite.
-
     """
-    values = [float(value) for value in differences]
-    if not values:
-        raise ValueError("no differences: at least one is needed")
-    odd = [value for value in values if not abs(value) < HUGE]
-    if odd:
-        raise ValueError(f"differences must be finite and below {HUGE:g}, not {odd[0]}")
-    if not 0 < margin < math.inf:
-        raise ValueError(f"the margin must be positive and finite, not {margin}")
-    n = len(values)
+    n = len(differences)
     # Exact rational sums: equal values have exactly their own mean and an sd of exactly zero.
-    mean = statistics.mean(values)
+    mean = statistics.mean(differences)
     if n == 1:
         return Equivalence(n=n, mean=mean, verdict="inconclusive", power=0.0)
-    sd = statistics.stdev(values)
+    sd = statistics.stdev(differences)
     half = critical_t(n - 1, ALPHA) * sd / math.sqrt(n)
     low, high = mean - half, mean + half
-    verdict: Literal["agree", "disagree", "inconclusive"] = "inconclusive"
+    verdict: Answer = "inconclusive"
     if n >= MIN_SEEDS and -margin < low and high < margin:
         verdict = "agree"
     elif n >= MIN_SEEDS and (low > margin or high < -margin):
         verdict = "disagree"
-    settled = verdict != "inconclusive"
     return Equivalence(
         n=n,
         mean=mean,
@@ -100,7 +89,7 @@ def equivalence(differences: Sequence[float], margin: float) -> Equivalence:
         verdict=verdict,
         power=agree_probability(n, 0.0, sd, margin),
         detectable=_detectable(n, sd),
-        settles=n if settled else _settles(n, mean, sd, margin),
+        settles=n if verdict != "inconclusive" else _settles(n, mean, sd, margin),
     )
 
 
@@ -114,20 +103,7 @@ def agree_probability(n: int, mean: float, sd: float, margin: float) -> float:
     Source: Phillips 1990, J. Pharmacokinet. Biopharm. 18, 137-144, there as the difference of two
     of Owen's Q (Owen 1965, Biometrika 52, 437-446), which is this integral.
     """
-    from scipy.special import ndtr
-
-    if n < MIN_SEEDS:
-        return 0.0
-    error = sd / math.sqrt(n)
-    if error == 0:
-        return float(abs(mean) < margin)
-    t = critical_t(n - 1, ALPHA)
-    above, below = (margin - mean) / error, (margin + mean) / error
-    return _mean_over_sd(
-        lambda s: float(ndtr(above - t * s) - ndtr(t * s - below)),
-        n - 1,
-        upper=margin / error / t,  # with a larger sd the interval is wider than the margins
-    )
+    return _chance(n, mean, sd, margin, agree=True)
 
 
 def disagree_probability(n: int, mean: float, sd: float, margin: float) -> float:
@@ -138,16 +114,27 @@ def disagree_probability(n: int, mean: float, sd: float, margin: float) -> float
 
     Source: Johnson and Welch 1940, Biometrika 31, 362-389.
     """
+    return _chance(n, mean, sd, margin, agree=False)
+
+
+def _chance(n: int, mean: float, sd: float, margin: float, *, agree: bool) -> float:
     from scipy.special import ndtr
 
     if n < MIN_SEEDS:
         return 0.0
     error = sd / math.sqrt(n)
     if error == 0:
-        return float(abs(mean) > margin)
+        return float(abs(mean) < margin if agree else abs(mean) > margin)
     t = critical_t(n - 1, ALPHA)
-    above, below = (mean - margin) / error, (-mean - margin) / error
-    return _mean_over_sd(lambda s: float(ndtr(above - t * s) + ndtr(below - t * s)), n - 1)
+    # The distances of the mean from the two margins, in standard errors.
+    above, below = (margin - mean) / error, (margin + mean) / error
+    if not agree:
+        return _mean_over_sd(lambda s: float(ndtr(-above - t * s) + ndtr(-below - t * s)), n - 1)
+    return _mean_over_sd(
+        lambda s: float(ndtr(above - t * s) - ndtr(t * s - below)),
+        n - 1,
+        upper=margin / error / t,  # with a larger sd the interval is wider than the margins
+    )
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -160,14 +147,9 @@ def mcnemar(only_first: int, only_second: int) -> float:
     The p value is min(1, 2 P(Binomial(only_first + only_second, 1/2) <= the smaller count)).
     Source: McNemar 1947, Psychometrika 12, 153-157, with the binomial in place of chi-square.
 
-    Raises:
-        ValueError: a negative count.
-
     """
     from scipy.special import bdtr
 
-    if min(only_first, only_second) < 0:
-        raise ValueError(f"counts must not be negative: {only_first}, {only_second}")
     smaller, total = min(only_first, only_second), only_first + only_second
     return min(1.0, 2 * float(bdtr(smaller, total, 0.5)))
 

@@ -77,15 +77,13 @@ def check_timing(
     finding.parts = [part for part in (*own, fastest, beside(record), baseline) if part is not None]
     finding.measured = sum(len(r.step_ns) for r in steady(record, record.results[label]))
     finding.verdict = _worst(finding.parts)
+    # A disagreement is named with its label, as those of the other rungs are.
+    who = f"{label}, timing: " if finding.verdict == "disagree" else ""
+    deciding = [part.sentence for part in finding.parts if part.verdict == finding.verdict]
+    finding.sentence = who + "; ".join(deciding)
     if finding.verdict == "agree":
         finding.sentence = fastest.sentence if fastest is not None else "agrees in every part"
-    else:
-        # A disagreement is named with its label, as those of the other rungs are.
-        who = f"{label}, timing: " if finding.verdict == "disagree" else ""
-        deciding = [part.sentence for part in finding.parts if part.verdict == finding.verdict]
-        finding.sentence = who + "; ".join(deciding)
-    shown = void_part(finding.parts) or fastest
-    if shown is not None:
+    if (shown := void_part(finding.parts) or fastest) is not None:
         finding.value, finding.limit = shown.value, shown.limit
     return finding
 
@@ -138,14 +136,14 @@ def itself(label: str, record: Record) -> Part:
         spread = max(medians) / min(medians) if min(medians) > 0 else math.inf
         of = "steps"
     part.value = number(spread)
-    doubts = [f"the sessions' {of} lie {spread:.3g}-fold apart (limit {timing.spread:g})"]
-    doubts = doubts if spread > timing.spread else []
+    far = f"the sessions' {of} lie {spread:.3g}-fold apart (limit {timing.spread:g})"
+    doubts = [far] if spread > timing.spread else []
     doubts += _unequal_twins(record)
     if starved := starved_of_threads(label, record):
         doubts.append(starved)
     part.verdict = "inconclusive" if doubts else "agree"
-    part.sentence = "; ".join(doubts) or (
-        f"{len(medians)} sessions within {spread:.3f} of one another"
+    part.sentence = "; ".join(
+        doubts or [f"{len(medians)} sessions within {spread:.3f} of one another"]
     )
     return part
 
@@ -218,7 +216,9 @@ def clocks(label: str, record: Record) -> Part:
         parts.append(_clock("2K steps / twice K steps", double, both=True))
     if not parts:
         sentence = "too few rounds for the clocks to be compared"
-        parts.append(_clocks("inconclusive", None, CLOCKS_AGREE, sentence))
+        parts.append(
+            Part(name="clocks", verdict="inconclusive", limit=CLOCKS_AGREE, sentence=sentence)
+        )
     step = statistics.median([ns for r in rounds for ns in r.step_ns] or [0])
     drains = [r.drain_ns[0] - r.drain_ns[1] for r in rounds if len(r.drain_ns) == 2]
     # From a GPU, copying the parameters once takes as long as a step; so it does with a small batch
@@ -229,17 +229,12 @@ def clocks(label: str, record: Record) -> Part:
         verdict = _between(left, DRAIN_AGREES, DRAIN_DISAGREES)
         of = f"{left:.2f} steps of work were left after the last wait: somebody is not waiting"
         parts.append(_clocks(verdict, left, DRAIN_AGREES, of))
-    worst = _worst(parts)
-    return max((p for p in parts if p.verdict == worst), key=_multiple)
+    worst = [part for part in parts if part.verdict == _worst(parts)]
+    return max(worst, key=lambda part: multiple(float(part.value or 0), part.limit or 1))
 
 
-def _multiple(part: Part) -> float:
-    return multiple(float(part.value or 0), part.limit or 1)
-
-
-def _clocks(verdict: RungVerdict, value: float | None, limit: float, sentence: str) -> Part:
-    stored = number(value) if value is not None else None
-    return Part(name="clocks", verdict=verdict, value=stored, limit=limit, sentence=sentence)
+def _clocks(verdict: RungVerdict, value: float, limit: float, sentence: str) -> Part:
+    return Part(name="clocks", verdict=verdict, value=number(value), limit=limit, sentence=sentence)
 
 
 def _clock(what: str, ratios: Sequence[float], *, both: bool = False) -> Part:
@@ -269,20 +264,20 @@ def _between(value: float, agrees: float, disagrees: float) -> RungVerdict:
 def physics(label: str, record: Record) -> Part:
     """A step takes at least as long as its matrix products on the fastest framework there."""
     share = share_of_physics(label, record)
-    if share is None:
-        sentence = "no products were timed"
-        return Part(name="physics", verdict="inconclusive", limit=1.0, sentence=sentence)
-    possible = share >= PHYSICAL_SHARE
-    return Part(
-        name="physics",
-        verdict="agree" if possible else "disagree",
-        value=number(PHYSICAL_SHARE / max(share, 1e-9)),
-        limit=1.0,
-        sentence=f"a step takes {share:.3g} times its matrix products on this device"
-        if possible
-        else f"a step takes {share:.3g} of the time that its matrix products alone take on this "
-        "device: somebody is not waiting",
+    part = Part(
+        name="physics", verdict="inconclusive", limit=1.0, sentence="no products were timed"
     )
+    if share is None:
+        return part
+    part.value = number(PHYSICAL_SHARE / max(share, 1e-9))
+    part.verdict = "agree" if share >= PHYSICAL_SHARE else "disagree"
+    part.sentence = f"a step takes {share:.3g} times its matrix products on this device"
+    if part.verdict == "disagree":
+        part.sentence = (
+            f"a step takes {share:.3g} of the time that its matrix products alone take on this "
+            "device: somebody is not waiting"
+        )
+    return part
 
 
 def across(label: str, record: Record, ranked: dict[str, StepTime]) -> Part:
@@ -294,10 +289,9 @@ def across(label: str, record: Record, ranked: dict[str, StepTime]) -> Part:
         return part
     part.value = number(ratio.value)
     part.verdict = "agree" if label == fastest else within(ratio, band)
-    part.sentence = f"{ratio.value:.2f} times the fastest here ({fastest})"
-    if ratio.low is not None and ratio.high is not None and ratio.claimable:
-        interval = f"[{ratio.low:.2f}, {ratio.high:.2f}]"
-        part.sentence = (
-            f"{ratio.value:.2f} {interval} times the fastest here ({fastest}), band {band:g}"
-        )
+    interval, of = "", ""
+    if ratio.interval is not None:
+        interval = "[{:.2f}, {:.2f}] ".format(*ratio.interval)
+        of = f", band {band:g}"
+    part.sentence = f"{ratio.value:.2f} {interval}times the fastest here ({fastest}){of}"
     return part

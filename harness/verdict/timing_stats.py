@@ -22,7 +22,7 @@ from typing import Literal
 
 import msgspec
 
-from harness.verdict.stats import critical_t
+from harness.verdict.stats import Answer, critical_t
 
 ALPHA = 0.05  # two-sided: 95 % intervals
 MIN_SESSIONS = 5  # half a 95 % interval is 9 sd of two sessions, 2.5 of three, 1.24 of five
@@ -51,6 +51,13 @@ class Ratio(msgspec.Struct, frozen=True, kw_only=True):
     low: float | None
     high: float | None
     claimable: bool
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Low and high where a claim may rest on them."""
+        if not self.claimable or self.low is None or self.high is None:
+            return None
+        return self.low, self.high
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,17 +89,12 @@ def ratio(log_ratios: Sequence[float]) -> Ratio:
 
     log_ratios: one natural logarithm for each session, of that session's median ratio. Equal
     values: the interval is that point.
-
-    Raises:
-        ValueError: no values, or one that is not finite (or beyond LOG_LIMIT).
-
     """
-    values = _logs(log_ratios)
-    n = len(values)
-    mean = statistics.mean(values)  # exact rational sums: equal values have an sd of exactly zero
+    n = len(log_ratios)
+    mean = statistics.mean(log_ratios)  # exact sums: equal values have an sd of exactly zero
     low = high = None
     if n > 1:
-        half = critical_t(n - 1, ALPHA / 2) * statistics.stdev(values) / math.sqrt(n)
+        half = critical_t(n - 1, ALPHA / 2) * statistics.stdev(log_ratios) / math.sqrt(n)
         low, high = _exp(mean - half), _exp(mean + half)
     return Ratio(n=n, value=_exp(mean), low=low, high=high, claimable=n >= MIN_SESSIONS)
 
@@ -102,33 +104,15 @@ def claim(ratio: Ratio, least: float = LEAST) -> bool:
 
     `least` counts in logs: above 1 + least or below 1 / (1 + least) (1.03 and 0.971), so that the
     answer is the same for A / B and for B / A.
-
-    Raises:
-        ValueError: `least` is negative or not finite.
-
     """
-    if not 0 <= least < math.inf:
-        raise ValueError(f"the least difference must be finite and not negative, not {least}")
-    if not ratio.claimable or ratio.low is None or ratio.high is None:
-        return False
-    excludes_one = ratio.low > 1 or ratio.high < 1
-    return excludes_one and abs(math.log(ratio.value)) > math.log1p(least)
+    low, high = ratio.interval or (1.0, 1.0)
+    return not low <= 1 <= high and abs(math.log(ratio.value)) > math.log1p(least)
 
 
-def within(ratio: Ratio, band: float) -> Literal["agree", "disagree", "inconclusive"]:
-    """Whether a ratio is surely at most `band`: its whole interval lies there, or above it.
-
-    Raises:
-        ValueError: a band that is not positive and finite.
-
-    """
-    if not 0 < band < math.inf:
-        raise ValueError(f"the band must be positive and finite, not {band}")
-    if not ratio.claimable or ratio.low is None or ratio.high is None:
-        return "inconclusive"
-    if ratio.high <= band:
-        return "agree"
-    return "disagree" if ratio.low > band else "inconclusive"
+def within(ratio: Ratio, band: float) -> Answer:
+    """Whether a ratio is surely at most `band`: its whole interval lies there, or above it."""
+    low, high = ratio.interval or (0.0, math.inf)
+    return "agree" if high <= band else "disagree" if low > band else "inconclusive"
 
 
 def change(before: Sequence[float], after: Sequence[float], factor: float = FACTOR) -> Change:
@@ -150,19 +134,13 @@ def change(before: Sequence[float], after: Sequence[float], factor: float = FACT
 
     Source: Welch 1947, Biometrika 34, 28-35.
 
-    Raises:
-        ValueError: as `ratio`, for either side; a factor that is not finite and above 1.
-
     """
-    if not 1 < factor < math.inf:
-        raise ValueError(f"the factor must be finite and above 1, not {factor}")
-    sides = _logs(before), _logs(after)
-    n_before, n_after = (len(side) for side in sides)
-    mean = statistics.mean(sides[1]) - statistics.mean(sides[0])
+    n_before, n_after = len(before), len(after)
+    mean = statistics.mean(after) - statistics.mean(before)
     value, low, high = _exp(mean), None, None
     verdict: Literal["slower", "faster", "same", "inconclusive"] = "inconclusive"
     if min(n_before, n_after) > 1:
-        half = _welch_half(*sides)
+        half = _welch_half(before, after)
         low, high = _exp(mean - half), _exp(mean + half)
         enough = min(n_before, n_after) >= MIN_SESSIONS
         if enough and low > 1 and value > factor:
@@ -204,15 +182,11 @@ def steadiness(series_ns: Sequence[int]) -> Steadiness:
     labels, and that a step down is a warm-up: Barrett et al. 2017, Virtual Machine Warmup Blows Hot
     and Cold (there by change points in 2000 iterations, which 5 to 100 rounds do not bear).
 
-    Raises:
-        ValueError: fewer than MIN_ROUNDS values, or one that is not positive and finite.
-
+    There must be MIN_ROUNDS of them, all positive.
     """
     from scipy.stats import kendalltau
 
-    if len(series_ns) < MIN_ROUNDS:
-        raise ValueError(f"{len(series_ns)} rounds: at least {MIN_ROUNDS} are needed")
-    logs = _positive_logs(series_ns)
+    logs = [math.log(ns) for ns in series_ns]
     third = max(2, len(logs) // 3)
     begin, middle, end = (
         statistics.median(part) for part in (logs[:third], logs[third:-third], logs[-third:])
@@ -236,22 +210,11 @@ def power_law(x: Sequence[float], ns: Sequence[float]) -> PowerLaw:
     """Least squares of log ns on log x, with Student's t interval of the exponent.
 
     The interval knows the scatter about the line only: where the truth bends (a fixed cost per step
-    does that), it is too narrow, and `sd` tells.
-
-    Raises:
-        ValueError: fewer than 3 points, unequal lengths, a value that is not positive and finite,
-            or one x only.
-
+    does that), it is too narrow, and `sd` tells. There must be 3 points, all positive, and 2 sizes.
     """
-    if len(x) != len(ns):
-        raise ValueError(f"{len(x)} sizes and {len(ns)} times: one time for each size is needed")
     n = len(x)
-    if n < 3:
-        raise ValueError(f"{n} points: at least 3 are needed for a line and its scatter")
-    across, up = _positive_logs(x), _positive_logs(ns)
+    across, up = [math.log(value) for value in x], [math.log(value) for value in ns]
     spread = statistics.pvariance(across)
-    if min(across) == max(across) or spread == 0:
-        raise ValueError("all sizes are the same: no exponent follows from one size")
     line = statistics.linear_regression(across, up)
     residuals = (v - line.intercept - line.slope * at for at, v in zip(across, up, strict=True))
     sd = math.sqrt(math.fsum(residual * residual for residual in residuals) / (n - 2))
@@ -265,42 +228,17 @@ def break_even(compile_ns: float, slow_ns: float, fast_ns: float) -> int | None:
     The smallest N with compile_ns + N * fast_ns <= N * slow_ns, in exact arithmetic. 0 where
     compiling costs nothing; None where the compiled step is not faster: nothing is ever earned
     back, even if compiling is free.
-
-    Raises:
-        ValueError: a value that is not finite, a negative compile time, a step time not positive.
-
     """
-    if not 0 <= compile_ns < math.inf:
-        raise ValueError(f"the compile time must be finite and not negative, not {compile_ns}")
-    _positive_logs([slow_ns, fast_ns])
     if fast_ns >= slow_ns:
         return None
     return math.ceil(Fraction(compile_ns) / (Fraction(slow_ns) - Fraction(fast_ns)))
-
-
-def _logs(values: Sequence[float]) -> list[float]:
-    """Logarithms as given, checked."""
-    logs = [float(value) for value in values]
-    if not logs:
-        raise ValueError("no sessions: at least one is needed")
-    odd = [value for value in logs if not abs(value) <= LOG_LIMIT]
-    if odd:
-        raise ValueError(f"logs must be finite and at most {LOG_LIMIT:g}, not {odd[0]}")
-    return logs
-
-
-def _positive_logs(values: Sequence[float]) -> list[float]:
-    odd = [value for value in values if not 0 < value < math.inf]
-    if odd:
-        raise ValueError(f"values must be positive and finite, not {odd[0]}")
-    return [math.log(value) for value in values]
 
 
 def _exp(log: float) -> float:
     return math.exp(min(max(log, -LOG_LIMIT), LOG_LIMIT))
 
 
-def _welch_half(before: list[float], after: list[float]) -> float:
+def _welch_half(before: Sequence[float], after: Sequence[float]) -> float:
     """Half of Welch's interval; 0 where both sides are points."""
     errors = [statistics.variance(side) / len(side) for side in (before, after)]
     total = sum(errors)

@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated
+from collections.abc import Iterable, Sequence
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from harness.plan.model import CONTROL
-from harness.record.schema import Process, Record, Results, Round, Training
+from harness.record.schema import Process, Record, Results, Round
 from harness.verdict.finding import Whole
-from harness.verdict.timing_stats import MIN_ROUNDS, MIN_SESSIONS, Ratio, ratio, steadiness
+from harness.verdict.timing_stats import MIN_ROUNDS, Ratio, ratio, steadiness
 
+T = TypeVar("T")
 Place = tuple[int, int]  # session, round
 PAIR = msgspec.Meta(min_length=2, max_length=2)  # the two ends of an interval
 
@@ -71,16 +72,20 @@ def steady(record: Record, results: Results) -> list[Round]:
 
 def step_medians(record: Record, results: Results) -> dict[Place, float]:
     """The median step of each round."""
-    return _medians(steady(record, results), lambda r: r.step_ns)
+    return {
+        (r.session, r.round): statistics.median(r.step_ns)
+        for r in steady(record, results)
+        if r.step_ns
+    }
 
 
 def product_medians(record: Record, results: Results) -> dict[Place, float]:
     """The median set of matrix products of each round."""
-    return _medians(steady(record, results), lambda r: r.products_ns)
-
-
-def _medians(rounds: list[Round], series: Callable[[Round], list[int]]) -> dict[Place, float]:
-    return {(r.session, r.round): statistics.median(series(r)) for r in rounds if series(r)}
+    return {
+        (r.session, r.round): statistics.median(r.products_ns)
+        for r in steady(record, results)
+        if r.products_ns
+    }
 
 
 def control(record: Record) -> str | None:
@@ -96,33 +101,40 @@ def control(record: Record) -> str | None:
     return CONTROL if CONTROL in labels else next(iter(labels), None)
 
 
+def _by_session(values: Iterable[tuple[int, T]]) -> list[list[T]]:
+    """The values of each session that has any, in the order of sessions."""
+    found: dict[int, list[T]] = defaultdict(list)
+    for session, value in values:
+        found[session].append(value)
+    return [found[session] for session in sorted(found)]
+
+
 def session_logs(above: dict[Place, float], below: dict[Place, float]) -> list[float]:
     """Of each session that has both, the median over its rounds of log(above / below)."""
-    by_session: dict[int, list[float]] = defaultdict(list)
-    for place, value in above.items():
-        if value > 0 and below.get(place, 0) > 0:
-            by_session[place[0]].append(math.log(value / below[place]))
-    return [statistics.median(logs) for _, logs in sorted(by_session.items())]
+    logs = (
+        (place[0], math.log(value / below[place]))
+        for place, value in above.items()
+        if value > 0 and below.get(place, 0) > 0
+    )
+    return [statistics.median(session) for session in _by_session(logs)]
+
+
+def _over(record: Record, above: Results, below: Results) -> Ratio | None:
+    logs = session_logs(step_medians(record, above), step_medians(record, below))
+    return ratio(logs) if logs else None
 
 
 def versus(record: Record, label: str, other: str) -> Ratio | None:
     """Step of a label over that of another; None where they share no round."""
-    logs = session_logs(
-        step_medians(record, record.results[label]), step_medians(record, record.results[other])
-    )
-    return ratio(logs) if logs else None
+    return _over(record, record.results[label], record.results[other])
 
 
 def against_itself(record: Record) -> dict[str, Ratio]:
     """A against A: of each label that entered twice, its first process over its second."""
-    ratios = {}
-    for label, second in record.again.items():
-        logs = session_logs(
-            step_medians(record, record.results[label]), step_medians(record, second)
-        )
-        if logs:
-            ratios[label] = ratio(logs)
-    return ratios
+    pairs = {
+        name: _over(record, record.results[name], again) for name, again in record.again.items()
+    }
+    return {name: pair for name, pair in pairs.items() if pair is not None}
 
 
 def floor_logs(record: Record, label: str) -> list[float] | None:
@@ -137,10 +149,8 @@ def floor_logs(record: Record, label: str) -> list[float] | None:
 
 def session_medians(record: Record, results: Results) -> list[float]:
     """The median step of each session, nanoseconds."""
-    by_session: dict[int, list[int]] = defaultdict(list)
-    for r in steady(record, results):
-        by_session[r.session] += r.step_ns
-    return [statistics.median(values) for _, values in sorted(by_session.items()) if values]
+    steps = ((r.session, ns) for r in steady(record, results) for ns in r.step_ns)
+    return [statistics.median(session) for session in _by_session(steps)]
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -164,68 +174,53 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
 def step_time(label: str, record: Record, process: Process, results: Results) -> StepTime | None:
     """The step time of a label, or None where it was not timed."""
     rounds = steady(record, results)
-    if (
-        not all(r.step_ns and r.gather_ns and r.put_ns and r.products_ns for r in rounds)
-        or not rounds
-    ):
+    whole = all(r.step_ns and r.gather_ns and r.put_ns and r.products_ns for r in rounds)
+    if not rounds or not whole:
         return None
-    medians = step_medians(record, results)
+    medians = step_medians(record, results).values()
     by_session = session_medians(record, results)
-    spread = ratio([math.log(value) for value in by_session if value > 0] or [0.0])
-    sure = spread.low is not None and spread.high is not None and spread.n >= MIN_SESSIONS
-    low, high = (spread.low, spread.high) if sure else median_interval([*medians.values()])
+    steps = ratio([math.log(value) for value in by_session if value > 0] or [0.0])
+    low, high = steps.interval or median_interval([*medians])
     first = process.first_step_ns.get(str(record.plan.workload.batch_size))
     numpy = control(record)
     floors = floor_logs(record, label)
     multiple = ratio(floors) if floors else None
-    trained = [t for t in results.training if t.dtype == process.dtype]
+    trained = [t for t in results.training if t.dtype == process.dtype and t.whole]
+    bursts = [r for r in rounds if len(r.burst_ns) == 2 and r.burst_steps > 0]
+    floor_ns = None
+    if numpy is not None and floors is not None:
+        floor_ns = _median(product_medians(record, record.results[numpy]).values())
     return StepTime(
-        median_ns=round(spread.value),
-        ci95_ns=[round(low or 0), round(high or 0)],
-        spread_ns=[round(min(medians.values())), round(max(medians.values()))],
-        throughput_ns=_median(_throughputs(rounds)),
+        median_ns=round(steps.value),
+        ci95_ns=[round(low), round(high)],
+        spread_ns=[round(min(medians)), round(max(medians))],
+        throughput_ns=_median(r.burst_ns[1] / (2 * r.burst_steps) for r in bursts),
         first_step_ns=first,
         first_steps_ns=process.first_step_ns,
-        compile_ns=max(0, first - round(spread.value)) if first is not None else None,
+        compile_ns=max(0, first - round(steps.value)) if first is not None else None,
         put_median_ns=round(statistics.median([ns for r in rounds for ns in r.put_ns])),
         gather_median_ns=round(statistics.median([ns for r in rounds for ns in r.gather_ns])),
-        epoch_ns=_median(ns for t in trained if t.whole for ns in t.epoch_ns),
-        eval_ns=_median(ns for t in trained if t.whole for ns in t.eval_ns),
+        epoch_ns=_median(ns for t in trained for ns in t.epoch_ns),
+        eval_ns=_median(ns for t in trained for ns in t.eval_ns),
         loop_overhead=loop_overhead(record, label),
-        gemm_floor_ns=(
-            _median(product_medians(record, record.results[numpy]).values())
-            if numpy is not None and floors is not None
-            else None
-        ),
+        gemm_floor_ns=floor_ns,
         own_floor_ns=round(statistics.median([ns for r in rounds for ns in r.products_ns])),
         floor_ratio=multiple.value if multiple else None,
-        floor_ci95=(
-            [multiple.low, multiple.high]
-            if multiple and multiple.claimable and multiple.low and multiple.high
-            else None
-        ),
+        floor_ci95=[*multiple.interval] if multiple and multiple.interval else None,
         cores=cores_used(rounds),
         import_ns=process.import_ns,
         build_ns=process.build_ns,
         steadiness=_steadiness(rounds),
         at_once=rounds[0].at_once,
         steps=sum(len(r.step_ns) * r.at_once for r in rounds),
-        sessions=spread.n,
-        indicative=not sure,
+        sessions=steps.n,
+        indicative=steps.interval is None,
     )
 
 
 def _median(values: Iterable[float]) -> int | None:
     numbers = [*values]
     return round(statistics.median(numbers)) if numbers else None
-
-
-def _throughputs(rounds: list[Round]) -> list[float]:
-    return [
-        r.burst_ns[1] / (2 * r.burst_steps)
-        for r in rounds
-        if len(r.burst_ns) == 2 and r.burst_steps > 0
-    ]
 
 
 def cores_used(rounds: list[Round]) -> float | None:
@@ -236,12 +231,10 @@ def cores_used(rounds: list[Round]) -> float | None:
 
 
 def _steadiness(rounds: list[Round]) -> list[str]:
-    series: dict[int, list[int]] = defaultdict(list)
-    for r in rounds:
-        series[r.session].append(max(1, round(statistics.median(r.step_ns))))
+    medians = ((r.session, max(1, round(statistics.median(r.step_ns)))) for r in rounds)
     return [
-        steadiness(values) if len(values) >= MIN_ROUNDS else "too short"
-        for _, values in sorted(series.items())
+        steadiness(session) if len(session) >= MIN_ROUNDS else "too short"
+        for session in _by_session(medians)
     ]
 
 
@@ -250,26 +243,18 @@ def loop_overhead(record: Record, label: str) -> float | None:
 
     Of the label's own dtype, all seeds; None where a training did not time them.
     """
-    ratios: list[float] = []
-    for training in record.results[label].training:
-        if training.dtype == record.plan.labels[label].dtype:
-            ratios += _overheads(training)
-    return statistics.median(ratios) if ratios else None
-
-
-def _overheads(training: Training) -> list[float]:
-    """Of each timed epoch, wall time over the sum of its parts."""
-    parts = training.step_ns, training.gather_ns, training.put_ns
-    if not training.epoch_ns or len({*map(len, parts)}) > 1 or not training.step_ns:
-        return []
-    steps = len(training.step_ns) // len(training.epoch_ns)
+    dtype = record.plan.labels[label].dtype
     ratios = []
-    for epoch, wall in enumerate(training.epoch_ns):
-        span = slice(epoch * steps, (epoch + 1) * steps)
-        total = sum(sum(series[span]) for series in parts)
-        if total > 0:
-            ratios.append(wall / total)
-    return ratios
+    for t in record.results[label].training:
+        parts = t.step_ns, t.gather_ns, t.put_ns
+        if t.dtype != dtype or not t.epoch_ns or len({*map(len, parts)}) > 1:
+            continue
+        steps = len(t.step_ns) // len(t.epoch_ns)
+        for epoch, wall in enumerate(t.epoch_ns):
+            total = sum(sum(part[epoch * steps : (epoch + 1) * steps]) for part in parts)
+            if total > 0:
+                ratios.append(wall / total)
+    return statistics.median(ratios) if ratios else None
 
 
 def share_of_physics(label: str, record: Record) -> float | None:

@@ -22,12 +22,16 @@ from harness.record.schema import (
 from harness.verdict.document import Dataset, Divergence, Document, Entry, Left, Overall, Status
 from harness.verdict.finding import Finding, Part, Rung, agreeing, void_part
 from harness.verdict.hints import find_hint
-from harness.verdict.numbers import check_numbers, check_trajectory
+from harness.verdict.numbers import check_rung, check_trajectory
 from harness.verdict.outcome import ChurnTest, check_accuracy, churn_tests, equivalences, trainings
 from harness.verdict.stats import Equivalence
 from harness.verdict.timing import check_timing, own_parts
 from harness.verdict.timings import StepTime, step_time
 from harness.workloads.reference.limits import DECIDING, LIMITS, RUNGS, Limit
+
+# What verdict.json tells of a run as its record has it, and of a label as its plan has it.
+OF_THE_RUN = ("run", "started", "seconds", "ended", "harness_version")
+OF_THE_LABEL = "backend", "device", "dtype", "variant", "precision", "plant", "source", "origin"
 
 
 class LabelVerdict(msgspec.Struct, kw_only=True):
@@ -109,7 +113,7 @@ def _judge_label(label: str, record: Record, limits: tuple[Limit, ...]) -> Label
     judged.equivalence = equivalences(label, record, results, limits)
     if status != "skipped":
         findings = [
-            *check_numbers(label, record, limits),
+            *(check_rung(rung, label, record, limits) for rung in DECIDING),
             check_trajectory(label, record, results, limits),
             check_accuracy(label, record, results, judged.equivalence, limits),
         ]
@@ -200,21 +204,14 @@ def _first_divergence(labels: dict[str, LabelVerdict]) -> Divergence | None:
     if not divergences:
         return None
     *_, name, finding, first = min(divergences, key=lambda item: item[:4])
+    fields = ("step", "tensor", "index", "expected", "got", "distance", "limit", "dtype", "problem")
     return Divergence(
         label=name,
         rung=finding.rung,
-        step=first.step,
-        tensor=first.tensor,
-        index=first.index,
-        expected=first.expected,
-        got=first.got,
-        distance=first.distance,
-        limit=first.limit,
         case=first.where,
-        dtype=first.dtype,
-        problem=first.problem,
         sentence=finding.sentence,
         hint=finding.hint,
+        **{field: getattr(first, field) for field in fields},
     )
 
 
@@ -318,25 +315,22 @@ def document(record: Record, verdict: Verdict, record_path: str) -> Document:
     dataset = record.dataset or DatasetFacts(
         name=record.plan.dataset, synthetic=False, sha256="", train=0, test=0, source="not loaded"
     )
+    plan = record.plan
     return Document(
         verdict=verdict.verdict,
         summary=verdict.summary,
-        run=record.run,
-        started=record.started,
-        seconds=record.seconds,
-        ended=record.ended,
-        harness_version=record.harness_version,
         machine=machine_name(machine_key(record)),
         processor=record.machine.get("processor", ""),
-        threads=record.plan.threads,
-        profile=record.plan.profile,
-        workload=record.plan.workload.name,
+        threads=plan.threads,
+        profile=plan.profile,
+        workload=plan.workload.name,
         dataset=msgspec.convert(dataset, Dataset, from_attributes=True),
-        reference=record.plan.reference,
+        reference=plan.reference,
         record=record_path,
         backends={name: _entry(record, name, label) for name, label in verdict.labels.items()},
         first_divergence=verdict.first_divergence,
         other_limits=verdict.other_limits,
+        **{name: getattr(record, name) for name in OF_THE_RUN},
     )
 
 
@@ -348,14 +342,6 @@ def _entry(record: Record, name: str, label: LabelVerdict) -> Entry:
     return Entry(
         status=label.status,
         reason=label.reason,
-        backend=configured.backend,
-        device=configured.device,
-        dtype=configured.dtype,
-        variant=configured.variant,
-        precision=configured.precision,
-        plant=configured.plant,
-        source=configured.source,
-        origin=configured.origin,
         interpreter=configured.python,
         python=facts.get("python"),
         versions=versions(facts),
@@ -377,6 +363,7 @@ def _entry(record: Record, name: str, label: LabelVerdict) -> Entry:
             Left(dtype=p.dtype, session=p.session, command=left.command, cpu_ns=left.cpu_ns)
             for p, left in left_behind(record, name)
         ],
+        **{field: getattr(configured, field) for field in OF_THE_LABEL},
     )
 
 

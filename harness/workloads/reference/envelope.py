@@ -33,15 +33,12 @@ class Replica:
             for axis, size in zip(parameter.axes, parameter.shape, strict=True)
         }
         self.orders = {
-            axis: self._permutation(sizes[axis]) for axis in workload.symmetries if axis in sizes
+            axis: self.samples(sizes[axis]) for axis in workload.symmetries if axis in sizes
         }
-
-    def _permutation(self, n: int) -> Array:
-        return np.arange(n) if self._rng is None else self._rng.permutation(n)
 
     def samples(self, n: int) -> Array:
         """The order of the n samples of the next batch."""
-        return self._permutation(n)
+        return np.arange(n) if self._rng is None else self._rng.permutation(n)
 
     def permuted(self, params: Params) -> Params:
         """Parameters in the replica's order of units, as copies."""

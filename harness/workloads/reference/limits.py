@@ -15,15 +15,8 @@ from harness import files
 from harness.errors import InputError
 
 RUNGS = (
-    "inputs",
-    "forward",
-    "loss",
-    "gradients",
-    "update",
-    "lockstep",
-    "trajectory",
-    "accuracy",
-    "timing",
+    *("inputs", "forward", "loss", "gradients", "update", "lockstep"),
+    *("trajectory", "accuracy", "timing"),
 )
 # The rungs that decide the verdict; the others may stay inconclusive.
 DECIDING = RUNGS[: RUNGS.index("trajectory")]
@@ -52,7 +45,17 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _EXACT = "data, parameters and batches are copied, not computed: bit for bit"
+_PROBE = (
+    "every product and sum of this probe is exact in the precision (24, 11, 8 bits of "
+    "significand; 53 in float64): any rounding is a coarser mode"
+)
 _TEACHER = "between rounding in correct code and the smallest rounding fault (TF32: 1e-4)"
+_SHIFTED = "a logit near 1e3 is stored to 3e-5; its row has a spread of about 3"
+_COSTS = "as forward: the shift costs its own rounding"
+_STORED = "excess over storing the weight; lr off by 1e-4: 7e-5"
+_DOUBLE = "float32's limit times 2**-29, with room"
+_SILENT = "float32 computed in silence shows as 1e-7"
+_DRIFT = "correct code drifts 2e-15 in 2 350 steps; lr wrong by 1e-9 shows as 1e-9"
 # Equivalence over seeds; test accuracy as a share of the samples, loss in nats.
 _MARGIN = "a difference this small changes no decision; a third of it is left to chance"
 _CUT = "three times operands cut to 10 bits; bfloat16 shows in the precision probe (limit 0)"
@@ -61,72 +64,39 @@ _FEW = "as other batches; nothing averages out over so few samples"
 _EARLY = "screened; lr off by 10 % gives 1e-1, ReLU'(0) = 1 gives 5.7e-2 in corner"
 _LATE = "late gradients cancel over a batch; a unit flips in 2 (tf32), 17 (bfloat16) of 302 batches"
 
+
+def _reduced(
+    precision: str, early: tuple[float, str], late: tuple[float, str]
+) -> tuple[Limit, ...]:
+    """Gradients and updates of a reduced precision: (limit, seen) of early and of late batches."""
+    cases = (("step ?", _EARLY, *early), ("corner", _EARLY, *early), ("*", _LATE, *late))
+    return tuple(
+        Limit(rung, "float32", case, value, reason, seen, precision)
+        for rung in ("gradients", "update")
+        for case, reason, value, seen in cases
+    )
+
+
 LIMITS: tuple[Limit, ...] = (
     Limit("inputs", "*", "*", 0.0, _EXACT, "0", precision="*"),
-    Limit(
-        "forward",
-        "*",
-        "precision",
-        0.0,
-        "every product and sum of this probe is exact in the precision (24, 11, 8 bits of "
-        "significand; 53 in float64): any rounding is a coarser mode",
-        "0",
-        precision="*",
-    ),
-    Limit(
-        "forward",
-        "float32",
-        "shifted*",
-        5e-5,
-        "a logit near 1e3 is stored to 3e-5; its row has a spread of about 3",
-        "<= 5.7e-6",
-    ),
+    Limit("forward", "*", "precision", 0.0, _PROBE, "0", precision="*"),
+    Limit("forward", "float32", "shifted*", 5e-5, _SHIFTED, "<= 5.7e-6"),
     Limit("forward", "float32", "*", 5e-6, _TEACHER, "<= 8.7e-7"),
-    Limit(
-        "loss",
-        "float32",
-        "shifted*",
-        5e-5,
-        "as forward: the shift costs its own rounding",
-        "<= 8.4e-6",
-    ),
+    Limit("loss", "float32", "shifted*", 5e-5, _COSTS, "<= 8.4e-6"),
     Limit("loss", "float32", "*", 5e-6, _TEACHER, "<= 6.0e-7"),
     Limit("gradients", "float32", "shifted*", 1e-4, "as forward, through softmax", "<= 1.7e-6"),
     Limit("gradients", "float32", "*", 1e-5, _TEACHER, "<= 2e-6"),
     Limit("update", "float32", "shifted*", 1e-4, "as the gradients of the same batch", "<= 1.6e-6"),
-    Limit(
-        "update",
-        "float32",
-        "*",
-        1e-5,
-        "excess over storing the weight; lr off by 1e-4: 7e-5",
-        "<= 9.8e-7",
-    ),
-    Limit(
-        "forward",
-        "float64",
-        "shifted*",
-        1e-12,
-        "float32's limit times 2**-29, with room",
-        "<= 1.1e-14",
-    ),
+    Limit("update", "float32", "*", 1e-5, _STORED, "<= 9.8e-7"),
+    Limit("forward", "float64", "shifted*", 1e-12, _DOUBLE, "<= 1.1e-14"),
     Limit("loss", "float64", "shifted*", 1e-12, "as forward", "<= 1.1e-15"),
     Limit("gradients", "float64", "shifted*", 1e-12, "as forward", "<= 1.8e-15"),
     Limit("update", "float64", "shifted*", 1e-12, "as forward", "<= 1.8e-15"),
-    Limit(
-        "forward", "float64", "*", 1e-13, "float32 computed in silence shows as 1e-7", "<= 1e-14"
-    ),
+    Limit("forward", "float64", "*", 1e-13, _SILENT, "<= 1e-14"),
     Limit("loss", "float64", "*", 1e-13, "as forward", "<= 1e-14"),
     Limit("gradients", "float64", "*", 1e-13, "as forward", "<= 1e-14"),
     Limit("update", "float64", "*", 1e-13, "as forward, in excess", "<= 1e-14"),
-    Limit(
-        "lockstep",
-        "float64",
-        "*",
-        1e-12,
-        "correct code drifts 2e-15 in 2 350 steps; lr wrong by 1e-9 shows as 1e-9",
-        "<= 2.6e-15",
-    ),
+    Limit("lockstep", "float64", "*", 1e-12, _DRIFT, "<= 2.6e-15"),
     # Reduced precision: every product's operands are rounded, sums stay in float32. tf32: to
     # nearest or cut (torch says that only ten bits are read), screened at 2000; bfloat16: to
     # nearest, screened at 8000. Simulated in NumPy on the real data: 302 checkpoints of seeds 0
@@ -134,22 +104,12 @@ LIMITS: tuple[Limit, ...] = (
     Limit("forward", "float32", "*", 5e-3, _CUT, "<= 1.6e-3; to nearest <= 5.6e-4", "tf32"),
     Limit("loss", "float32", "*batch of*", 7e-3, _FEW, "<= 2.2e-3", "tf32"),
     Limit("loss", "float32", "*", 4e-3, _CUT, "<= 1.3e-3 (confident)", "tf32"),
-    Limit("gradients", "float32", "step ?", 5e-3, _EARLY, "<= 1.3e-3", "tf32"),
-    Limit("gradients", "float32", "corner", 5e-3, _EARLY, "<= 1.3e-3", "tf32"),
-    Limit("gradients", "float32", "*", 3e-2, _LATE, "<= 8.5e-3", "tf32"),
-    Limit("update", "float32", "step ?", 5e-3, _EARLY, "<= 1.3e-3", "tf32"),
-    Limit("update", "float32", "corner", 5e-3, _EARLY, "<= 1.3e-3", "tf32"),
-    Limit("update", "float32", "*", 3e-2, _LATE, "<= 8.5e-3", "tf32"),
+    *_reduced("tf32", (5e-3, "<= 1.3e-3"), (3e-2, "<= 8.5e-3")),
     Limit("forward", "float32", "*batch of*", 1.6e-2, _FEW, "<= 5.2e-3", "bfloat16"),
     Limit("forward", "float32", "*", 1.1e-2, _NEAREST, "<= 3.5e-3", "bfloat16"),
     Limit("loss", "float32", "*batch of*", 3e-2, _FEW, "<= 9.1e-3", "bfloat16"),
     Limit("loss", "float32", "*", 5e-3, _NEAREST, "<= 1.4e-3", "bfloat16"),
-    Limit("gradients", "float32", "step ?", 1.5e-2, _EARLY, "<= 4.3e-3", "bfloat16"),
-    Limit("gradients", "float32", "corner", 1.5e-2, _EARLY, "<= 4.3e-3", "bfloat16"),
-    Limit("gradients", "float32", "*", 9e-2, _LATE, "<= 2.7e-2", "bfloat16"),
-    Limit("update", "float32", "step ?", 1.5e-2, _EARLY, "<= 4.3e-3", "bfloat16"),
-    Limit("update", "float32", "corner", 1.5e-2, _EARLY, "<= 4.3e-3", "bfloat16"),
-    Limit("update", "float32", "*", 9e-2, _LATE, "<= 2.7e-2", "bfloat16"),
+    *_reduced("bfloat16", (1.5e-2, "<= 4.3e-3"), (9e-2, "<= 2.7e-2")),
     Limit("accuracy", "*", "test accuracy", 0.003, _MARGIN, "paired sd 5e-4 to 1e-3"),
     Limit("accuracy", "*", "training loss", 0.001, _MARGIN, "paired sd 1e-4"),
 )
