@@ -133,7 +133,12 @@ def _difference(reproduced: Reproduced, tensors: Tensors, lr: float) -> Differen
     if at.rung == "update":
         change = lr * tensors.want[f"grad.{at.tensor}"]
         formula = distance.excess_update(tensors.given[f"param.{at.tensor}"], change)
-    return compare(got, want, "float64" if at.rung == "loss" else reproduced.kept.dtype, formula)
+    return compare(got, want, _compared_as(reproduced), formula)
+
+
+def _compared_as(reproduced: Reproduced) -> str:
+    """The dtype that is expected: of a loss, a Python float."""
+    return "float64" if reproduced.at.rung == "loss" else reproduced.kept.dtype
 
 
 def _wanted(reproduced: Reproduced) -> str:
@@ -175,29 +180,27 @@ def _stated(reproduced: Reproduced) -> dict[str, object]:
 def _sources(record: Record, reproduced: Reproduced, planted: str | None) -> dict[str, str]:
     """The scripts by file name: one for every framework, and one for a plug-in that diverges."""
     faulty = record.plan.labels[reproduced.label]
-    built_in = scripts.is_built_in(faulty)
-    frameworks: list[tuple[str, Label | None, dict[str, str]]] = [
-        (
-            entry.name,
-            faulty if built_in and name == faulty.backend else _label_of(record, name),
-            entry.environment,
-        )
-        for name, entry in BACKENDS.items()
-    ]
-    if not built_in:
-        # A plug-in's variables are the harness's own; a record's could be any.
-        frameworks.append((scripts.title(reproduced.label, faulty), faulty, STILL_BLAS))
+    labels = {name: _label_of(record, name) for name in BACKENDS}
+    # A plug-in's variables are the harness's own; a record's could be any.
+    labels[scripts.title(reproduced.label, faulty)] = faulty
     dtype, sources = reproduced.kept.dtype, {}
-    body = scripts.body(reproduced.kind, reproduced.at.tensor, _wanted(reproduced), dtype)
-    for name, label, environment in frameworks:
-        own = scripts.source_of(faulty) if label is faulty else None
-        plant = scripts.plant(faulty.plant, planted) if label is faulty else ""
+    for name, label in labels.items():
+        entry, own = BACKENDS.get(name), label is faulty
         device = label.device if label else "cpu"
         variant = label.variant if label else BACKENDS[name].variants[0]
         precision = process_precision(label, dtype) if label else "strict"
-        how = device, dtype, record.plan.threads, variant, precision
+        source = scripts.source_of(faulty) if own else None
         sources[f"reproduce_{name}.py"] = scripts.script(
-            name, own or scripts.built_in(name), environment, reproduced.kind, how, plant, body
+            name,
+            source or scripts.built_in(name),
+            entry.environment if entry is not None else STILL_BLAS,
+            (device, dtype, record.plan.threads, variant, precision),
+            kind=reproduced.kind,
+            tensor=reproduced.at.tensor,
+            wanted=_wanted(reproduced),
+            dtype=_compared_as(reproduced),
+            plant=faulty.plant if own else None,
+            planted=planted,
         )
     return sources
 

@@ -5,16 +5,18 @@ What comes from a record enters a script as a literal only, never as code or as 
 
 from __future__ import annotations
 
+import functools
 import keyword
 import os
 import re
 from dataclasses import dataclass
-from string import Template
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from backends import BACKENDS
 from harness.plan.model import DEVICES, Label
 from harness.plan.plugins import LABEL
+from harness.report.tables import escape
 from harness.workers.launch import environment
 
 # Of a worker's environment, what decides how a library computes (see `launch.environment`).
@@ -29,138 +31,45 @@ TELLING = (
 # Between double quotes, these stand for themselves.
 HARMLESS = re.compile(r"[A-Za-z0-9_ .:/-]*", re.ASCII)
 
-WHOLE = Template('''"""$what, in $name, without the harness. README.md says more.
-
-Exit status: 1 where the difference is there, 0 where it is not, 125 where it cannot be told.
-"""
-
-import os
-import sys
-import traceback
-from pathlib import Path
-
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "code"))
-# As in the worker's process: it decides how the libraries compute.
-os.environ.update($environment)
-
-
-def reproduce():
-    from harness.measure.distance import $formulas
-    from reproduction import $helpers
-$imports
-    bundle = read(HERE)
-    $backend
-$plant    trainer = backend.trainer(bundle.workload)
-    trainer.set_params(bundle.params)
-$body
-    return show(bundle, $literal, difference)
-
-
-if __name__ == "__main__":
-    try:
-        if hasattr(os, "sched_setaffinity"):  # XLA has as many threads as there are processors
-            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:$threads])
-        status = reproduce()
-    except Exception:
-        traceback.print_exc()
-        status = 125  # what `git bisect run` takes for: cannot be tested
-    sys.exit(status)
-''')
-
-# How a script comes by its backend: of this project, or a plug-in's by its place.
-BUILT_IN = Template("    from $module import Backend\n")
-PLUG_IN = Template("\n    Backend = load_class($place, $class_)\n")
-PLANT = Template("""    # The fault that was planted in this framework on purpose.
-    sys.path.append(str(HERE / "code" / "plant"))
-    from runpy import run_path
-
-    plant = run_path(str(HERE / "code" / "plant" / $file))[$function]
-    backend = plant(backend) or backend
-""")
-NO_PLANT = "    # A fault was planted here on purpose; its file was not there to be copied.\n"
-
 
 class Kind(NamedTuple):
-    """What a kind of divergence (a rung, or a part of one) is reproduced by.
+    """A kind of divergence (a rung, or a part of one).
 
-    `what`: what the script shows; `formulas`: of measure/distance.py; `lines`: to what the
-    framework gives, `got`; `compared`: the formula on that and on what is wanted.
+    `what`: what the script shows; `distance`: how far apart, in words; `formulas`: of
+    measure/distance.py. The lines that compute it are those of its name in the template.
     """
 
     what: str
-    formulas: str
-    lines: tuple[str, ...]
-    got: str
-    compared: str = "compare(got, bundle.want[$key], $dtype)"
+    distance: str = "||got − expected|| / ||expected||, in float64"
+    formulas: str = "compare"
 
 
-_PUT = 'batch = trainer.put(bundle.given["x"], bundle.given["y"])'
+_OF_A_LOSS = "|got − expected| / |expected|, in float64"
 KINDS = {
     "inputs": Kind(
         "What the device holds of given parameters and a batch",
+        "the number of elements whose bits differ",
         "compare_bits",
-        (_PUT, "x, y = trainer.fetch(batch)"),
-        '(trainer.get_params() | {"x": x, "y": y}).get($tensor)',
-        "compare_bits(got, bundle.want[$key])",
     ),
-    "forward": Kind(
-        "The logits of one batch at given parameters", "compare", (_PUT,), "trainer.logits(batch)"
-    ),
+    "forward": Kind("The logits of one batch at given parameters"),
     "centred": Kind(
         "The logits of one batch at given parameters, less their row's mean",
+        "||got − expected|| / ||expected|| of logits less their row's mean, in float64",
         "centred, compare",
-        (_PUT,),
-        "trainer.logits(batch)",
-        "compare(got, bundle.want[$key], $dtype, centred)",
     ),
-    "loss": Kind(
-        "The mean loss of one batch at given parameters",
-        "compare",
-        (_PUT,),
-        "float(trainer.loss_and_grads(batch)[0])",
-        'compare(got, bundle.want[$key], "float64")',
-    ),
+    "loss": Kind("The mean loss of one batch at given parameters", _OF_A_LOSS),
     "step loss": Kind(
-        "The mean loss that a step returns, one batch at given parameters",
-        "compare",
-        (_PUT,),
-        "float(trainer.wait(trainer.step(batch)))",
-        'compare(got, bundle.want[$key], "float64")',
+        "The mean loss that a step returns, one batch at given parameters", _OF_A_LOSS
     ),
-    "gradients": Kind(
-        "A gradient of one batch at given parameters",
-        "compare",
-        (_PUT,),
-        "trainer.loss_and_grads(batch)[1].get($tensor)",
-    ),
+    "gradients": Kind("A gradient of one batch at given parameters"),
     "update": Kind(
         "One step from given parameters on one batch",
+        "excess update error: ||max(0, |change got − change expected| − half the spacing of "
+        "the stored parameter)|| / ||change expected||, in float64",
         "compare, excess_update",
-        (
-            _PUT,
-            "trainer.wait(trainer.step(batch))",
-            "change = bundle.workload.lr * bundle.want[$gradient]",
-            "excess = excess_update(bundle.params[$tensor], change)",
-        ),
-        "trainer.get_params().get($tensor)",
-        "compare(got, bundle.want[$key], $dtype, excess)",
     ),
-    "lockstep": Kind(
-        "Parameters after some steps of free training in float64",
-        "compare",
-        ("for x, y in bundle.batches():", "    trainer.wait(trainer.step(trainer.put(x, y)))"),
-        "trainer.get_params().get($tensor)",
-    ),
-    "losses": Kind(
-        "Losses of the steps of free training in float64",
-        "compare",
-        (
-            "batches = bundle.batches()",
-            "losses = [trainer.wait(trainer.step(trainer.put(x, y))) for x, y in batches]",
-        ),
-        'losses[bundle.stated["first_loss"] :]',
-    ),
+    "lockstep": Kind("Parameters after some steps of free training in float64"),
+    "losses": Kind("Losses of the steps of free training in float64"),
 }
 
 
@@ -220,71 +129,60 @@ def file_name(label: str, configured: Label) -> str:
     return f"reproduce_{title(label, configured)}.py"
 
 
-def body(kind: str, tensor: str, key: str, dtype: str) -> str:
-    """The lines from the batch to the difference; key: the tensor's name in want.safetensors."""
-    shown = KINDS[kind]
-    lines = (*shown.lines, f"got = {shown.got}", f"difference = {shown.compared}")
-    return Template("\n".join(f"    {line}" for line in lines)).substitute(
-        tensor=_text(tensor), key=_text(key), gradient=_text(f"grad.{tensor}"), dtype=_text(dtype)
-    )
-
-
-def plant(fault: str | None, copied: str | None) -> str:
-    """The lines that plant a fault (FILE:FUNCTION) whose file was copied; none without one."""
-    if fault is None:
-        return ""
-    if copied is None:
-        return NO_PLANT
-    function = fault.rpartition(":")[2]
-    return PLANT.substitute(file=_text(os.path.basename(copied)), function=_text(function))
-
-
 def script(
-    name: str,
-    source: Source,
-    extra: dict[str, str],
-    kind: str,
-    how: tuple[str, str, int, str, str],
-    plant: str,
-    body: str,
+    name: str, source: Source, extra: dict[str, str], how: tuple[str, str, int, str, str], **of: Any
 ) -> str:
     """The source of one framework's script.
 
-    name and extra are those of the table of backends (or checked, see `title`), kind one of KINDS;
-    all else may come from anywhere. how: device, dtype, threads, variant, precision; plant, body:
-    see the functions of these names.
+    name and extra are those of the table of backends (or checked, see `title`); all else may come
+    from anywhere. how: device, dtype, threads, variant, precision. of: the `kind` (of KINDS), the
+    `tensor`, its name in want.safetensors (`wanted`) and what that is compared as (`dtype`); a
+    fault (`plant`, FILE:FUNCTION) and the file that was copied of it (`planted`), or None.
     """
-    device, dtype, threads, variant, precision = how
-    if source.plug_in:
-        imports = PLUG_IN.substitute(place=_text(source.place), class_=_text(source.name))
-    else:
-        imports = BUILT_IN.substitute(module=source.place)
-    return WHOLE.substitute(
-        what=KINDS[kind].what,
+    _, _, threads, _, precision = how
+    whole = environment(threads, extra, precision)
+    telling = {name: whole[name] for name in sorted({*TELLING, *extra}) if name in whole}
+    kind = KINDS[of["kind"]]
+    return render(
+        "reproduce.py.j2",
         name=name,
-        literal=_text(name),
-        formulas=KINDS[kind].formulas,
-        helpers="load_class, read, show" if source.plug_in else "read, show",
-        imports=imports,
-        environment=_table(_telling(threads, extra, precision)),
-        backend=f"backend = Backend({_text(device)}, {_text(dtype)}, {int(threads)}, "
-        f"{_text(variant)}, {_text(precision)})",
-        plant=plant,
-        body=body,
+        source=source,
+        environment=telling,
+        how=how,
         threads=int(threads),
+        what=kind.what,
+        formulas=kind.formulas,
+        **of,
     )
 
 
-def _telling(threads: int, extra: dict[str, str], precision: str) -> dict[str, str]:
-    whole = environment(threads, extra, precision)
-    return {name: whole[name] for name in sorted({*TELLING, *extra}) if name in whole}
+def render(template: str, **values: Any) -> str:
+    """A template of this package, filled."""
+    return str(_templates().get_template(template).render(values))
 
 
-def _table(table: dict[str, str]) -> str:
-    """A dictionary as source, a line an entry."""
-    return "{\n" + "".join(f"    {_text(k)}: {_text(v)},\n" for k, v in table.items()) + "}"
+@functools.cache
+def _templates() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(  # noqa: S701 - no HTML: literals and Markdown have their own filters
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters |= {
+        "text": _text,
+        "md": lambda value: escape("none" if value is None else str(value)),
+        "basename": os.path.basename,
+        "function": lambda plant: plant.rpartition(":")[2],
+    }
+    return made
 
 
-def _text(text: str) -> str:
-    """A string as source; whatever is in it stays in it."""
-    return f'"{text}"' if HARMLESS.fullmatch(text) else ascii(text)
+def _text(value: str | int) -> str:
+    """A string or a number as source; whatever is in it stays in it."""
+    if isinstance(value, int):
+        return str(int(value))
+    return f'"{value}"' if HARMLESS.fullmatch(value) else ascii(value)
