@@ -321,7 +321,7 @@ def test_every_form_of_it_is_written_and_says_the_word(then, now):
     found = diff.compare(changed(then), changed(now))
     assert found.verdict.upper() in on_terminal(found)
     assert as_markdown(found).startswith(f"# {report.MARKS[found.verdict]} {found.verdict}: ")
-    assert json.loads(diff.encode(found))["verdict"] == found.verdict
+    assert json.loads(msgspec.json.encode(found))["verdict"] == found.verdict
 
 
 def as_markdown(found):

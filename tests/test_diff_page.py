@@ -56,7 +56,6 @@ def test_a_hostile_text_is_shown_as_it_stands_and_obeyed_nowhere(what):
         assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
         scripts = [attrs for tag, attrs in page.tags if tag == "script"]
         assert len(scripts) == 3 + sum("data-height" in attrs for attrs in scripts)
-        json.loads(diff.encode(found))
 
 
 def test_the_page_shows_every_figure_of_its_plots_and_tables():

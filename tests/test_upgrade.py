@@ -309,7 +309,7 @@ def test_several_pairs_have_a_sentence_each():
 def test_every_form_names_the_versions_and_the_interval():
     found = between(upgrade(change=slower))
     interval = f"{diff.ratio(found.labels[0].speed.change)}"
-    document = json.loads(diff.encode(found))
+    document = json.loads(msgspec.json.encode(found))
     assert document["one_run"] is True
     assert document["environment"][0] == {
         "where": "jax@0.9 → jax",

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from harness.cli import options
 from harness.cli.output import out, print_document, read, show, warn
 from harness.errors import InputError
@@ -113,7 +115,7 @@ def diff(
     if page is not None:
         write_atomic(page, pages.render(report(moved, "page")).encode())
     if as_json:
-        out(differences.encode(moved).decode() + "\n")
+        print_document(msgspec.to_builtins(moved), as_json, "")
     else:
         show(report(moved, "terminal"))
     return differences.exit_status(moved)

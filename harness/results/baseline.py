@@ -250,15 +250,14 @@ def as_part(comparison: Comparison) -> Part | None:
         name="baseline",
         verdict="disagree" if outcome == "regression" else verdict,
         value=last.value,
-        sentence=f"{outcome} against the baseline, {_interval(last)}: {comparison.reason}",
+        sentence=f"{outcome} against the baseline, {interval(last)}: {comparison.reason}",
     )
 
 
-def _interval(change: Change) -> str:
+def interval(change: Change) -> str:
     """A ratio of times, with its interval where it has one."""
-    return f"{change.value:.3f}" + (
-        "" if change.low is None else f" [{change.low:.3f}, {change.high:.3f}]"
-    )
+    ends = "" if change.low is None else f" [{change.low:.3f}, {change.high:.3f}]"
+    return f"{change.value:.3f}{ends}"
 
 
 def read(path: Path) -> Baseline:
@@ -290,7 +289,7 @@ def as_text(comparisons: dict[str, Comparison], baseline: Baseline, path: Path) 
         if c.changes:
             then, now = (ns / 1e6 for ns in c.steps_ns)
             of = "multiple of the floor" if c.unit == "floor" else "step"
-            line += f"{of} × {', '.join(map(_interval, c.changes))}; "
+            line += f"{of} × {', '.join(map(interval, c.changes))}; "
             line += f"step {then:.3f} ms then, {now:.3f} ms today; "
         lines.append(line + c.reason)
         changed |= {f"{name}: {then} → {now}" for name, (then, now) in c.environment.items()}

@@ -168,8 +168,7 @@ class LabelDiff(msgspec.Struct, kw_only=True):
     @property
     def name(self) -> str:
         """The label, or both where it has another name now."""
-        then, now = self.labels
-        return then if then == now else f"{then} → {now}"
+        return " → ".join(dict.fromkeys(self.labels))
 
 
 class Diff(msgspec.Struct, kw_only=True):

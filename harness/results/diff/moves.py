@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from harness.record.schema import Number, Record
+from harness.results.baseline import interval
 from harness.results.diff.document import (
     At,
     Changed,
@@ -15,11 +18,19 @@ from harness.results.diff.document import (
     SpeedDiff,
     TrainingDiff,
 )
-from harness.results.diff.environment import arrow
-from harness.results.diff.labels import Of, trouble
 from harness.results.diff.numbers import FREE
+from harness.results.diff.sides import Of, arrow, trouble
 from harness.verdict.timing_stats import Change
 from harness.workloads.reference.limits import DECIDING, RUNGS
+
+ABOVE = {"run": -2, "label": -1, "training": len(RUNGS), "speed": len(RUNGS) + 1}
+# How speed is told: in the sentence of a pair.
+OF_SPEED = {
+    "slower": "its step is slower",
+    "faster": "its step is faster",
+    "same": "speed did not move",
+    "inconclusive": "whether speed moved is open",
+}
 
 
 def move(
@@ -31,71 +42,64 @@ def move(
 
 def order(move: Move) -> tuple[int, int]:
     """The worse first, then the better; each up the ladder, as a divergence is looked for."""
-    above = {"run": -2, "label": -1, "training": len(RUNGS), "speed": len(RUNGS) + 1}
-    place = RUNGS.index(move.rung) if move.rung in RUNGS else above[move.kind]
+    place = RUNGS.index(move.rung) if move.rung in RUNGS else ABOVE[move.kind]
     return ("worse", "better", "moved").index(move.direction), place
 
 
-def of_runs(then: Record, now: Record) -> list[Move]:
+def of_runs(then: Record, now: Record) -> Iterator[Move]:
     """A run that is void, and one that was and is not any more."""
     before, after = trouble(then), trouble(now)
     if after and not before:
-        return [move("worse", "run", f"the second run is void: {after}")]
+        yield move("worse", "run", f"the second run is void: {after}")
     if before and not after:
-        return [move("better", "run", f"the first run was void: {before}")]
-    return []
+        yield move("better", "run", f"the first run was void: {before}")
 
 
-def moves_of(label: LabelDiff, now: Of) -> list[Move]:
+def moves_of(label: LabelDiff, now: Of) -> Iterator[Move]:
     """What moved of one label."""
-    moves = []
 
-    def say(direction: Direction, kind: Kind, text: str, rung: str | None = None) -> None:
-        moves.append(move(direction, kind, f"{label.name}{text}", now.label, rung))
+    def say(direction: Direction, kind: Kind, text: str, rung: str | None = None) -> Move:
+        return move(direction, kind, f"{label.name}{text}", now.label, rung)
 
-    then_status, now_status = label.status
-    if then_status != now_status:
+    was, is_ = label.status
+    shaky = _shaky(label)
+    if was != is_:
         why = [f" ({reason})" if reason else "" for reason in label.reason]
-        text = f": was {then_status}{why[0]}, is {now_status}{why[1]}"
+        worse: Direction = "worse" if is_ == "failed" else "better"
         # About a skipped label nothing is known.
         known = "skipped" not in label.status
-        worse: Direction = "worse" if now_status == "failed" else "better"
-        say(worse if known else "moved", "label", text)
+        text = f": was {was}{why[0]}, is {is_}{why[1]}"
+        yield say(worse if known else "moved", "label", text)
     for rung in label.rungs:
-        direction = _of_verdict(rung, same_status=then_status == now_status)
+        name = rung.rung
+        direction = _of_verdict(rung, same_status=was == is_)
         if direction is not None and rung.then and rung.now:
-            text = f", {rung.rung}: {_in_words(rung.then)}, now {_in_words(rung.now)}"
+            text = f", {name}: {_in_words(rung.then)}, now {_in_words(rung.now)}"
             if rung.now.verdict != "agree":
-                sentence = now.judged.findings[rung.rung].sentence
-                for named in (f"{now.label}, ", f"{rung.rung}, ", f"{rung.rung}: "):
+                sentence = now.judged.findings[name].sentence
+                for named in (f"{now.label}, ", f"{name}, ", f"{name}: "):
                     sentence = sentence.removeprefix(named)
                 text += f": {sentence}"
-            say(direction, "verdict", text, rung.rung)
+            yield say(direction, "verdict", text, name)
         if rung.moved and rung.first is not None:
+            given = "" if name in (*FREE, "inputs") else " though given the same numbers"
             of = rung.identical + rung.moved
-            given = "" if rung.rung in (*FREE, "inputs") else " though given the same numbers"
-            text = (
-                f", {rung.rung}: {rung.moved} of {of} results not the same bits{given}"
-                f"{_shaky(label)}; first {_place(rung.first)}"
-            )
-            say("moved", "results", text, rung.rung)
+            text = f", {name}: {rung.moved} of {of} results not the same bits{given}{shaky}; "
+            yield say("moved", "results", f"{text}first {_place(rung.first)}", name)
         if rung.judge_moved and rung.largest is not None:
             text = (
-                f", {rung.rung}: {rung.judge_moved} of {rung.identical} results the same bits at "
+                f", {name}: {rung.judge_moved} of {rung.identical} results the same bits at "
                 f"another distance from the reference; furthest {_place(rung.largest)}"
             )
-            say("moved", "judge", text, rung.rung)
-    moves += [
-        move("moved", "training", told_of(label.name, training) + _shaky(label), now.label)
-        for training in label.trainings
-        if not training.identical
-    ]
+            yield say("moved", "judge", text, name)
+    for training in label.trainings:
+        if not training.identical:
+            yield say("moved", "training", told_of(training) + shaky)
     speed = label.speed
     if speed.outcome in ("slower", "faster") and speed.change is not None:
         unit = "as a multiple of the floor" if speed.unit == "floor" else "in time"
-        text = f": its step is {speed.outcome}, {ratio(speed.change)} {unit} ({speed.reason})"
-        say("worse" if speed.outcome == "slower" else "better", "speed", text)
-    return moves
+        text = f": {OF_SPEED[speed.outcome]}, {ratio(speed.change)} {unit} ({speed.reason})"
+        yield say("worse" if speed.outcome == "slower" else "better", "speed", text)
 
 
 def told_of_pair(label: LabelDiff, changed: list[Changed]) -> str:
@@ -112,16 +116,15 @@ def _numbers(label: LabelDiff) -> str:
     moved = [r for r in label.rungs if r.moved]
     parted = [t for t in label.trainings if not t.identical]
     same = sum(r.identical for r in label.rungs)
-    if not (moved or parted):
-        if not same and not label.trainings:
-            return "of its numbers nothing was measured in both"
+    if moved or parted:
+        places = [f"{r.rung} ({r.moved} of {r.identical + r.moved} results)" for r in moved]
+        places += [f"training ({len(parted)} of {len(label.trainings)})"] if parted else []
+        sentence = f"numbers moved in {', '.join(places)}"
+    elif not same and not label.trainings:
+        return "of its numbers nothing was measured in both"
+    else:
         also = f" and {len(label.trainings)} trainings" if label.trainings else ""
         sentence = f"no number moved ({same} results{also} are the same, bit for bit)"
-    else:
-        places = [f"{r.rung} ({r.moved} of {r.identical + r.moved} results)" for r in moved]
-        if parted:
-            places.append(f"training ({len(parted)} of {len(label.trainings)})")
-        sentence = f"numbers moved in {', '.join(places)}"
     judged = [
         f"{r.rung} was {r.then.verdict}, is {r.now.verdict}"
         for r in label.rungs
@@ -137,14 +140,7 @@ def _speed(speed: SpeedDiff) -> str:
     """Whether speed moved, with the interval where there is one."""
     if speed.change is None:
         return f"speed is not comparable ({speed.reason})"
-    word = {
-        "slower": "its step is slower",
-        "faster": "its step is faster",
-        "same": "speed did not move",
-        "inconclusive": "whether speed moved is open",
-    }[speed.outcome]
-    if not speed.claim:
-        word = "nothing is claimed of speed"
+    word = OF_SPEED[speed.outcome] if speed.claim else "nothing is claimed of speed"
     return f"{word}, {ratio(speed.change)} ({speed.reason})"
 
 
@@ -156,32 +152,30 @@ def _of_verdict(rung: RungDiff, *, same_status: bool) -> Direction | None:
     """
     if rung.then is None or rung.now is None:
         return None
-    ranks = []
-    for side in (rung.then, rung.now):
+
+    def rank(side: Judged) -> int:
         if side.verdict == "disagree" and not side.declared:
-            ranks.append(0)
-        elif side.verdict == "inconclusive" and rung.rung in DECIDING and same_status:
-            ranks.append(1)
-        else:
-            ranks.append(2)
-    if ranks[0] != ranks[1]:
-        return "worse" if ranks[1] < ranks[0] else "better"
-    if (rung.then.verdict, rung.then.declared) == (rung.now.verdict, rung.now.declared):
-        return None
-    return None if "inconclusive" in (rung.then.verdict, rung.now.verdict) else "moved"
+            return 0
+        open_ = side.verdict == "inconclusive" and rung.rung in DECIDING and same_status
+        return 1 if open_ else 2
+
+    before, after = rank(rung.then), rank(rung.now)
+    if before != after:
+        return "worse" if after < before else "better"
+    sides = [(side.verdict, side.declared) for side in (rung.then, rung.now)]
+    open_ = any(verdict == "inconclusive" for verdict, _ in sides)
+    return None if sides[0] == sides[1] or open_ else "moved"
 
 
 def _in_words(judged: Judged) -> str:
     """A judgement with its figure."""
-    words = {
-        "agree": "agreed" if not judged.declared else "as declared",
-        "disagree": "as declared" if judged.declared else "disagrees",
-    }.get(judged.verdict, judged.verdict)
+    words = {"agree": "agreed", "disagree": "disagrees"}.get(judged.verdict, judged.verdict)
+    if judged.declared and judged.verdict in ("agree", "disagree"):
+        words = "as declared"
     if judged.value is None:
         return words
-    return f"{words} ({figure(judged.value)}" + (
-        f", limit {figure(judged.limit)})" if judged.limit else ")"
-    )
+    limit = f", limit {figure(judged.limit)}" if judged.limit else ""
+    return f"{words} ({figure(judged.value)}{limit})"
 
 
 def _shaky(label: LabelDiff) -> str:
@@ -194,34 +188,26 @@ def _place(at: At) -> str:
     return f"{at.tensor} of {at.case} in {at.dtype}, distance {then}, now {now}"
 
 
-def told_of(name: str, training: TrainingDiff) -> str:
+def told_of(training: TrainingDiff) -> str:
     """What a training that moved did; the figures at its end where they are comparable."""
-    start = f"{name}, training in {training.dtype}, seed {training.seed}: "
+    told = f", training in {training.dtype}, seed {training.seed}: "
     if training.first_step is None:
-        start += "the same losses, other figures"
+        told += "the same losses, other figures"
     else:
-        start += (
+        told += (
             f"losses differ from step {training.first_step} on, by {figure(training.furthest)} "
             f"at most (relative, first {training.steps})"
         )
-    if not training.alike:
-        return start
-    pairs = [
-        (what, values)
-        for what, values in (
-            ("last epoch's loss", [_exact(v, "{:.6f}") for v in training.loss]),
-            ("test accuracy", [_exact(v, "{:.2%}") for v in training.accuracy]),
-            ("churn", [None if v is None else str(v) for v in training.churn]),
-        )
-        if None not in values
-    ]
-    return start + "".join(f"; {what} {then}, now {now}" for what, (then, now) in pairs)
-
-
-def _exact(value: Number | None, pattern: str) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return pattern.format(value)
+    if training.alike:
+        for what, pattern, pair in (
+            ("last epoch's loss", "{:.6f}", training.loss),
+            ("test accuracy", "{:.2%}", training.accuracy),
+            ("churn", "{}", training.churn),
+        ):
+            if None not in pair:
+                then, now = (v if isinstance(v, str) else pattern.format(v) for v in pair)
+                told += f"; {what} {then}, now {now}"
+    return told
 
 
 def figure(value: Number | None) -> str:
@@ -233,5 +219,4 @@ def figure(value: Number | None) -> str:
 
 def ratio(change: Change) -> str:
     """A ratio of times with its interval, where it has one."""
-    interval = "" if change.low is None else f" [{change.low:.3f}, {change.high:.3f}]"
-    return f"× {change.value:.3f}{interval}"
+    return f"× {interval(change)}"

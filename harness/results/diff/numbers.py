@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from harness.record.schema import Measurement, Number, Record, Results, Training, number
 from harness.results.diff.document import At, Judged, RungDiff, TrainingDiff
-from harness.results.diff.labels import Of, same_data
+from harness.results.diff.sides import Of, same_data
 from harness.verdict.finding import Finding
 from harness.verdict.numbers import PRECISION
 from harness.workloads.reference.limits import RUNGS

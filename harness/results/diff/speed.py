@@ -12,7 +12,7 @@ from typing import Literal
 
 from harness.results import baseline
 from harness.results.diff.document import SpeedDiff
-from harness.results.diff.labels import Of, other_machine
+from harness.results.diff.sides import Of, other_machine
 from harness.text import many
 from harness.verdict.timing import starved_of_threads
 from harness.verdict.timing_stats import MIN_SESSIONS, Change, change, claim
