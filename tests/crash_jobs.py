@@ -29,6 +29,7 @@ import numpy as np
 from harness import bundle, files
 from harness.cli import stored as verbs
 from harness.errors import InputError
+from harness.files import write_document
 from harness.record import samples, schema, store
 from harness.record.schema import Record
 from harness.report import markdown
@@ -254,7 +255,7 @@ def baseline_of(run: str) -> baseline.Baseline:
 
 
 def save_baseline(root: Path, run: str = "new") -> None:
-    baseline.write(baseline_of(run), root / "baselines" / "machine.json")
+    write_document(root / "baselines" / "machine.json", baseline_of(run))
 
 
 def begin_baseline(root: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
+from harness.files import write_document
 from harness.record import schema, store
 from harness.record.facts import machine_key, machine_name
 from harness.results import baseline as baselines
@@ -187,7 +188,7 @@ def test_a_file_name_is_one_harmless_name(processor):
 def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "deep" / "here.json"
     made = of(CLEAN)
-    baselines.write(made, path)
+    write_document(path, made)
     assert baselines.read(path) == made
 
 
@@ -202,7 +203,7 @@ def test_what_is_written_is_read(tmp_path):
 )
 def test_a_spoilt_baseline_is_refused_in_one_line(tmp_path, change, said):
     path = tmp_path / "here.json"
-    baselines.write(of(CLEAN), path)
+    write_document(path, of(CLEAN))
     path.write_text(change(path.read_text()))
     with pytest.raises(InputError, match=said) as refused:
         baselines.read(path)
@@ -214,7 +215,7 @@ def test_times_that_cannot_be_are_refused(tmp_path, bad):
     made = of(CLEAN)
     made.labels["numpy"] = msgspec.structs.replace(made.labels["numpy"], **bad)
     path = tmp_path / "here.json"
-    baselines.write(made, path)
+    write_document(path, made)
     with pytest.raises(InputError, match="numpy has"):
         baselines.read(path)
 
@@ -258,7 +259,7 @@ def test_check_without_a_baseline_says_how_to_make_one(tmp_path, capsys, monkeyp
 
 def test_a_baseline_is_the_fifth_part_of_the_verdict(tmp_path, capsys, monkeypatch):
     path = tmp_path / "here.json"
-    baselines.write(of(CLEAN), path)
+    write_document(path, of(CLEAN))
     slow = stored(slowed(CLEAN, "torch", 1.2), tmp_path / "slow")
     words = ["check", slow, "--baseline", str(path), "--json"]
     status, out, _ = run(words, capsys, monkeypatch)

@@ -17,6 +17,7 @@ from harness import files
 from harness.errors import InputError
 from harness.export import tensorboard
 from harness.export.shown import Run
+from harness.files import write_document
 from harness.record import store
 from harness.record.facts import machine_key, machine_name
 from harness.record.schema import Curve, Kept, Operator, Record, Roof, Special
@@ -265,7 +266,7 @@ def test_a_baseline_is_named_after_its_machine_in_plain_letters(
     assert path.parent == world / "baselines"
     nothing_outside(path.parent)
     stored = baseline.Baseline(machine={}, environment={}, run="", started="", labels={})
-    baseline.write(stored, path)
+    write_document(path, stored)
     assert os.listdir(path.parent) == [path.name]
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from harness import files
 from harness.errors import InputError
+from harness.files import write_document
 from harness.record import store
 from harness.results import baseline, prune
 from harness.results import store as runs
@@ -111,7 +112,7 @@ def test_what_a_baseline_rests_on_stays_unless_forced(
     made = make.timed()
     rests_on = baseline.make(made, verdict.judge(made))
     rests_on.run = held["run"]
-    baseline.write(rests_on, tmp_path / "baselines" / "here.json")
+    write_document(tmp_path / "baselines" / "here.json", rests_on)
     assert chosen(tmp_path, keep=1) == names(other)
     assert chosen(tmp_path, keep=1, force=True) == names(old, other)
 

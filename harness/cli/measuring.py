@@ -29,6 +29,7 @@ from harness.cli.options import (
 from harness.cli.output import locate, out, print_document, read, show, warn
 from harness.cli.stored import judge_and_store
 from harness.errors import InputError
+from harness.files import write_document
 
 if TYPE_CHECKING:
     from harness.plan.model import Plan
@@ -92,7 +93,7 @@ def baseline_save(
         return status
     path = file if file is not None else baselines.default_path(stored, results_dir)
     made = baselines.make(stored, judged)
-    baselines.write(made, path)
+    write_document(path, made)
     document = {"baseline": str(path), "record": str(folder.resolve()), "labels": [*made.labels]}
     print_document(document, as_json, f"{path}: {', '.join(made.labels)}")
     return 0

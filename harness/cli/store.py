@@ -95,7 +95,7 @@ def history(
         shown = report.report(traced, "page", left_out=stored.notes())
         write_atomic(page, pages.render(shown).encode())
     if as_json:
-        out(trends.encode(traced, last).decode() + "\n")
+        print_document(trends.as_document(traced, last), as_json, "")
         return 0
     show(report.report(traced, "terminal", last or report.LAST_PRINTED))
     return 0

@@ -34,9 +34,10 @@ from typing import Any
 
 from harness.export.figures import SINGLE, Figure, numbers, times
 from harness.export.shown import LONGEST_NAME, LeftOut, Run, configuration, line
+from harness.plan.model import CONFIGURATION
 from harness.verdict.verdict import agreement
 
-OF_LABEL = ("run", "label", "backend", "variant", "device", "dtype", "precision", "agreement")
+OF_LABEL = ("run", "label", *CONFIGURATION, "agreement")
 COLUMNS = (*OF_LABEL, *(field for field in Figure._fields if field not in ("dtype", "compared")))
 # What a spreadsheet takes for the beginning of a formula.
 FORMULA = ("=", "+", "-", "@")

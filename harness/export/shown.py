@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from harness.errors import InputError
+from harness.plan.model import CONFIGURATION
 from harness.record.schema import Record
 from harness.results.store import moment
 from harness.text import clean
@@ -71,8 +72,7 @@ def some_ranked(run: Run) -> tuple[dict[str, StepTime], list[LeftOut]]:
 def configuration(run: Run, name: str) -> dict[str, str]:
     """What a label is, beside the versions of its libraries."""
     label = run.record.plan.labels[name]
-    fields = ("backend", "variant", "device", "dtype", "precision")
-    return {field: getattr(label, field) for field in fields}
+    return {field: getattr(label, field) for field in CONFIGURATION}
 
 
 def line(text: str, longest: int = LONGEST_TEXT) -> str:

@@ -18,6 +18,8 @@ DEVICES = ("cpu", "cuda")
 REFERENCE = "harness/float64"
 # The control arm of timing: its products are the GEMM floor on a CPU, and it enters twice.
 CONTROL = "numpy"
+# What configures a label: whoever is the same in these, in two runs, is the same.
+CONFIGURATION = ("backend", "variant", "device", "dtype", "precision")
 
 
 class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,6 +18,7 @@ import msgspec
 
 from harness import files
 from harness.errors import InputError
+from harness.plan.model import CONFIGURATION
 from harness.record.facts import differing, machine_key, machine_name
 from harness.record.schema import FINISHED, Record
 from harness.text import many
@@ -138,21 +139,16 @@ def why_unranked(label: str, record: Record, verdict: Verdict) -> str | None:
 
 def times(label: str, record: Record, verdict: Verdict) -> Stored:
     """A label's times, one log a session; only where `why_unranked` gives None."""
-    judged = verdict.labels[label]
-    configured = record.plan.labels[label]
+    configured, process = record.plan.labels[label], verdict.labels[label].process
     medians = session_medians(record, record.results[label])
-    logs = floor_logs(record, label)
-    unit: Unit = "floor" if logs is not None and len(logs) == len(medians) else "ns"
+    logs = floor_logs(record, label) or []
+    by_floor = len(logs) == len(medians)
     return Stored(
-        backend=configured.backend,
-        variant=configured.variant,
-        device=configured.device,
-        dtype=configured.dtype,
-        precision=configured.precision,
-        unit=unit,
-        logs=logs if unit == "floor" and logs else [math.log(ns) for ns in medians],
+        unit="floor" if by_floor else "ns",
+        logs=logs if by_floor else [math.log(ns) for ns in medians],
         step_ns=medians,
-        environment=judged.process.facts if judged.process else {},
+        environment=process.facts if process else {},
+        **{field: getattr(configured, field) for field in CONFIGURATION},
     )
 
 
@@ -196,20 +192,18 @@ def _compare_label(
     today = [stored for stored in after if stored is not None]
     if len(today) < len(after):
         return Comparison(outcome="not compared", reason="its numbers or times do not hold today")
-    for stored in today:
-        if (reason := why_unlike(before, stored)) is not None:
-            return Comparison(outcome="not compared", reason=reason)
+    if reason := next(filter(None, (why_unlike(before, stored) for stored in today)), None):
+        return Comparison(outcome="not compared", reason=reason)
     changes = [change(before.logs, t.logs, record.plan.timing.factor) for t in today]
     outcome, reason = _decide(changes)
     then = baseline.environment | before.environment
-    now = _environment(record) | today[0].environment
     return Comparison(
         outcome=outcome,
         reason=reason,
         changes=changes,
         unit=before.unit,
         steps_ns=[geometric_mean(before.step_ns), geometric_mean(today[0].step_ns)],
-        environment=differing(then, now),
+        environment=differing(then, _environment(record) | today[0].environment),
     )
 
 
@@ -227,7 +221,7 @@ def _decide(changes: list[Change]) -> tuple[Outcome, str]:
 
 def why_unlike(before: Stored, after: Stored) -> str | None:
     """What makes two labels' times incomparable, in a few words; None where nothing does."""
-    for field in ("backend", "variant", "device", "dtype", "precision", "unit"):
+    for field in (*CONFIGURATION, "unit"):
         then, now = getattr(before, field), getattr(after, field)
         if then != now:
             return f"{field} was {then}, is {now}"
@@ -245,10 +239,14 @@ def as_part(comparison: Comparison) -> Part | None:
     if comparison.outcome == "not compared":
         return None
     last, outcome = comparison.changes[-1], comparison.outcome
-    verdict: RungVerdict = "agree" if outcome in ("same", "faster") else "inconclusive"
+    words: dict[str, RungVerdict] = {
+        "same": "agree",
+        "faster": "agree",
+        "regression": "disagree",
+    }
     return Part(
         name="baseline",
-        verdict="disagree" if outcome == "regression" else verdict,
+        verdict=words.get(outcome, "inconclusive"),
         value=last.value,
         sentence=f"{outcome} against the baseline, {interval(last)}: {comparison.reason}",
     )
@@ -273,11 +271,6 @@ def read(path: Path) -> Baseline:
     return baseline
 
 
-def write(baseline: Baseline, path: Path) -> None:
-    """Store a baseline, whole or not at all; InputError where that cannot be."""
-    files.write_document(path, baseline)
-
-
 def as_text(comparisons: dict[str, Comparison], baseline: Baseline, path: Path) -> str:
     """Comparisons for people: a line a label, then what changed around it."""
     lines = [f"against {path} (run {baseline.run}, {baseline.started})"]
@@ -292,6 +285,5 @@ def as_text(comparisons: dict[str, Comparison], baseline: Baseline, path: Path) 
             line += f"{of} × {', '.join(map(interval, c.changes))}; "
             line += f"step {then:.3f} ms then, {now:.3f} ms today; "
         lines.append(line + c.reason)
-        changed |= {f"{name}: {then} → {now}" for name, (then, now) in c.environment.items()}
-    lines += [f"  changed: {text}" for text in sorted(changed)] or ["  environment unchanged"]
-    return "\n".join(lines)
+        changed |= {f"  changed: {n}: {then} → {now}" for n, (then, now) in c.environment.items()}
+    return "\n".join([*lines, *(sorted(changed) or ["  environment unchanged"])])

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from harness.plan.model import CONFIGURATION
 from harness.record.facts import differing
 from harness.record.schema import Number, number
 from harness.results.store import Run, Store
@@ -133,55 +134,42 @@ def trace(
     history = History(runs=0, planted=[], not_judged=[], trends=[])
     series: dict[tuple[Setting, Configuration], list[tuple[Run, Document, str, Entry]]] = {}
     for run in store.runs:
+        judged = run.judged
         if since is not None and (run.started is None or run.started < since):
             continue
-        judged = run.judged
         if judged is None:
             history.not_judged.append(run.id)
-            continue
-        if machine not in (judged.machine):
-            continue
-        if judged.planted:
+        elif machine in judged.machine and judged.planted:
             history.planted.append(run.id)
-            continue
-        used = False
-        for label, entry in judged.backends.items():
-            if entry.status == "skipped" or (labels and not {label, entry.backend} & {*labels}):
-                continue
-            key = _setting(judged), _configuration(label, entry)
-            series.setdefault(key, []).append((run, judged, label, entry))
-            used = True
-        history.runs += used
+        elif machine in judged.machine:
+            used = [
+                (label, entry)
+                for label, entry in judged.backends.items()
+                if entry.status != "skipped" and (not labels or {label, entry.backend} & {*labels})
+            ]
+            for label, entry in used:
+                key = _setting(judged), _configuration(label, entry)
+                series.setdefault(key, []).append((run, judged, label, entry))
+            history.runs += bool(used)
     for (setting, configuration), entries in sorted(series.items(), key=lambda item: item[0]):
         unit: Unit = "floor" if any(_floor(entry) for *_, entry in entries) else "ns"
         points = [*_points(entries, unit)]
-        trend = Trend(setting=setting, configuration=configuration, unit=unit, points=points)
-        history.trends.append(trend)
+        history.trends.append(
+            Trend(setting=setting, configuration=configuration, unit=unit, points=points)
+        )
     return history
 
 
 def _setting(judged: Document) -> Setting:
-    return Setting(
-        machine=judged.machine,
-        processor=judged.processor,
-        workload=judged.workload,
-        dataset=judged.dataset.name,
-        synthetic=judged.dataset.synthetic,
-        profile=judged.profile,
-        threads=judged.threads,
-    )
+    same = ("machine", "processor", "workload", "profile", "threads")
+    fields: dict[str, Any] = {name: getattr(judged, name) for name in same}
+    return Setting(dataset=judged.dataset.name, synthetic=judged.dataset.synthetic, **fields)
 
 
 def _configuration(label: str, entry: Entry) -> Configuration:
     called = label.removesuffix(f":{entry.variant}")
-    return Configuration(
-        backend=entry.backend,
-        called="" if called == entry.backend else called,
-        variant=entry.variant,
-        device=entry.device,
-        dtype=entry.dtype,
-        precision=entry.precision,
-    )
+    fields = {name: getattr(entry, name) for name in CONFIGURATION}
+    return Configuration(called="" if called == entry.backend else called, **fields)
 
 
 def _points(entries: list[tuple[Run, Document, str, Entry]], unit: Unit) -> Iterator[Point]:
@@ -202,14 +190,14 @@ def _points(entries: list[tuple[Run, Document, str, Entry]], unit: Unit) -> Iter
             reason=_reason(entry),
             time=time,
             interval=interval,
-            step_ns=times.median_ns if times is not None else None,
-            sessions=times.sessions if times is not None else None,
-            indicative=times.indicative if times is not None else None,
+            step_ns=times.median_ns if times else None,
+            sessions=times.sessions if times else None,
+            indicative=times.indicative if times else None,
             shares={name: number(share) for name, share in shares.items()},
             worst=worst,
             train_loss=_stored(entry.last_loss),
             test_accuracy=_stored(entry.last_accuracy),
-            changed=differing(before, around) if before is not None else {},
+            changed=differing(before or around, around),
         )
         before = around
 
@@ -257,22 +245,21 @@ def _reason(entry: Entry) -> str | None:
     """Why a label failed or does not agree."""
     if entry.status == "failed":
         return entry.reason
-    for verdict in ("disagree", "inconclusive"):
-        for name, rung in entry.rungs.items():
-            counts = rung.verdict == verdict and not rung.expected
-            if counts and (verdict == "disagree" or name in DECIDING):
-                return rung.sentence
-    return None
+    open_ = [(name, rung) for name, rung in entry.rungs.items() if not rung.expected]
+    wrong = [rung for _, rung in open_ if rung.verdict == "disagree"]
+    wrong += [r for name, r in open_ if r.verdict == "inconclusive" and name in DECIDING]
+    return wrong[0].sentence if wrong else None
 
 
-def encode(history: History, last: int | None = None) -> bytes:
-    """The trends as JSON, of each the newest `last` points (all where that is None)."""
+def as_document(history: History, last: int | None = None) -> dict[str, Any]:
+    """The trends as plain data, of each the newest `last` points (all where that is None)."""
     plain: dict[str, Any] = msgspec.to_builtins(history)
+    newest = slice(-last if last is not None else None, None)
     plain["trends"] = [
         trend.pop("setting")
         | trend.pop("configuration")
         | trend
-        | {"points": trend["points"][-last:] if last is not None else trend["points"]}
+        | {"points": trend["points"][newest]}
         for trend in plain["trends"]
     ]
-    return msgspec.json.encode(plain)
+    return plain

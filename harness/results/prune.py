@@ -49,11 +49,6 @@ class Pruning(NamedTuple):
     removals: list[Removal]
     kept: list[str]
 
-    @property
-    def bytes(self) -> int:
-        """How much that would free."""
-        return sum(removal.bytes for removal in self.removals)
-
 
 def choose(
     results_dir: Path,
@@ -77,18 +72,18 @@ def choose(
     store = find(results_dir)
     root = os.path.realpath(results_dir / "runs")
     pruning = Pruning(root, [], [])
-    if keep is not None or older_than is not None:
-        named = {} if force else _baselines(results_dir)
-        for run, reason in _old(store, keep, older_than, at):
-            name = os.path.basename(run.folder)
-            size, written = _extent(os.path.join(root, name))
-            held = _held(run, store, named)
-            if held is None and (written is None or at - written < SETTLED):
-                held = "written to within the last minutes"
-            if held is not None:
-                pruning.kept.append(f"{run.id}: {held}")
-            else:
-                pruning.removals.append(Removal(name, reason, size))
+    asked = keep is not None or older_than is not None
+    named = _baselines(results_dir) if asked and not force else {}
+    for run, reason in _old(store, keep, older_than, at) if asked else ():
+        name = os.path.basename(run.folder)
+        size, written = _extent(os.path.join(root, name))
+        held = _held(run, store, named)
+        if held is None and (written is None or at - written < SETTLED):
+            held = "written to within the last minutes"
+        if held is not None:
+            pruning.kept.append(f"{run.id}: {held}")
+        else:
+            pruning.removals.append(Removal(name, reason, size))
     if debris:
         pruning.removals.extend(_debris(store, root, at, {r.path for r in pruning.removals}))
     return pruning
@@ -100,16 +95,15 @@ def _old(
     """Runs that are beyond what is kept and older than asked for, each with the reason."""
     groups: dict[tuple[str, str] | None, list[Run]] = defaultdict(list)
     for run in reversed(store.runs):
-        j = run.judged
-        groups[(j.machine, j.profile) if j is not None else None].append(run)
+        groups[(run.judged.machine, run.judged.profile) if run.judged else None].append(run)
     for group, runs in groups.items():
-        if group is None and older_than is None:
+        counted = keep is not None and group is not None
+        if not counted and older_than is None:
             continue
-        beyond = runs[keep:] if keep is not None and group is not None else runs
-        for run in beyond:
-            reasons = []
-            if keep is not None and group is not None:
-                reasons.append(f"not among the newest {keep} of {group[1]} on {group[0]}")
+        for run in runs[keep if counted else 0 :]:
+            reasons = (
+                [f"not among the newest {keep} of {group[1]} on {group[0]}"] if counted else []
+            )
             if older_than is not None:
                 started = run.started or _extent(run.folder)[1]
                 if started is None or now - started <= older_than:
@@ -124,10 +118,9 @@ def _held(run: Run, store: Store, named: dict[str, str]) -> str | None:
         return "the newest run"
     if not RUN_NAME.fullmatch(os.path.basename(run.folder)):
         return "renamed, and so kept"
-    baseline = named.get(run.id) or (named.get(run.judged.run) if run.judged else None)
-    if baseline is not None:
-        return f"the baseline {baseline} rests on it (--force removes it all the same)"
-    return None
+    baseline = named.get(run.id) or named.get(run.judged.run if run.judged else "")
+    rests = f"the baseline {baseline} rests on it (--force removes it all the same)"
+    return rests if baseline is not None else None
 
 
 def _baselines(results_dir: Path) -> dict[str, str]:
@@ -145,20 +138,19 @@ def _baselines(results_dir: Path) -> dict[str, str]:
 
 def _debris(store: Store, root: str, now: datetime, gone: set[str]) -> Iterator[Removal]:
     """What killed runs left: folders without a record, and files that were never whole."""
-    for name in store.rest + [n for n in os.listdir(root) if ASIDE.fullmatch(n)]:
-        path = os.path.join(root, name)
-        if not (RUN_NAME.fullmatch(name) or ASIDE.fullmatch(name)) or os.path.islink(path):
-            continue
-        size, written = _extent(path)
-        if written is not None and now - written > IDLE:
-            yield Removal(name, "holds no record; nothing written for a day", size)
-    for run in store.runs:
-        folder = os.path.basename(run.folder)
-        names = os.listdir(os.path.join(root, folder)) if folder not in gone else []
-        for name in filter(TEMPORARY.fullmatch, names):
-            size, written = _extent(os.path.join(root, folder, name))
-            if written is not None and now - written > IDLE:
-                yield Removal(f"{folder}/{name}", "was never whole", size)
+    names = [n for n in store.rest if RUN_NAME.fullmatch(n)]
+    names += [
+        n for n in os.listdir(root) if ASIDE.fullmatch(n) and not os.path.islink(f"{root}/{n}")
+    ]
+    left = [(name, "holds no record; nothing written for a day") for name in names]
+    for folder in {os.path.basename(run.folder) for run in store.runs} - gone:
+        inside = filter(TEMPORARY.fullmatch, sorted(os.listdir(os.path.join(root, folder))))
+        left += [(f"{folder}/{name}", "was never whole") for name in inside]
+    for path, reason in left:
+        size, written = _extent(os.path.join(root, path))
+        is_link = os.path.islink(os.path.join(root, path))
+        if written is not None and now - written > IDLE and not is_link:
+            yield Removal(path, reason, size)
 
 
 def _extent(path: str) -> tuple[int, datetime | None]:
@@ -201,10 +193,8 @@ def as_document(pruning: Pruning, *, removed: bool) -> dict[str, Any]:
     return {
         "removed": removed,
         "runs": shown(pruning.root),
-        "bytes": pruning.bytes,
-        "removals": [
-            {"path": shown(r.path), "why": r.why, "bytes": r.bytes} for r in pruning.removals
-        ],
+        "bytes": sum(removal.bytes for removal in pruning.removals),
+        "removals": [r._asdict() | {"path": shown(r.path)} for r in pruning.removals],
         "kept": pruning.kept,
     }
 
@@ -215,6 +205,8 @@ def as_text(pruning: Pruning, *, removed: bool) -> str:
     lines = [clean(line) for line in (*lines, *(f"stays: {line}" for line in pruning.kept))]
     if not pruning.removals:
         return "\n".join([*lines, "nothing may go"])
-    verb = "removed" if removed else "would go"
-    lines.append(f"{len(pruning.removals)} {verb}, {pruning.bytes / 1e6:.1f} MB")
+    size = sum(removal.bytes for removal in pruning.removals) / 1e6
+    lines.append(
+        f"{len(lines) - len(pruning.kept)} {'removed' if removed else 'would go'}, {size:.1f} MB"
+    )
     return "\n".join(lines if removed else [*lines, "nothing was removed: --yes removes it"])
