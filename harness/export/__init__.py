@@ -80,12 +80,10 @@ def export(
     """
     made = check(name, len(runs), out, uri)
     module = importlib.import_module(f"harness.export.{made.module}")
-    text: str | None = None
-    written: list[str]
+    text, written = None, []
     if made.target == "file":
         text, left_out = module.render(runs)
-        written = []
-        if out is not None and text is not None:
+        if out is not None:
             write_atomic(out, text.encode())
             text, written = None, [str(out)]
     elif made.target == "folder":
@@ -99,5 +97,4 @@ def export(
 def describe(made: Exported) -> dict[str, Any]:
     """What an export did, as plain data for `--json`."""
     told: dict[str, Any] = msgspec.to_builtins(made)
-    del told["text"]
-    return told
+    return {name: value for name, value in told.items() if name != "text"}

@@ -10,8 +10,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from harness.export.figures import times
 from harness.export.shown import LeftOut, Run, distinct, line, some_ranked
 from harness.verdict.timings import StepTime
+
+# What is shown of a label, and its unit there: the name, unit, and size of a figure.
+SHOWN = {
+    "step time": ("step", "ms", 1e6),
+    "floor multiple": ("multiple of the GEMM floor", "×", 1.0),
+}
 
 
 def render(runs: Sequence[Run]) -> tuple[str, list[LeftOut]]:
@@ -20,29 +27,18 @@ def render(runs: Sequence[Run]) -> tuple[str, list[LeftOut]]:
     timed, left_out = some_ranked(run)
     names = distinct(timed)
     workload = line(run.record.plan.workload.name)
-    entries = [
-        {"name": f"{workload}/{what}/{names[name]}", **figures, "extra": _extra(run, name, time)}
-        for name, time in timed.items()
-        for what, figures in _figures(time).items()
-    ]
+    entries: list[dict[str, Any]] = []
+    for label, time in timed.items():
+        for figure in times(run, label):
+            if figure.what in SHOWN:
+                what, unit, size = SHOWN[figure.what]
+                entry: dict[str, Any] = {"name": f"{workload}/{what}/{names[label]}", "unit": unit}
+                entry["value"] = float(figure.value or 0) / size
+                if figure.low is not None and figure.high is not None:
+                    low, high = float(figure.low) / size, float(figure.high) / size
+                    entry["range"] = f"{low:.4g}–{high:.4g}"
+                entries.append(entry | {"extra": _extra(run, label, time)})
     return json.dumps(entries, indent=1, allow_nan=False) + "\n", left_out
-
-
-def _figures(time: StepTime) -> dict[str, dict[str, Any]]:
-    low, high = time.ci95_ns
-    entries: dict[str, dict[str, Any]] = {
-        "step": {
-            "unit": "ms",
-            "value": time.median_ns / 1e6,
-            "range": f"{low / 1e6:.4g}–{high / 1e6:.4g}",
-        }
-    }
-    if time.floor_ratio is not None:
-        multiple = {"unit": "×", "value": time.floor_ratio}
-        if time.floor_ci95 is not None:
-            multiple["range"] = "{:.4g}–{:.4g}".format(*time.floor_ci95)
-        entries["multiple of the GEMM floor"] = multiple
-    return entries
 
 
 def _extra(run: Run, name: str, time: StepTime) -> str:

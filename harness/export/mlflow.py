@@ -170,12 +170,9 @@ def _log_run(client: Any, experiment: str, run: Run) -> tuple[str, list[LeftOut]
         }
         child = _create(client, experiment, names[name], begun, tags)
         figures = [*numbers(run, name), *(times(run, name) if name in timed else ())]
-        metrics = points(figures, SERIES, record.plan.labels[name].dtype)
-        infinite = _log_metrics(client, child, metrics, begun)
-        left_out += [
-            LeftOut(record.run, f"{key} of {name}", "MLflow has no infinity") for key in infinite
-        ]
-        _log_params(client, child, _params(run, name, label))
+        series = points(figures, SERIES, record.plan.labels[name].dtype)
+        for key in _log(client, child, series, _params(run, name, label), begun):
+            left_out.append(LeftOut(record.run, f"{key} of {name}", "MLflow has no infinity"))
         _end(client, child, "FAILED" if label.status == "failed" else "FINISHED", ended)
     document = to_json(record, verdict, str(run.folder.resolve()))
     client.log_text(parent, json.dumps(document, indent=1, allow_nan=False), "verdict.json")
@@ -199,18 +196,27 @@ def _end(client: Any, run_id: str, status: str, ended: float) -> None:
     client.set_terminated(run_id, status, int(min(ended, 1e11) * 1000))
 
 
-def _log_metrics(client: Any, run_id: str, metrics: list[Point], begun: float) -> list[str]:
+def _log(
+    client: Any, run_id: str, figures: list[Point], params: dict[str, Any], begun: float
+) -> list[str]:
     """Logs what a server can hold: it has NaN, and would store another number for an infinity.
 
-    Returns the keys of those that are infinite.
+    Params go under names that MLflow takes; of two that become the same the first is kept. Returns
+    the keys of figures that are infinite.
     """
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Param
 
-    kept = [m for m in metrics if not math.isinf(m.value)]
-    rows = [Metric(m.key, m.value, int(begun * 1000), m.step) for m in kept]
-    for first in range(0, len(rows), MOST_METRICS):
-        client.log_batch(run_id, metrics=rows[first : first + MOST_METRICS])
-    return list(dict.fromkeys(m.key for m in metrics if math.isinf(m.value)))
+    first_of: dict[str, str] = {}
+    for key, value in params.items():
+        name = re.sub(r"[^A-Za-z0-9_.-]", "_", key)[:LONGEST_NAME]
+        first_of.setdefault(name, line(str(value), LONGEST_PARAM))
+    kept = [f for f in figures if not math.isinf(f.value)]
+    metrics = [Metric(f.key, f.value, int(begun * 1000), f.step) for f in kept]
+    told = [Param(key, value) for key, value in first_of.items()]
+    for what, rows, most in (("metrics", metrics, MOST_METRICS), ("params", told, MOST_PARAMS)):
+        for first in range(0, len(rows), most):
+            client.log_batch(run_id, **{what: rows[first : first + most]})
+    return list(dict.fromkeys(f.key for f in figures if math.isinf(f.value)))
 
 
 def _params(run: Run, name: str, label: LabelVerdict) -> dict[str, Any]:
@@ -233,16 +239,3 @@ def _params(run: Run, name: str, label: LabelVerdict) -> dict[str, Any]:
         **{f"version.{key}": value for key, value in versions(facts).items()},
         **{f"machine.{key}": value for key, value in run.record.machine.items()},
     }
-
-
-def _log_params(client: Any, run_id: str, params: dict[str, Any]) -> None:
-    """Params under names that MLflow takes; of two that become the same the first is kept."""
-    from mlflow.entities import Param
-
-    first_of: dict[str, str] = {}
-    for key, value in params.items():
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", key)[:LONGEST_NAME]
-        first_of.setdefault(name, line(str(value), LONGEST_PARAM))
-    rows = [Param(key, value) for key, value in first_of.items()]
-    for first in range(0, len(rows), MOST_PARAMS):
-        client.log_batch(run_id, params=rows[first : first + MOST_PARAMS])

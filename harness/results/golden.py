@@ -91,11 +91,7 @@ def summary(checked: Checked) -> str:
 def to_json(checked: Checked, file: Path) -> dict[str, Any]:
     """A check as plain data."""
     first = checked.first
-    divergence = None
-    if first is not None:
-        names = ("step", "tensor", "index", "expected", "got", "distance", "limit", "problem")
-        divergence = {"rung": RUNG} | {name: getattr(first, name) for name in names}
-        divergence["first_loss"] = checked.first_loss
+    names = ("step", "tensor", "index", "expected", "got", "distance", "limit", "problem")
     return {
         "golden": str(file),
         "verdict": "agree" if first is None else "disagree",
@@ -110,11 +106,14 @@ def to_json(checked: Checked, file: Path) -> dict[str, Any]:
                 "tensor": m.tensor,
                 "distance": m.distance,
                 "problem": m.problem,
-                "element": m.worst.index if m.worst else None,
-                "got": m.worst.got if m.worst else None,
-                "expected": m.worst.want if m.worst else None,
+                "element": m.worst and m.worst.index,
+                "got": m.worst and m.worst.got,
+                "expected": m.worst and m.worst.want,
             }
             for n, m in checked.measured
         ],
-        "first_divergence": divergence,
+        "first_divergence": first
+        and {"rung": RUNG}
+        | {name: getattr(first, name) for name in names}
+        | {"first_loss": checked.first_loss},
     }

@@ -84,41 +84,29 @@ def find(record: Record, verdict: Verdict) -> Reproduced:
         raise InputError(f"tensors kept of {clean(label)}: no such dtype or rung: {place}")
     precision = process_precision(configured, kept.dtype)
     limit = limit_for(kept.rung, kept.dtype, kept.case, precision)
-    at = next((m for m in _kept_ones(record, kept) if limit and not within(m, limit)), None)
+    at_kept = (kept.dtype, kept.rung, kept.case)
+    own = record.results.get(label, Results()).measurements
+    of_kept = [m for m in own if (m.dtype, m.rung, m.case) == at_kept]
+    at = next((m for m in of_kept if limit and not within(m, limit)), None)
     if at is None or limit is None:
         raise InputError(
             f"nothing to reproduce: the tensors kept of {clean(label)} are of {kept.rung}, "
             f"{clean(kept.case)}, where nothing is over its limit; the verdict is: {sentence}"
         )
     named = (first.rung, first.case, first.dtype)
-    same = named == (kept.rung, kept.case, kept.dtype)
-    instead = None
-    if not same:
+    instead = hint = None
+    if named == (kept.rung, kept.case, kept.dtype):
+        hint = first.hint
+    else:
         instead = (
             f"The verdict names {', '.join(map(clean, named))} first; the run kept the tensors of "
             f"{kept.rung}, {clean(kept.case)}, {kept.dtype}, and this reproduces those."
         )
+        sentence = clean(f"{label}, {sentence_for(kept.rung, evidence(at, limit))}")
     before = [step + 1 for step in record.lockstep_steps if step < (at.step or 0)]
     return Reproduced(
-        label=label,
-        at=at,
-        limit=limit,
-        kept=kept,
-        precision=precision,
-        sentence=sentence
-        if same
-        else clean(f"{label}, {sentence_for(kept.rung, evidence(at, limit))}"),
-        hint=first.hint if same else None,
-        instead=instead,
-        first=max(before, default=0),
+        label, at, limit, kept, precision, sentence, hint, instead, first=max(before, default=0)
     )
-
-
-def _kept_ones(record: Record, kept: Kept) -> list[Measurement]:
-    """The measurements that a label's kept tensors belong to."""
-    place = (kept.dtype, kept.rung, kept.case)
-    measurements = record.results.get(kept.label, Results()).measurements
-    return [m for m in measurements if (m.dtype, m.rung, m.case) == place]
 
 
 def _why_none(first: Divergence) -> str:
@@ -133,26 +121,25 @@ def _why_none(first: Divergence) -> str:
 def read_tensors(record: Record, run_folder: Path, reproduced: Reproduced) -> Tensors:
     """The kept tensors, sorted into given, want and got; InputError where they cannot be used."""
     file = _inside(run_folder, reproduced.kept.file)
+    name = f"tensors {clean(str(file))}"
     try:
         tensors = load_tensors(str(file))
     except UNUSABLE as error:
-        raise InputError(f"tensors {clean(str(file))}: cannot be read ({error})") from None
+        raise InputError(f"{name}: cannot be read ({error})") from None
     try:
         return _sorted(record, reproduced, tensors)
     except KeyError as error:
-        raise InputError(f"tensors {clean(str(file))}: {error} is not among them") from None
+        raise InputError(f"{name}: {error} is not among them") from None
     except (TypeError, ValueError) as error:
-        raise InputError(f"tensors {clean(str(file))}: {error}") from None
+        raise InputError(f"{name}: {error}") from None
 
 
 def _inside(run_folder: Path, name: str) -> Path:
     """A file of the run's folder by the name its record gives; InputError for any other."""
     root = os.path.realpath(run_folder)
-    parts = name.split("/")
-    if not name or "\0" in name or os.path.isabs(name) or ".." in parts:
-        raise InputError(f"tensors {clean(name)!r}: not a file of the run's own folder")
-    file = os.path.realpath(os.path.join(root, name))
-    if os.path.commonpath((root, file)) != root:
+    harmless = bool(name) and "\0" not in name and ".." not in name.split("/")
+    file = os.path.realpath(os.path.join(root, name)) if harmless else ""
+    if not file.startswith(os.path.join(root, "")) and file != root:
         raise InputError(f"tensors {clean(name)!r}: not a file of the run's own folder")
     if not os.path.isfile(file):
         raise InputError(f"tensors {clean(file)}: there is no such file")
@@ -163,9 +150,9 @@ def _sorted(record: Record, reproduced: Reproduced, tensors: dict[str, Array]) -
     """given, want and got from the kept file's names ("given.W1", "x", "want.loss", ...)."""
     workload = record.plan.workload
     params: Params = {p.name: tensors[f"given.{p.name}"] for p in workload.parameters}
-    for parameter in workload.parameters:
-        if params[parameter.name].shape != parameter.shape:
-            raise ValueError(f"{parameter.name} has shape {params[parameter.name].shape}")
+    for p in workload.parameters:
+        if params[p.name].shape != p.shape:
+            raise ValueError(f"{p.name} has shape {params[p.name].shape}")
     rung = reproduced.at.rung
     batch = ("images", "y", "sizes") if rung == "lockstep" else ("x", "y")
     given = {f"param.{name}": value for name, value in params.items()}

@@ -93,17 +93,15 @@ def _old(
     store: Store, keep: int | None, older_than: timedelta | None, now: datetime
 ) -> Iterator[tuple[Run, str]]:
     """Runs that are beyond what is kept and older than asked for, each with the reason."""
-    groups: dict[tuple[str, str] | None, list[Run]] = defaultdict(list)
+    groups: dict[str, list[Run]] = defaultdict(list)  # "": not judged
     for run in reversed(store.runs):
-        groups[(run.judged.machine, run.judged.profile) if run.judged else None].append(run)
+        groups[f"{run.judged.profile} on {run.judged.machine}" if run.judged else ""].append(run)
     for group, runs in groups.items():
-        counted = keep is not None and group is not None
+        counted = keep is not None and group != ""
         if not counted and older_than is None:
             continue
         for run in runs[keep if counted else 0 :]:
-            reasons = (
-                [f"not among the newest {keep} of {group[1]} on {group[0]}"] if counted else []
-            )
+            reasons = [f"not among the newest {keep} of {group}"] if counted else []
             if older_than is not None:
                 started = run.started or _extent(run.folder)[1]
                 if started is None or now - started <= older_than:
