@@ -259,9 +259,11 @@ NAMES = list(BACKENDS)
 
 
 def public_names(path: Path) -> list[str]:
-    """Public functions, classes and methods, in order of appearance."""
+    """Public functions, classes, methods and keys of tables, in order of appearance."""
     found = []
     for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict):
+            found += [ast.unparse(key) for key in node.value.keys if key is not None]
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             found.append(node.name)
             found += [

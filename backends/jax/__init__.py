@@ -15,7 +15,7 @@ import jaxlib
 import numpy as np
 import optax
 
-from backends.arguments import check_backend, check_workload
+from backends.arguments import check_backend, check_operator, check_workload
 from backends.jax import operators
 from backends.jax.scan import ScanTrainer
 from backends.jax.trainer import Trainer, to_device
@@ -73,6 +73,7 @@ class Backend:
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
+        check_operator(self.name, name, operators.OPERATORS)
         put = [
             to_device(a, np.int32 if a.dtype.kind in "iu" else self.dtype, self.device)
             for a in arrays

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from backends.arguments import check_backend, check_workload
+from backends.arguments import check_backend, check_operator, check_workload
 from backends.numpy import operators
 from backends.numpy.buffered import BufferedTrainer
 from backends.numpy.trainer import Trainer
@@ -53,6 +53,7 @@ class Backend:
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
+        check_operator(self.name, name, operators.OPERATORS)
         put = [np.array(a, np.intp if a.dtype.kind in "iu" else self.dtype) for a in arrays]
         given = None if weights is None else np.array(weights, self.dtype)
         return operators.value_and_derivatives(name, *put, weights=given)

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from backends.arguments import check_backend, check_workload
+from backends.arguments import check_backend, check_operator, check_workload
 from backends.tensorflow import operators
 from backends.tensorflow.trainer import Trainer, synchronize, to_device, to_host
 from harness.interface import Array, Unavailable, Workload
@@ -60,6 +60,7 @@ class Backend:
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
+        check_operator(self.name, name, operators.OPERATORS)
         with tf.device(self.device):
             tensors = [
                 to_device(a, tf.int32 if a.dtype.kind in "iu" else self.dtype) for a in arrays

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from backends.arguments import check_backend, check_workload
+from backends.arguments import check_backend, check_operator, check_workload
 from backends.torch import operators
 from backends.torch.compile import CompiledTrainer
 from backends.torch.cuda_graph import CudaGraphTrainer
@@ -57,6 +57,7 @@ class Backend:
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
+        check_operator(self.name, name, operators.OPERATORS)
         tensors = [
             to_device(a, torch.int64 if a.dtype.kind in "iu" else self.dtype, self.device)
             for a in arrays
