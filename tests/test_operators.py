@@ -20,7 +20,6 @@ from harness.record import store
 from harness.record.schema import Operator
 from harness.report import operators as report
 from harness.report.run import as_markdown
-from harness.tensors import load_tensors, save_tensors
 from harness.verdict.verdict import judge
 from harness.workers.launch import Worker, WorkerFailed, environment
 from harness.workloads import WORKLOADS
@@ -58,10 +57,8 @@ class Asked:
         self.found = None
 
     def ask(self, name, tensors):
-        save_tensors(str(self.folder / "arguments"), tensors)
-        words = {"arguments": str(self.folder / "arguments"), "out": str(self.folder / "out")}
-        told = self.worker.call("op", 60, name=name, **words)
-        return told["absent"] or load_tensors(str(self.folder / "out"))
+        told, found = self.worker.exchange("op", 60, tensors, name=name)
+        return told["absent"] or found
 
     def measured(self):
         if self.found is None:

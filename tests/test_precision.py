@@ -24,7 +24,6 @@ from harness.measure.precision import not_in_force, precision_operands
 from harness.plan.catalogue import describe
 from harness.plan.make import missing
 from harness.plan.model import process_precision
-from harness.tensors import load_tensors, save_tensors
 from harness.verdict.verdict import judge
 from harness.workers.launch import Worker, WorkerUnavailable, environment
 from harness.workloads import REFERENCES, WORKLOADS
@@ -302,10 +301,10 @@ class Started:
     def products(self, precision: str = "strict") -> dict[str, tuple[Array, Array]]:
         found = {}
         for name, a, b, want in precision_operands("float32", precision):
-            arguments, out = str(self.folder / "arguments"), str(self.folder / "out")
-            save_tensors(arguments, {"0": a, "1": b})
-            self.worker.call("op", 60.0, name="matmul", arguments=arguments, out=out)
-            found[name] = load_tensors(out)["0"], want
+            found[name] = (
+                self.worker.exchange("op", 60.0, {"0": a, "1": b}, name="matmul")[1]["0"],
+                want,
+            )
         return found
 
 

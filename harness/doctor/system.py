@@ -26,7 +26,7 @@ from harness.doctor.lines import Line, Unknown, judged, unknown
 from harness.doctor.readings import System, Work, free_space
 from harness.plan.model import Plan
 from harness.text import many
-from harness.workers.launch import REMOVED_VARIABLES
+from harness.workers.launch import REMOVED
 from harness.workers.scratch import scratch_bytes
 
 SAMPLE_S = 0.5
@@ -63,8 +63,7 @@ def clock(
 
 def removed_variables(environment: Mapping[str, str]) -> tuple[str, str]:
     """Variables that workers run without, and the names of those that TELLING knows."""
-    prefixes = tuple(name[:-1] for name in REMOVED_VARIABLES if name.endswith("*"))
-    removed = sorted(n for n in environment if n in REMOVED_VARIABLES or n.startswith(prefixes))
+    removed = sorted(filter(REMOVED.fullmatch, environment))
     telling = [name for name in removed if TELLING.search(name)]
     shown = ", ".join(f"{n}={environment[n]}" if n in telling else n for n in removed)
     return f"workers run without: {shown}" if shown else "nothing to take away", ", ".join(telling)

@@ -121,7 +121,8 @@ class LabelJudge:
             )
 
     def logits(self, params: Params, x: Array) -> Array:
-        return self._ask(params, x, np.zeros(len(x), dtype=np.int64))["logits"]
+        with self._needed():
+            return self._ask(params, x, np.zeros(len(x), dtype=np.int64))["logits"]
 
     def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
         tensors = self._ask(params, x, y)
@@ -138,7 +139,7 @@ class LabelJudge:
         save_tensors(at, params)
         save_tensors(batch, {"x": x, "y": y})
         with self._needed():
-            return self._pool.answer(self._key, "case", params=at, batch=batch)
+            return self._pool.exchange(self._key, "case", params=at, batch=batch)[1]
 
     @contextmanager
     def _needed(self) -> Iterator[None]:

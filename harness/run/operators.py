@@ -9,7 +9,6 @@ import msgspec
 from harness.interface import Array
 from harness.measure import operators
 from harness.run.state import State
-from harness.tensors import load_tensors, save_tensors
 from harness.text import plain
 from harness.workers.pool import Key
 
@@ -40,9 +39,6 @@ def ask_or_why(
     state: State, key: Key, name: str, tensors: dict[str, Array]
 ) -> dict[str, Array] | str:
     """An operator's answer, or why this backend has none of that name."""
-    arguments, out = state.inputs.file("arguments"), state.scratch / "operator"
-    save_tensors(arguments, tensors)
-    out.unlink(missing_ok=True)
-    answer = state.pool.call(key, "op", name=name, arguments=arguments, out=str(out))
+    answer, found = state.pool.exchange(key, "op", tensors, name=name)
     absent = msgspec.convert(answer["absent"], str | None)
-    return plain(absent, LONGEST_ABSENT) if absent else load_tensors(str(out))
+    return plain(absent, LONGEST_ABSENT) if absent else found

@@ -10,59 +10,32 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import select
 import signal
 import struct
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 import harness
+from harness.interface import Array
 from harness.plan.interpreters import is_own
+from harness.tensors import load_tensors, save_tensors
 from harness.text import plain
 from harness.workers.channel import send
 from harness.workers.processes import MARK, Left, belonging, descendants, end_left, started
 
 # Variables that would change threads, precision, devices or compilation behind the plan's back.
-REMOVED_VARIABLES = (
-    "ATEN_*",
-    "BLIS_*",
-    "CUBLAS*",
-    "CUDA_LAUNCH_BLOCKING",
-    "CUDNN_*",
-    "DNNL_*",
-    "FLAX_*",
-    "GLIBC_TUNABLES",
-    "GOMP_*",
-    "GOTO_*",
-    "JAX_*",
-    "KERAS_*",
-    "KMP_*",
-    "LIBTPU_*",
-    "MALLOC_*",
-    "MKL_*",
-    "MXNET_*",
-    "NPY_*",
-    "NUMEXPR_*",
-    "NVIDIA_TF32_OVERRIDE",
-    "OMP_*",
-    "ONEDNN_*",
-    "OPENBLAS_*",
-    "PYTHONINSPECT",
-    "PYTHONOPTIMIZE",
-    "PYTHONSTARTUP",
-    "PYTHONWARNINGS",
-    "PYTORCH_*",
-    "TF2_*",
-    "TF_*",
-    "TORCH*",
-    "VECLIB_*",
-    "XLA_*",
+REMOVED = re.compile(
+    "(ATEN|BLIS|CUDNN|DNNL|FLAX|GOMP|GOTO|JAX|KERAS|KMP|LIBTPU|MALLOC|MKL|MXNET|NPY|NUMEXPR|OMP"
+    "|ONEDNN|OPENBLAS|PYTORCH|TF|TF2|VECLIB|XLA)_.*|(CUBLAS|TORCH).*|CUDA_LAUNCH_BLOCKING"
+    "|GLIBC_TUNABLES|NVIDIA_TF32_OVERRIDE|PYTHON(INSPECT|OPTIMIZE|STARTUP|WARNINGS)"
 )
 # What a run asks its workers.
 DESK = "harness.workers.desks.timing:TimingDesk"
@@ -82,15 +55,10 @@ WHOLE_S = 10.0
 LONGEST_REASON = 1000
 STDERR_TAIL_LINES = 20
 # What the frameworks and the system say when memory is short.
-MEMORY_WORDS = (
-    "bad_alloc",
-    "cannot allocate memory",
-    "memoryerror",
-    "not enough memory",
-    "out of memory",
-    "resource_exhausted",
-    "resourceexhausted",
-    "unable to allocate",
+MEMORY_WORDS = re.compile(
+    "bad_alloc|cannot allocate memory|memoryerror|not enough memory|out of memory"
+    "|resource_?exhausted|unable to allocate",
+    re.IGNORECASE,
 )
 STDERR_TAIL_BYTES = 4000
 
@@ -133,19 +101,14 @@ def environment(
     python: str = "",
     scratch: Path | None = None,
 ) -> dict[str, str]:
-    """The worker's environment: the parent's, less REMOVED_VARIABLES, plus the plan's.
+    """The worker's environment: the parent's, less what is REMOVED, plus the plan's.
 
     `precision`: of this process (see `process_precision`). NVIDIA_TF32_OVERRIDE=0 overrules
     every setting inside the libraries, so a tf32 process goes without; oneDNN's variable is only a
     default, and torch's own setting goes before it. `python`: the worker's interpreter, where it is
     not the harness's own; it then finds the harness through `scratch`, which is needed.
     """
-    removed = tuple(name[:-1] for name in REMOVED_VARIABLES if name.endswith("*"))
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in REMOVED_VARIABLES and not name.startswith(removed)
-    }
+    kept = {name: value for name, value in os.environ.items() if not REMOVED.fullmatch(name)}
     count = str(threads)
     pinned = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), count)
     strict = {"ONEDNN_DEFAULT_FPMATH_MODE": "STRICT"}
@@ -200,7 +163,9 @@ class Worker:
         self._pending: tuple[int, float, float] | None = None
         self.stdout, self.stderr = (logs / file for file in log_names(name))
         # Whose processes are this worker's: a name that no other worker has.
-        self._mark = f"{plain(run)} {secrets.token_hex(8)}"
+        own = secrets.token_hex(8)
+        self._mark = f"{plain(run)} {own}"
+        self._given, self._out = (str(cwd / f"{way}-{own}") for way in ("given", "out"))
         self._ended = False
         commands_read, self._commands = os.pipe()
         self._replies, replies_write = os.pipe()
@@ -295,6 +260,17 @@ class Worker:
         self.ask(do, timeout_s, **fields)
         return self.answer(progress)
 
+    def exchange(
+        self, do: str, timeout_s: float, given: Mapping[str, Array] | None = None, **fields: Any
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
+        """`call` with arrays: what is `given` goes as a file, and what it writes comes as one."""
+        if given is not None:
+            save_tensors(self._given, given)
+            fields["given"] = self._given
+        Path(self._out).unlink(missing_ok=True)  # what was left there is no answer
+        answer = self.call(do, timeout_s, out=self._out, **fields)
+        return answer, load_tensors(self._out) if os.path.lexists(self._out) else {}
+
     def _receive(self, deadline: float, timeout_s: float) -> _Reply:
         late = f"{self._doing}: no answer within {timeout_s:g} s"
         size = struct.unpack("<I", self._read(4, deadline, late))[0]
@@ -330,10 +306,9 @@ class Worker:
         code = self._process.poll()
         if code is None:
             raise WorkerFailed(f"{doing}: closed its channel")
-        how = signal_name(-code) if code < 0 else f"exit status {code}"
         last = self.stderr_tail().strip().splitlines()[-1:]
         words = f"; last words: {plain(last[0].strip(), 300)}" if last else ""
-        raise WorkerFailed(_name_memory(f"{doing}: process ended by {how}{words}"))
+        raise WorkerFailed(_name_memory(f"{doing}: process ended by {_how(code)}{words}"))
 
     def finish(self, timeout_s: float) -> str | None:
         """Close the channel and let the process end by itself; it must still be ended (`end`).
@@ -348,8 +323,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             return f"the process still runs {timeout_s:g} s after its channel was closed"
         if code != 0:
-            how = signal_name(-code) if code < 0 else f"exit status {code}"
-            return f"the process ended by {how} after its channel was closed"
+            return f"the process ended by {_how(code)} after its channel was closed"
         deadline = time.monotonic() + LEFT_S
         while left := [pid for pid, since in begun.items() if started(pid) == since]:
             if time.monotonic() > deadline:
@@ -413,15 +387,14 @@ def log_names(name: str) -> tuple[str, str]:
     return f"{stem}.stdout.txt", f"{stem}.stderr.txt"
 
 
-def signal_name(number: int) -> str:
-    """The name of a signal: SIGKILL for 9."""
+def _how(code: int) -> str:
+    """How a process ended, by its status as subprocess has it: SIGKILL for -9."""
     try:
-        return signal.Signals(number).name
+        return signal.Signals(-code).name if code < 0 else f"exit status {code}"
     except ValueError:
-        return f"signal {number}"
+        return f"signal {-code}"
 
 
 def _name_memory(reason: str) -> str:
     """Say "out of memory" first where a framework's words for it are found."""
-    short = any(words in reason.lower() for words in MEMORY_WORDS)
-    return f"out of memory: {reason}" if short else reason
+    return f"out of memory: {reason}" if MEMORY_WORDS.search(reason) else reason

@@ -6,7 +6,7 @@ What a worker does wrong ends that worker only, and stands in its `Process` entr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -18,7 +18,7 @@ from harness.interface import Array
 from harness.plan.model import Plan, process_precision
 from harness.progress import Progress
 from harness.record.schema import Bytes, LeftBehind, Nanoseconds, Process, Record, Results
-from harness.tensors import UNUSABLE, load_tensors
+from harness.tensors import UNUSABLE
 from harness.text import plain, plain_facts
 from harness.workers.launch import DESK, Worker, WorkerFailed, WorkerUnavailable, environment
 
@@ -227,12 +227,11 @@ class Pool:
         """Send a command under the plan's time limit; `workers[key].answer()` waits for it."""
         self.workers[key].ask(do, self.plan.timeouts.command_s, **fields)
 
-    def answer(self, key: Key, do: str, **fields: Any) -> dict[str, Array]:
-        """One command whose answer is tensors, written by the worker to a file."""
-        out = self._scratch / "answer"
-        out.unlink(missing_ok=True)  # what another left there is no answer
-        self.call(key, do, out=str(out), **fields)
-        return load_tensors(str(out))
+    def exchange(
+        self, key: Key, do: str, given: Mapping[str, Array] | None = None, **fields: Any
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
+        """One command with arrays under the plan's time limit: see `launch.Worker.exchange`."""
+        return self.workers[key].exchange(do, self.plan.timeouts.command_s, given, **fields)
 
     def train(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from harness.errors import HarnessError, InputError
 from harness.interface import Array, Params, Workload
 from harness.plan import plugins
 from harness.plan.model import Provided, Timeouts
-from harness.tensors import UNUSABLE, load_tensors, save_tensors
+from harness.tensors import UNUSABLE
 from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable, environment
 from harness.workers.processes import Left
 from harness.workloads import WORKLOADS
@@ -93,43 +94,28 @@ class ProvidedReference:
 
     def __init__(self, source: str, run: str, logs: Path, scratch: Path) -> None:
         self._source = source
-        self._params, self._batch, self._out = (
-            str(scratch / f"workload-{name}") for name in ("params", "batch", "out")
-        )
         logs.mkdir(parents=True, exist_ok=True)
         env = environment(1, {}, "strict", "", scratch)
         self._worker = Worker(WORKLOAD, run, sys.executable, env, 1, logs, scratch, DESK)
         try:
-            self.answer = self._call("start", Timeouts().start_s, source=source)
+            self.answer, _ = self._ask("start", source=source)
         except BaseException:
             self.end()
             raise
 
-    def _call(self, do: str, seconds: float, **words: Any) -> dict[str, Any]:
-        try:
-            return self._worker.call(do, seconds, **words)
-        except (WorkerFailed, WorkerUnavailable) as error:
-            raise HarnessError(f"the workload {self._source} failed: {error}") from None
-
     def _ask(
-        self, do: str, params: Params, batch: dict[str, Array], **words: Any
-    ) -> dict[str, Any]:
-        """One command at parameters and a batch, whose answer's tensors go to a file."""
-        save_tensors(self._params, params)
-        save_tensors(self._batch, batch)
-        Path(self._out).unlink(missing_ok=True)
-        files = {"params": self._params, "batch": self._batch, "out": self._out}
-        return self._call(do, Timeouts().command_s, **files, **words)
+        self, do: str, given: Mapping[str, Array] | None = None, **words: Any
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
+        try:
+            if given is None:
+                return self._worker.call(do, Timeouts().start_s, **words), {}
+            return self._worker.exchange(do, Timeouts().command_s, given, **words)
+        except (WorkerFailed, WorkerUnavailable, *UNUSABLE) as error:
+            raise HarnessError(f"the workload {self._source} failed: {error}") from None
 
     def _tensors(self, what: str, params: Params, **batch: Array) -> dict[str, Array]:
-        self._ask("ask", params, batch, what=what)
-        return self._read(self._out)
-
-    def _read(self, file: str) -> dict[str, Array]:
-        try:
-            return load_tensors(file)
-        except UNUSABLE as error:
-            raise HarnessError(f"the workload {self._source} failed: {error}") from None
+        """What a method of the reference says at parameters and a batch."""
+        return self._ask("ask", _prefixed(params) | batch, what=what)[1]
 
     def _shaped(self, name: str, got: Array, shape: tuple[int, ...]) -> Array:
         if got.shape != shape or got.dtype.kind != "f":
@@ -164,19 +150,29 @@ class ProvidedReference:
 
     def probes(self, initial: Params, x: Array, y: Array, screen_margin: float) -> list[Probe]:
         """The made batches of the workload."""
-        answer = self._ask("probes", initial, {"x": x, "y": y}, screen_margin=screen_margin)
+        given = _prefixed(initial) | {"x": x, "y": y}
+        answer, tensors = self._ask("probes", given, screen_margin=screen_margin)
         return [
-            self._probe(str(case), bool(centred), self._read(f"{self._out}-{number}"), initial)
+            Probe(
+                str(case),
+                {
+                    name: self._shaped(
+                        f"{name} of {case}", tensors[f"{number}.params.{name}"], value.shape
+                    )
+                    for name, value in initial.items()
+                },
+                tensors[f"{number}.x"],
+                tensors[f"{number}.y"],
+                bool(centred),
+            )
             for number, (case, centred) in enumerate(answer["probes"])
         ]
-
-    def _probe(self, case: str, centred: bool, tensors: dict[str, Array], initial: Params) -> Probe:
-        params = {
-            name: self._shaped(f"{name} of {case}", tensors[f"params.{name}"], value.shape)
-            for name, value in initial.items()
-        }
-        return Probe(case, params, tensors["x"], tensors["y"], centred)
 
     def end(self) -> list[Left]:
         """End the process; what it had started that outlived it."""
         return self._worker.end(grace_s=0)
+
+
+def _prefixed(params: Params) -> dict[str, Array]:
+    """Parameters as they go beside a batch."""
+    return {f"params.{name}": value for name, value in params.items()}

@@ -38,20 +38,20 @@ class ProviderDesk:
             "probes": getattr(self._given, "probes", None) is not None,
         }
 
-    def ask(self, what: str, params: str, batch: str, out: str) -> dict[str, Any]:
-        """One of the reference's methods at parameters and a batch from files; the answer's file.
+    def ask(self, what: str, given: str, out: str) -> dict[str, Any]:
+        """One of the reference's methods at "params.NAME", "x" and "y" that are `given`.
 
         Tensors: "logits"; "loss" and "grad.NAME"; "kink_margin"; "kink_distance".
         """
-        at, held = load_tensors(params), load_tensors(batch)
+        params, batch = _parted(given)
         if what == "loss_and_grads":
-            loss, grads = self._reference.loss_and_grads(at, held["x"], held["y"])
+            loss, grads = self._reference.loss_and_grads(params, batch["x"], batch["y"])
             tensors = {f"grad.{name}": np.asarray(grad) for name, grad in grads.items()}
             tensors["loss"] = np.array(loss, dtype=np.float64)
         elif what == "logits":
-            tensors = {"logits": self._reference.logits(at, held["x"])}
+            tensors = {"logits": self._reference.logits(params, batch["x"])}
         else:
-            tensors = {what: self._kinks(what, at, held["x"])}
+            tensors = {what: self._kinks(what, params, batch["x"])}
         save_tensors(out, tensors)
         return {}
 
@@ -59,19 +59,30 @@ class ProviderDesk:
         own = getattr(self._reference, method, None)
         return np.full(len(x), np.inf) if own is None else np.asarray(own(params, x))
 
-    def probes(self, params: str, batch: str, screen_margin: float, out: str) -> dict[str, Any]:
-        """The made batches from initial parameters and a pool of samples; one file each."""
-        pool = load_tensors(batch)
+    def probes(self, screen_margin: float, given: str, out: str) -> dict[str, Any]:
+        """The made batches from initial parameters and a pool of samples: tensors by number."""
 
         def clear(at: Params, x: Array) -> Array:
             wide = {name: value.astype(np.float64) for name, value in at.items()}
             far = self._kinks("kink_margin", wide, x.astype(np.float64))
             return np.asarray(far >= screen_margin * UNIT_ROUNDOFF)
 
-        probes = []
-        made = self._given.probes(load_tensors(params), pool["x"], pool["y"], clear)
+        params, pool = _parted(given)
+        made = list(self._given.probes(params, pool["x"], pool["y"], clear))
+        tensors: dict[str, Array] = {}
         for number, probe in enumerate(made):
-            held = {f"params.{name}": value for name, value in probe.params.items()}
-            save_tensors(f"{out}-{number}", {"x": probe.x, "y": probe.y} | held)
-            probes.append([probe.case, probe.centred])
-        return {"probes": probes}
+            tensors |= {f"{number}.x": probe.x, f"{number}.y": probe.y}
+            tensors |= {f"{number}.params.{name}": value for name, value in probe.params.items()}
+        save_tensors(out, tensors)
+        return {"probes": [[probe.case, probe.centred] for probe in made]}
+
+
+def _parted(given: str) -> tuple[Params, dict[str, Array]]:
+    """Parameters, and the batch beside them, from a file."""
+    tensors = load_tensors(given)
+    params = {
+        name.removeprefix("params."): tensors.pop(name)
+        for name in list(tensors)
+        if name.startswith("params.")
+    }
+    return params, tensors

@@ -200,15 +200,15 @@ class TrainingDesk(BackendDesk):
                 self._test.append(self._trainer.put(x, np.array(self._test_y[rows])))
         return np.concatenate([self._trainer.logits(batch) for batch in self._test])
 
-    def op(self, name: str, arguments: str, out: str) -> dict[str, Any]:
-        """One operator: arguments "0", "1", ... and perhaps "weights" from a file.
+    def op(self, name: str, given: str, out: str) -> dict[str, Any]:
+        """One operator: arguments "0", "1", ... and perhaps "weights" are `given` in a file.
 
         Value and derivatives go to a file as "0", "1", ...; `absent` is the reason where the
         framework does not have the operator, else None.
         """
-        given = load_tensors(arguments)
-        weights = given.pop("weights", None)
-        arrays = [given[str(i)] for i in range(len(given))]
+        tensors = load_tensors(given)
+        weights = tensors.pop("weights", None)
+        arrays = [tensors[str(i)] for i in range(len(tensors))]
         try:
             results = self._backend.op(name, *arrays, weights=weights)
         except Unavailable as error:
