@@ -1,4 +1,4 @@
-"""Faults at every call and every byte of a piece of writing, and what a power cut may leave of it.
+"""Faults at every call and every byte of a piece of writing, and what of it a power cut may take.
 
 Knows nothing of records: a `Writing` says what is written and when what is there is whole. Forks
 and kills, so it is for a process with one thread (see `tests/crash_jobs.py`). Linux only.
@@ -17,10 +17,11 @@ import resource
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from harness.errors import InputError
 
@@ -41,7 +42,8 @@ READING = [
 # fmt: on
 # What makes something new; and what needs room on the disk, or may.
 MAKING = {"open", "io.open", "fdopen", "mkdir"}
-GROWING = {"write", "fsync", "mkdir", "replace", "rename"}
+RENAMING = ("rename", "replace")
+GROWING = {"write", "fsync", "mkdir", *RENAMING}
 # ENOSPC: from this call on there is no room (of a write, half fits). EIO: this call only. EIO told:
 # the call did what it was asked, and says that it failed. dead: from this call on, every one fails.
 ERRORS = ("ENOSPC", "EIO", "EIO told", "dead")
@@ -152,7 +154,7 @@ class Calls:
         done = (lambda *_: None) if name in ("fsync", "fdatasync") else real
 
         def call(*args: Any, **named: Any) -> Any:
-            paths = [_path(a) for a in args[: 2 if name in ("rename", "replace", "link") else 1]]
+            paths = [_path(a) for a in args[: 2 if name in (*RENAMING, "link") else 1]]
             grows = name in GROWING or (name == "open" and bool(args[1] & os.O_CREAT))
             return self.at(name, paths, lambda: done(*args, **named), grows=grows)
 
@@ -287,14 +289,6 @@ class Bench:
         self.reads = calls.reads
         self.new = tree(self.root)
 
-    def order(self) -> list[tuple[str, list[str]]]:
-        """The calls of a clean run and their paths, from the root."""
-        self.fresh()
-        done: list[tuple[str, list[str]]] = []
-        with Calls(watch=lambda name, paths: done.append((name, paths))):
-            self.writing.write(self.root)
-        return [(name, [os.path.relpath(p, self.root) for p in paths]) for name, paths in done]
-
     def fresh(self) -> None:
         """Everything as it was before the writing."""
         lay_out(self.old, self.root)
@@ -382,11 +376,8 @@ class Bench:
                 self._killed(trials, where, signal.SIGXFSZ, Calls(limit=limit))
         return found
 
-    def _failed(
-        self, trials: Trials, where: str, calls: Calls, *, tidy: bool, begun: bool = False
-    ) -> None:
-        if not begun:
-            self.fresh()
+    def _failed(self, trials: Trials, where: str, calls: Calls, *, tidy: bool) -> None:
+        self.fresh()
         trials.points += 1
         descriptors = len(os.listdir("/proc/self/fd"))
         told: BaseException | None = None
@@ -427,54 +418,16 @@ class Bench:
         if by == signal.SIGKILL:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def fill_disk(self, filler: Path) -> Trials:
-        """Page by page of free space, until there is enough; the disk is this writing's own."""
-        trials = Trials()
-        for pages in range(1000):
-            self.fresh()
-            found = os.statvfs(self.root)
-            with open(filler, "wb") as file:
-                taken = found.f_bavail * found.f_frsize - pages * found.f_frsize
-                os.posix_fallocate(file.fileno(), 0, taken)
-            where = f"{self.writing.name}, {pages} pages free"
-            self._failed(trials, where, Calls(), tidy=True, begun=True)
-            filler.unlink()
-            if trials.errors["none"]:
-                break
-        return trials
-
     def cut_power(self) -> Trials:
-        """Every state that a power cut after any call may leave."""
+        """What a power cut may take of what others find."""
         self.fresh()
-        disk = Disk(self.root)
-        trials = Trials()
-        seen: set[tuple[bool, frozenset[tuple[str, bytes | None]]]] = set()
-
-        def look(last: str, *, finished: bool) -> None:
-            for state in disk.states():
-                key = (finished, frozenset(state.items()))
-                if key not in seen:
-                    seen.add(key)
-                    trials.points += 1
-                    lay_out(state, self.root)
-                    found = State(self.root, self.old, self.new, state, finished)
-                    wrong = self.writing.wrong(found)
-                    where = f"{self.writing.name}, power cut after {last}"
-                    trials.wrong += [f"{where}: {each}" for each in wrong]
-
-        def watch(name: str, paths: list[str]) -> None:
-            disk.note(name, [os.path.relpath(os.path.join(place, p), self.root) for p in paths])
-            copies.append((name, disk.copy()))
-
-        copies: list[tuple[str, Disk]] = []
-        place = os.getcwd()
-        with Calls(watch=watch):
+        power = Power(self.root)
+        calls = Calls(watch=power.watch)
+        with calls:
             self.writing.write(self.root)
-        for name, copy in copies:
-            disk = copy
-            look(name, finished=False)
-        look("the end", finished=True)
-        return trials
+        power.look(self.root)
+        where = f"{self.writing.name}, power cut"
+        return Trials(len(calls.names), [f"{where}: {each}" for each in power.wrong])
 
 
 # The reasons that a user may be given.
@@ -514,144 +467,57 @@ def _write_calls() -> int:
 # -- power cuts ------------------------------------------------------------------------------
 
 
-@dataclass(eq=False)
-class File:
-    """A file: what a process reads from it, and what is on the disk for certain."""
+class Power:
+    """Watches a writing: what others may find is on the disk before it gets its name, or not?
 
-    current: bytes
-    certain: bytes
-
-    def contents(self) -> set[bytes]:
-        """What may be there after a power cut."""
-        if self.current == self.certain:
-            return {self.certain}
-        zeros = bytes(len(self.current))
-        return {self.certain, self.current, self.current[: len(self.current) // 2], zeros}
-
-
-@dataclass(eq=False)
-class Folder:
-    """A folder: the names that are on the disk for certain, and what was done to them since."""
-
-    certain: dict[str, File | Folder] = field(default_factory=dict)
-    since: list[tuple[str | None, str | None, File | Folder]] = field(default_factory=list)
-
-    def after(self, kept: tuple[bool, ...]) -> dict[str, File | Folder]:
-        """The names if these changes reached the disk: (old name, new name, what it names)."""
-        names = dict(self.certain)
-        for (gone, name, node), reached in zip(self.since, kept, strict=True):
-            if reached:
-                if gone is not None:
-                    names.pop(gone, None)
-                if name is not None:
-                    names[name] = node
-        return names
-
-    def names(self) -> dict[str, File | Folder]:
-        """The names as a process sees them."""
-        return self.after((True,) * len(self.since))
-
-
-class Disk:
-    """A small model of a file system, pessimistic as POSIX allows.
-
-    What was written since a file's last fsync may be there, be missing, be cut or be zeros; what
-    was done to the names in a folder since its last fsync may have happened or not, one by one.
+    A power cut may take whatever was written to a file since its last fsync, and whatever was done
+    to the names in a folder since its own. `wrong`: what could have been lost, a line each.
     """
 
     def __init__(self, root: Path) -> None:
+        self.wrong: list[str] = []
         self._root = root
-        self._top = Folder()
-        for name, content in tree(root).items():
-            node = Folder() if content is None else File(content, content)
-            self._folder(os.path.dirname(name)).certain[os.path.basename(name)] = node
+        there = tree(root)
+        self._known = {str(root), *(str(root / name) for name in there)}
+        self._certain = {str(root / name): content for name, content in there.items()}
+        self._changed: set[str] = set()
 
-    def copy(self) -> Disk:
-        """The same, to be looked at later."""
-        other = object.__new__(Disk)
-        other._root, other._top = self._root, _copied(self._top, {})
-        return other
+    def watch(self, name: str, paths: list[str]) -> None:
+        """A call has been made."""
+        paths = [os.path.abspath(path) for path in paths]
+        if name in RENAMING:
+            self._renamed(*paths)
+        new = name in ("open", "io.open") and paths[0] not in self._known
+        if new or name in ("mkdir", "unlink", "remove", "rmdir", *RENAMING):
+            self._known |= {*paths}
+            visible = [path for path in paths if not os.path.basename(path).startswith(".")]
+            self._changed |= {*map(os.path.dirname, visible)}
+        elif name in ("fsync", "fdatasync"):
+            self._changed.discard(paths[0])
+            if os.path.isfile(paths[0]):
+                self._certain[paths[0]] = Path(paths[0]).read_bytes()
 
-    def _folder(self, path: str) -> Folder:
-        node: File | Folder = self._top
-        for part in path.split("/") if path not in ("", ".") else ():
-            assert isinstance(node, Folder)
-            node = node.names()[part]
-        assert isinstance(node, Folder)
-        return node
+    def _renamed(self, old: str, new: str) -> None:
+        def moved(path: str) -> str:
+            return new + path[len(old) :] if (path + "/").startswith(old + "/") else path
 
-    def _node(self, path: str) -> File | Folder:
-        if path in ("", "."):
-            return self._top
-        return self._folder(os.path.dirname(path)).names()[os.path.basename(path)]
+        self._certain = {moved(path): content for path, content in self._certain.items()}
+        self._changed = {*map(moved, self._changed)}
+        if not os.path.basename(new).startswith("."):
+            # record.json alone makes a record of what lies beside it.
+            record = os.path.basename(new) == "record.json"
+            self.look(Path(new).parent if record else Path(new))
 
-    def note(self, name: str, paths: list[str]) -> None:
-        """A call has been made; paths from the root. Anything written meanwhile is seen too."""
-        if any(path.split("/")[0] == ".." for path in paths):
-            assert name in ("open", "close", "fsync", "mkdir"), (name, paths)
-            return
-        place, base = self._folder(os.path.dirname(paths[0])), os.path.basename(paths[0])
-        if name in ("open", "io.open") and paths[0] != "." and base not in place.names():
-            place.since.append((None, base, File(b"", b"")))
-        elif name == "mkdir" and base not in place.names():
-            place.since.append((None, base, Folder()))
-        elif name in ("unlink", "remove", "rmdir"):
-            place.since.append((base, None, place.names()[base]))
-        elif name in ("replace", "rename"):
-            other, new = self._folder(os.path.dirname(paths[1])), os.path.basename(paths[1])
-            node = place.names()[base]
-            if other is place:
-                place.since.append((base, new, node))
-            else:
-                place.since.append((base, None, node))
-                other.since.append((None, new, node))
-        self._look(self._root, self._top)
-        if name in ("fsync", "fdatasync"):
-            node = self._node(paths[0])
-            if isinstance(node, File):
-                node.certain = node.current
-            else:
-                node.certain, node.since = node.names(), []
-
-    def _look(self, at: Path, folder: Folder) -> None:
-        """Take over the contents of all files."""
-        for name, node in folder.names().items():
-            if isinstance(node, File):
-                node.current = (at / name).read_bytes()
-            else:
-                self._look(at / name, node)
-
-    def states(self) -> Iterator[Tree]:
-        """Every tree that may be found after a power cut; temporary names are left out."""
-        return _states(self._top)
-
-
-def _copied(node: Any, known: dict[int, Any]) -> Any:
-    if id(node) not in known:
-        if isinstance(node, File):
-            known[id(node)] = File(node.current, node.certain)
-        else:
-            made = known[id(node)] = Folder()
-            made.certain = {n: _copied(child, known) for n, child in node.certain.items()}
-            made.since = [(gone, n, _copied(child, known)) for gone, n, child in node.since]
-    return known[id(node)]
-
-
-def _states(folder: Folder) -> Iterator[Tree]:
-    for kept in itertools.product((True, False), repeat=len(folder.since)):
-        visible = {n: v for n, v in folder.after(kept).items() if not is_temporary(n)}
-        choices: list[list[Tree]] = []
-        for name, node in visible.items():
-            if isinstance(node, File):
-                choices.append([{name: content} for content in node.contents()])
-            else:
-                inner = ({f"{name}/{n}": c for n, c in state.items()} for state in _states(node))
-                choices.append([{name: None, **state} for state in inner])
-        for chosen in itertools.product(*choices):
-            state: Tree = {}
-            for part in chosen:
-                state |= part
-            yield state
+    def look(self, at: Path) -> None:
+        """What of a file, or of all in a folder, is not for certain on the disk."""
+        for path in [at, *at.rglob("*")]:
+            name = os.path.relpath(path, self._root)
+            if is_temporary(PENDING.sub("", name)):
+                continue
+            if str(path) in self._changed:
+                self.wrong.append(f"the names in {name} may be lost")
+            elif path.is_file() and path.read_bytes() != self._certain.get(str(path)):
+                self.wrong.append(f"what {name} holds may be lost")
 
 
 def lay_out(wanted: Tree, root: Path) -> None:
@@ -668,14 +534,9 @@ def lay_out(wanted: Tree, root: Path) -> None:
             (root / name).write_bytes(content)
 
 
-@contextlib.contextmanager
-def replaced(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+def replaced(*changes: tuple[Any, str, Any]) -> contextlib.ExitStack:
     """Within, attributes of modules are others."""
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    stack = contextlib.ExitStack()
     for owner, name, value in changes:
-        setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
+        stack.enter_context(mock.patch.object(owner, name, value))
+    return stack

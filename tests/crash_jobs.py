@@ -1,8 +1,8 @@
 """All that a run's folder consists of, written under every fault: `python -m tests.crash_jobs`.
 
-The words: a job (calls, bytes, power, disk; mistakes: all that are planted) and a folder to work
-in. Prints one JSON document; `tests/test_crash.py` says what it must hold. What is written is
-written by the project's own code; what it would compute (verdicts, pages, pictures) is made once.
+The words: a job (calls, bytes, power; mistakes: all that are planted) and a folder to work in.
+Prints one JSON document; `tests/test_crash.py` says what it must hold. What is written is written
+by the project's own code; what it would compute (verdicts, pages, pictures) is made once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import json
 import os
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,13 +51,6 @@ def made(**changes: Any) -> Record:
     fields: dict[str, Any] = {"run": RUN, "seconds": 0.0}
     found = make.record(**(fields | changes))
     found.results["numpy"].operators = [schema.Operator(name="relu", dtype="float32")]
-    return found
-
-
-def other_samples() -> Record:
-    """The record of another run of the same plan."""
-    found = made(seconds=2.0)
-    found.results["numpy"].rounds = make.rounds(2000)
     return found
 
 
@@ -185,33 +177,13 @@ class Run:
         return wrong_record(folder, allowed, needed=state.finished) + wrong_store(state.root)
 
 
-def store_another(root: Path) -> None:
-    """Another run's record: refused, always."""
-    try:
-        store.write(other_samples(), folder_of(root))
-    except InputError as error:
-        if "a record is stored there" not in str(error):
-            raise
-    else:
-        raise AssertionError("another run's record took a record's place")
-
-
 def begin_record(root: Path) -> None:
     folder_of(root).mkdir(parents=True)
     store.write(made(), folder_of(root))
 
 
-def replace_with_another(root: Path) -> None:
-    """Another run's record, where none keeps it from taking a record's place."""
-    store.write(other_samples(), folder_of(root))
-
-
 def wrong_first(state: State) -> list[str]:
     return wrong_record(folder_of(state.root), [made()], needed=True) + wrong_store(state.root)
-
-
-def wrong_either(state: State) -> list[str]:
-    return wrong_record(folder_of(state.root), [made(), other_samples()], needed=True)
 
 
 def report(root: Path) -> None:
@@ -259,8 +231,8 @@ def save_baseline(root: Path, run: str = "new") -> None:
 
 
 def begin_baseline(root: Path) -> None:
-    # The first one ever may be lost in a power cut with the folder that is made for it.
     (root / "baselines").mkdir()
+    save_baseline(root, "old")
 
 
 def wrong_baseline(state: State) -> list[str]:
@@ -284,24 +256,12 @@ def wrong_bundle(state: State) -> list[str]:
     return wrong_files(State(state.root, state.new, state.new, state.left, True))
 
 
-def again(begin: Callable[[Path], None], write: Callable[[Path], object]) -> Any:
-    def begin_again(root: Path) -> None:
-        begin(root)
-        write(root)
-
-    return begin_again
-
-
 def writings() -> list[Writing]:
     run = Run()
-    older = functools.partial(save_baseline, run="old")
     return [
         Writing("run", begin_run, run.write, run.wrong),
-        Writing("another record", begin_record, store_another, wrong_first),
-        Writing("report", begin_record, report, wrong_report),
         Writing("report again", begin_reported, report, wrong_report),
-        Writing("baseline", begin_baseline, save_baseline, wrong_baseline),
-        Writing("baseline again", again(begin_baseline, older), save_baseline, wrong_baseline),
+        Writing("baseline again", begin_baseline, save_baseline, wrong_baseline),
         Writing("bundle", begin_record, bundle_up, wrong_bundle),
     ]
 
@@ -362,17 +322,11 @@ def complete_named_first(found: Record, folder: Path) -> None:
     write_record_first(found, folder)
 
 
-def write_over(found: Record, folder: Path) -> Path:
-    """Another run's record takes the place of one that is there."""
-    (folder / "record.json").unlink(missing_ok=True)
-    return REAL_WRITE(found, folder)
-
-
 def no_sync(path: Path) -> None:
     """Names and tensors are on the disk when the system pleases."""
 
 
-REAL_ATOMIC, REAL_WRITE = files.atomic, store.write
+REAL_ATOMIC = files.atomic
 
 
 def everywhere(atomic: Any) -> list[tuple[Any, str, Any]]:
@@ -386,8 +340,6 @@ MISTAKES: dict[str, tuple[list[tuple[Any, str, Any]], str, str]] = {
     "renamed before fsync": (everywhere(atomic_renamed_first), "report again", "power"),
     "errors kept silent": (everywhere(atomic_that_keeps_silent), "run", "fails"),
     "named first, killed": ([(store, "complete", complete_named_first)], "run", "killed"),
-    "named first, power": ([(store, "complete", complete_named_first)], "run", "power"),
-    "over another run": ([(store, "write", write_over)], "another allowed", "killed"),
     "folder not synced": ([(store, "sync", no_sync)], "run", "power"),
     "tensors not synced": ([(keeping, "sync", no_sync)], "run", "power"),
     "bundle not synced": ([(bundle, "sync", no_sync)], "bundle", "power"),
@@ -471,37 +423,23 @@ def bytes_job(bench: crash.Bench, number: int = 62) -> dict[str, Any]:
 
 def power_job(bench: crash.Bench) -> dict[str, Any]:
     found = bench.cut_power()
-    return {"points": found.points, "wrong": found.wrong, "order": bench.order()}
+    return {"points": found.points, "wrong": found.wrong}
 
 
 JOBS = {"calls": calls_job, "bytes": bytes_job, "power": power_job}
-# What is written where there is nothing yet goes the same way as over something older, where it
-# can do more harm. And byte by byte the files that tell of a run.
-OVER = ["run", "report again", "baseline again"]
-STRUCK = {
-    "calls": [*OVER, "another record", "bundle"],
-    "bytes": OVER,
-    "disk": OVER,
-    "power": [writing.name for writing in writings()],
-}
+# Byte by byte the files that tell of a run; a bundle is a folder named when it is whole.
+NOT_STRUCK = {"bytes": ("bundle",)}
 
 
 def do(job: str, writing: Writing, folder: Path) -> dict[str, Any]:
-    begun = time.monotonic()
     # DuckDB itself writes the run's samples; elsewhere it would be struck again in the same way.
     with crash.replaced(*([QUICK] if writing.name != "run" else [])):
-        if job == "disk":
-            trials = crash.Bench(writing, folder).fill_disk(folder.with_name("filler"))
-            found = {"points": trials.points, "wrong": trials.wrong, "errors": trials.errors}
-        else:
-            found = JOBS[job](crash.Bench(writing, folder))
-    return found | {"seconds": round(time.monotonic() - begun, 1)}
+        return JOBS[job](crash.Bench(writing, folder))
 
 
 def do_mistakes(folder: Path) -> dict[str, list[str]]:
     """What is wrong after each mistake, at the first points where anything is."""
     chosen = {writing.name: writing for writing in writings()}
-    allowed = Writing("another allowed", begin_record, replace_with_another, wrong_either)
     strikes: dict[str, Callable[[crash.Bench], list[str]]] = {
         "fails": lambda bench: bench.fail_calls(("EIO told",), 1).wrong,
         "killed": lambda bench: bench.kill_calls(1).wrong,
@@ -511,7 +449,7 @@ def do_mistakes(folder: Path) -> dict[str, list[str]]:
     found = {}
     for number, (name, (changes, written, strike)) in enumerate(MISTAKES.items()):
         with crash.replaced(QUICK, *changes):
-            bench = crash.Bench(chosen.get(written, allowed), folder / str(number))
+            bench = crash.Bench(chosen[written], folder / str(number))
             found[name] = strikes[strike](bench)[:10]
     return found
 
@@ -523,7 +461,7 @@ def main(job: str, folder: str) -> None:
         if job == "mistakes":
             found: dict[str, Any] = do_mistakes(Path(folder))
         else:
-            chosen = [writing for writing in writings() if writing.name in STRUCK[job]]
+            chosen = [w for w in writings() if w.name not in NOT_STRUCK.get(job, ())]
             found = {w.name: do(job, w, Path(folder) / w.name) for w in chosen}
     print(json.dumps(found), flush=True)
     os._exit(0)  # what libraries complain of when an interpreter ends is not the matter

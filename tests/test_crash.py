@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import clean_environment
-from tests.crash import Disk, File, positions, tree
+from tests.crash import positions
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and /proc of Linux")
 
@@ -109,57 +109,13 @@ def test_whatever_byte_is_the_last_that_fits_nothing_half_is_taken_for_whole(don
 def test_whatever_a_power_cut_takes_nothing_half_is_taken_for_whole(done: Any) -> None:
     found = done("power")
     assert wrong(found) == []
-    assert points(found) >= 20
-    assert found["run"]["points"] >= 3
-
-
-def test_a_run_gets_its_name_when_all_of_it_is_on_the_disk(done: Any) -> None:
-    run, pending = "runs/20260101T000000-abcdef", "runs/.20260101T000000-abcdef"
-    order = [(name, [*paths]) for name, paths in done("power")["run"]["order"]]
-    names = {
-        paths[1]: place
-        for place, (name, paths) in enumerate(order)
-        if name in ("replace", "rename")
-    }
-    assert list(names) == [f"{pending}/steps.parquet", f"{pending}/record.json", run]
-    samples, record, named = names.values()
-
-    def synced(start: str, after: int = -1) -> int:
-        """The place of the first fsync of a path that begins so."""
-        found = (n == "fsync" and p[0].startswith(start) for n, p in order[after + 1 :])
-        return list(found).index(True) + after + 1
-
-    assert synced(f"{pending}/.steps.parquet.") < samples < synced(pending, samples) < record
-    assert synced(f"{pending}/tensors/0-0-float32.safetensors") < record
-    assert synced(f"{pending}/.record.json.") < record < synced(pending, record) < named
-    assert order[synced("runs", named)] == ("fsync", ["runs"])
+    assert points(found) >= 60
 
 
 def test_every_mistake_in_the_writing_is_seen(done: Any) -> None:
     """Those that `tests/crash_jobs.py` plants."""
-    assert len(done("mistakes")) == 10
+    assert len(done("mistakes")) == 8
     assert [mistake for mistake, seen in done("mistakes").items() if not seen] == []
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of 1 MB; needs the right to mount."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mount)]
-    if shutil.which("mount") is None or subprocess.run(words, capture_output=True).returncode:
-        pytest.skip("no right to mount a small file system here")
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=True)
-
-
-def test_a_disk_that_is_really_full_leaves_nothing_half(small_disk: Path) -> None:
-    found = answer(start("disk", small_disk))
-    assert wrong(found) == []
-    assert points(found) >= 40
-    # One page more each time, until all is written.
-    assert all(trials["errors"]["none"] == 1 for trials in found.values())
-    assert all(trials["errors"]["InputError"] >= 2 for trials in found.values())
 
 
 # -- the machinery itself --------------------------------------------------------------------
@@ -173,33 +129,3 @@ def test_sizes_are_spread_over_a_file_and_hold_its_first_and_last_byte() -> None
         assert max(b - a for a, b in pairwise(found)) < size / 12
     assert positions(3, 62) == [0, 1, 2]
     assert {4095, 4096, 4097} <= set(positions(80_000, 62))
-
-
-def test_a_power_cut_takes_what_was_not_synced_and_nothing_else(tmp_path: Path) -> None:
-    """By hand: a file is written anew, and renamed over an old one."""
-    (tmp_path / "a").write_bytes(b"old")
-    disk = Disk(tmp_path)
-    (tmp_path / ".t").write_bytes(b"newer")
-    disk.note("open", [".t"])
-    assert list_of(disk) == [{"a": b"old"}]
-    half = disk.copy()
-    os.replace(tmp_path / ".t", tmp_path / "a")
-    disk.note("replace", [".t", "a"])
-    lost = [b"", b"newer", b"ne", bytes(5)]
-    assert list_of(disk) == sorted([{"a": b"old"}, *({"a": c} for c in lost)], key=str)
-    disk.note("fsync", ["a"])
-    assert list_of(disk) == sorted([{"a": b"old"}, {"a": b"newer"}], key=str)
-    disk.note("fsync", ["."])
-    assert list_of(disk) == [{"a": b"newer"}]
-    assert list_of(half) == [{"a": b"old"}]
-    assert tree(tmp_path) == {"a": b"newer"}
-
-
-def list_of(disk: Disk) -> list[Any]:
-    unique = {tuple(state.items()) for state in disk.states()}
-    return sorted(map(dict, unique), key=str)
-
-
-def test_what_is_on_the_disk_for_certain_has_one_content() -> None:
-    assert File(b"abcd", b"abcd").contents() == {b"abcd"}
-    assert File(b"abcd", b"").contents() == {b"", b"ab", b"abcd", bytes(4)}
