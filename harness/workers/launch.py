@@ -174,14 +174,8 @@ class Worker:
         processors = (
             sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else []
         )
-        config = {
-            "commands": commands_read,
-            "replies": replies_write,
-            "lifeline": lifeline_read,
-            "processors": processors,
-            "run": run,
-            "desk": desk,
-        }
+        config: dict[str, Any] = {"processors": processors, "run": run, "desk": desk}
+        config |= zip(("commands", "replies", "lifeline"), theirs, strict=True)
         try:
             with open(self.stdout, "wb") as out, open(self.stderr, "wb") as err:
                 self._process = subprocess.Popen(
