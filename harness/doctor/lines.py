@@ -8,8 +8,6 @@ import msgspec
 
 from harness.text import clean, many
 
-Status = Literal["ok", "warning", "unknown"]
-
 
 class Unknown(Exception):
     """What was looked for cannot be told here; the message says why."""
@@ -20,13 +18,13 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     topic: str
     value: str
-    verdict: Status = "ok"
+    verdict: Literal["ok", "warning", "unknown"] = "ok"
     advice: str = ""
 
 
-def judged(topic: str, value: str, advice: str, *, bad: bool) -> Line:
-    """A warning with its advice where `bad`, else ok and no advice."""
-    return Line(topic, value, "warning", advice) if bad else Line(topic, value)
+def told(topic: str, value: str, advice: str = "") -> Line:
+    """A warning where there is advice, else ok."""
+    return Line(topic, value, "warning" if advice else "ok", advice)
 
 
 def unknown(topic: str, why: str) -> Line:

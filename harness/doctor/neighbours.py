@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from harness.doctor.lines import Line, judged, unknown
+from harness.doctor.lines import Line, told, unknown
 from harness.plan.model import Plan
 from harness.progress import Progress
 from harness.run.session import empty_record
 from harness.signals import undisturbed
 from harness.tensors import save_tensors
+from harness.verdict.timings import median_interval
 from harness.workers.pool import Key, Pool
 from harness.workers.scratch import scratch_folder
 from harness.workloads.reference import canonical
@@ -29,7 +30,6 @@ from harness.workloads.reference import canonical
 # Blocks of a backend after each neighbour, unless time runs out first: 12 give the median ratio an
 # interval (third smallest to third largest); below 6 there is none that holds in 95 of 100 cases.
 ROUNDS, LEAST_ROUNDS = 12, 6
-CONFIDENCE = 0.95
 # Four backends on two quiet cores need 10 s.
 MOST_S = 60.0
 # OpenBLAS' spinning threads cost their neighbours 1.5 to 1.8 (TIMING.md); a shared machine alone
@@ -47,7 +47,7 @@ SCRATCH_BYTES = 100_000_000
 # What a library says of float32 products that round their operands.
 REDUCED = ("tf32", "bf16", "bfloat16", "high", "medium", "true")
 # Not modes of float32 products: whether float64 exists.
-NO_ROUNDING = ("precision:x64",)
+NO_ROUNDING = ("x64",)
 
 
 def examine_workers(plan: Plan, progress: Progress) -> list[Line]:
@@ -79,7 +79,7 @@ def examine_workers(plan: Plan, progress: Progress) -> list[Line]:
             lines.append(unknown(label, process.reason or "skipped"))
         elif process.status == "failed":
             advice = f"see what it is with: harness run --profile smoke --backend {label}"
-            lines.append(Line(label, f"its worker failed: {process.reason}", "warning", advice))
+            lines.append(told(label, f"its worker failed: {process.reason}", advice))
         else:
             lines += [versions(label, process.facts), precision(label, process.facts)]
             lines += threads(label, used[label], plan.threads)
@@ -95,77 +95,54 @@ def versions(label: str, facts: Mapping[str, str]) -> Line:
         for name, value in facts.items()
         if name.startswith("version:") or name in ("python", "blas", "device")
     ]
-    return Line(f"{label} versions", ", ".join(shown))
+    return told(f"{label} versions", ", ".join(shown))
 
 
 def precision(label: str, facts: Mapping[str, str]) -> Line:
     """The precision modes in force, as the library tells of itself."""
-    modes = {name: value for name, value in facts.items() if name.startswith("precision:")}
+    start = "precision:"
+    modes = {n.removeprefix(start): value for n, value in facts.items() if n.startswith(start)}
     if not modes:
         return unknown(f"{label} precision", "its library does not tell")
-    shown = [f"{name.removeprefix('precision:')} {value}" for name, value in modes.items()]
-    reduced = [name for name, value in modes.items() if value.lower() in REDUCED]
-    return judged(
-        f"{label} precision",
-        ", ".join(shown),
-        "float32 products round their operands: the backend must pin its precision",
-        bad=any(name not in NO_ROUNDING for name in reduced),
-    )
+    shown = ", ".join(f"{name} {value}" for name, value in modes.items())
+    advice = "float32 products round their operands: the backend must pin its precision"
+    reduced = any(v.lower() in REDUCED for name, v in modes.items() if name not in NO_ROUNDING)
+    return told(f"{label} precision", shown, advice if reduced else "")
 
 
 def threads(label: str, used: Mapping[str, Any], asked: int) -> list[Line]:
     """Thread libraries loaded in a worker (its answer to `threads`), and processors really used."""
     pools = [
-        f"{pool['internal_api']}{' ' + pool['version'] if pool.get('version') else ''}: "
-        f"{pool['num_threads']}"
+        " ".join(filter(None, (pool["internal_api"], pool.get("version"))))
+        + f": {pool['num_threads']}"
         for pool in used["libraries"]
     ]
     more = any(pool["num_threads"] > asked for pool in used["libraries"])
+    limit = "a library that has more threads than asked for: the backend must limit it"
     share = used["cpu_ns"] / used["wall_ns"]
-    few, many = share < LEAST_USE * asked, share > asked + MOST_EXTRA
+    advice = ""
+    if share > asked + MOST_EXTRA:
+        advice = "more threads compute than were asked for: the backend must limit them"
+    elif share < LEAST_USE * asked:
+        advice = "others hold the processors, or there are more threads than such small products "
+        advice += "can use: quieten the machine, or use fewer --threads"
+    shown = f"{share:.2f} of {asked} (processor time / time, {len(used['products_ns'])} times the "
+    shown += f"products of a step, {statistics.median(used['products_ns']) / 1e6:.2f} ms each)"
+    libraries = f"{', '.join(pools) or 'none that threadpoolctl knows'} (asked for: {asked})"
     return [
-        judged(
-            f"{label} thread libraries",
-            f"{', '.join(pools) or 'none that threadpoolctl knows'} (asked for: {asked})",
-            "a library that has more threads than asked for: the backend must limit it",
-            bad=more,
-        ),
-        judged(
-            f"{label} processors used",
-            f"{share:.2f} of {asked} (processor time / time, {len(used['products_ns'])} times the "
-            f"products of a step, {statistics.median(used['products_ns']) / 1e6:.2f} ms each)",
-            "more threads compute than were asked for: the backend must limit them"
-            if many
-            else "others hold the processors, or there are more threads than such small products "
-            "can use: quieten the machine, or use fewer --threads",
-            bad=few or many,
-        ),
+        told(f"{label} thread libraries", libraries, limit if more else ""),
+        told(f"{label} processors used", shown, advice),
     ]
 
 
-class Cost(msgspec.Struct, frozen=True):
-    """How much longer a step takes after a neighbour: the median ratio, and its lower bound."""
+def cost(after: Sequence[float], own: Sequence[float]) -> tuple[float, bool]:
+    """Step times after a neighbour by those after itself: the median ratio, and if it is too much.
 
-    factor: float
-    least: float
-
-    @property
-    def too_much(self) -> bool:
-        """Over MOST_COST, and not by chance."""
-        return self.factor > MOST_COST and self.least > 1
-
-
-def cost(after: Sequence[float], own: Sequence[float]) -> Cost:
-    """Ratios formed within rounds: step times after a neighbour to those after itself.
-
-    `least`: the ratio of the highest rank below which the true median lies in (1 - CONFIDENCE) / 2
-    of all cases at most (order statistics, binomial with 1/2); 0 where there are too few rounds.
+    It is over MOST_COST, and not by chance. Ratios are formed within rounds.
     """
-    from scipy.stats import binom
-
-    ratios = sorted(a / b for a, b in zip(after, own, strict=True))
-    rank = int(binom.ppf((1 - CONFIDENCE) / 2, len(ratios), 0.5)) - 1
-    return Cost(statistics.median(ratios), ratios[rank] if rank >= 0 else 0.0)
+    ratios = [a / b for a, b in zip(after, own, strict=True)]
+    factor = statistics.median(ratios)
+    return factor, factor > MOST_COST and median_interval(ratios)[0] > 1
 
 
 T = TypeVar("T")
@@ -180,27 +157,24 @@ def neighbours(label: str, blocks: Mapping[str, Times], warmup_steps: int) -> Li
     topic = f"{label} after another"
     others = {a: times for a, times in blocks.items() if a != label}
     if not others:
-        return Line(topic, "no other backend is here")
+        return told(topic, "no other backend is here")
     rounds = min(len(timed) for _, timed in blocks.values())
     if rounds < LEAST_ROUNDS:
         return unknown(topic, f"the machine is too busy: {rounds} rounds in {MOST_S:.0f} s")
-    shown, slow, slow_first = [], [], []
-    for before, (warmup, timed) in others.items():
-        early, late = cost(warmup, blocks[label][0]), cost(timed, blocks[label][1])
-        shown.append(f"{before} x{late.factor:.2f} (warm-up x{early.factor:.2f})")
-        slow += [before] if late.too_much else []
-        slow_first += [before] if early.too_much else []
-    return judged(
-        topic,
-        f"step time against that after its own: {', '.join(shown)}",
-        f"threads of {', '.join(slow)} go on after its work: give its process a variable that "
-        "puts them to sleep (as OPENBLAS_THREAD_TIMEOUT in backends/__init__.py), or time the "
-        "backends apart (--backend)"
-        if slow
-        else f"{', '.join(slow_first)} slows the first {warmup_steps} steps, which the harness "
-        "leaves out of figures: do so too where you time the two by turns",
-        bad=bool(slow or slow_first),
-    )
+    shown, slow, slow_first, advice = [], [], [], ""
+    for before, times in others.items():
+        (early, early_bad), (late, late_bad) = map(cost, times, blocks[label])
+        shown.append(f"{before} x{late:.2f} (warm-up x{early:.2f})")
+        slow += [before] * late_bad
+        slow_first += [before] * early_bad
+    if slow:
+        advice = f"threads of {', '.join(slow)} go on after its work: give its process a variable "
+        advice += "that puts them to sleep (as OPENBLAS_THREAD_TIMEOUT in backends/__init__.py), "
+        advice += "or time the backends apart (--backend)"
+    elif slow_first:
+        advice = f"{', '.join(slow_first)} slows the first {warmup_steps} steps, which the harness "
+        advice += "leaves out of figures: do so too where you time the two by turns"
+    return told(topic, f"step time against that after its own: {', '.join(shown)}", advice)
 
 
 def _files(plan: Plan, scratch: Path) -> dict[str, str]:
