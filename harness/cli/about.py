@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
-from harness.cli.options import Backends, DataDir, DatasetName, Json, Quick, ResultsDir, Threads
-from harness.cli.output import print_document, warn
+from harness.cli import options as opts
+from harness.cli.output import at_work, print_document, warn
 
 
-def list_(as_json: Json = False) -> int:
+def list_(as_json: opts.Json = False) -> int:
     """Backends, variants, devices and workloads, and what is missing here."""
     from harness.plan import catalogue
 
@@ -19,33 +18,33 @@ def list_(as_json: Json = False) -> int:
 
 
 def doctor(
-    backend: Backends = None,
-    threads: Threads = None,
-    results_dir: ResultsDir = Path("results"),
-    quick: Quick = False,
-    as_json: Json = False,
+    backend: opts.Backends = None,
+    threads: opts.Threads = None,
+    results_dir: opts.ResultsDir = Path("results"),
+    quick: opts.Quick = False,
+    as_json: opts.Json = False,
 ) -> int:
     """What would disturb a measurement here, and what to do about it."""
     from harness.doctor import lines as pages
     from harness.doctor.system import examine_system
     from harness.plan.choices import Choices
     from harness.plan.make import make_plan
-    from harness.progress import make_progress
-    from harness.signals import as_interrupt
 
     plan = make_plan(Choices(backends=tuple(backend or ()), threads=threads))
     lines = examine_system(plan, results_dir)
     if not quick:
         from harness.doctor.neighbours import examine_workers
 
-        with as_interrupt(), contextlib.closing(make_progress()) as progress:
+        with at_work() as progress:
             lines += examine_workers(plan, progress)
     document = pages.describe(lines)
     print_document(document, as_json, pages.as_text(document))
     return 0
 
 
-def data_(dataset: DatasetName = "auto", data_dir: DataDir = None, as_json: Json = False) -> int:
+def data_(
+    dataset: opts.DatasetName = "auto", data_dir: opts.DataDir = None, as_json: opts.Json = False
+) -> int:
     """Find (or fetch) the data set, verify it, and describe it."""
     import msgspec
 

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from harness.cli.options import SPEC, Device, Json, ResultsDir
-from harness.cli.output import print_document, show
+from harness.cli.options import (
+    SPEC,
+    Device,
+    Json,
+    Place,
+    Python,
+    ResultsDir,
+    Text,
+    Texts,
+    argument,
+    option,
+)
+from harness.cli.output import at_work, print_document, show
 from harness.errors import InputError
 
-Name = Annotated[str | None, typer.Argument(metavar="[LABEL=]SPEC", help=f"The backend: {SPEC}.")]
-Python = Annotated[
-    str | None,
-    typer.Option(metavar="PATH", help="The interpreter it runs under (or harness.toml)."),
-]
-Variant = Annotated[str | None, typer.Option(help="Another way of executing than its first.")]
+Name = Annotated[Text, argument("[LABEL=]SPEC", f"The backend: {SPEC}.")]
+Variant = Annotated[Text, option("--variant", "Another way of executing than its first.")]
 Threads = Annotated[
-    int, typer.Option(help="With fewer than there are processors, it is seen how many compute.")
+    int, option("--threads", "With fewer than there are processors, it is seen how many compute.")
 ]
-ChecksNamed = Annotated[
-    list[str] | None, typer.Option("--check", metavar="CHECK", help="Only this one (repeatable).")
-]
+ChecksNamed = Annotated[Texts, option("--check CHECK", "Only this one (repeatable).")]
 ExpectedFailures = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--expect",
-        metavar="CHECK=REASON",
-        help="A known failure: shown, not counted; a failure once it is gone (repeatable).",
+    Texts,
+    option(
+        "--expect CHECK=REASON",
+        "A known failure: shown, not counted; a failure once it is gone (repeatable).",
     ),
 ]
 Out = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Default: certificates/<label>-<run>.json in --results-dir."),
+    Place, option("--out FILE", "Default: certificates/<label>-<run>.json in --results-dir.")
 ]
-ListChecks = Annotated[bool, typer.Option("--list", help="Only tell what is checked.")]
+ListChecks = Annotated[bool, option("--list", "Only tell what is checked.")]
 
 
 def certify(
@@ -58,9 +58,7 @@ def certify(
     from harness.conformance import certificate as stored
     from harness.conformance import certify as kit
     from harness.plan import settings
-    from harness.progress import make_progress
     from harness.report import certificate as page
-    from harness.signals import as_interrupt
 
     if list_checks:
         print_document(page.catalogue(), as_json, page.catalogue_as_text())
@@ -81,7 +79,7 @@ def certify(
         expect=dict(known),
     )
     stored.check_place(out, results_dir)
-    with as_interrupt(), contextlib.closing(make_progress()) as progress:
+    with at_work() as progress:
         certificate = kit.certify(asked, progress)
     path = out or stored.place_for(certificate, results_dir)
     stored.write(certificate, path)

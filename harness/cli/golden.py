@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from harness.cli.options import SPEC, DataDir, Json, Threads
-from harness.cli.output import print_document, show
+from harness.cli.options import (
+    SPEC,
+    DataDir,
+    DatasetName,
+    Json,
+    Python,
+    Spec,
+    Text,
+    Threads,
+    argument,
+    option,
+)
+from harness.cli.output import at_work, print_document, show
 from harness.errors import InputError
 
 MaybeSpec = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[LABEL=]SPEC",
-        help=f"The backend that trains: {SPEC}; default: the harness's own reference.",
+    Text,
+    argument(
+        "[LABEL=]SPEC", f"The backend that trains: {SPEC}; default: the harness's own reference."
     ),
 ]
-Spec = Annotated[str, typer.Argument(metavar="[LABEL=]SPEC", help=f"The backend: {SPEC}.")]
-File = Annotated[Path, typer.Option("--file", metavar="FILE", help="The golden file.")]
+File = Annotated[Path, option("--file FILE", "The golden file.")]
 After = Annotated[
-    str | None,
-    typer.Option(
-        metavar="1,10,100",
-        help="Keep the parameters after so many steps; default: 1, 10, 100 and the first epoch.",
+    Text,
+    option(
+        "--after 1,10,100",
+        "Keep the parameters after so many steps; default: 1, 10, 100 and the first epoch.",
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=10**9 - 1, help="Of parameters and batch order.")]
-Python = Annotated[
-    str | None,
-    typer.Option(metavar="PATH", help="The interpreter it runs under (or harness.toml)."),
-]
-Dataset = Annotated[str, typer.Option("--dataset", help="auto, fashion-mnist or synthetic.")]
-FilesDataset = Annotated[
-    str | None, typer.Option("--dataset", help="Default: the one that the file was made with.")
-]
+Seed = Annotated[int, option("--seed", "Of parameters and batch order.", min=0, max=10**9 - 1)]
+FilesDataset = Annotated[Text, option("--dataset", "Default: the one that the file was made with.")]
 
 
 def golden_write(
@@ -46,7 +45,7 @@ def golden_write(
     seed: Seed = 0,
     python: Python = None,
     threads: Threads = None,
-    dataset: Dataset = "auto",
+    dataset: DatasetName = "auto",
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> int:
@@ -54,10 +53,8 @@ def golden_write(
     import msgspec
 
     from harness.plan import settings
-    from harness.progress import make_progress
     from harness.report.golden import described
     from harness.run import golden, golden_file
-    from harness.signals import as_interrupt
 
     if spec is None and python is not None:
         raise InputError(f"--python {python}: for which backend? give its SPEC")
@@ -72,7 +69,7 @@ def golden_write(
         dataset=dataset,
         data_dir=data_dir,
     )
-    with as_interrupt(), contextlib.closing(make_progress()) as progress:
+    with at_work() as progress:
         made = golden.make(plan, own=spec is None, after=steps, progress=progress)
     golden_file.write(made, file)
     document = {"golden": str(file), "header": msgspec.to_builtins(made.header)}
@@ -91,11 +88,9 @@ def golden_check(
 ) -> int:
     """Train one backend alone in float64, and hold it to a golden file: 1 where it differs."""
     from harness.plan import settings
-    from harness.progress import make_progress
     from harness.report.golden import report
     from harness.results.golden import to_json
     from harness.run import golden, golden_file
-    from harness.signals import as_interrupt
 
     wanted = golden_file.read(file)
     plan = golden.plan_for(
@@ -107,7 +102,7 @@ def golden_check(
         dataset=dataset if dataset is not None else wanted.header.data.name,
         data_dir=data_dir,
     )
-    with as_interrupt(), contextlib.closing(make_progress()) as progress:
+    with at_work() as progress:
         checked = golden.check(wanted, plan, progress)
     if as_json:
         print_document(to_json(checked, file), as_json, "")

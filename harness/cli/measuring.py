@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from pathlib import Path
@@ -10,23 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness.cli.options import (
-    BaselineFile,
-    Batches,
-    GivenBaseline,
-    Json,
-    MaybeRecord,
-    MaybeRecords,
-    Page,
-    ResultsDir,
-    StoredScale,
-    Strict,
-    ThreadCounts,
-    Widths,
-    choices,
-    choosing,
-)
-from harness.cli.output import locate, out, print_document, read, show, warn
+from harness.cli import options as opts
+from harness.cli.output import at_work, locate, out, print_document, read, show, warn
 from harness.cli.stored import judge_and_store
 from harness.errors import InputError
 from harness.files import write_document
@@ -42,13 +26,13 @@ TIMING = (
 )
 
 
-@choosing()
+@opts.choosing()
 def compare(
     words: dict[str, Any],
-    results_dir: ResultsDir = Path("results"),
-    baseline: GivenBaseline = None,
-    strict: Strict = False,
-    as_json: Json = False,
+    results_dir: opts.ResultsDir = Path("results"),
+    baseline: opts.GivenBaseline = None,
+    strict: opts.Strict = False,
+    as_json: opts.Json = False,
 ) -> int:
     """Run the backends, store the record, check it, and print the verdict: the main job."""
     from harness.results import baseline as baselines
@@ -60,9 +44,11 @@ def compare(
     return judge_and_store(records, strict, as_json, report=True, baseline=held)
 
 
-@choosing()
+@opts.choosing()
 def run(
-    words: dict[str, Any], results_dir: ResultsDir = Path("results"), as_json: Json = False
+    words: dict[str, Any],
+    results_dir: opts.ResultsDir = Path("results"),
+    as_json: opts.Json = False,
 ) -> int:
     """Measure and store a record; judge nothing."""
     from harness.verdict.verdict import run_status
@@ -72,13 +58,13 @@ def run(
     return run_status(record)
 
 
-@choosing(*TIMING, sessions=5, rounds=20)
+@opts.choosing(*TIMING, sessions=5, rounds=20)
 def baseline_save(
     words: dict[str, Any],
-    record: MaybeRecord = None,
-    results_dir: ResultsDir = Path("results"),
-    file: BaselineFile = None,
-    as_json: Json = False,
+    record: opts.MaybeRecord = None,
+    results_dir: opts.ResultsDir = Path("results"),
+    file: opts.BaselineFile = None,
+    as_json: opts.Json = False,
 ) -> int:
     """Store what steps take on this machine: from a stored run, or measured now."""
     from harness.results import baseline as baselines
@@ -99,14 +85,14 @@ def baseline_save(
     return 0
 
 
-@choosing(*TIMING, sessions=5, rounds=20)
+@opts.choosing(*TIMING, sessions=5, rounds=20)
 def baseline_check(
     words: dict[str, Any],
-    records: MaybeRecords = None,
-    results_dir: ResultsDir = Path("results"),
-    file: BaselineFile = None,
-    strict: Strict = False,
-    as_json: Json = False,
+    records: opts.MaybeRecords = None,
+    results_dir: opts.ResultsDir = Path("results"),
+    file: opts.BaselineFile = None,
+    strict: opts.Strict = False,
+    as_json: opts.Json = False,
 ) -> int:
     """Are steps slower than the baseline? Measures once, and again to confirm a suspicion.
 
@@ -142,19 +128,19 @@ def baseline_check(
     return max(statuses)
 
 
-@choosing(
+@opts.choosing(
     *("backend", "python", "variant", "all_variants"),
     *("rounds", "sessions", "dataset", "data_dir"),
 )
 def scale(
     words: dict[str, Any],
-    record: StoredScale = None,
-    widths: Widths = None,
-    batches: Batches = None,
-    threads: ThreadCounts = None,
-    results_dir: ResultsDir = Path("results"),
-    page: Page = None,
-    as_json: Json = False,
+    record: opts.StoredScale = None,
+    widths: opts.Widths = None,
+    batches: opts.Batches = None,
+    threads: opts.ThreadCounts = None,
+    results_dir: opts.ResultsDir = Path("results"),
+    page: opts.Page = None,
+    as_json: opts.Json = False,
 ) -> int:
     """How time per step grows with width and batch size, as multiples of the GEMM floor."""
     from harness.report import scale as pages
@@ -171,11 +157,8 @@ def scale(
             raise InputError("scale RECORD shows a stored run: leave out what chooses a new one")
         folder = locate(record, "scale", "runs")
     else:
-        from harness.progress import make_progress
-        from harness.signals import as_interrupt
-
-        plans = sizes.make_plans(choices(words), widths, batches, threads)
-        with as_interrupt(), contextlib.closing(make_progress()) as progress:
+        plans = sizes.make_plans(opts.choices(words), widths, batches, threads)
+        with at_work() as progress:
             folder = sizes.run(plans, results_dir, progress)
     grid = results.read(folder)
     pages.write(grid, folder, page)
@@ -192,13 +175,11 @@ def _plan(words: dict[str, Any], **fixed: Any) -> Plan:
     from harness.workers import providers
 
     workload = providers.find(words.get("workload", "mlp-scratch"))
-    return make_plan(choices(words, **fixed), *workload)
+    return make_plan(opts.choices(words, **fixed), *workload)
 
 
 def _carry_out(plan: Plan, results_dir: Path) -> Path:
-    from harness.progress import make_progress
     from harness.run import session
-    from harness.signals import as_interrupt
 
-    with as_interrupt(), contextlib.closing(make_progress()) as progress:
+    with at_work() as progress:
         return session.run(plan, results_dir, progress)[1]

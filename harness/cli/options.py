@@ -5,234 +5,193 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
     from harness.plan.choices import Choices
 
+Text = str | None
+Texts = list[str] | None
+Place = Path | None
+Whole = int | None
+
+
+def option(form: str, says: str, **words: Any) -> Any:
+    """An option from a form like --threads N."""
+    name, _, metavar = form.partition(" ")
+    return typer.Option(name, metavar=metavar or None, help=says, **words)
+
+
+def argument(metavar: str, says: str) -> Any:
+    """What stands without an option's name."""
+    return typer.Argument(metavar=metavar, help=says)
+
+
 # How a stored run may be named.
 STORED = "a folder, a run's name, latest, or latest~N: the Nth before it"
-
-WorkloadName = Annotated[
-    str,
-    typer.Option("--workload", metavar="SPEC", help="A name, MODULE:NAME or FILE.py:NAME."),
-]
-Profile = Annotated[str, typer.Option(help="smoke, default or full: how much is measured.")]
 SPEC = "a name (see harness list), MODULE:CLASS or FILE.py:CLASS"
-Backends = Annotated[
-    list[str] | None,
-    typer.Option("--backend", metavar="[LABEL=]SPEC", help=f"Only this one: {SPEC} (repeatable)."),
-]
-Pythons = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--python",
-        metavar="LABEL=PATH",
-        help="The interpreter it runs under (repeatable); or [python] in harness.toml.",
+
+
+class Chosen(NamedTuple):
+    """An option that chooses what is measured: its type, its default, and what --help says."""
+
+    kind: Any
+    default: Any
+    form: str
+    says: str
+
+    @property
+    def option(self) -> Any:
+        """It for a verb's signature."""
+        return option(self.form, self.says)
+
+
+# In the order that --help shows.
+CHOOSING = {
+    "profile": Chosen(str, "default", "--profile", "smoke, default or full: how much is measured."),
+    "backend": Chosen(
+        Texts, None, "--backend [LABEL=]SPEC", f"Only this one: {SPEC} (repeatable)."
     ),
-]
-Variants = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--variant", metavar="NAME=VARIANT", help="Another way of executing (repeatable)."
+    "python": Chosen(
+        *(Texts, None, "--python LABEL=PATH"),
+        "The interpreter it runs under (repeatable); or [python] in harness.toml.",
     ),
-]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
-Precision = Annotated[
-    str, typer.Option(help="strict; tf32 or bfloat16 where products may round their operands.")
-]
-Seeds = Annotated[str | None, typer.Option(metavar="0,1,2", help="Seeds; default: the profile's.")]
-Threads = Annotated[int | None, typer.Option(help="The same number for every backend.")]
-DatasetName = Annotated[str, typer.Option("--dataset", help="auto, fashion-mnist or synthetic.")]
-DataDir = Annotated[Path | None, typer.Option(help="Folder with the four idx files.")]
-ResultsDir = Annotated[Path, typer.Option(help="Where runs are stored.")]
-ReferenceLabel = Annotated[
-    str | None,
-    typer.Option(
-        "--reference",
-        help="What everything is judged against: LABEL:float64, or a golden FILE (lockstep).",
+    "variant": Chosen(
+        Texts, None, "--variant NAME=VARIANT", "Another way of executing (repeatable)."
     ),
-]
-Expect = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="LABEL:RUNG=REASON",
-        help="A known difference: shown, not counted; a failure once it is gone (repeatable).",
+    "all_variants": Chosen(
+        bool, False, "--all-variants", "Every variant of every backend, each a label."
     ),
+    "device": Chosen(str, "cpu", "--device", "cpu or cuda."),
+    "dtype": Chosen(str, "float32", "--dtype", "float32 or float64."),
+    "precision": Chosen(
+        *(str, "strict", "--precision"),
+        "strict; tf32 or bfloat16 where products may round their operands.",
+    ),
+    "seeds": Chosen(Text, None, "--seeds 0,1,2", "Seeds; default: the profile's."),
+    "threads": Chosen(Whole, None, "--threads N", "The same number for every backend."),
+    "dataset": Chosen(str, "auto", "--dataset", "auto, fashion-mnist or synthetic."),
+    "data_dir": Chosen(Place, None, "--data-dir DIR", "Folder with the four idx files."),
+    "workload": Chosen(
+        str, "mlp-scratch", "--workload SPEC", "A name, MODULE:NAME or FILE.py:NAME."
+    ),
+    "reference": Chosen(
+        *(Text, None, "--reference LABEL:float64|FILE"),
+        "What judges: a label's float64 process, or a golden file (lockstep).",
+    ),
+    "expect": Chosen(
+        *(Texts, None, "--expect LABEL:RUNG=REASON"),
+        "A known difference: shown, not counted; a failure once it is gone (repeatable).",
+    ),
+    "operators": Chosen(
+        bool, False, "--operators", "Also tabulate single operators (as profile full)."
+    ),
+    "sessions": Chosen(
+        *(Whole, None, "--sessions N"),
+        "Timing sessions, in fresh processes each; a claim needs 5.",
+    ),
+    "rounds": Chosen(Whole, None, "--rounds N", "Timing rounds of a session."),
+    "plant": Chosen(
+        *(Texts, None, "--plant NAME=FILE:FUNCTION"),
+        "Plant a fault in a backend, to see it caught (repeatable).",
+    ),
+    "timeout": Chosen(
+        float | None, None, "--timeout SECONDS", "Most time a worker has for one command."
+    ),
+    "memory_limit": Chosen(
+        Whole, None, "--memory-limit MB", "Most memory a worker may add after its imports."
+    ),
+}
+Backends = Annotated[Texts, CHOOSING["backend"].option]
+Device = Annotated[str, CHOOSING["device"].option]
+Threads = Annotated[Whole, CHOOSING["threads"].option]
+DatasetName = Annotated[str, CHOOSING["dataset"].option]
+DataDir = Annotated[Place, CHOOSING["data_dir"].option]
+Python = Annotated[
+    Text, option("--python PATH", "The interpreter it runs under (or harness.toml).")
 ]
-Operators = Annotated[
-    bool, typer.Option("--operators", help="Also tabulate single operators (as profile full).")
-]
-AllVariants = Annotated[
-    bool, typer.Option("--all-variants", help="Every variant of every backend, each a label.")
-]
-Sessions = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Timing sessions, in fresh processes each; a claim needs 5."),
-]
-Rounds = Annotated[int | None, typer.Option(metavar="N", help="Timing rounds of a session.")]
+Spec = Annotated[str, argument("[LABEL=]SPEC", f"The backend: {SPEC}.")]
+
+ResultsDir = Annotated[Path, option("--results-dir", "Where runs are stored.")]
 LimitsFile = Annotated[
-    Path | None, typer.Option("--limits", help="A TOML file of limits that go before the table's.")
+    Place, option("--limits", "A TOML file of limits that go before the table's.")
 ]
 Largest = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="One page over all records instead: the largest value of each rung against its limit.",
+    Place,
+    option(
+        "--largest FILE",
+        "One page over all records instead: the largest value of each rung against its limit.",
     ),
 ]
 ReportFolder = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="DIR", help="Only write the reports of one run, into here."),
+    Place, option("--out DIR", "Only write the reports of one run, into here.")
 ]
 Into = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Only replace the tables between the markers of this Markdown file.",
-    ),
+    Place,
+    option("--into FILE", "Only replace the tables between the markers of this Markdown file."),
 ]
 WithoutImages = Annotated[
-    bool,
-    typer.Option("--without-images", help="Leave the test set's images out of report.html."),
+    bool, option("--without-images", "Leave the test set's images out of report.html.")
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Inconclusive counts as disagreement.")]
-Plants = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--plant",
-        metavar="NAME=FILE:FUNCTION",
-        help="Plant a fault in a backend, to see it caught (repeatable).",
-    ),
-]
-Timeout = Annotated[
-    float | None, typer.Option(metavar="SECONDS", help="Most time a worker has for one command.")
-]
-Memory = Annotated[
-    int | None, typer.Option(metavar="MB", help="Most memory a worker may add after its imports.")
-]
-NewName = Annotated[
-    str, typer.Argument(metavar="NAME", help="What pip, and `--backend`, are to call it.")
-]
-PackageFolder = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="DIR", help="The package's folder; default: NAME, here."),
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Quick = Annotated[bool, typer.Option("--quick", help="Only what needs no worker.")]
-MaybeRecord = Annotated[
-    Path | None, typer.Argument(help="Folder of a stored run; default: measure.", metavar="RECORD")
-]
+Strict = Annotated[bool, option("--strict", "Inconclusive counts as disagreement.")]
+NewName = Annotated[str, argument("NAME", "What pip, and `--backend`, are to call it.")]
+PackageFolder = Annotated[Place, option("--out DIR", "The package's folder; default: NAME, here.")]
+Json = Annotated[bool, option("--json", "One JSON document on stdout.")]
+Quick = Annotated[bool, option("--quick", "Only what needs no worker.")]
+MaybeRecord = Annotated[Place, argument("RECORD", "Folder of a stored run; default: measure.")]
 MaybeRecords = Annotated[
-    list[Path] | None,
-    typer.Argument(help="Folders of stored runs; default: measure.", metavar="RECORD..."),
+    list[Path] | None, argument("RECORD...", "Folders of stored runs; default: measure.")
 ]
 BaselineFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--baseline", metavar="FILE", help="Default: baselines/<machine>.json in --results-dir."
-    ),
+    Place, option("--baseline FILE", "Default: baselines/<machine>.json in --results-dir.")
 ]
 GivenBaseline = Annotated[
-    Path | None,
-    typer.Option("--baseline", metavar="FILE", help="Also compare step times with this baseline."),
+    Place, option("--baseline FILE", "Also compare step times with this baseline.")
 ]
-OneRecord = Annotated[Path, typer.Argument(help=f"A stored run: {STORED}.", metavar="RECORD")]
+OneRecord = Annotated[Path, argument("RECORD", f"A stored run: {STORED}.")]
 BundleFolder = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Where to; default: bundle, in the run's folder.")
+    Place, option("--out DIR", "Where to; default: bundle, in the run's folder.")
 ]
-Widths = Annotated[
-    str | None,
-    typer.Option("--widths", metavar="64,256", help="Hidden units; default: 64 to 4096."),
-]
-Batches = Annotated[
-    str | None,
-    typer.Option("--batches", metavar="32,256", help="Batch sizes; default: 32 to 1024."),
-]
+Widths = Annotated[Text, option("--widths 64,256", "Hidden units; default: 64 to 4096.")]
+Batches = Annotated[Text, option("--batches 32,256", "Batch sizes; default: 32 to 1024.")]
 ThreadCounts = Annotated[
-    str | None,
-    typer.Option("--threads", metavar="1,2", help="Numbers of threads, each in fresh processes."),
+    Text, option("--threads 1,2", "Numbers of threads, each in fresh processes.")
 ]
-Page = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Also write the page here, as Markdown.")
-]
+Page = Annotated[Place, option("--page FILE", "Also write the page here, as Markdown.")]
 StoredScale = Annotated[
-    Path | None,
-    typer.Argument(help="A stored run of scale: show that, and run nothing.", metavar="RECORD"),
+    Place, argument("RECORD", "A stored run of scale: show that, and run nothing.")
 ]
-Records = Annotated[list[Path], typer.Argument(help=f"Stored runs: {STORED}.", metavar="RECORD...")]
+Records = Annotated[list[Path], argument("RECORD...", f"Stored runs: {STORED}.")]
 FormatName = Annotated[
-    str,
-    typer.Argument(
-        help="pyperf, junit, github-action-benchmark, csv, tensorboard or mlflow.",
-        metavar="FORMAT",
-    ),
+    str, argument("FORMAT", "pyperf, junit, github-action-benchmark, csv, tensorboard or mlflow.")
 ]
 ExportTo = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", metavar="PATH", help="A file, else stdout; for tensorboard a folder, needed."
-    ),
+    Place, option("--out PATH", "A file, else stdout; for tensorboard a folder, needed.")
 ]
 TrackingUri = Annotated[
-    str | None,
-    typer.Option(metavar="URI", help="MLflow's server; default: MLFLOW_TRACKING_URI."),
+    Text, option("--tracking-uri URI", "MLflow's server; default: MLFLOW_TRACKING_URI.")
 ]
-FirstRun = Annotated[Path, typer.Argument(help=f"The run before: {STORED}.", metavar="A")]
-SecondRun = Annotated[
-    Path | None, typer.Argument(help="The run after; with --pair, default: the same.", metavar="B")
-]
+FirstRun = Annotated[Path, argument("A", f"The run before: {STORED}.")]
+SecondRun = Annotated[Place, argument("B", "The run after; with --pair, default: the same.")]
 LabelNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--label",
-        metavar="NAME_IN_A=NAME_IN_B",
-        help="A label that has another name in B (repeatable); others are matched by name.",
+    Texts,
+    option(
+        "--label NAME_IN_A=NAME_IN_B",
+        "A label that has another name in B (repeatable); others are matched by name.",
     ),
 ]
 LabelPairs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--pair",
-        metavar="LABEL_IN_A=LABEL_IN_B",
-        help="Compare only these (repeatable); A and B may be the same run.",
+    Texts,
+    option(
+        "--pair LABEL_IN_A=LABEL_IN_B",
+        "Compare only these (repeatable); A and B may be the same run.",
     ),
 ]
-MarkdownFile = Annotated[
-    Path | None, typer.Option("--markdown", metavar="FILE", help="Also write it as Markdown here.")
-]
-PageFile = Annotated[
-    Path | None, typer.Option("--page", metavar="FILE", help="Also write it as an HTML page here.")
-]
+MarkdownFile = Annotated[Place, option("--markdown FILE", "Also write it as Markdown here.")]
+PageFile = Annotated[Place, option("--page FILE", "Also write it as an HTML page here.")]
 
-
-# The options that choose what is measured, in the order that --help shows, each with its default.
-CHOOSING: dict[str, tuple[Any, Any]] = {
-    "profile": (Profile, "default"),
-    "backend": (Backends, None),
-    "python": (Pythons, None),
-    "variant": (Variants, None),
-    "all_variants": (AllVariants, False),
-    "device": (Device, "cpu"),
-    "dtype": (Dtype, "float32"),
-    "precision": (Precision, "strict"),
-    "seeds": (Seeds, None),
-    "threads": (Threads, None),
-    "dataset": (DatasetName, "auto"),
-    "data_dir": (DataDir, None),
-    "workload": (WorkloadName, "mlp-scratch"),
-    "reference": (ReferenceLabel, None),
-    "expect": (Expect, None),
-    "operators": (Operators, False),
-    "sessions": (Sessions, None),
-    "rounds": (Rounds, None),
-    "plant": (Plants, None),
-    "timeout": (Timeout, None),
-    "memory_limit": (Memory, None),
-}
 
 Verb = Callable[..., int]
 
@@ -247,9 +206,12 @@ def choosing(*names: str, **defaults: Any) -> Callable[[Verb], Verb]:
         keyword = inspect.Parameter.KEYWORD_ONLY
         shared = [
             inspect.Parameter(
-                name, keyword, default=defaults.get(name, default), annotation=annotation
+                name,
+                keyword,
+                default=defaults.get(name, chosen.default),
+                annotation=Annotated[chosen.kind, chosen.option],
             )
-            for name, (annotation, default) in CHOOSING.items()
+            for name, chosen in CHOOSING.items()
             if not names or name in names
         ]
         _, *own = inspect.signature(verb, eval_str=True).parameters.values()

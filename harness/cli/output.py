@@ -17,6 +17,7 @@ from harness.record import store
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.progress import Progress
     from harness.record.schema import Record
     from harness.report.sections import Report
 
@@ -57,6 +58,16 @@ def locate(path: Path, kind: str = "runs", holds: str = "record.json") -> Path:
     if path.name == str(path) and (runs / path).is_dir():
         return runs / path
     return path
+
+
+@contextlib.contextmanager
+def at_work() -> Iterator[Progress]:
+    """While workers compute: how far they are on stderr, and signals as Ctrl-C."""
+    from harness.progress import make_progress
+    from harness.signals import as_interrupt
+
+    with as_interrupt(), contextlib.closing(make_progress()) as progress:
+        yield progress
 
 
 def print_document(document: Any, as_json: bool, text: str) -> None:

@@ -13,9 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from harness.cli.options import Json, ResultsDir
+from harness.cli.options import Json, Place, ResultsDir, Text, Texts, Whole, argument, option
 from harness.cli.output import on_console, out, print_document, show, warn
 from harness.errors import InputError
 
@@ -27,47 +25,29 @@ SHOWN = 100
 # A text in a table on a terminal is folded at this width, and cut at this length.
 WIDEST, LONGEST = 60, 1000
 
-Labels = Annotated[
-    list[str] | None,
-    typer.Option("--backend", metavar="NAME", help="Only this backend or label (repeatable)."),
-]
-Machine = Annotated[
-    str, typer.Option("--machine", metavar="TEXT", help="Only machines with this in their name.")
-]
+Labels = Annotated[Texts, option("--backend NAME", "Only this backend or label (repeatable).")]
+Machine = Annotated[str, option("--machine TEXT", "Only machines with this in their name.")]
 Since = Annotated[
-    str | None,
-    typer.Option(metavar="TIME", help="Only runs since this date (2026-11-21) or age (30d)."),
+    Text, option("--since TIME", "Only runs since this date (2026-11-21) or age (30d).")
 ]
 Last = Annotated[
-    int | None,
-    typer.Option(
-        "--last", metavar="N", min=1, help="Only the newest runs of each trend; a table shows 10."
-    ),
+    Whole, option("--last N", "Only the newest runs of each trend; a table shows 10.", min=1)
 ]
-HistoryPage = Annotated[
-    Path | None, typer.Option("--page", metavar="FILE", help="Also write a page with pictures.")
-]
-Sql = Annotated[str | None, typer.Argument(metavar="SQL", help="One SELECT.")]
-Schema = Annotated[bool, typer.Option("--schema", help="What can be asked: tables and columns.")]
-Csv = Annotated[bool, typer.Option("--csv", help="CSV on stdout.")]
-Limit = Annotated[
-    int | None,
-    typer.Option("--limit", metavar="N", min=1, help="Most rows; a table shows 100."),
-]
+HistoryPage = Annotated[Place, option("--page FILE", "Also write a page with pictures.")]
+Sql = Annotated[Text, argument("SQL", "One SELECT.")]
+Schema = Annotated[bool, option("--schema", "What can be asked: tables and columns.")]
+Csv = Annotated[bool, option("--csv", "CSV on stdout.")]
+Limit = Annotated[Whole, option("--limit N", "Most rows; a table shows 100.", min=1)]
 
 Keep = Annotated[
-    int | None,
-    typer.Option(
-        "--keep", metavar="N", min=1, help="All but the newest N of each machine and profile."
-    ),
+    Whole, option("--keep N", "All but the newest N of each machine and profile.", min=1)
 ]
 OlderThan = Annotated[
-    str | None,
-    typer.Option(metavar="AGE", help="Runs older than 36h, 90d or 12w; with --keep of those only."),
+    Text, option("--older-than AGE", "Runs older than 36h, 90d or 12w; with --keep of those only.")
 ]
-Debris = Annotated[bool, typer.Option("--debris", help="What killed runs left, after a day.")]
-Force = Annotated[bool, typer.Option("--force", help="Also what a baseline rests on.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Remove it; without this nothing is removed.")]
+Debris = Annotated[bool, option("--debris", "What killed runs left, after a day.")]
+Force = Annotated[bool, option("--force", "Also what a baseline rests on.")]
+Yes = Annotated[bool, option("--yes", "Remove it; without this nothing is removed.")]
 
 
 def history(
