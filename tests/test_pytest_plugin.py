@@ -361,6 +361,7 @@ def test_beside_other_pytest_processes_workers_have_processors_of_their_own(monk
         pytest.skip("no affinity here")
     own = {0, 1, 2, 3}
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(own))
+    monkeypatch.setattr(os, "listdir", lambda folder: ["0"])  # its one thread
     chosen = []
     monkeypatch.setattr(os, "sched_setaffinity", lambda _, given: chosen.append(set(given)))
     monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")

@@ -11,9 +11,10 @@ from typing import Literal
 import msgspec
 
 from harness import files
+from harness.conformance.check import Evidence
 from harness.errors import InputError
 from harness.plan.model import Label
-from harness.record.schema import Number, Process, Stored
+from harness.record.schema import Process, Stored
 from harness.record.store import check_folder
 
 SCHEMA = 1
@@ -24,8 +25,8 @@ Status = Literal["passed", "failed", "expected", "not-possible"]
 Verdict = Literal["certified", "not certified"]
 
 
-class Result(Stored, kw_only=True):
-    """One check in one dtype; message to want: as in `conformance.Evidence`.
+class Result(Evidence, frozen=True, kw_only=True):
+    """One check in one dtype, and what it rests on.
 
     `ended`: the worker died or hung on it. `expected` in place of failed: it was declared.
     """
@@ -34,14 +35,6 @@ class Result(Stored, kw_only=True):
     dtype: str
     status: Status
     seconds: float = 0.0
-    message: str = ""
-    value: Number | None = None
-    limit: Number | None = None
-    why: str = ""
-    tensor: str = ""
-    element: list[int] | None = None
-    got: Number | None = None
-    want: Number | None = None
     ended: bool = False
 
 
@@ -74,16 +67,17 @@ class Certificate(Stored, kw_only=True):
 def declared(results: list[Result], expect: dict[str, str]) -> list[Result]:
     """The results with declared failures as such; one that did not come about is a failure."""
     failing = {result.check for result in results if result.status == "failed"}
-    return [_declared(result, expect.get(result.check), failing) for result in results]
-
-
-def _declared(result: Result, reason: str | None, failing: set[str]) -> Result:
-    if reason is not None and result.status == "failed":
-        return msgspec.structs.replace(result, status="expected")
-    if reason is not None and result.status == "passed" and result.check not in failing:
-        message = f"was declared to fail ({reason}) and holds: leave out --expect"
-        return msgspec.structs.replace(result, status="failed", message=message)
-    return result
+    judged = []
+    for result in results:
+        changes: dict[str, str] = {}
+        if result.check in expect and result.status == "failed":
+            changes = {"status": "expected"}
+        elif result.check in expect.keys() - failing and result.status == "passed":
+            reason = expect[result.check]
+            message = f"was declared to fail ({reason}) and holds: leave out --expect"
+            changes = {"status": "failed", "message": message}
+        judged.append(msgspec.structs.replace(result, **changes))
+    return judged
 
 
 def judge(results: list[Result]) -> Verdict:

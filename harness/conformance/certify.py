@@ -223,13 +223,8 @@ class Examined:
         return self._result(check, "failed", message, ended=ended)
 
     def _result(self, check: str, status: Status, message: str, *, ended: bool = False) -> Result:
-        return Result(
-            check=check,
-            dtype=self.process.dtype,
-            status=status,
-            message=" ".join(message.split()),
-            ended=ended,
-        )
+        told, dtype = " ".join(message.split()), self.process.dtype
+        return Result(check=check, dtype=dtype, status=status, message=told, ended=ended)
 
     def end(self) -> None:
         """End the process, if there is one."""

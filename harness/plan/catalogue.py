@@ -5,6 +5,7 @@ Looks for packages and device files; imports no framework.
 
 from __future__ import annotations
 
+import contextlib
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -19,57 +20,48 @@ def describe() -> dict[str, Any]:
 
     A backend with an interpreter of its own in harness.toml is looked for there.
     """
-    settled = settings.read().python
-    pythons = {name: interpreters.locate(settled[name]) for name in settled}
-    return {
-        "backends": {
-            name: {
-                "available": missing(entry, python=pythons.get(name, "")) is None,
-                "missing": missing(entry, python=pythons.get(name, "")),
-                "variants": list(entry.variants),
-                "variant_devices": {
-                    variant: list(entry.variant_devices.get(variant, entry.devices))
-                    for variant in entry.variants
-                },
-                "devices": {
-                    device: missing(entry, device, pythons.get(name, ""))
-                    for device in entry.devices
-                },
-                "precisions": {
-                    device: ["strict", *entry.precisions.get(device, ())]
-                    for device in entry.devices
-                },
-                "versions": _versions(entry.distributions, pythons.get(name, "")),
-                "source": entry.source,
-                "origin": entry.origin,
-                "python": pythons.get(name),
-            }
-            for name, entry in _backends(pythons).items()
-        },
-        "devices": {"cpu": True, "cuda": plugins.cuda_present()},
-        "workloads": {
-            name: {
-                "dataset": workload.dataset,
-                "parameters": {p.name: list(p.shape) for p in workload.parameters},
-                "batch_size": workload.batch_size,
-                "epochs": workload.epochs,
-                "lr": workload.lr,
-            }
-            for name, workload in WORKLOADS.items()
+    pythons = {n: interpreters.locate(path) for n, path in settings.read().python.items()}
+    entries = plugins.known()
+    for name, python in pythons.items():
+        if name not in entries:
+            entries |= {n: e for n, e in plugins.known(python).items() if n == name}
+    workloads = {
+        name: {
+            "dataset": workload.dataset,
+            "parameters": {p.name: list(p.shape) for p in workload.parameters},
+            "batch_size": workload.batch_size,
+            "epochs": workload.epochs,
+            "lr": workload.lr,
         }
-        | {
-            name: {"source": source, "origin": origin}
-            for name, (source, origin) in plugins.known_workloads().items()
-            if name not in WORKLOADS
-        },
+        for name, workload in WORKLOADS.items()
+    }
+    brought = {
+        name: {"source": entry.source, "origin": entry.origin}
+        for name, entry in plugins.named(plugins.WORKLOAD_GROUP).items()
+    }
+    return {
+        "backends": {n: _backend(entry, pythons.get(n, "")) for n, entry in entries.items()},
+        "devices": {"cpu": True, "cuda": plugins.cuda_present()},
+        "workloads": brought | workloads,
     }
 
 
-def _backends(pythons: dict[str, str]) -> dict[str, Entry]:
-    """Every backend with a name here, or under that name in an interpreter of its own."""
-    entries = plugins.known()
-    there = {n: plugins.known(python) for n, python in pythons.items() if n not in entries}
-    return entries | {name: named[name] for name, named in there.items() if name in named}
+def _backend(entry: Entry, python: str) -> dict[str, Any]:
+    lacking = {device: missing(entry, device, python) for device in ("cpu", *entry.devices)}
+    return {
+        "available": lacking["cpu"] is None,
+        "missing": lacking["cpu"],
+        "variants": list(entry.variants),
+        "variant_devices": {
+            v: list(entry.variant_devices.get(v, entry.devices)) for v in entry.variants
+        },
+        "devices": {device: lacking[device] for device in entry.devices},
+        "precisions": {d: ["strict", *entry.precisions.get(d, ())] for d in entry.devices},
+        "versions": _versions(entry.distributions, python),
+        "source": entry.source,
+        "origin": entry.origin,
+        "python": python or None,
+    }
 
 
 def _versions(distributions: tuple[str, ...], python: str) -> dict[str, str]:
@@ -77,10 +69,8 @@ def _versions(distributions: tuple[str, ...], python: str) -> dict[str, str]:
         return interpreters.examine(python, (), distributions).versions
     versions = {}
     for name in distributions:
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return versions
 
 

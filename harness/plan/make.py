@@ -61,7 +61,7 @@ def make_plan(
     The control arm enters timing twice where there are several sessions.
     """
     profile = _profile(choices)
-    entries = _entries(choices)
+    entries = find_entries(choices)
     _check_texts(choices, entries)
     labels, skipped = _labels(choices, entries)
     reference = _reference(choices.reference, provided, workload, labels, skipped)
@@ -112,7 +112,7 @@ def _profile(choices: Choices) -> Profile:
     return TABLE[choices.profile]
 
 
-def _entries(choices: Choices) -> Entries:
+def find_entries(choices: Choices) -> Entries:
     """The backends that are asked for, or those that enter by themselves."""
     entries: Entries = {}
     pythons = choices.settled | choices.pythons

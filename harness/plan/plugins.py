@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from importlib.metadata import entry_points
 
 from backends import BACKENDS, STILL_BLAS, Entry
@@ -24,22 +25,24 @@ DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 CLASS = "Backend"
 
 
-def known(python: str = "", group: str = GROUP) -> dict[str, Entry]:
-    """Every backend with a name: the built-in ones, then entry points, in order of their names.
+def named(group: str, python: str = "") -> dict[str, Entry]:
+    """What installed packages bring under a name, by name, in order.
 
-    python: the interpreter whose packages count ("": the harness's own). Of an entry point that
-    has a built-in's name nothing is said; a name that two packages claim is left out, since it
-    names neither.
+    python: the interpreter whose packages count ("": the harness's own). A name that two packages
+    claim is left out, since it names neither.
     """
-    points = _entry_points(python, group)
-    claims = [point.name for point in points]
-    return dict(BACKENDS) | {
+    points = sorted(_entry_points(python, group), key=lambda point: point.name)
+    claims = Counter(point.name for point in points)
+    return {
         point.name: _from_entry_point(point)
-        for point in sorted(points, key=lambda point: point.name)
-        if point.name not in BACKENDS
-        and claims.count(point.name) == 1
-        and LABEL.fullmatch(point.name)
+        for point in points
+        if claims[point.name] == 1 and LABEL.fullmatch(point.name)
     }
+
+
+def known(python: str = "") -> dict[str, Entry]:
+    """Every backend with a name: the built-in ones, whatever packages are called, then those."""
+    return dict(BACKENDS) | {n: e for n, e in named(GROUP, python).items() if n not in BACKENDS}
 
 
 def _entry_points(python: str, group: str) -> list[EntryPoint]:
@@ -47,9 +50,7 @@ def _entry_points(python: str, group: str) -> list[EntryPoint]:
         points = interpreters.examine(python, group=group).entry_points
     else:
         points = [
-            EntryPoint(p.name, p.value, p.dist.name, p.dist.version)
-            if p.dist
-            else EntryPoint(p.name, p.value, "", "")
+            EntryPoint(p.name, p.value, *((p.dist.name, p.dist.version) if p.dist else ("", "")))
             for p in entry_points(group=group)
         ]
     return [*dict.fromkeys(points)]  # a package found twice on the path is one
@@ -96,10 +97,7 @@ def find(spec: str, python: str = "", option: str = "--backend") -> Entry:
         return BACKENDS[spec]
     if (placed := _place(option, spec, CLASS)) is not None:
         return placed
-    named = known(python)
-    if spec in named:
-        return named[spec]
-    raise _unknown(option, spec, [*named], _entry_points(python, GROUP))
+    return _by_name(option, spec, known(python), GROUP, python)
 
 
 def find_workload(spec: str) -> tuple[str, str]:
@@ -107,27 +105,20 @@ def find_workload(spec: str) -> tuple[str, str]:
 
     spec: the name of an entry point of WORKLOAD_GROUP, MODULE:NAME, or FILE.py:NAME.
     """
-    if (placed := _place("--workload", spec, "")) is not None:
-        return placed.source, placed.origin
-    points = _entry_points("", WORKLOAD_GROUP)
-    entries = [_from_entry_point(point) for point in points if point.name == spec]
-    if len(entries) == 1:
-        return entries[0].source, entries[0].origin
-    names = sorted({*WORKLOADS, *(point.name for point in points)})
-    raise _unknown("--workload", spec, names, points)
+    option, entries = "--workload", named(WORKLOAD_GROUP)
+    entry = _place(option, spec, "") or _by_name(option, spec, entries, WORKLOAD_GROUP)
+    return entry.source, entry.origin
 
 
-def known_workloads() -> dict[str, tuple[str, str]]:
-    """Source and origin of every installed plug-in workload, by name."""
-    points = _entry_points("", WORKLOAD_GROUP)
-    entries = {point.name: _from_entry_point(point) for point in points}
-    return {name: (entries[name].source, entries[name].origin) for name in sorted(entries)}
-
-
-def _unknown(option: str, spec: str, names: list[str], points: list[EntryPoint]) -> InputError:
-    if [point.name for point in points].count(spec) > 1:
-        return InputError(f"{option} {spec!r}: two packages have this name; give MODULE:NAME")
-    return InputError(
+def _by_name(
+    option: str, spec: str, entries: dict[str, Entry], group: str, python: str = ""
+) -> Entry:
+    if spec in entries:
+        return entries[spec]
+    if [point.name for point in _entry_points(python, group)].count(spec) > 1:
+        raise InputError(f"{option} {spec!r}: two packages have this name; give MODULE:NAME")
+    names = [*entries] if group == GROUP else sorted({*WORKLOADS, *entries})
+    raise InputError(
         f"{option} {spec!r}: unknown; give MODULE:NAME or FILE.py:NAME, "
         f"or choose from {', '.join(names)}"
     )

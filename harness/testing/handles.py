@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import SkipTest
@@ -17,13 +17,13 @@ import msgspec
 import numpy as np
 
 from harness.conformance.material import POOL, samples
-from harness.errors import InputError
+from harness.conformance.system import allowed, processors
 from harness.interface import Array, Params, Unavailable, Workload
 from harness.measure import ladder, measurement
 from harness.plan import plugins, settings
 from harness.plan.choices import Choices, check_choice
-from harness.plan.make import MOST_DEFAULT_THREADS, available_threads, make_plan
-from harness.plan.model import Plan, Timing
+from harness.plan.make import MOST_DEFAULT_THREADS, available_threads, find_entries, make_plan
+from harness.plan.model import DEVICES, Plan, Timing
 from harness.record.schema import INTERRUPTED, Measurement, Record
 from harness.report import words
 from harness.report.neighbourhood import neighbourhood, windows
@@ -84,6 +84,7 @@ class Bench:
         """
         self._choices = Choices(
             profile="smoke",
+            backends=tuple(_placed(text, root) for text in backends),
             pythons=pythons or {},
             settled=settings.read(root).python,
             plants={label: _placed(plant, root) for label, plant in (plants or {}).items()},
@@ -91,8 +92,8 @@ class Bench:
             threads=_threads(),
         )
         self.named = bool(backends)
-        self._specs = self._labelled([_placed(text, root) for text in backends])
-        self.labels = tuple(self._specs if self.named else make_plan(self._choices).labels)
+        self.labels = tuple(find_entries(self._choices))
+        check_choice("--device", device, DEVICES)
         for option, table in (("--backend-python", pythons), ("--backend-plant", plants)):
             for label in table or {}:
                 check_choice(option, label, self.labels)
@@ -101,18 +102,6 @@ class Bench:
         self._folders = contextlib.ExitStack()
         self._scratch = self._folders.enter_context(scratch_folder(SCRATCH_BYTES))
 
-    def _labelled(self, texts: list[str]) -> dict[str, str]:
-        """[LABEL=]SPEC by label; InputError for an unknown one, and for a label that is there."""
-        specs: dict[str, str] = {}
-        for text in texts:
-            label, spec = plugins.split(text)
-            python = (self._choices.settled | self._choices.pythons).get(label or spec, "")
-            label = label or plugins.find(spec, python).name
-            if label in specs:
-                raise InputError(f"--backend {text!r}: every label once; give LABEL=SPEC")
-            specs[label] = spec
-        return specs
-
     def plan(self, label: str, profile: str = "smoke") -> Plan:
         """The plan of a label alone.
 
@@ -120,12 +109,12 @@ class Bench:
         """
         choices = msgspec.structs.replace(self._choices, profile=profile)
         if self.named:
-            choices = msgspec.structs.replace(
-                choices,
-                backends=(f"{label}={self._specs[label]}",),
-                pythons={name: value for name, value in choices.pythons.items() if name == label},
-                plants={name: value for name, value in choices.plants.items() if name == label},
-            )
+            _, spec = plugins.split(choices.backends[self.labels.index(label)])
+            own = {
+                field: {label: table[label]} if label in table else {}
+                for field, table in (("pythons", choices.pythons), ("plants", choices.plants))
+            }
+            choices = msgspec.structs.replace(choices, backends=(f"{label}={spec}",), **own)
         plan = make_plan(choices)
         if label in plan.skipped:
             raise SkipTest(f"{label}: {plan.skipped[label]}")
@@ -430,25 +419,16 @@ def _threads() -> int:
     return max(1, min(available_threads() // _pytest_processes()[1], MOST_DEFAULT_THREADS))
 
 
-@contextlib.contextmanager
-def _processors_apart(threads: int) -> Iterator[None]:
+def _processors_apart(threads: int) -> contextlib.AbstractContextManager[None]:
     """In here workers are started on other processors than those of other pytest processes.
 
     A worker keeps to the first processors that its parent may use: all would share them, and two
     that share one wait for each other.
     """
-    place, count = _pytest_processes()
-    if count == 1 or not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    own = os.sched_getaffinity(0)
-    every = sorted(own)
-    first = place * threads
-    os.sched_setaffinity(0, {every[(first + i) % len(every)] for i in range(threads)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, own)
+    (place, count), every = _pytest_processes(), processors()
+    if count == 1 or not every:
+        return contextlib.nullcontext()
+    return allowed([every[(place * threads + i) % len(every)] for i in range(threads)])
 
 
 class _Silent:
