@@ -125,18 +125,6 @@ def test_every_check_has_a_broken_backend():
     assert all(backend.__doc__ for backend in CLASSES.values())
 
 
-def test_the_numpy_backend_passes_everything(quick):
-    told = {
-        (check.name, dtype): answer(subject, check.name)
-        for dtype, subject in subjects(Backend).items()
-        for check in CHECKS
-        if dtype in check.dtypes
-    }
-    status = {name: each["status"] for name, each in told.items()}
-    assert "failed" not in status.values(), told
-    assert {name for name, _ in status if status[name, _] == "not-possible"} <= {"run", "threads"}
-
-
 @pytest.mark.parametrize("check", CHECKS, ids=str)
 def test_it_conforms(check):
     """As in a backend's own repository."""
