@@ -116,17 +116,16 @@ def test_a_fault_in_the_shared_code_is_a_mismatch_that_names_it(
     assert any(answer in found for found in mismatches())
 
 
-def test_pixels_over_256_are_a_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (data, known_answers):
-        monkeypatch.setattr(module, "pixels", pixels_over_256)
-    assert "pixels are v / 255 in float32" in mismatches()
-
-
-def test_pixels_over_256_in_the_evaluation_set_alone_are_a_mismatch(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("modules", "answer"),
+    [((data, known_answers), "pixels are v / 255"), ((data,), "evaluation is on the test")],
+)
+def test_pixels_over_256_are_a_mismatch_also_in_the_evaluation_set_alone(
+    modules: tuple[Any, ...], answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "pixels", pixels_over_256)
-    assert mismatches()
+    for module in modules:
+        monkeypatch.setattr(module, "pixels", pixels_over_256)
+    assert any(answer in found for found in mismatches())
 
 
 def test_a_digest_depends_on_bytes_and_not_on_layout_or_byte_order() -> None:
@@ -212,18 +211,16 @@ def test_a_row_with_nan_is_never_right() -> None:
     assert canonical.accuracy(np.full((3, 3), np.nan), np.zeros(3, int)) == 0.0
 
 
+def made_set(train: list[int], test: list[int], sha256: str = "") -> Dataset:
+    """Images of these labels: training ones of 51, test ones of 255."""
+    images = (np.full((len(ys), 28, 28), v, np.uint8) for ys, v in ((train, 51), (test, 255)))
+    labels = (np.array(ys, np.uint8) for ys in (train, test))
+    (x, test_x), (y, test_y) = images, labels
+    return Dataset("made", True, sha256, "", x, y, test_x, test_y, ())
+
+
 def test_the_training_set_and_the_evaluation_set_are_what_they_are_called() -> None:
-    made = Dataset(
-        name="made",
-        synthetic=True,
-        sha256="",
-        source="",
-        train_images=np.full((3, 28, 28), 51, np.uint8),
-        train_labels=np.array([1, 2, 3], np.uint8),
-        test_images=np.full((2, 28, 28), 255, np.uint8),
-        test_labels=np.array([4, 5], np.uint8),
-        class_names=(),
-    )
+    made = made_set([1, 2, 3], [4, 5])
     x, y = data.training_set(made)
     assert x.shape == (3, 784)
     assert x.dtype == np.float32
@@ -236,18 +233,7 @@ def test_the_training_set_and_the_evaluation_set_are_what_they_are_called() -> N
 
 
 def test_the_official_pixels_are_pinned_and_no_other_data_is() -> None:
-    made = Dataset(
-        name="fashion-mnist",
-        synthetic=False,
-        sha256=fashion_mnist.REAL_SHA256,
-        source="",
-        train_images=np.zeros((1, 28, 28), np.uint8),
-        train_labels=np.zeros(1, np.uint8),
-        test_images=np.zeros((1, 28, 28), np.uint8),
-        test_labels=np.zeros(1, np.uint8),
-        class_names=(),
-    )
-    wrong = known_answers.check_pixels(made, *(np.zeros((1, 784), np.float32),) * 2)
+    zeros = (np.zeros((1, 784), np.float32),) * 2
+    wrong = known_answers.check_pixels(made_set([0], [0], fashion_mnist.REAL_SHA256), *zeros)
     assert [a.got != a.want for a in wrong] == [True, True]
-    other = Dataset(**(vars(made) | {"sha256": "other"}))
-    assert known_answers.check_pixels(other, *(np.zeros((1, 784), np.float32),) * 2) == []
+    assert known_answers.check_pixels(made_set([0], [0], "other"), *zeros) == []

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.interface import Array, Params
-from harness.measure import ladder, outcome, precision
+from harness.measure import ladder, outcome
 from harness.measure.distance import excess_update, relative
 from harness.measure.measurement import identical, measure
 from harness.record.schema import Measurement
@@ -411,52 +411,3 @@ def test_a_training_is_summed_up_by_samples_and_by_epoch() -> None:
     assert found.test_accuracy == [0.5, "nan"]  # the second has too few rows
     assert found.final_norms == {"W1": 5.0}
     assert (found.rows, found.step_ns) == ([3, 1, 3, 1], [5, 6, 7, 8])
-
-
-# -- the probe of precision ------------------------------------------------------------------
-
-
-def with_fewer_bits(array: Array, dropped: int, *, nearest: bool) -> Array:
-    """float32 with its last significand bits gone, cut or rounded to nearest."""
-    bits = array.view(np.uint32).astype(np.uint64)
-    if nearest:
-        bits = bits + (1 << (dropped - 1))
-    return ((bits >> dropped) << dropped).astype(np.uint32).view(np.float32)
-
-
-REDUCED = {
-    "TF32, cut": ("float32", lambda a: with_fewer_bits(a, 13, nearest=False)),
-    "TF32, rounded": ("float32", lambda a: with_fewer_bits(a, 13, nearest=True)),
-    "bfloat16, cut": ("float32", lambda a: with_fewer_bits(a, 16, nearest=False)),
-    "bfloat16, rounded": ("float32", lambda a: with_fewer_bits(a, 16, nearest=True)),
-    "one bit less": ("float32", lambda a: with_fewer_bits(a, 1, nearest=False)),
-    "float32 for float64": ("float64", lambda a: a.astype(np.float32).astype(np.float64)),
-}
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_precision_probes_product_is_exact_in_its_dtype(dtype: str) -> None:
-    for name, a, b, want in precision.precision_operands(dtype):
-        assert {a.dtype, b.dtype, want.dtype} == {np.dtype(dtype)}
-        assert np.array_equal(a @ b, want), name
-        exact = a.astype(np.longdouble)[:3] @ b.astype(np.longdouble)
-        assert np.array_equal(exact, want[:3].astype(np.longdouble)), name
-
-
-@pytest.mark.parametrize("mode", REDUCED)
-def test_a_reduced_mode_changes_every_element_of_the_precision_probes_product(mode: str) -> None:
-    dtype, reduce = REDUCED[mode]
-    for name, a, b, want in precision.precision_operands(dtype):
-        side = reduce(a) if name == "left operand" else a
-        other = reduce(b) if name == "right operand" else b
-        assert np.all(side @ other != want), name
-        both = identical(
-            "p",
-            reduce(a) @ reduce(b),
-            want,
-            process=dtype,
-            case="precision",
-            step=None,
-            rung="forward",
-        )
-        assert both.distance == want.size

@@ -7,6 +7,7 @@ here it is repeated on small made tensors. Frameworks are reached through a work
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,32 @@ def test_a_profiles_own_products_are_exact_under_it_and_under_nothing_coarser(pr
         assert np.array_equal(with_bits(a, bits) @ with_bits(b, bits), want)
         coarser = with_bits(a, bits - 1, nearest=False) @ with_bits(b, bits - 1, nearest=False)
         assert np.all(coarser != want), name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_probes_product_is_exact_in_its_dtype(dtype):
+    for name, a, b, want in precision_operands(dtype):
+        assert {a.dtype, b.dtype, want.dtype} == {np.dtype(dtype)}
+        assert np.array_equal(a @ b, want), name
+        exact = a.astype(np.longdouble)[:3] @ b.astype(np.longdouble)
+        assert np.array_equal(exact, want[:3].astype(np.longdouble)), name
+
+
+@pytest.mark.parametrize(
+    ("dtype", "reduce"),
+    [
+        *(("float32", partial(with_bits, bits=bits)) for bits in BITS.values()),
+        *(("float32", partial(with_bits, bits=bits, nearest=False)) for bits in BITS.values()),
+        ("float32", partial(with_bits, bits=22, nearest=False)),
+        ("float64", lambda a: a.astype(np.float32).astype(np.float64)),
+    ],
+)
+def test_a_reduced_mode_changes_every_element_of_the_probes_product(dtype, reduce):
+    for name, a, b, want in precision_operands(dtype):
+        side = reduce(a) if name == "left operand" else a
+        other = reduce(b) if name == "right operand" else b
+        assert np.all(side @ other != want), name
+        assert np.all(reduce(a) @ reduce(b) != want), name
 
 
 def test_bfloat16_shows_in_the_tf32_probe():

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import duckdb
 import msgspec
@@ -518,20 +519,11 @@ def test_a_file_size_limit_is_told_in_one_line_and_nothing_is_left(tmp_path: Pat
 def test_what_the_system_tells_duckdb_is_told_as_its_own(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Full:
-        def __init__(self, **_settings: object) -> None:
-            pass
-
-        def __enter__(self) -> Full:
-            return self
-
-        def __exit__(self, *_args: object) -> None:
-            pass
-
-        def execute(self, *_args: object) -> None:
-            raise duckdb.IOException(f"IO Error: Could not write\nall bytes: {os.strerror(code)}")
-
-    monkeypatch.setattr(samples, "connect", Full)
+    full = MagicMock()
+    told = f"IO Error: Could not write\nall bytes: {os.strerror(code)}"
+    full.__enter__.return_value.execute.side_effect = duckdb.IOException(told)
+    full.__exit__.return_value = False
+    monkeypatch.setattr(samples, "connect", lambda **_: full)
     message = refusal(lambda: store.write(busy(), tmp_path), tmp_path)
     assert os.strerror(code) in message
     assert os.listdir(tmp_path) == []

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.interface import Array
 from harness.workloads.reference.screening import screen
 
 
@@ -69,19 +68,3 @@ def test_a_clear_batch_stays_as_it_is_and_shares_no_memory_with_the_order() -> N
     assert replaced == 0
     rows[:] = -1
     assert order.tolist() == list(range(10))
-
-
-def test_a_sample_is_replaced_at_its_place_by_the_next_after_the_batch() -> None:
-    def clear(rows: Array) -> Array:
-        return ~np.isin(rows, [31, 40])
-
-    order = np.arange(30, 60)
-    rows, replaced = screen(order, 0, 10, clear)
-    assert rows.tolist() == [30, 41, 32, 33, 34, 35, 36, 37, 38, 39]
-    assert replaced == 1
-
-
-def test_an_epoch_without_enough_clear_samples_is_an_error_that_counts_them() -> None:
-    order = np.arange(8)
-    with pytest.raises(ValueError, match="only 2 of 4 samples could be replaced"):
-        screen(order, 0, 4, lambda rows: rows >= 6)

@@ -736,18 +736,6 @@ def test_whatever_whole_numbers_a_record_holds_it_is_judged(
     assert msgspec.json.encode(made) == before
 
 
-@settings(deadline=None, max_examples=50)
-@given(st.integers(0, 4), st.integers(0, 5), SERIES)
-def test_one_odd_series_in_a_clean_record_never_touches_the_numbers(
-    session: int, number: int, series: list[int]
-) -> None:
-    for field in ("step_ns", "products_ns", "burst_ns", "drain_ns", "put_ns"):
-        made = make.timed()
-        setattr(rounds_of(made, session=session)[number], field, series)
-        assert_it_can_be_told(made)
-        assert judge(made).labels["torch"].agrees
-
-
 # -- verdict.json ----------------------------------------------------------------------------
 
 
@@ -824,10 +812,6 @@ def test_a_time_that_is_shared_adds_up_and_is_shared_evenly(total: int, parts: i
 @given(st.lists(st.integers(), min_size=1, max_size=20), st.integers(0, 60))
 def test_batches_are_taken_in_turn(items: list[int], count: int) -> None:
     assert [*cycled(items, count)] == [items[i % len(items)] for i in range(count)]
-
-
-def test_no_batches_are_cycled_to_none() -> None:
-    assert [*cycled([], 5)] == []
 
 
 # -- the plan --------------------------------------------------------------------------------
