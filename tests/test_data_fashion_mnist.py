@@ -65,41 +65,30 @@ def hashes(directory: Path) -> dict[str, str]:
 class Mirror:
     """A server of a directory on 127.0.0.1 that remembers which files were fetched."""
 
-    def __init__(self, directory: Path) -> None:
-        mirror = self
-        self.fetched: list[str] = []
+    def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
+        fetched: list[str] = []
 
         class Handler(SimpleHTTPRequestHandler):
             def do_GET(self) -> None:
-                mirror.fetched.append(self.path.lstrip("/"))
+                fetched.append(self.path.lstrip("/"))
                 super().do_GET()
 
             def log_message(self, *args: Any, **options: Any) -> None:
                 """Say nothing."""
 
-        self.server = ThreadingHTTPServer(
-            ("127.0.0.1", 0), partial(Handler, directory=str(directory))
-        )
-        self.url = f"http://127.0.0.1:{self.server.server_port}/"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+        handler = partial(Handler, directory=str(directory))
+        server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        self.fetched, self.url = fetched, f"http://127.0.0.1:{server.server_port}/"
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(server.shutdown)
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Path], Mirror]]:
     with contextlib.ExitStack() as stack:
-
-        def start(directory: Path) -> Mirror:
-            mirror = Mirror(directory)
-            stack.callback(mirror.close)
-            return mirror
-
-        yield start
+        yield partial(Mirror, stack=stack)
 
 
 @pytest.fixture
@@ -363,30 +352,19 @@ def find_twice(
     mirrors: list[str], files: dict[str, str], names_hang: bool = False, **environment: str
 ) -> list[tuple[float, str]]:
     """Elapsed seconds and outcome of `find` in each of two processes that start together."""
-    argument = json.dumps([mirrors, files, names_hang])
+    words = [sys.executable, "-c", PROGRAM, json.dumps([mirrors, files, names_hang])]
+    settings: dict[str, Any] = {"env": os.environ | environment, "text": True}
+    settings |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with contextlib.ExitStack() as stack:
-        processes = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-c", PROGRAM, argument],
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    env=os.environ | environment,
-                    text=True,
-                )
-            )
-            for _ in range(2)
-        ]
+        processes = []
+        for _ in range(2):
+            processes.append(stack.enter_context(subprocess.Popen(words, **settings)))
+            stack.callback(processes[-1].kill)
         results = []
-        try:
-            for process in processes:
-                output, errors = process.communicate(timeout=EXIT_S)
-                assert process.returncode == 0, errors
-                elapsed_s, outcome = json.loads(output)
-                results.append((elapsed_s, outcome))
-        finally:
-            for process in processes:
-                process.kill()
+        for process in processes:
+            output, errors = process.communicate(timeout=EXIT_S)
+            assert process.returncode == 0, errors
+            results.append(tuple(json.loads(output)))
     return results
 
 
