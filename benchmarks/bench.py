@@ -180,6 +180,7 @@ def main() -> int:
         rows.append(bar(what, seconds, DEFAULT_BAR_S, low=None, high=None))
         rows += command_rows()
     source = default.dataset
+    roof = roofline.section(Run(found, judged))
     lines = [
         "# Performance",
         "",
@@ -209,9 +210,9 @@ def main() -> int:
         peers["page"],
         "## Roofline (GFLOP/s)",
         "",
-        escape(roofline.sentence(found)),
+        escape(roof.note),
         "",
-        *table(list(roofline.HEADER), roofline.rows(found, judged)),
+        *table([*roof.header], roof.texts),
     ]
     text = "\n".join(lines)
     print(text)

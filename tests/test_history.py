@@ -130,8 +130,7 @@ def test_a_label_that_may_not_be_ranked_has_no_time(
     assert bad.verdict == word
     if why in ("disagrees", "failed"):
         assert bad.reason == {"disagrees": "W1 is off", "failed": "died of SIGSEGV"}[why]
-    floors = report.floors("s", found.trends)
-    assert floors is not None
+    (floors,) = report.floors("s", found.trends)
     drawn = next(t for t in floors.traces if t["name"] == "torch")
     assert [bool(v == v) for v in drawn["y"]] == [True, False]
 
@@ -153,8 +152,8 @@ def test_off_the_cpu_times_are_nanoseconds(tmp_path: Path, document: dict) -> No
     assert trend.unit == "ns"
     assert trend.points[0].time == times["median_ns"]
     assert trend.points[0].interval == times["ci95_ns"]
-    plots = [draw("s", found.trends) for draw in (report.floors, report.steps)]
-    assert [[t["name"] for t in p.traces] for p in plots if p] == [["numpy"], ["torch"]]
+    plots = [*report.floors("s", found.trends), *report.steps("s", found.trends)]
+    assert [[t["name"] for t in plot.traces] for plot in plots] == [["numpy"], ["torch"]]
 
 
 # ---- what is comparable
@@ -261,8 +260,7 @@ def test_what_changed_between_neighbours_is_marked(tmp_path: Path, document: dic
         },
     ]
     assert "torch 2.12 → 2.13" in terminal(found)
-    plot = report.floors("s", found.trends)
-    assert plot is not None
+    (plot,) = report.floors("s", found.trends)
     marks = plot.traces[-1]
     assert marks["name"] == "versions changed"
     # Two points of torch, and the last of NumPy, whose harness changed.

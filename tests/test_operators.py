@@ -441,12 +441,12 @@ def test_the_section_holds_every_table_and_escapes_what_a_record_says():
 def test_a_record_without_operators_has_no_section_and_no_picture():
     stored = make.record()
     assert "Single operators" not in as_markdown(stored, judge(stored))
-    assert report.curves(stored) is None
+    assert report.curves(stored) == []
 
 
 def test_the_picture_holds_every_label_operator_and_point():
     stored = made(numpy=answering(), torch=answering(half_at_zero))
-    plot = report.curves(stored)
+    (plot,) = report.curves(stored)
     curves = [trace for trace in plot.traces if trace["mode"] == "lines"]
     assert [trace["name"] for trace in curves] == ["numpy", "torch"] * 2 * len(ELEMENTWISE)
     titles = {axis["title"]["text"] for name, axis in plot.layout.items() if "yaxis" in name}
@@ -458,7 +458,7 @@ def test_the_picture_holds_every_label_operator_and_point():
 
 
 def test_a_difference_at_zero_is_marked_in_the_picture():
-    plot = report.curves(made(numpy=answering(), torch=answering(half_at_zero)))
+    (plot,) = report.curves(made(numpy=answering(), torch=answering(half_at_zero)))
     (ring,) = (trace for trace in plot.traces if trace["mode"] == "markers")
     assert (ring["name"], ring["xaxis"], ring["yaxis"]) == ("torch", "x2", "y2")
     # At 0 itself the truth, which answers as the framework's own, has no derivative.

@@ -398,7 +398,7 @@ def test_the_command_line_writes_the_page_and_leaves_images_out(tmp_path, monkey
     assert ended.value.code == 0
     source = (tmp_path / "report.html").read_text()
     assert pictured(source) == []
-    assert {"operators", "roofline"} < set(Page(source).data())
+    assert "operators" in Page(source).data()
     files.write(pages.rich(), judge(pages.rich()), tmp_path)
     assert len(pictured((tmp_path / "report.html").read_text())) == 1
 

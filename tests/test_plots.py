@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 
 from harness.plan.profiles import TABLE
 from harness.record.schema import Record, Replica
-from harness.report import figure, operators, page, roofline
+from harness.report import figure, operators, page
 from harness.report.figure import Plot
-from harness.report.plots import axes, learning, numbers, timing
+from harness.report.plots import PICTURES, axes, pictures, timing
 from harness.report.plots.scaling import multiples
+from harness.report.run_tables import Run
 from harness.results.scale import Grid
 from harness.verdict.verdict import judge
 from tests import make, pages, test_scale
@@ -41,10 +42,8 @@ def rich() -> Record:
 
 def plots(made: Record) -> list[Plot]:
     """Every picture of a run, in the order of a page."""
-    verdict = judge(made)
-    found = [*numbers(made, verdict), *learning(made, verdict), *timing(made, verdict)]
-    beside = operators.curves(made), roofline.plot(made, verdict)
-    return [*found, *(plot for plot in beside if plot is not None)]
+    run = Run(made, judge(made))
+    return [*(p for chapter in PICTURES for p in pictures(run, chapter)), *operators.curves(made)]
 
 
 def drawn(made: Record | Grid) -> dict[str, Plot]:
@@ -104,7 +103,7 @@ def test_every_picture_is_there_when_the_record_has_everything() -> None:
         "checkpoints", "lockstep-losses", "lockstep-parameters", "free-losses", "trajectory",
         "epoch-loss", "epoch-accuracy", "equivalence-test-accuracy", "equivalence-training-loss",
         "confusion-reference", "confusion-0", "confusion-1", "confusion-2", "step-series",
-        "step-distribution", "floor", "ratios", "phases", "starts", "operators", "roofline",
+        "step-distribution", "floor", "ratios", "operators",
     ]  # fmt: skip
 
 
@@ -144,15 +143,7 @@ def test_points_and_lines_are_as_many_as_the_record_has() -> None:
         )
     assert points(found["floor"]) == [1] * len(labels)
     assert [t["name"] for t in found["ratios"].traces] == ["torch", "jax", "numpy, A/A"]
-    assert points(found["phases"]) == [len(labels)] * 3
-    assert sum(points(found["starts"])) == sum(
-        (p.import_ns is not None) + (p.build_ns is not None) + len(p.first_step_ns)
-        for n in labels
-        for p in made.results[n].processes
-        if p.dtype == "float32"
-    )
     assert points(found["operators"]) == [17] * 2 * len(labels)
-    assert points(found["roofline"]) == [3, *[2] * len(labels)]
 
 
 def test_the_same_record_gives_the_same_pictures() -> None:
@@ -177,8 +168,6 @@ def test_values_are_drawn_where_the_record_has_them() -> None:
     taken = [ns for r in made.results["jax"].rounds if r.round >= 1 for ns in r.step_ns]
     assert sorted(series["y"]) == pytest.approx(sorted(ns / 1e6 for ns in taken), rel=1e-6)
     assert list(series["x"]) == sorted(series["x"])
-    phases = {t["name"]: t for t in found["phases"].traces}
-    assert phases["gather"]["x"] == pytest.approx([0.08] * 3)
     share = next(t for t in found["checkpoints"].traces if t["name"] == "numpy")
     assert share["y"][0] == pytest.approx(1e-7 / 5e-6)
 
@@ -301,9 +290,7 @@ def test_replicas_span_the_band_and_the_limit_is_the_furthest_times_its_factor()
     plot = drawn(made)["trajectory"]
     chosen = made.plan.trajectory
     assert chosen is not None
-    assert Counter(t["name"] for t in plot.traces) == Counter(
-        ["replicas", "limit", *made.results, *(f"replica {k}" for k in range(chosen.replicas))]
-    )
+    assert Counter(t["name"] for t in plot.traces) == Counter(["replicas", "limit", *made.results])
     by = {t["name"]: t for t in plot.traces}
     at = {n: [float(r.distance) for r in made.envelope if r.after == n] for n in (20, 50, 100)}
     assert list(by["limit"]["x"]) == [*at]
@@ -334,27 +321,31 @@ def test_both_regimes_of_the_trajectory_are_lines_of_their_own() -> None:
     assert points(drawn(made)["trajectory"], name="limit") == [2, 2]
 
 
-def test_a_label_that_does_not_agree_has_no_time_and_is_named() -> None:
-    made = rich()
+def off_gradients(made: Record) -> None:
     make.find(made, "torch", "gradients").distance = 0.5
-    verdict = judge(made)
-    found = timing(made, verdict)
-    assert len(found) == 6
+
+
+def void_clocks(made: Record) -> None:
+    for r in made.results["torch"].rounds:
+        r.step_ns = [ns // 4 for ns in r.step_ns]  # faster than its own matrix products
+
+
+@pytest.mark.parametrize(
+    ("harm", "why"),
+    [(off_gradients, "NOT RANKED: do not agree"), (void_clocks, "NOT RANKED: the times are void")],
+)
+def test_a_label_that_may_not_be_ranked_has_no_time_and_is_named(harm: Any, why: str) -> None:
+    made = rich()
+    assert not any("Left out" in plot.caption for plot in plots(made))
+    harm(made)
+    run = Run(made, judge(made))
+    found = pictures(run, "speed")
+    assert len(found) == 4
     for plot in found:
         assert not [told for told in texts([plot.traces, plot.layout]) if "torch" in told]
-        assert plot.caption.endswith("Left out: torch (NOT RANKED: do not agree).")
+        assert plot.caption.endswith(f"Left out: torch ({why}).")
         assert all(row[0] != "torch" for row in plot.rows)
-    assert any("torch" in set(texts(plot.traces)) for plot in numbers(made, verdict))
-    assert not any("Left out" in plot.caption for plot in timing(rich(), judge(rich())))
-
-
-def test_a_label_whose_clocks_are_void_has_no_time() -> None:
-    made = rich()
-    for r in made.results["jax"].rounds:
-        r.step_ns = [ns // 4 for ns in r.step_ns]  # faster than its own matrix products
-    for plot in timing(made, judge(made)):
-        assert "jax" not in set(texts([plot.traces, plot.layout]))
-        assert "jax (NOT RANKED: the times are void)" in plot.caption
+    assert any("torch" in set(texts(plot.traces)) for plot in pictures(run, "agreement"))
 
 
 def test_a_difference_is_claimed_in_words_or_not() -> None:
@@ -368,20 +359,16 @@ def test_a_difference_is_claimed_in_words_or_not() -> None:
     assert "Hollow" in plot.caption
 
 
-def test_too_many_samples_are_drawn_as_a_median_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setattr(sys.modules["harness.report.plots.timing"], "MOST_SAMPLES", 100)
+def test_of_too_many_samples_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     made = rich()
+    whole = drawn(made)["step-series"]
+    count = sum(points(whole))
+    monkeypatch.setattr(timing, "MOST_SAMPLES", count // 4)
     plot = drawn(made)["step-series"]
-    assert "the median of each round" in plot.title
-    samples = sum(len(r.step_ns) + len(r.warmup_ns)
-                  for of in (*made.results.values(), *made.again.values())
-                  for r in of.rounds)  # fmt: skip
-    assert f"There are {samples} samples" in plot.caption
-    assert points(plot, name="torch") == [
-        sum(r.round >= made.plan.timing.warmup_rounds for r in made.results["torch"].rounds)
-    ]
+    every = math.ceil(count / (count // 4))
+    assert f"Of {count} samples one in {every} is drawn" in plot.caption
+    assert points(plot) == [math.ceil(n / every) for n in points(whole)]
+    assert plot.rows == whole.rows
 
 
 def test_a_confusion_matrix_shows_counts_and_what_differs_from_the_reference() -> None:
@@ -547,7 +534,8 @@ def test_a_scale_keeps_every_value_inside_and_in_order(
     if positive:
         assert scale.floor <= min(positive) / 9.99
     edge = scale.place(of, edge=True)[len(values) :]
-    assert edge == pytest.approx([scale.edge] * len(odd))
+    wanted = [scale.edge if math.isinf(v) else math.nan for v in odd]
+    assert edge == pytest.approx(wanted, nan_ok=True)
 
 
 @given(st.lists(st.integers(1, 10**12), min_size=1))

@@ -1,4 +1,4 @@
-"""What moved between two runs, for people: a report's sections, and the pictures of its page.
+"""What moved between two runs, for people: a report's sections.
 
 Takes a `harness.results.diff.Diff` and nothing else.
 """
@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from harness.report import words
-from harness.report.figure import Plot, style
-from harness.report.plots import axes
 from harness.report.sections import Form, Report, Section, Value
 from harness.results.diff import Diff, Judged, LabelDiff, RungDiff, TrainingDiff, ratio
 from harness.verdict.finding import RungVerdict
@@ -27,8 +24,6 @@ TONES = {
     "worse": "disagree",
     "not comparable": "inconclusive",
 }
-# Of a page's picture: a share below is drawn here, so that a logarithm can be taken of 0.
-LEAST_SHARE = 1e-6
 
 
 def report(diff: Diff, form: Form) -> Report:
@@ -79,19 +74,15 @@ def _page(diff: Diff) -> list[Section]:
         "Both sides are judged by the same limits, today's. Results are compared bit for bit where "
         "they were given the same parameters and batch."
     )
-    drawn = [[plot] if plot is not None else [] for plot in (shares_plot(diff), speeds_plot(diff))]
-    numbers = [ladder(diff), Section(pictures=drawn[0]), rungs(diff)]
-    speed = [Section(pictures=drawn[1]), speeds(diff), beside(diff)]
-    chapters = [("moved", "What moved", "", [moves(diff)])]
-    if diff.labels:
-        chapters += [
-            ("numbers", "Numbers", note, numbers),
-            ("trainings", "Trainings", "", [trainings(diff)]),
-            ("speed", "Step time", "", speed),
-        ]
-    chapters.append(("environment", "Environment", "", [environment(diff, say=True)]))
+    compared = [
+        Section("Numbers", id="numbers", note=note, inside=[ladder(diff), rungs(diff)]),
+        Section("Trainings", id="trainings", inside=[trainings(diff)]),
+        Section("Step time", id="speed", inside=[speeds(diff), beside(diff)]),
+    ]
     return [
-        Section(title, id=id_, note=note, inside=inside) for id_, title, note, inside in chapters
+        Section("What moved", id="moved", inside=[moves(diff)]),
+        *(compared if diff.labels else []),
+        Section("Environment", id="environment", inside=[environment(diff, say=True)]),
     ]
 
 
@@ -110,14 +101,16 @@ def sentences(diff: Diff) -> list[str]:
 
 def runs(diff: Diff) -> Section:
     """The two runs, or the one: a row each."""
-    rows = []
     sides = {"both": diff.now} if diff.one_run else {"first": diff.then, "second": diff.now}
-    for name, of in sides.items():
-        verdict = f"{words.MARKS.get(of.verdict, '')} {of.verdict}"
-        row = [name, of.run, of.started, verdict, of.profile, of.harness_version]
-        rows.append([*row, of.machine, of.ended])
-    header = ("run", "id", "started", "verdict", "profile", "harness", "machine", "ended")
-    return Section("The run of both" if diff.one_run else "The two runs", header, rows)
+    return Section(
+        "The run of both" if diff.one_run else "The two runs",
+        ("run", "id", "started", "verdict", "profile", "harness", "machine", "ended"),
+        [
+            [name, of.run, of.started, f"{words.MARKS.get(of.verdict, '')} {of.verdict}",
+             of.profile, of.harness_version, of.machine, of.ended]
+            for name, of in sides.items()
+        ],
+    )  # fmt: skip
 
 
 def moves(diff: Diff) -> Section:
@@ -173,16 +166,22 @@ def bits(diff: Diff) -> Section:
 
 def rungs(diff: Diff) -> Section:
     """Numbers: a row a label and rung."""
-    rows: list[list[Value]] = []
-    for label in diff.labels:
-        for of in label.rungs:
-            row = [label.name, of.rung, _judged(of.now), _judged(of.then)]
-            shares = [side.share if side is not None else None for side in (of.now, of.then)]
-            counts = [of.identical, of.moved, of.given_other, of.only_then + of.only_now]
-            rows.append([*row, *shares, *counts, _largest(of)])
-    header = ("label", "rung", "now", "then", "share of the limit, now", "then", "same bits")
-    more = ("other bits", "given other numbers", "in one run only", "largest change of a distance")
-    return Section("Results of every rung, by what became of them", (*header, *more), rows)
+    return Section(
+        "Results of every rung, by what became of them",
+        ("label", "rung", "now", "then", "share of the limit, now", "then", "same bits",
+         "other bits", "given other numbers", "in one run only", "largest change of a distance"),
+        [
+            [label.name, of.rung, _judged(of.now), _judged(of.then), _share(of.now),
+             _share(of.then), of.identical, of.moved, of.given_other,
+             of.only_then + of.only_now, _largest(of)]
+            for label in diff.labels
+            for of in label.rungs
+        ],
+    )  # fmt: skip
+
+
+def _share(side: Judged | None) -> Value:
+    return None if side is None else side.share
 
 
 def _largest(rung: RungDiff) -> str:
@@ -196,14 +195,17 @@ def trainings(diff: Diff) -> Section:
     """Trainings that both runs have, the reference's own at the end."""
     pairs = [(label.name, training) for label in diff.labels for training in label.trainings]
     pairs += [("the reference", training) for training in diff.reference]
-    rows: list[list[Value]] = []
-    for name, of in pairs:
-        since = "no" if of.first_step is None else f"from step {of.first_step} on"
-        row: list[Value] = [name, of.dtype, of.seed, of.steps, since, of.furthest]
-        rows.append([*row, *((of.alike and _exact(of)) or ["–"] * 6)])
-    header = ("label", "dtype", "seed", "steps compared", "losses differ", "by at most (relative)")
-    more = ("last epoch's loss, now", "then", "test accuracy, now", "then", "churn, now", "then")
-    return Section("Free trainings that both have", (*header, *more), rows)
+    return Section(
+        "Free trainings that both have",
+        ("label", "dtype", "seed", "steps compared", "losses differ", "by at most (relative)",
+         "last epoch's loss, now", "then", "test accuracy, now", "then", "churn, now", "then"),
+        [
+            [name, of.dtype, of.seed, of.steps,
+             "no" if of.first_step is None else f"from step {of.first_step} on", of.furthest,
+             *(_exact(of) if of.alike else ["–"] * 6)]
+            for name, of in pairs
+        ],
+    )  # fmt: skip
 
 
 def _exact(training: TrainingDiff) -> list[Value]:
@@ -253,94 +255,4 @@ def environment(diff: Diff, *, say: bool = False) -> Section:
         ("where", "what", "then", "now"),
         [[change.where, change.what, change.then, change.now] for change in diff.environment],
         note=f"Nothing around the {sides} changed." if say and not diff.environment else "",
-    )
-
-
-def _rows_plot(
-    name: str, title: str, caption: str, x: str, names: list[str], traces: list[Any], **more: Any
-) -> Plot:
-    """Marks in rows, each with a name, over a ratio on a logarithmic axis with a line at 1."""
-    dots = {"type": "scatter", "mode": "markers", "y": list(range(len(names)))}
-    layout = {
-        "xaxis": {"type": "log", "title": {"text": x}, "exponentformat": "power"},
-        "yaxis": axes.rows_axis(names),
-        "shapes": [axes.line(x=1.0)],
-    }
-    return Plot(name, title, caption, [dots | trace for trace in traces], layout, **more)
-
-
-def shares_plot(diff: Diff) -> Plot | None:
-    """Value over limit of every rung that has both, then and now; None where none has."""
-    pairs = [
-        (label.name, rung.rung, rung.now.share, rung.then.share)
-        for label in diff.labels
-        for rung in label.rungs
-        if rung.rung != "timing" and rung.then and rung.now
-        if isinstance(rung.then.share, float) and isinstance(rung.now.share, float)
-    ]
-    if not pairs:
-        return None
-    _, _, now, then = zip(*pairs, strict=True)
-    traces = [
-        {
-            "name": when,
-            "x": [max(share, LEAST_SHARE) for share in shares],
-            "marker": style(place)["marker"] | {"symbol": symbol, "size": size},
-        }
-        for when, shares, place, symbol, size in (
-            ("then", then, 7, "circle-open", 13),
-            ("now", now, 0, "x", 9),
-        )
-    ]
-    return _rows_plot(
-        "shares",
-        "Value as a share of its limit, then and now",
-        "A circle is the first run, a cross the second; right of 1 a rung disagrees. "
-        f"Shares below {LEAST_SHARE:g} are drawn there.",
-        "value / limit",
-        [f"{axes.tick(name)}, {rung}" for name, rung, *_ in pairs],
-        traces,
-        header=("rung", "now", "then"),
-        rows=[[f"{name}, {rung}", *map(words.figure, shares)] for name, rung, *shares in pairs],
-        height=140 + 22 * len(pairs),
-    )
-
-
-def speeds_plot(diff: Diff) -> Plot | None:
-    """Steps now over then, with intervals; None where no label's are comparable."""
-    pairs = [
-        (label.name, label.speed, change)
-        for label in diff.labels
-        if (change := label.speed.change) is not None
-    ]
-    if not pairs:
-        return None
-    how = "Ratios formed within a round, where both were measured seconds apart."
-    if not diff.one_run:
-        how = (
-            "As multiples of the GEMM floor on a CPU, so that a machine that is slower as a whole "
-            "accuses nobody."
-        )
-    changes = [change for *_, change in pairs]
-    ends = {
-        "array": [(c.high or c.value) - c.value for c in changes],
-        "arrayminus": [c.value - (c.low or c.value) for c in changes],
-    }
-    trace = {
-        "name": "now / then",
-        "showlegend": False,
-        "x": [change.value for change in changes],
-        "error_x": {"type": "data", "symmetric": False} | ends,
-        "marker": style(0)["marker"] | {"size": 10},
-    }
-    return _rows_plot(
-        "speeds",
-        "Step now / then, with its 95 % interval",
-        f"Right of 1: slower now. {how} Without a bar there are too few sessions.",
-        "ratio of step times",
-        [axes.tick(name) for name, *_ in pairs],
-        [trace],
-        header=("label", "now / then", "outcome"),
-        rows=[[name, ratio(change), speed.outcome] for name, speed, change in pairs],
-        height=160 + 32 * len(pairs),
     )

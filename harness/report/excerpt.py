@@ -38,8 +38,9 @@ def excerpt(record: Record, verdict: Verdict) -> str:
         versions_of(verdict),
     ]
     lines += [escape(" · ".join(fact for fact in facts if fact)), ""]
-    lines += _across(ladder(record, verdict))
-    times = run_tables.times(Run(record, verdict), {name: STEP_TIMES[name] for name in TIMES})
+    run = Run(record, verdict)
+    lines += _across(ladder(run))
+    times = run_tables.times(run, {name: STEP_TIMES[name] for name in TIMES})
     return "\n".join(lines + ([f"{times.title}:", "", *_across(times)] if times.rows else []))
 
 

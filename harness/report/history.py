@@ -19,6 +19,7 @@ from harness.record.schema import number
 from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
+from harness.report.plots.picture import Log, Series, picture
 from harness.report.sections import Form, Report, Section, Value, by_columns
 from harness.results.history import History, Point, Setting, Trend, Unit
 from harness.text import many
@@ -174,7 +175,7 @@ def _on_page(id_: str, setting: Setting, trends: Sequence[Trend]) -> Section:
         headline(setting),
         id=id_,
         note=f"Processor: {setting.processor}." if setting.processor else "",
-        pictures=[plot for draw in DRAWN if (plot := draw(id_, drawn)) is not None],
+        pictures=[plot for draw in DRAWN for plot in draw(id_, drawn)],
         inside=[_shares(trends), _changes(trends), *map(_runs, trends)],
     )
 
@@ -236,32 +237,26 @@ def _when(points: Iterable[Point]) -> Array:
     )
 
 
-def _line(name: str, place: int, points: Sequence[Point], y: Array) -> axes.Trace:
-    hover = {"text": [text(point.run) for point in points], "hovertemplate": "%{text}: %{y}"}
-    line = {"type": "scatter", "mode": "lines+markers", "name": text(name), "connectgaps": False}
-    return line | hover | {"x": _when(points), "y": axes.drawn(y)} | style(place)
-
-
-def _marks(trends: Sequence[Trend], values: Sequence[Array]) -> list[axes.Trace]:
+def _marks(trends: Sequence[Trend], values: Sequence[Array]) -> list[Series]:
     """An open diamond round every point whose versions are not those of the run before."""
     at = [
         (point, value)
         for trend, of in zip(trends, values, strict=True)
         for point, value in zip(trend.points, of, strict=False)
-        if point.changed and math.isfinite(value)
+        if point.changed and not math.isnan(value)
     ]
-    look = {"symbol": "diamond-open", "size": 16, "color": axes.GREY, "line": {"width": 2.5}}
     trace = {
         "type": "scatter",
         "mode": "markers",
         "name": "versions changed",
         "x": _when(point for point, _ in at),
-        "y": axes.drawn(np.array([value for _, value in at])),
+        "y": np.array([value for _, value in at]),
         "text": [text(changed(point)) for point, _ in at],
         "hovertemplate": "%{text}",
-        "marker": look,
-    }
-    return [trace] if at else []
+        "marker": {"symbol": "diamond-open", "size": 16, "color": axes.GREY,
+                   "line": {"width": 2.5}},
+    }  # fmt: skip
+    return [Series(trace)] if at else []
 
 
 def _plot(
@@ -270,35 +265,43 @@ def _plot(
     caption: str,
     trends: Sequence[Trend],
     values: Sequence[Array],
-    y: dict[str, Any],
+    y: dict[str, Any] | Log,
     write: Callable[[float], str],
     bars: dict[int, dict[str, Any]] | None = None,
     **more: Any,
-) -> Plot | None:
-    """A line a trend over time, with a summary of each; None where nothing can be drawn."""
-    traces, rows = [], []
+) -> list[Plot]:
+    """A line a trend over time, with a summary of each; none where nothing can be drawn."""
+    series = []
     for place, (label, trend, of) in enumerate(zip(names(trends), trends, values, strict=True)):
-        held = of[np.isfinite(of)]
-        if len(held):
-            error = {"error_y": bars[place]} if bars and place in bars else {}
-            traces.append(_line(label, place, trend.points, of) | error)
-            figures = (held[0], held[-1], held.min(), np.median(held), held.max())
-            rows.append([label, str(len(held)), *(write(float(value)) for value in figures)])
-    traces += _marks(trends, values)
-    layout = axes.layout(axes.linear("started, UTC", type="date"), y, **more)
-    height = axes.tall(traces, 340)
-    return (
-        Plot(name, title, caption, traces, layout, SUMMARY_HEADER, rows, height) if rows else None
-    )
+        held = of[~np.isnan(of)]
+        if not len(held):
+            continue
+        trace = {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": text(label),
+            "connectgaps": False,
+            "text": [text(point.run) for point in trend.points],
+            "hovertemplate": "%{text}: %{y}",
+            "x": _when(trend.points),
+            "y": of,
+        } | style(place)
+        trace |= {"error_y": bars[place]} if bars and place in bars else {}
+        figures = (held[0], held[-1], held.min(), np.median(held), held.max())
+        row = [label, str(len(held)), *(write(float(value)) for value in figures)]
+        series.append(Series(trace, [row]))
+    x = axes.linear("started, UTC", type="date")
+    series += _marks(trends, values)
+    return picture(name, title, caption, series, x, y, SUMMARY_HEADER, height=340, **more)
 
 
-def floors(section: str, trends: Sequence[Trend]) -> Plot | None:
+def floors(section: str, trends: Sequence[Trend]) -> list[Plot]:
     """Step time as multiples of the GEMM floor, of the trends that have one."""
     title = "Step time as a multiple of the GEMM floor"
     return _times(f"{section}-floor", title, trends, "floor", 1.0, "×")
 
 
-def steps(section: str, trends: Sequence[Trend]) -> Plot | None:
+def steps(section: str, trends: Sequence[Trend]) -> list[Plot]:
     """Step time itself, of the trends without a floor: off the CPU, and without NumPy's arm."""
     off = [p.time for t in trends if t.unit == "ns" for p in t.points if p.time is not None]
     size, unit = axes.unit(off)
@@ -307,7 +310,7 @@ def steps(section: str, trends: Sequence[Trend]) -> Plot | None:
 
 def _times(
     name: str, title: str, trends: Sequence[Trend], kind: Unit, size: float, unit: str
-) -> Plot | None:
+) -> list[Plot]:
     """Step time with its interval, of the trends in one unit: `size` nanoseconds, or the floor."""
     values, bars = [], {}
     for place, trend in enumerate(trends):
@@ -331,36 +334,27 @@ def _times(
     return _plot(name, title, caption, trends, values, y, lambda v: f"{v:.3g} {unit}", bars)
 
 
-def shares(section: str, trends: Sequence[Trend]) -> Plot | None:
+def shares(section: str, trends: Sequence[Trend]) -> list[Plot]:
     """The worst share of a limit over the rungs that are distances."""
-    raw = [axes.numeric(p.share for p in trend.points) for trend in trends]
-    # A share that is no number, or infinite, is drawn at the top; None is no share at all.
-    known = [np.array([p.share is not None for p in t.points], dtype=bool) for t in trends]
-    scale = axes.scale(*raw, known=[1.0])
-    values = [
-        np.where(there, scale.place(of, edge=True).astype(np.float64), np.nan)
-        for of, there in zip(raw, known, strict=True)
-    ]
-    beyond = sum(
-        int(np.count_nonzero(~np.isfinite(of) & there))
-        for of, there in zip(raw, known, strict=True)
-    )
-    caption = (
+    return _plot(
+        f"{section}-share",
+        "Worst share of a limit",
         f"Of {', '.join(MEASURED[:-1])} and {MEASURED[-1]}: the value nearest its limit as a share "
-        "of it. Above the dashed line a limit is exceeded."
-    )
-    caption += axes.said(scale.floor, sum(map(axes.zeros, raw)), 0, "shares")
-    if beyond:
-        caption += f" {many(beyond, 'share')} not finite, drawn at {scale.edge:g}."
-    least, largest = scale.shown(*values, np.array([1.0]))
-    low, high = least / 2, largest * 2
-    y = axes.logarithmic("worst share of a limit", low, high, range=axes.span(low, high))
-    name, title = f"{section}-share", "Worst share of a limit"
-    limit = [axes.line(y=1.0)]
-    return _plot(name, title, caption, trends, values, y, words.figure, shapes=limit)
+        "of it. Above the dashed line a limit is exceeded.",
+        trends,
+        [
+            # A share that is no number is the worst there is; None is no share at all.
+            axes.numeric(math.inf if p.share is not None and math.isnan(p.share) else p.share
+                         for p in trend.points)
+            for trend in trends
+        ],
+        Log("worst share of a limit", known=[1.0], edge=True, room=2),
+        words.figure,
+        shapes=[axes.line(y=1.0)],
+    )  # fmt: skip
 
 
-def accuracies(section: str, trends: Sequence[Trend]) -> Plot | None:
+def accuracies(section: str, trends: Sequence[Trend]) -> list[Plot]:
     """Test accuracy after the last epoch."""
     values = [100 * axes.numeric(p.test_accuracy for p in trend.points) for trend in trends]
     caption = "After the last epoch, mean over the run's seeds."

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from harness.plan.model import process_precision
 from harness.record.schema import Number, Record, number
 from harness.report import run_tables, words
+from harness.report.run_tables import Run
 from harness.report.sections import Cell, Section, Value
 from harness.verdict.finding import Evidence, Finding, void_part
 from harness.verdict.numbers import envelope_limit
 from harness.verdict.outcome import UNITS
-from harness.verdict.verdict import Verdict
 from harness.workloads.reference.limits import RUNGS, limit_for
 
 
@@ -36,11 +36,11 @@ class Judged(Cell):
     evidence: Section = field(default_factory=Section)
 
 
-def ladder(record: Record, verdict: Verdict) -> Section:
+def ladder(run: Run) -> Section:
     """A row a label, a cell a rung."""
     rows = [
-        [name, label.status, *(_cell(record, verdict, place, name, rung) for rung in RUNGS)]
-        for place, (name, label) in enumerate(verdict.labels.items())
+        [name, label.status, *(_cell(run, place, name, rung) for rung in RUNGS)]
+        for place, (name, label) in enumerate(run.verdict.labels.items())
     ]
     title = "The ladder: the value nearest its limit"
     return Section(title, ("label", "status", *RUNGS), rows, across=True, look="matrix")
@@ -51,8 +51,8 @@ def address(place: int, rung: str) -> str:
     return f"evidence-{place}-{rung}"
 
 
-def _cell(record: Record, verdict: Verdict, place: int, name: str, rung: str) -> Value:
-    finding = verdict.labels[name].findings.get(rung)
+def _cell(run: Run, place: int, name: str, rung: str) -> Value:
+    finding = run.verdict.labels[name].findings.get(rung)
     if finding is None:
         return None
     write = _writer(finding)
@@ -70,11 +70,11 @@ def _cell(record: Record, verdict: Verdict, place: int, name: str, rung: str) ->
         sign=">" if share is not None and share > 1 else "≤",
         margin="as declared" if finding.expected is not None else _margin(share, finding),
         filled=_filled(share),
-        evidence=_evidence(finding, name, record, verdict),
+        evidence=_evidence(finding, name, run),
     )
 
 
-def _evidence(finding: Finding, name: str, record: Record, verdict: Verdict) -> Section:
+def _evidence(finding: Finding, name: str, run: Run) -> Section:
     """What a cell opens: the sentence, where and how far, and the tests or parts behind it."""
     what = {"accuracy": "trainings", "timing": "timed steps"}.get(finding.rung, "tensors")
     facts = [
@@ -86,9 +86,9 @@ def _evidence(finding: Finding, name: str, record: Record, verdict: Verdict) -> 
     nearest = "Furthest over its limit" if finding.first else "Nearest its limit"
     for title, at in (("First over its limit", finding.first), (nearest, finding.evidence)):
         if at is not None and (at is finding.first or at != finding.first):
-            inside.append(evidence_facts(finding, at, name, record, title))
-    inside += [run_tables.parts(verdict, name)] if finding.parts else []
-    inside += [run_tables.equivalence(verdict, name)] if finding.rung == "accuracy" else []
+            inside.append(evidence_facts(finding, at, name, run.record, title))
+    inside += [run_tables.parts(run, name)] if finding.parts else []
+    inside += [run_tables.equivalence(run, name)] if finding.rung == "accuracy" else []
     return Section(f"{name} · {finding.rung}", note=finding.sentence, inside=inside)
 
 

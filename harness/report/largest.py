@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from harness.plan.model import process_precision
 from harness.record.schema import Measurement, Record
 from harness.report import markdown, run_tables
+from harness.report.run_tables import Run
 from harness.report.sections import Report, Section, Value
 from harness.verdict.numbers import envelope_limit, share, with_limits
 from harness.verdict.verdict import Verdict, judge
@@ -123,7 +124,8 @@ def _trajectories(records: list[Record]) -> Section:
 
 def _accuracy(record: Record, verdict: Verdict) -> Section:
     """Equivalence over seeds, and churn."""
-    inside = [run_tables.equivalence(verdict), run_tables.churn(verdict)]
+    run = Run(record, verdict)
+    inside = [run_tables.equivalence(run), run_tables.churn(run)]
     return Section(f"Accuracy, run {record.run}", inside=inside)
 
 

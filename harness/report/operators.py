@@ -5,19 +5,23 @@ Takes a stored record only.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from harness.interface import Array
-from harness.measure import operators
+from harness.measure import operators as catalogue
 from harness.measure.operators import CATALOGUE, CONVENTIONS, ELEMENTWISE, FORMS
 from harness.record.schema import Number, Operator, Record, Special
 from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
 from harness.report.plots.picture import Series, picture
+from harness.report.run_tables import Run
+from harness.report.sections import Section
 
 # Two results are the same to a reader where they differ by less, relative to the larger one.
 SAME = 1e-4
@@ -38,15 +42,47 @@ ABOUT = (
 Measured = dict[str, dict[str, Operator]]  # label -> operator's name -> what was measured
 
 
+def section(run: Run) -> Section:
+    """Where frameworks differ, the largest errors, a picture, and every special point."""
+    asked = measured(run.record)
+    if not asked:
+        return Section()
+    rows = special_rows(asked)
+    apart = [cells for cells, kind in rows if kind == "frameworks"]
+    book = [[*cells[:4], *cells[4].split(" / ")] for cells, kind in rows if kind == "book"]
+    header = ("operator", "at", "of", "true", *asked)
+    alike = "Where the book's expression differs, alike in every framework"
+    return Section(
+        "Single operators",
+        note=ABOUT,
+        inside=[
+            Section("Where frameworks differ", header, apart, note="" if apart else "Nowhere."),
+            Section(alike, ("operator", "at", "of", "true", "own", "book's"), book),
+            Section(
+                "Largest error on ordinary points",
+                ("operator", "of", *asked),
+                error_rows(asked),
+                note="In units of the RMS of the truth; a rounding in float32 is 6e-8 of a number.",
+            ),
+            Section(pictures=curves(run.record)),
+            Section(lines=[
+                f"{label}, {name}: {operator.absent or operator.problem}"
+                for label, of in asked.items()
+                for name, operator in of.items()
+                if operator.absent or operator.problem
+            ]),
+            Section("Every special point", header, [cells for cells, _ in rows], folded=True),
+        ],
+    )  # fmt: skip
+
+
 def measured(record: Record) -> Measured:
     """What each label's operators gave, for labels that were asked."""
     by_label = {
-        label: {
-            operator.name: operator for operator in results.operators if operator.dtype == DTYPE
-        }
-        for label, results in record.results.items()
+        label: {operator.name: operator for operator in of.operators if operator.dtype == DTYPE}
+        for label, of in record.results.items()
     }
-    return {label: operators_ for label, operators_ in by_label.items() if operators_}
+    return {label: operators for label, operators in by_label.items() if operators}
 
 
 def special_rows(asked: Measured) -> list[tuple[list[str], str]]:
@@ -57,48 +93,37 @@ def special_rows(asked: Measured) -> list[tuple[list[str], str]]:
     """
     rows = []
     for operator in CATALOGUE:
-        truths = operators.wanted(operator, DTYPE)
+        truths = catalogue.wanted(operator, DTYPE)
         by_label = [[_specials(of, operator + form) for form in FORMS] for of in asked.values()]
         points = dict.fromkeys(point for forms in by_label for of in forms for point in of)
-        for point in points:
-            for what in WHAT:
-                strict = operator in ELEMENTWISE and what == "value"
-                own, scratch = (
-                    [getattr(forms[place].get(point), what, None) for forms in by_label]
-                    for place in range(len(FORMS))
-                )
-                kind = ""
-                if not (_all_same(own, strict) and _all_same(scratch, strict)):
-                    kind = "frameworks"
-                elif not _all_same([*own, *scratch], strict):
-                    kind = "book"
-                cells = [_cell(a, b, strict) for a, b in zip(own, scratch, strict=True)]
-                true = _true(operator, point, what, truths.get(point), strict)
-                rows.append(([operator, point, what, true, *cells], kind))
+        for point, what in itertools.product(points, WHAT):
+            strict = operator in ELEMENTWISE and what == "value"
+            own, scratch = (
+                [getattr(forms[place].get(point), what, None) for forms in by_label]
+                for place in range(len(FORMS))
+            )
+            kind = "" if _all_same([*own, *scratch], strict) else "book"
+            if not (_all_same(own, strict) and _all_same(scratch, strict)):
+                kind = "frameworks"
+            pairs = [
+                (_text(a, strict), _text(b, strict)) for a, b in zip(own, scratch, strict=True)
+            ]
+            cells = [a if a == b else f"{a} / {b}" for a, b in pairs]
+            true = _true(operator, point, what, truths.get(point), strict)
+            rows.append(([operator, point, what, true, *cells], kind))
     return rows
 
 
 def error_rows(asked: Measured) -> list[list[str]]:
     """A row an operator and result: the largest error of each label, own / book's."""
-    rows = []
-    for operator in CATALOGUE:
-        for what in WHAT:
-            cells = []
-            for of in asked.values():
-                both = [getattr(of.get(operator + form), f"{what}_error", None) for form in FORMS]
-                cells.append(" / ".join(words.figure(error) for error in both))
-            rows.append([operator, what, *cells])
-    return rows
-
-
-def absences(asked: Measured) -> list[str]:
-    """A sentence for each operator that a framework lacks or answered unusably."""
     return [
-        f"{label}, {name}: {operator.absent or operator.problem}"
-        for label, of in asked.items()
-        for name, operator in of.items()
-        if operator.absent or operator.problem
-    ]
+        [operator, what, *(
+            " / ".join(words.figure(getattr(of.get(operator + form), f"{what}_error", None))
+                       for form in FORMS)
+            for of in asked.values()
+        )]
+        for operator, what in itertools.product(CATALOGUE, WHAT)
+    ]  # fmt: skip
 
 
 def _specials(of: Mapping[str, Operator], name: str) -> dict[str, Special]:
@@ -124,11 +149,6 @@ def _same(a: Array, b: Array, signed: bool) -> bool:
         )
     other_zero = (a == 0) & (b == 0) & (np.signbit(a) != np.signbit(b))
     return bool(near.all() and not (signed and other_zero.any()))
-
-
-def _cell(own: list[Number] | None, scratch: list[Number] | None, signed: bool) -> str:
-    one, other = _text(own, signed), _text(scratch, signed)
-    return one if one == other else f"{one} / {other}"
 
 
 def _text(values: list[Number] | None, signed: bool) -> str:
@@ -157,7 +177,7 @@ def _true(
 # ---- the picture ---------------------------------------------------------------------------------
 
 
-def curves(record: Record) -> Plot | None:
+def curves(record: Record) -> list[Plot]:
     """The elementwise operators and their derivatives, all frameworks overlaid.
 
     A row an operator, a column what it gives. Rings: the book's expression where it gives something
@@ -165,19 +185,19 @@ def curves(record: Record) -> Plot | None:
     """
     asked = measured(record)
     series: list[Series] = []
-    panels: dict[str, object] = {}
-    for row, operator in enumerate(ELEMENTWISE):
-        for column, what in enumerate(WHAT):
-            panel = "" if row == column == 0 else str(row * len(WHAT) + column + 1)
-            title = f"{operator}(x)" if what == "value" else f"d {operator}(x) / dx"
-            domains = [0.55 * column, 0.45 + 0.55 * column], axes.band(row, len(ELEMENTWISE))
-            bottom = "x" if operator == ELEMENTWISE[-1] else ""
-            panels[f"xaxis{panel}"] = axes.linear(bottom, domain=domains[0], anchor=f"y{panel}")
-            panels[f"yaxis{panel}"] = axes.linear(title, domain=domains[1], anchor=f"x{panel}")
-            for label, of in asked.items():
-                at = {"xaxis": f"x{panel}", "yaxis": f"y{panel}", "showlegend": not panel}
-                series += _curve(label, axes.place_of(record, label), of, operator, what, title, at)
-    plot = picture(
+    panels: dict[str, Any] = {}
+    for place, (operator, what) in enumerate(itertools.product(ELEMENTWISE, WHAT)):
+        row, column = divmod(place, len(WHAT))
+        panel = str(place + 1) if place else ""
+        title = f"{operator}(x)" if what == "value" else f"d {operator}(x) / dx"
+        bottom, across = "x" if operator == ELEMENTWISE[-1] else "", 0.55 * column
+        wide, high = [across, 0.45 + across], axes.band(row, len(ELEMENTWISE))
+        panels[f"xaxis{panel}"] = axes.linear(bottom, domain=wide, anchor=f"y{panel}")
+        panels[f"yaxis{panel}"] = axes.linear(title, domain=high, anchor=f"x{panel}")
+        for label, of in asked.items():
+            at = {"xaxis": f"x{panel}", "yaxis": f"y{panel}", "showlegend": not panel}
+            series += _curve(label, axes.place_of(record, label), of, operator, what, title, at)
+    return picture(
         "operators",
         "Single operators and their derivatives",
         "Lines: the framework's own, in float32; where frameworks agree, one lies on the other. "
@@ -187,10 +207,8 @@ def curves(record: Record) -> Plot | None:
         {},
         ("label", "of", "points", "smallest", "largest", "the book's differs at x ="),
         height=60 + 190 * len(ELEMENTWISE),
+        **panels,
     )
-    if plot is not None:
-        plot.layout.update(panels)
-    return plot
 
 
 def _curve(

@@ -14,9 +14,12 @@ from urllib.parse import quote
 
 from harness import text
 from harness.record.schema import Record
-from harness.report import markdown, words
+from harness.report import markdown, operators, roofline, words
 from harness.report import run_tables as tables
-from harness.report.figure import Plot
+from harness.report.images import image
+from harness.report.ladder import address, evidence_facts, ladder
+from harness.report.neighbourhood import neighbourhood
+from harness.report.plots import pictures
 from harness.report.run_tables import Run
 from harness.report.sections import Cell, Form, Report, Section, Value
 from harness.verdict.verdict import Verdict
@@ -65,12 +68,11 @@ def summary(record: Record, verdict: Verdict, folder: Path) -> Report:
 
 def _chapters(run: Run) -> list[Section]:
     """A page's sections: each what belongs together, below its plots."""
-    plots = _plots(run)
     return [
         Section(
             title,
             id=name,
-            pictures=plots.get(name, ()),
+            pictures=pictures(run, name),
             look="pair" if name in PAIRED else "",
             inside=[build(run) for build in inside],
         )
@@ -78,17 +80,8 @@ def _chapters(run: Run) -> list[Section]:
     ]
 
 
-def _ladder(run: Run) -> Section:
-    from harness.report.ladder import ladder
-
-    return ladder(run.record, run.verdict)
-
-
 def _divergence(run: Run) -> Section:
     """The first divergence, with the values around its worst element."""
-    from harness.report.ladder import address, evidence_facts
-    from harness.report.neighbourhood import neighbourhood
-
     first = run.verdict.first_divergence
     if first is None:
         return Section()
@@ -108,8 +101,6 @@ def _divergence(run: Run) -> Section:
 
 
 def _images(run: Run) -> Section:
-    from harness.report.images import image
-
     differing = run.record.differing
     if not differing:
         return Section()
@@ -126,64 +117,14 @@ def _images(run: Run) -> Section:
     )
 
 
-def _operators(run: Run) -> Section:
-    """Single operators: where frameworks differ, errors, and every special point."""
-    from harness.report import operators
-
-    measured = operators.measured(run.record)
-    if not measured:
-        return Section()
-    rows = operators.special_rows(measured)
-    apart = [cells for cells, kind in rows if kind == "frameworks"]
-    book = [[*cells[:4], *cells[4].split(" / ")] for cells, kind in rows if kind == "book"]
-    header = ("operator", "at", "of", "true", *measured)
-    plot = operators.curves(run.record)
-    alike = "Where the book's expression differs, alike in every framework"
-    errors = Section(
-        "Largest error on ordinary points",
-        ("operator", "of", *measured),
-        operators.error_rows(measured),
-        note="In units of the RMS of the truth; a rounding in float32 is 6e-8 of a number.",
-    )
-    every = [cells for cells, _ in rows]
-    return Section(
-        "Single operators",
-        note=operators.ABOUT,
-        inside=[
-            Section("Where frameworks differ", header, apart, note="" if apart else "Nowhere."),
-            Section(alike, ("operator", "at", "of", "true", "own", "book's"), book),
-            errors,
-            Section(pictures=[plot] if plot is not None else []),
-            Section(lines=operators.absences(measured)),
-            Section("Every special point", header, every, folded=True),
-        ],
-    )
-
-
-def _roofline(run: Run) -> Section:
-    from harness.report import roofline
-
-    sentence = roofline.sentence(run.record)
-    if not sentence:
-        return Section()
-    plot = roofline.plot(run.record, run.verdict)
-    return Section(
-        "Roofline (GFLOP/s)",
-        note=sentence,
-        pictures=[plot] if plot is not None else [],
-        header=roofline.HEADER,
-        rows=roofline.rows(run.record, run.verdict),
-    )
-
-
 def _files(run: Run) -> Section:
     """What lies in the run's folder, as links that work where the page lies in it."""
-    rows = list(islice(_found(run.folder), MOST_FILES)) if run.with_links else []
+    rows = list(islice(_listed(run.folder), MOST_FILES)) if run.with_links else []
     note = "Beside this page, in the folder of the run." if rows else ""
     return Section(note=note, rows=rows, look="files")
 
 
-def _found(folder: Path) -> Iterator[list[Value]]:
+def _listed(folder: Path) -> Iterator[list[Value]]:
     for place, folders, names in os.walk(folder):
         inside = os.path.relpath(place, folder)
         parts = [] if inside == "." else inside.split(os.sep)
@@ -232,20 +173,6 @@ def _facts(record: Record) -> Section:
     return Section(rows=facts, look="facts")
 
 
-def _plots(run: Run) -> dict[str, list[Plot]]:
-    """The plots of each chapter, in their order."""
-    from harness.report.plots import learning, numbers, timing
-
-    learned, timed = (draw(run.record, run.verdict) for draw in (learning, timing))
-    return {
-        "agreement": numbers(run.record, run.verdict),
-        "learning": [plot for plot in learned if not plot.name.startswith("confusion")],
-        "confusion": [plot for plot in learned if plot.name.startswith("confusion")],
-        "speed": [plot for plot in timed if plot.name != "starts"],
-        "memory": [plot for plot in timed if plot.name == "starts"],
-    }
-
-
 def _screening(run: Run) -> Section:
     return Section(note=words.screening(run.record) if run.record.cases else "")
 
@@ -255,16 +182,8 @@ def _explanations(run: Run) -> Section:
     return Section(title, lines=words.explanations(run.verdict))
 
 
-def _of_verdict(build: Callable[[Verdict], Section]) -> Build:
-    return lambda run: build(run.verdict)
-
-
-_parts, _churn = _of_verdict(tables.parts), _of_verdict(tables.churn)
-_equivalence = _of_verdict(tables.equivalence)
-
-
 def _several_seeds(run: Run) -> Section:
-    return _equivalence(run) if len(run.record.plan.seeds) > 1 else Section()
+    return tables.equivalence(run) if len(run.record.plan.seeds) > 1 else Section()
 
 
 def environment(run: Run) -> Section:
@@ -277,29 +196,29 @@ def environment(run: Run) -> Section:
 
 SHOWN: dict[str, tuple[Build, ...]] = {
     "terminal": (
-        _ladder, tables.times, tables.ratios, tables.training, _several_seeds, _screening,
+        ladder, tables.times, tables.ratios, tables.training, _several_seeds, _screening,
         _explanations,
     ),
     "markdown": (
-        _ladder, _explanations, tables.values, _screening, tables.times, tables.ratios,
-        _parts, _roofline, tables.training, _equivalence, _churn, tables.repeats,
-        tables.envelope, _operators, tables.limits, environment,
+        ladder, _explanations, tables.values, _screening, tables.times, tables.ratios,
+        tables.parts, roofline.section, tables.training, tables.equivalence, tables.churn,
+        tables.repeats, tables.envelope, operators.section, tables.limits, environment,
     ),
 }  # fmt: skip
 # Of a page: id, title, and what is inside below the plots of that id.
 CHAPTERS: tuple[tuple[str, str, tuple[Build, ...]], ...] = (
-    ("ladder", "The ladder", (_ladder, _explanations, _screening)),
+    ("ladder", "The ladder", (ladder, _explanations, _screening)),
     ("divergence", "First divergence", (_divergence,)),
     ("agreement", "Error against limits", (tables.envelope, tables.repeats)),
-    ("learning", "What was learned", (tables.training, _equivalence, _churn)),
+    ("learning", "What was learned", (tables.training, tables.equivalence, tables.churn)),
     ("confusion", "Confusion and images", (_images,)),
-    ("speed", "Step time", (tables.times, tables.ratios, _parts)),
+    ("speed", "Step time", (tables.times, tables.ratios, tables.parts)),
     ("memory", "Start-up and memory", (tables.starts,)),
-    ("operators", "Single operators", (_operators,)),
-    ("roofline", "Roofline", (_roofline,)),
+    ("operators", "Single operators", (operators.section,)),
+    ("roofline", "Roofline", (roofline.section,)),
     ("limits", "Limits", (tables.limits,)),
     ("environment", "Environment", (environment,)),
     ("files", "Raw files", (_files,)),
 )
 # Their plots stand side by side where there is room.
-PAIRED = ("learning", "confusion", "memory")
+PAIRED = ("learning", "confusion")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -119,62 +119,58 @@ def ratios(run: Run) -> Section:
     )
 
 
-def _of(verdict: Verdict, only: str | None) -> list[tuple[str, LabelVerdict]]:
-    return [(name, of) for name, of in verdict.labels.items() if only in (None, name)]
+def _asked(run: Run, only: str | None) -> Iterator[tuple[str, LabelVerdict]]:
+    return ((name, of) for name, of in run.verdict.labels.items() if only in (None, name))
 
 
-def parts(verdict: Verdict, only: str | None = None) -> Section:
+def parts(run: Run, only: str | None = None) -> Section:
     """The parts of the rung timing, of all labels or one."""
     return Section(
         f"The parts of the rung timing{f' of {only}' if only else ''}",
         ("label", "part", "verdict", "value", "limit", "what it says"),
         [
             [name, of.name, f"{MARKS[of.verdict]} {of.verdict}", of.value, of.limit, of.sentence]
-            for name, label in _of(verdict, only)
+            for name, label in _asked(run, only)
             for of in timing_parts(label)
         ],
         about="ratios; see the sentence of each",
     )
 
 
-def equivalence(verdict: Verdict, only: str | None = None) -> Section:
+def equivalence(run: Run, only: str | None = None) -> Section:
     """The paired tests behind the rung accuracy, of all labels or one."""
     rows: list[list[Value]] = []
-    for name, label in _of(verdict, only):
-        for metric, test in label.equivalence.items():
+    for name, label in _asked(run, only):
+        for metric, of in label.equivalence.items():
             size, unit = UNITS[metric]
             mean, low, high, detectable = (
                 "–" if value is None else f"{value * size:+.3g}"
-                for value in (test.mean, test.low, test.high, test.detectable)
+                for value in (of.mean, of.low, of.high, of.detectable)
             )
-            row: list[Value] = [
-                name,
-                f"{metric}, {unit}",
-                test.verdict,
-                test.n,
-                mean,
-                f"{low} to {high}",
-            ]
-            rows.append([*row, decimals(test.power), detectable.lstrip("+"), test.settles])
-    header = ("label", "metric", "verdict", "seeds", "mean difference", "90 % interval", "power")
-    title = f"Equivalence over seeds{f' of {only}' if only else ''}"
-    about = "paired with the reference's own trainings"
-    return Section(title, (*header, "detectable", "seeds to settle"), rows, about)
+            found = [of.verdict, of.n, mean, f"{low} to {high}", decimals(of.power)]
+            rows.append([name, f"{metric}, {unit}", *found, detectable.lstrip("+"), of.settles])
+    return Section(
+        f"Equivalence over seeds{f' of {only}' if only else ''}",
+        ("label", "metric", "verdict", "seeds", "mean difference", "90 % interval", "power",
+         "detectable", "seeds to settle"),
+        rows,
+        about="paired with the reference's own trainings",
+    )  # fmt: skip
 
 
-def churn(verdict: Verdict) -> Section:
+def churn(run: Run) -> Section:
     """Predictions after training against the reference's: a row a label and seed."""
-    rows: list[list[Value]] = []
-    for name, label in verdict.labels.items():
-        for of in label.churn:
-            right = [of.only_here, of.only_reference]
-            rows.append([name, of.seed, f"{of.differ} of {of.samples}", *right, f"{of.p:.2g}"])
     return Section(
         "Predictions after training against the reference's",
         ("label", "seed", "other class", "right only here", "only there", "McNemar's p"),
-        rows,
+        [
+            [name, of.seed, f"{of.differ} of {of.samples}", of.only_here, of.only_reference,
+             f"{of.p:.2g}"]
+            for name, label in run.verdict.labels.items()
+            for of in label.churn
+        ],
         about="test images",
-    )
+    )  # fmt: skip
 
 
 def repeats(run: Run) -> Section:
@@ -193,17 +189,19 @@ def repeats(run: Run) -> Section:
 
 def envelope(run: Run) -> Section:
     """The furthest replica after each number of steps, and each label's distance there."""
+    replicas: dict[tuple[int, str], list[Number]] = {}
+    for of in run.record.envelope:
+        replicas.setdefault((of.after, of.regime), []).append(of.distance)
     rows: list[list[Value]] = []
-    for after, regime in sorted({(of.after, of.regime) for of in run.record.envelope}):
-        replicas = [of for of in run.record.envelope if (of.after, of.regime) == (after, regime)]
-        furthest = max((of.distance for of in replicas), key=_size)
+    for (after, regime), distances in sorted(replicas.items()):
         labels = [
             f"{name} {figure(m.distance)}"
             for name, results in run.record.results.items()
             for m in results.measurements
             if m.rung == "trajectory" and m.case == f"{regime}, after {after} steps"
         ]
-        rows.append([regime, after, len(replicas), furthest, ", ".join(labels)])
+        furthest = max(distances, key=_size)
+        rows.append([regime, after, len(distances), furthest, ", ".join(labels)])
     return Section(
         "Envelope of float32 replicas",
         ("regime", "steps", "replicas", "the furthest", "distance of each label"),
@@ -267,26 +265,32 @@ def starts(run: Run) -> Section:
         again = run.record.again[name].processes if name in run.record.again else []
         compiling = label.step_time.compile_ns if label.step_time is not None else None
         for of in processes_of(run.record, name):
-            second = ", again" if any(of is other for other in again) else ""
-            first = (f"{n} rows {duration(ns)}" for n, ns in of.first_step_ns.items())
-            row = [name, of.dtype, f"{of.session}{second}", of.status, duration(of.import_ns)]
-            row += [duration(of.build_ns), ", ".join(first) or "–"]
-            row += [duration(compiling if of is label.process else None)]
-            rows.append([*row, megabytes(of.peak_rss_bytes), megabytes(of.peak_device_bytes)])
-    header = ("label", "dtype", "session", "status", "import", "build", "first step of a batch of")
-    more = ("of that, compiling", "peak memory", "on the device")
-    return Section("Start-up, compiling and memory of every process", (*header, *more), rows)
+            session = f"{of.session}{', again' * any(of is other for other in again)}"
+            first = ", ".join(f"{n} rows {duration(ns)}" for n, ns in of.first_step_ns.items())
+            once = map(duration, (of.import_ns, of.build_ns))
+            compiled = duration(compiling if of is label.process else None)
+            peaks = map(megabytes, (of.peak_rss_bytes, of.peak_device_bytes))
+            rows.append([name, of.dtype, session, of.status, *once, first or "–", compiled, *peaks])
+    return Section(
+        "Start-up, compiling and memory of every process",
+        ("label", "dtype", "session", "status", "import", "build", "first step of a batch of",
+         "of that, compiling", "peak memory", "on the device"),
+        rows,
+    )  # fmt: skip
 
 
 def configurations(run: Run) -> Section:
     """What each label is."""
-    rows = []
-    for name, of in run.record.plan.labels.items():
-        label = run.verdict.labels[name]
-        row = [name, of.backend, of.variant, of.device, of.dtype, of.precision]
-        rows.append([*row, label.status, label.reason])
-    header = ("label", "backend", "variant", "device", "dtype", "precision", "status", "reason")
-    return Section("What each label is", header, rows)
+    labels = run.verdict.labels
+    return Section(
+        "What each label is",
+        ("label", "backend", "variant", "device", "dtype", "precision", "status", "reason"),
+        [
+            [name, of.backend, of.variant, of.device, of.dtype, of.precision, labels[name].status,
+             labels[name].reason]
+            for name, of in run.record.plan.labels.items()
+        ],
+    )  # fmt: skip
 
 
 def environment(run: Run) -> Section:

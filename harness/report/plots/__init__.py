@@ -1,12 +1,29 @@
 """The pictures of a page, as data for plotly: from a stored record and its verdict only.
 
-A file a theme, each with one function that gives the `Plot`s of a run: `numbers` (the error along
-training), `learning` (loss, accuracy, confusion), `timing`. What a record does not hold is not
-drawn. Times are drawn of labels that may be ranked, and of no others.
+What a record does not hold is not drawn, and what a table shows whole has no picture. Times are
+drawn of labels that may be ranked, and of no others.
 """
 
-from harness.report.plots.learning import learning
-from harness.report.plots.numbers import numbers
-from harness.report.plots.timing import timing
+from __future__ import annotations
 
-__all__ = ["learning", "numbers", "timing"]
+from collections.abc import Callable
+
+from harness.report.figure import Plot
+from harness.report.plots import learning, numbers, timing
+from harness.report.run_tables import Run
+
+# By chapter of a page, in their order.
+PICTURES: dict[str, tuple[Callable[[Run], list[Plot]], ...]] = {
+    "agreement": (
+        numbers.checkpoints, numbers.lockstep_losses, numbers.lockstep_parameters,
+        numbers.free_losses, numbers.trajectory,
+    ),
+    "learning": (learning.losses, learning.accuracies, learning.equivalence),
+    "confusion": (learning.confusions,),
+    "speed": (timing.step_series, timing.distributions, timing.floor, timing.ratios),
+}  # fmt: skip
+
+
+def pictures(run: Run, chapter: str) -> list[Plot]:
+    """The pictures of one chapter."""
+    return [plot for draw in PICTURES.get(chapter, ()) for plot in draw(run)]

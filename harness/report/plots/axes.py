@@ -60,6 +60,11 @@ def _float(value: Number | int) -> float:
     return float(max(-LARGEST, min(LARGEST, value)) if isinstance(value, int) else value)
 
 
+def at_edge(values: Iterable[Number | None]) -> Array:
+    """The same where what could not be measured is the worst there is: infinite."""
+    return np.where(np.isfinite(numbers := numeric(values)), numbers, np.inf)
+
+
 def drawn(values: Array) -> Array:
     """As float32, which is finer than any screen, unless that has no room for one of them."""
     shown = np.clip(np.where(np.isfinite(values), values, np.nan), -1e300, 1e300)
@@ -98,18 +103,18 @@ class Scale:
     """What a logarithmic axis shows, and where it puts what it cannot.
 
     `floor`: where zeros (and what is negative) are drawn, a decade below the smallest value;
-    `edge`: where what is infinite or cannot be told is drawn, a decade above the largest.
+    `edge`: where what is infinite is drawn, a decade above the largest.
     """
 
     floor: float
     edge: float
 
     def place(self, values: Array, *, edge: bool = False) -> Array:
-        """Values as they are drawn; not finite ones are NaN, or at the edge."""
+        """Values as they are drawn; what is infinite at the edge, or NaN as all not finite ones."""
         with np.errstate(invalid="ignore"):
             shown = np.where(values <= self.floor, self.floor, values)
-        absent = self.edge if edge else math.nan
-        return drawn(np.where(np.isfinite(shown), np.minimum(shown, self.edge), absent))
+        shown = np.where(np.isfinite(shown) | (edge & (shown > 0)), shown, math.nan)
+        return drawn(np.minimum(shown, self.edge))
 
     def shown(self, *series: Array) -> tuple[float, float]:
         """The smallest and the largest value of what `place` makes of these."""
@@ -210,6 +215,7 @@ def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Two axes, and a legend above the picture."""
     legend = {
         "orientation": "h",
+        "itemsizing": "constant",
         "traceorder": "normal",
         "x": 0,
         "xanchor": "left",

@@ -14,8 +14,8 @@ from harness.report.figure import Plot, style
 from harness.report.plots import axes
 from harness.report.plots.numbers import references
 from harness.report.plots.picture import Series, cells, interval, picture
+from harness.report.run_tables import Run
 from harness.verdict.outcome import UNITS, trainings
-from harness.verdict.verdict import Verdict
 from harness.workloads.reference.limits import LIMITS, METRICS, limit_for
 
 # Above this many classes a matrix has no room for its counts, and tells nothing at a glance.
@@ -27,18 +27,17 @@ COUNTS = [[0.0, "#f4f4f4"], [1.0, "#7fb2f0"]]
 INK = "#1a1a1a"  # at least 7:1 on each of these
 
 
-def learning(record: Record, verdict: Verdict) -> list[Plot]:
-    """Loss and accuracy per epoch, equivalence, confusion matrices."""
-    pictures = [
-        epochs(record, "epoch_losses"),
-        epochs(record, "test_accuracy"),
-        *(equivalence(verdict, metric) for metric in METRICS),
-        *confusions(record),
-    ]
-    return [plot for plot in pictures if plot is not None]
+def losses(run: Run) -> list[Plot]:
+    """The mean training loss of every epoch."""
+    return _epochs(run.record, "epoch_losses")
 
 
-def epochs(record: Record, field: Literal["epoch_losses", "test_accuracy"]) -> Plot | None:
+def accuracies(run: Run) -> list[Plot]:
+    """Test accuracy after every epoch."""
+    return _epochs(run.record, "test_accuracy")
+
+
+def _epochs(record: Record, field: Literal["epoch_losses", "test_accuracy"]) -> list[Plot]:
     """A figure after every epoch: a line a seed, of the reference and of every label."""
     percent = field == "test_accuracy"
     size, what = (100.0, "test accuracy, %") if percent else (1.0, "mean training loss, nats")
@@ -96,15 +95,20 @@ def _look(record: Record, name: str | None, mode: str, hover: str, *, first: boo
     }
 
 
-def equivalence(verdict: Verdict, metric: str) -> Plot | None:
+def equivalence(run: Run) -> list[Plot]:
     """The mean difference from the reference over seeds, with its interval and the margin."""
+    return [plot for metric in METRICS for plot in _equivalence(run, metric)]
+
+
+def _equivalence(run: Run, metric: str) -> list[Plot]:
+    verdict = run.verdict
     tests = {
         name: label.equivalence[metric]
         for name, label in verdict.labels.items()
         if metric in label.equivalence
     }
     size, unit = UNITS[metric]
-    table = run_tables.equivalence(verdict)
+    table = run_tables.equivalence(run)
     rows = [row for row in table.texts if row[1].startswith(f"{metric},")]
     series, ends = [], [0.0]
     for row, (name, test) in enumerate(tests.items()):
@@ -143,8 +147,9 @@ def equivalence(verdict: Verdict, metric: str) -> Plot | None:
     )
 
 
-def confusions(record: Record) -> list[Plot]:
+def confusions(run: Run) -> list[Plot]:
     """The matrix of the reference, and of every label with what differs from it; first seed."""
+    record = run.record
     classes = record.dataset.class_names if record.dataset is not None else []
     judged: dict[int, Array] = {}
     plots = []

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from harness.record.schema import Record, Replica, Training
 from harness.report.figure import Plot, text
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, cells, picture
+from harness.report.run_tables import Run
 from harness.verdict.numbers import envelope_limit, share, with_limits
 from harness.verdict.verdict import Verdict
 from harness.workloads.reference.limits import LIMITS
@@ -25,18 +25,6 @@ CLEAN = 1 / 3
 # Above this many, points of one picture are lines: a browser draws those faster.
 MOST_POINTS = 12_000
 STEP = "training step (the first is 1)"
-
-
-def numbers(record: Record, verdict: Verdict) -> list[Plot]:
-    """Rounding along the checkpoints, then the error along training."""
-    pictures = [
-        checkpoints(record, verdict),
-        lockstep_losses(record, verdict),
-        lockstep_parameters(record, verdict),
-        free_losses(record),
-        trajectory(record),
-    ]
-    return [plot for plot in pictures if plot is not None]
 
 
 # ---- the worst of each step ----------------------------------------------------------------------
@@ -60,10 +48,11 @@ def _along_steps(record: Record, label: str, worst: Worst, hover: str) -> axes.T
     return trace | {"text": [text(what) for _, what in worst.values()]}
 
 
-def checkpoints(record: Record, verdict: Verdict) -> Plot | None:
+def checkpoints(run: Run) -> list[Plot]:
     """Teacher-forced batches along the reference's training: the largest share of a limit."""
+    record = run.record
     series = []
-    for label in verdict.labels:
+    for label in run.verdict.labels:
         worst = _worst(
             (m.step, share(m, limit), f"{rung} {m.tensor}")
             for rung in ROUNDING
@@ -80,7 +69,7 @@ def checkpoints(record: Record, verdict: Verdict) -> Plot | None:
         "the largest distance of logits, loss, gradients and update, as a share of its limit. "
         "Dashed: the limit; dotted: a third of it, below which correct code stays."
     )
-    if verdict.other_limits is not None:
+    if run.verdict.other_limits is not None:
         caption += " The limits are the built-in ones, not those that the verdict was made under."
     return picture(
         "checkpoints",
@@ -95,22 +84,22 @@ def checkpoints(record: Record, verdict: Verdict) -> Plot | None:
     )
 
 
-def lockstep_parameters(record: Record, verdict: Verdict) -> Plot | None:
+def lockstep_parameters(run: Run) -> list[Plot]:
     """Float64 from step 0: the parameters' distances at the steps that are compared."""
+    record = run.record
     series = []
     for label, results in record.results.items():
         worst = _worst(
             # One without a distance is the worst there is.
-            (m.step, m.distance if m.problem is None and isinstance(m.distance, float)
-             else math.inf, m.tensor)
+            (m.step, float(axes.at_edge([None if m.problem else m.distance])[0]), m.tensor)
             for m in results.measurements
             if m.rung == "lockstep" and m.tensor != "losses" and m.step is not None
-        )  # fmt: skip
+        )
         if worst:
             trace = _along_steps(record, label, worst, "after step %{x}: %{y:.2g}")
             rows = [cells(label, step, value, tensor) for step, (value, tensor) in worst.items()]
             series.append(Series(trace, rows))
-    limits = _lockstep_limits(verdict)
+    limits = _lockstep_limits(run.verdict)
     return picture(
         "lockstep-parameters",
         "Lockstep: parameters in float64 against the reference's (relative distance)",
@@ -169,56 +158,59 @@ def _loss_series(
     return series
 
 
-LOSS_HEADER = (
-    "label", "seed", "steps", "exactly 0", "median", "largest", "last", "not finite"
-)  # fmt: skip
+def _losses(
+    name: str, title: str, caption: str, series: list[Series], limits: Sequence[float] = ()
+) -> list[Plot]:
+    return picture(
+        name,
+        title,
+        caption,
+        series,
+        axes.steps_axis(STEP),
+        Log("relative difference", known=limits),
+        ("label", "seed", "steps", "exactly 0", "median", "largest", "last", "not finite"),
+        height=340,
+        shapes=[axes.line(y=limit) for limit in limits],
+    )
 
 
-def lockstep_losses(record: Record, verdict: Verdict) -> Plot | None:
+def lockstep_losses(run: Run) -> list[Plot]:
     """Float64 from step 0: the loss of every step against the reference's."""
+    record = run.record
     dtypes = dict.fromkeys(record.results, "float64")
     series = _loss_series(record, dtypes, "markers", marker={"size": 4})
     # Most are a whole number of roundings apart: points, where lines would be a tangle.
     if sum(len(s.trace["y"]) for s in series) > MOST_POINTS:
         series = _loss_series(record, dtypes, "lines")
-    limits = _lockstep_limits(verdict)
-    return picture(
+    return _losses(
         "lockstep-losses",
         "Lockstep: every step's loss in float64 and the reference's (relative difference)",
         "Each label trains freely from step 0 in float64, where rounding adds up slowly: the "
         "lines stay flat near 1e-16, and another algorithm leaves them at once. Dashed: the limit, "
         "which holds for all losses since the last comparison together.",
         series,
-        axes.steps_axis(STEP),
-        Log("relative difference", known=limits),
-        LOSS_HEADER,
-        height=340,
-        shapes=[axes.line(y=limit) for limit in limits],
+        _lockstep_limits(run.verdict),
     )
 
 
-def free_losses(record: Record) -> Plot | None:
+def free_losses(run: Run) -> list[Plot]:
     """Free training in a label's own dtype, not float64: every step's loss, every seed."""
+    record = run.record
     dtypes = {name: record.plan.labels[name].dtype for name in record.results}
     dtypes = {name: dtype for name, dtype in dtypes.items() if dtype != "float64"}
     series = _loss_series(record, dtypes, "lines", line={"width": 1})
-    drawn = {
-        dtypes[name] for name in dtypes if any(s.rows[0][0] == axes.plain(name) for s in series)
-    }
-    seeds = len({s.rows[0][1] for s in series})
-    return picture(
+    shown = {s.rows[0][0] for s in series}
+    drawn = {dtype for name, dtype in dtypes.items() if axes.plain(name) in shown}
+    several = len({s.rows[0][1] for s in series}) > 1
+    return _losses(
         "free-losses",
         f"Free training: every step's loss in {', '.join(sorted(drawn))} against the reference's "
         "(relative difference)",
         "Nothing is judged here: rounding grows as soon as one hidden unit falls on the other "
         "side of zero, in every framework alike. A line that rises where the others do not is what "
         "to look for."
-        + (" Strong: each label's first seed; faint: the others." if seeds > 1 else ""),
+        + (" Strong: each label's first seed; faint: the others." if several else ""),
         series,
-        axes.steps_axis(STEP),
-        Log("relative difference"),
-        LOSS_HEADER,
-        height=340,
     )
 
 
@@ -228,29 +220,29 @@ def free_losses(record: Record) -> Plot | None:
 Envelope = dict[str, dict[int, list[Replica]]]
 
 
-def trajectory(record: Record) -> Plot | None:
+def trajectory(run: Run) -> list[Plot]:
     """Float32 parameters of each label among the replicas of the float32 reference."""
+    record = run.record
     envelope: Envelope = {}
     for replica in sorted(record.envelope, key=lambda r: (r.regime != "start", r.after)):
         envelope.setdefault(replica.regime, {}).setdefault(replica.after, []).append(replica)
     limits = {
-        (regime, after): limit
+        regime: {n: value for n, of in at.items() if (value := _limit(of, record.plan.trajectory))}
         for regime, at in envelope.items()
-        for after, replicas in at.items()
-        if (limit := _limit(replicas, record.plan.trajectory)) is not None
     }
     labels = _in_envelope(record, envelope, limits)
     grey = [
         series
         for place, (regime, at) in enumerate(envelope.items())
-        for series in _envelope(at, {n: v for (r, n), v in limits.items() if r == regime}, place)
+        for series in _envelope(at, limits[regime], first=place == 0)
     ]
     return picture(
         "trajectory",
         "Free training in float32 within the envelope of replicas (relative distance)",
-        "How far the float32 parameters are from the float64 reference's. Grey: replicas of the "
-        "float32 reference itself, which differ in rounding only, and the band they span. Dashed: "
-        "the limit. Judged only where lines are: in between, chaos makes every band too wide.",
+        "How far the float32 parameters are from the float64 reference's. Grey: the band that is "
+        "spanned by replicas of the float32 reference itself, which differ in rounding only. "
+        "Dashed: the limit. Judged only where lines are: in between, chaos makes every band too "
+        "wide.",
         [*grey, *labels] if labels else [],
         axes.steps_axis("training steps made"),
         Log("relative distance", edge=True),
@@ -265,7 +257,7 @@ def _limit(replicas: list[Replica], chosen: Trajectory | None) -> float | None:
 
 
 def _in_envelope(
-    record: Record, envelope: Envelope, limits: dict[tuple[str, int], float]
+    record: Record, envelope: Envelope, limits: dict[str, dict[int, float]]
 ) -> list[Series]:
     """A line a label and regime, at the steps where there are replicas."""
     series = []
@@ -277,74 +269,49 @@ def _in_envelope(
             distances = {after: m.distance for after, m in cases.items() if m is not None}
             if not distances:
                 continue
-            values = axes.numeric(distances.values())
+            values = axes.at_edge(distances.values())
             rows = []
             for after, distance in zip(distances, values, strict=True):
                 furthest = np.max(axes.numeric(r.distance for r in at[after]))
                 with np.errstate(all="ignore"):
-                    multiple = distance / furthest
-                share_ = f"{multiple:.3f}"
-                limit = limits.get((regime, after))
-                rows.append(cells(label, regime, after, distance, furthest, share_, limit))
+                    multiple = f"{distance / furthest:.3f}"
+                limit = limits[regime].get(after)
+                rows.append(cells(label, regime, after, distance, furthest, multiple, limit))
             hover = f"{regime}, after %{{x}} steps: %{{y:.4g}}"
             x = axes.numeric(distances)
             trace = axes.line_of(record, label, "lines+markers", hover, x=x, y=values)
-            trace["showlegend"] = not begun
-            series.append(Series(trace, rows))
+            series.append(Series(trace | {"showlegend": not begun}, rows))
             begun = True
     return series
 
 
-def _envelope(at: dict[int, list[Replica]], limits: dict[int, float], place: int) -> list[Series]:
-    """Of one regime: the band of the replicas, a line for each, and the limit."""
-    grey: axes.Trace = {
-        "type": "scatter",
-        "mode": "lines",
-        "showlegend": False,
-        "hoverinfo": "skip",
-    }
-    distances = [axes.numeric(r.distance for r in replicas) for replicas in at.values()]
-    distances = [np.where(np.isfinite(d), d, np.inf) for d in distances]
+def _envelope(
+    at: dict[int, list[Replica]], limits: dict[int, float], *, first: bool
+) -> list[Series]:
+    """Of one regime: the band of the replicas, and the limit."""
+    distances = [axes.at_edge(r.distance for r in replicas) for replicas in at.values()]
     low, high = ([end(values) for values in distances] for end in (np.min, np.max))
-    traces: list[axes.Trace] = [
-        grey
-        | {
-            "name": "replicas",
-            "legendgroup": "band",
-            "showlegend": place == 0,
-            "x": axes.numeric([*at, *reversed(at)]),
-            "y": np.array([*high, *reversed(low)]),
-            "fill": "toself",
-            "fillcolor": axes.PALE,
-            "line": {"color": axes.GREY, "width": 0.5},
-        }
-    ]
-    for replica in sorted({r.replica for replicas in at.values() for r in replicas}):
-        own = [(n, r.distance) for n, of in at.items() for r in of if r.replica == replica]
-        traces.append(
-            grey
-            | {
-                "name": f"replica {replica}",
-                "x": axes.numeric(after for after, _ in own),
-                "y": axes.numeric(distance for _, distance in own),
-                "line": {"color": axes.GREY, "width": 1},
-                "opacity": 0.4,
-            }
-        )
-    if limits:
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": "limit",
-                "legendgroup": "limit",
-                "showlegend": place == 0,
-                "x": axes.numeric(limits),
-                "y": np.array([*limits.values()]),
-                "line": {"color": axes.GREY, "width": 1.5, "dash": "dash"},
-                "marker": {"color": axes.GREY, "symbol": "line-ew", "size": 9,
-                           "line": {"color": axes.GREY, "width": 2}},
-                "hovertemplate": "limit after %{x} steps: %{y:.3g}",
-            }
-        )  # fmt: skip
-    return [Series(trace) for trace in traces]
+    grey: axes.Trace = {"type": "scatter", "showlegend": first}
+    band = {
+        "mode": "lines",
+        "name": "replicas",
+        "legendgroup": "band",
+        "hoverinfo": "skip",
+        "x": axes.numeric([*at, *reversed(at)]),
+        "y": np.array([*high, *reversed(low)]),
+        "fill": "toself",
+        "fillcolor": axes.PALE,
+        "line": {"color": axes.GREY, "width": 0.5},
+    }
+    limit = {
+        "mode": "lines+markers",
+        "name": "limit",
+        "legendgroup": "limit",
+        "x": axes.numeric(limits),
+        "y": np.array([*limits.values()]),
+        "line": {"color": axes.GREY, "width": 1.5, "dash": "dash"},
+        "marker": {"color": axes.GREY, "symbol": "line-ew", "size": 9,
+                   "line": {"color": axes.GREY, "width": 2}},
+        "hovertemplate": "limit after %{x} steps: %{y:.3g}",
+    }  # fmt: skip
+    return [Series(grey | trace) for trace in ([band, limit] if limits else [band])]

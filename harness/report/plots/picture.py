@@ -36,7 +36,7 @@ class Series:
 class Log:
     """A logarithmic axis as long as what is drawn.
 
-    `known`: values that lie inside it too; `edge`: what is not finite stands at the upper edge, and
+    `known`: values that lie inside it too; `edge`: what is infinite stands at the upper edge, and
     is not left out; `room`: by what factor the range ends beyond what is drawn.
     """
 
@@ -57,15 +57,16 @@ def picture(
     *,
     height: int = 320,
     after: str = "",
+    panels: int = 1,
     **more: Any,
-) -> Plot | None:
-    """A picture drawn; None where it has no series.
+) -> list[Plot]:
+    """A picture drawn; none where it has no series.
 
     The caption is followed by what a logarithmic axis cannot show, and by `after`. height: in
-    pixels, without the legend; more: of plotly's layout.
+    pixels, without the legend; panels: one below the other, on one scale; more: of plotly's layout.
     """
     if not series:
-        return None
+        return []
     traces = [{"x0": 1, "dx": 1, **s.trace} if "x" not in s.trace else s.trace for s in series]
     sides: dict[str, dict[str, Any]] = {}
     for side, axis in (("x", x), ("y", y)):
@@ -76,17 +77,23 @@ def picture(
             traces = [t | {side: scale.place(t[side], edge=axis.edge)} for t in traces]
         else:
             sides[side] = axis
+            if axis.get("type") == "date":  # float32 has no room for milliseconds since 1970
+                continue
             traces = [t | {side: axes.drawn(t[side])} if side in t else t for t in traces]
-    return Plot(
-        name=name,
-        title=title,
-        caption=caption + after,
-        traces=traces,
-        layout=axes.layout(sides["x"], sides["y"], **more),
-        header=tuple(header),
-        rows=[row for s in series for row in s.rows],
-        height=axes.tall(traces, height),
-    )
+    for row in range(panels if panels > 1 else 0):
+        more[f"yaxis{row + 1 if row else ''}"] = sides["y"] | {"domain": axes.band(row, panels)}
+    return [
+        Plot(
+            name=name,
+            title=title,
+            caption=caption + after,
+            traces=traces,
+            layout=axes.layout(sides["x"], sides["y"], **more),
+            header=tuple(header),
+            rows=[row for s in series for row in s.rows],
+            height=axes.tall(traces, height),
+        )
+    ]
 
 
 def _fitted(axis: Log, scale: Scale, values: list[Array]) -> dict[str, Any]:
@@ -98,11 +105,10 @@ def _fitted(axis: Log, scale: Scale, values: list[Array]) -> dict[str, Any]:
 def _unshown(axis: Log, scale: Scale, values: list[Array]) -> str:
     """A sentence for what cannot be drawn where it is: exact zeros, and what is not finite."""
     every = np.concatenate(values)
-    off = axes.missing(every)
-    of = f"of {len(every)} values"
-    told = axes.said(scale.floor, axes.zeros(every), 0 if axis.edge else off, of)
-    return told + (
-        f" {off} {of} could not be measured: at the upper edge." if axis.edge and off else ""
+    of, beyond = f"of {len(every)} values", int(np.count_nonzero(np.isinf(every)))
+    said = axes.said(scale.floor, axes.zeros(every), 0 if axis.edge else axes.missing(every), of)
+    return said + (
+        f" {beyond} {of} could not be measured: at the upper edge." if axis.edge and beyond else ""
     )
 
 
