@@ -263,7 +263,7 @@ def test_a_picture_that_fails_leaves_the_others_and_its_own_figures(visitor, wri
         visitor.go(written["rich"])
         assert [message for message in visitor.errors if "checkpoints" not in message] == []
         assert visitor.find("#plot-checkpoints").text == "This picture could not be drawn."
-        assert visitor.find("#plot-floor svg").is_displayed()
+        assert visitor.find("#plot-ratios svg").is_displayed()
         visitor.find("#theme").click()
         visitor.wait()
         assert visitor.errors == []

@@ -245,17 +245,16 @@ def _marks(trends: Sequence[Trend], values: Sequence[Array]) -> list[Series]:
         for point, value in zip(trend.points, of, strict=False)
         if point.changed and not math.isnan(value)
     ]
-    trace = {
-        "type": "scatter",
-        "mode": "markers",
-        "name": "versions changed",
-        "x": _when(point for point, _ in at),
-        "y": np.array([value for _, value in at]),
-        "text": [text(changed(point)) for point, _ in at],
-        "hovertemplate": "%{text}",
-        "marker": {"symbol": "diamond-open", "size": 16, "color": axes.GREY,
-                   "line": {"width": 2.5}},
-    }  # fmt: skip
+    diamond = {"symbol": "diamond-open", "size": 16, "color": axes.GREY, "line": {"width": 2.5}}
+    trace = axes.scatter(
+        "markers",
+        "versions changed",
+        "%{text}",
+        x=_when(point for point, _ in at),
+        y=np.array([value for _, value in at]),
+        text=[text(changed(point)) for point, _ in at],
+        marker=diamond,
+    )
     return [Series(trace)] if at else []
 
 
@@ -276,17 +275,18 @@ def _plot(
         held = of[~np.isnan(of)]
         if not len(held):
             continue
-        trace = {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": text(label),
-            "connectgaps": False,
-            "text": [text(point.run) for point in trend.points],
-            "hovertemplate": "%{text}: %{y}",
-            "x": _when(trend.points),
-            "y": of,
-        } | style(place)
-        trace |= {"error_y": bars[place]} if bars and place in bars else {}
+        trace = axes.scatter(
+            "lines+markers",
+            label,
+            "%{text}: %{y}",
+            connectgaps=False,
+            text=[text(point.run) for point in trend.points],
+            x=_when(trend.points),
+            y=of,
+            **style(place),
+        )
+        if bars and place in bars:
+            trace["error_y"] = bars[place]
         figures = (held[0], held[-1], held.min(), np.median(held), held.max())
         row = [label, str(len(held)), *(write(float(value)) for value in figures)]
         series.append(Series(trace, [row]))

@@ -15,7 +15,7 @@ from harness.report.sections import Columns, Section, Value, by_columns
 from harness.report.words import MARKS, decimals, duration, figure, megabytes, span
 from harness.text import counted, many
 from harness.verdict.outcome import UNITS
-from harness.verdict.timing_stats import MIN_SESSIONS, claim
+from harness.verdict.timing_stats import MIN_SESSIONS, Ratio, claim
 from harness.verdict.timings import StepTime, against_itself, control, versus
 from harness.verdict.verdict import LabelVerdict, Verdict, agreement, processes_of, timing_parts
 from harness.workloads.reference.limits import LIMITS
@@ -93,24 +93,29 @@ def _is_short(rows: str, record: Record) -> bool:
     return rows.isdecimal() and rows != str(full) and int(rows) not in SMALL_SIZES
 
 
-def ratios(run: Run) -> Section:
-    """Steps against the control arm's, and A against A: ratio, interval, claimed or not."""
-    base = control(run.record)
+def compared(run: Run) -> list[tuple[str, str, Ratio]]:
+    """Steps of each label that may be ranked over the control arm's; of A against A over ""."""
+    labels, base = run.verdict.labels, control(run.record)
     ranked = [
         name
-        for name, label in run.verdict.labels.items()
+        for name, label in labels.items()
         if label.step_time is not None and agreement(label) == "agree"
     ]
-    others = [name for name in ranked if name != base] if base in ranked and base else []
-    pairs = [(f"{name} / {base}", versus(run.record, name, base)) for name in others if base]
-    pairs += [(f"{name} / {name}, A/A", of) for name, of in against_itself(run.record).items()]
+    others = [name for name in ranked if name != base] if base in ranked else []
+    pairs = [(name, base, versus(run.record, name, base)) for name in others if base]
+    pairs += [(name, "", of) for name, of in against_itself(run.record).items()]
+    return [(name, other, of) for name, other, of in pairs if of is not None]
+
+
+def ratios(run: Run) -> Section:
+    """Steps against the control arm's, and A against A: ratio, interval, claimed or not."""
     rows: list[list[Value]] = []
-    for what, of in pairs:
-        if of is not None:
-            ends = [f"{end:.3f}" for end in (of.low, of.high) if end is not None]
-            unclaimed = "no" if of.claimable else "no: too few sessions"
-            claimed = "yes" if claim(of, run.record.plan.timing.least) else unclaimed
-            rows.append([what, f"{of.value:.3f}", "–".join(ends) or "–", of.n, claimed])
+    for name, other, of in compared(run):
+        ends = [f"{end:.3f}" for end in (of.low, of.high) if end is not None]
+        unclaimed = "no" if of.claimable else "no: too few sessions"
+        claimed = "yes" if claim(of, run.record.plan.timing.least) else unclaimed
+        what = f"{name} / {other or f'{name}, A/A'}"
+        rows.append([what, f"{of.value:.3f}", "–".join(ends) or "–", of.n, claimed])
     return Section(
         "Steps against the control arm's",
         ("step of", "ratio", "95 % interval", "sessions", "difference claimed"),

@@ -18,9 +18,9 @@ PICTURES: dict[str, tuple[Callable[[Run], list[Plot]], ...]] = {
         numbers.checkpoints, numbers.lockstep_losses, numbers.lockstep_parameters,
         numbers.free_losses, numbers.trajectory,
     ),
-    "learning": (learning.losses, learning.accuracies, learning.equivalence),
+    "learning": (learning.losses, learning.accuracies),
     "confusion": (learning.confusions,),
-    "speed": (timing.step_series, timing.distributions, timing.floor, timing.ratios),
+    "speed": (timing.step_series, timing.distributions, timing.ratios),
 }  # fmt: skip
 
 

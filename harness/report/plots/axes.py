@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -74,12 +73,6 @@ def drawn(values: Array) -> Array:
     return shown.astype(np.float32)
 
 
-def zeros(values: Array) -> int:
-    """How many a logarithmic axis draws at its floor."""
-    with np.errstate(invalid="ignore"):
-        return int(np.count_nonzero(values <= 0))
-
-
 def missing(values: Array) -> int:
     """How many are not finite."""
     return int(np.count_nonzero(~np.isfinite(values)))
@@ -95,58 +88,26 @@ def unit(ns: Iterable[float]) -> tuple[float, str]:
     return 1.0, "ns"
 
 
-# ---- logarithmic axes ----------------------------------------------------------------------------
+def bounds(*series: Array) -> tuple[float, float]:
+    """Where a logarithmic axis puts what it cannot show: its floor, and its edge.
 
-
-@dataclass(frozen=True)
-class Scale:
-    """What a logarithmic axis shows, and where it puts what it cannot.
-
-    `floor`: where zeros (and what is negative) are drawn, a decade below the smallest value;
-    `edge`: where what is infinite is drawn, a decade above the largest.
+    Zeros and what is negative stand a decade below the smallest value, what is infinite a decade
+    above the largest.
     """
-
-    floor: float
-    edge: float
-
-    def place(self, values: Array, *, edge: bool = False) -> Array:
-        """Values as they are drawn; what is infinite at the edge, or NaN as all not finite ones."""
-        with np.errstate(invalid="ignore"):
-            shown = np.where(values <= self.floor, self.floor, values)
-        shown = np.where(np.isfinite(shown) | (edge & (shown > 0)), shown, math.nan)
-        return drawn(np.minimum(shown, self.edge))
-
-    def shown(self, *series: Array) -> tuple[float, float]:
-        """The smallest and the largest value of what `place` makes of these."""
-        values = np.concatenate([self.place(values) for values in series])
-        values = values[np.isfinite(values)]
-        return (
-            (float(values.min()), float(values.max())) if len(values) else (self.floor, self.edge)
-        )
-
-
-def scale(*series: Array, known: Sequence[float] = ()) -> Scale:
-    """The scale for all that is drawn in one picture; `known`: values that lie inside it too."""
-    values = np.concatenate([*map(np.ravel, series), np.array(known, dtype=np.float64)])
+    values = np.concatenate([*map(np.ravel, series)])
     values = values[np.isfinite(values) & (values > 0)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (1.0, 1.0)
-    return Scale(_decade(math.floor(math.log10(low)) - 1), _decade(math.ceil(math.log10(high)) + 1))
+    ends = math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1
+    floor, edge = (float(10.0 ** max(-DECADES, min(DECADES, end))) for end in ends)
+    return floor, edge
 
 
-def _decade(exponent: int) -> float:
-    return float(10.0 ** max(-DECADES, min(DECADES, exponent)))
-
-
-def said(floor: float, at_floor: int, left_out: int, of: str) -> str:
-    """What a logarithmic axis does not show as it is: a sentence, or nothing."""
-    sentences = ""
-    if at_floor:
-        verb = "is" if at_floor == 1 else "are"
-        sentences += f" {at_floor} {of} {verb} exactly 0, drawn at {floor:g}."
-    if left_out:
-        verb = "is" if left_out == 1 else "are"
-        sentences += f" {left_out} {of} {verb} not finite and {verb} left out."
-    return sentences
+def placed(values: Array, floor: float, edge: float, *, at_edge: bool = False) -> Array:
+    """Values as a logarithmic axis draws them; not finite ones are NaN, or infinite at the edge."""
+    with np.errstate(invalid="ignore"):
+        shown = np.where(values <= floor, floor, values)
+    shown = np.where(np.isfinite(shown) | (at_edge & (shown > 0)), shown, math.nan)
+    return drawn(np.minimum(shown, edge))
 
 
 # ---- axes, shapes and lines as plotly takes them -------------------------------------------------
@@ -169,14 +130,9 @@ def logarithmic(title: str, low: float, high: float, **more: Any) -> dict[str, A
     return linear(title, type="log", **ticks, **more)
 
 
-def steps_axis(title: str) -> dict[str, Any]:
+def steps(title: str) -> dict[str, Any]:
     """Steps from 1 on, logarithmic: the first ones tell as much as all that follow."""
     return linear(title, type="log", exponentformat="none", minorloglabels="none")
-
-
-def span(low: float, high: float) -> list[float]:
-    """The `range` of a logarithmic axis."""
-    return [math.log10(low), math.log10(high)]
 
 
 def rows_axis(names: Sequence[str], **more: Any) -> dict[str, Any]:
@@ -233,6 +189,11 @@ def tall(traces: Iterable[Trace], height: int) -> int:
     return height + LEGEND_ROW_PX * math.ceil(wide / LEGEND_PX)
 
 
+def scatter(mode: str, name: str, hover: str, **more: Any) -> Trace:
+    """Points or lines; mode, hover: plotly's, the latter in its template language."""
+    return {"type": "scatter", "mode": mode, "name": text(name), "hovertemplate": hover} | more
+
+
 def place_of(record: Record, name: str) -> int:
     """A label's place in the plan, which gives it its colour, dash and marker."""
     return [*record.plan.labels].index(name)
@@ -243,11 +204,10 @@ def line_of(
 ) -> Trace:
     """A label's line; of seeds after the first, thin and without an entry in the legend.
 
-    mode, hover: plotly's, the latter in its template language; more: `x`, `y` and other looks.
+    more: `x`, `y` and other looks.
     """
     place = place_of(record, name)
     look = style(place)
-    made = {"type": "scatter", "name": text(name), "legendgroup": f"label {place}"} | look
     if not first:
-        made |= {"line": look["line"] | {"width": 1}, "opacity": 0.45, "showlegend": False}
-    return made | {"mode": mode, "hovertemplate": hover} | more
+        look |= {"line": look["line"] | {"width": 1}, "opacity": 0.45, "showlegend": False}
+    return scatter(mode, name, hover, legendgroup=f"label {place}") | look | more

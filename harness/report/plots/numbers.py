@@ -76,7 +76,7 @@ def checkpoints(run: Run) -> list[Plot]:
         "Rounding at every teacher-forced step (largest share of a limit)",
         caption,
         series,
-        axes.steps_axis(STEP),
+        axes.steps(STEP),
         Log("share of the limit", known=(CLEAN, 1.0), edge=True),
         ("label", "steps", "median share", "largest share", "at step", "of"),
         height=340,
@@ -106,7 +106,7 @@ def lockstep_parameters(run: Run) -> list[Plot]:
         "As above, the tensor that is furthest off at each step that is compared, in units of its "
         "norm. Dashed: the limit.",
         series,
-        axes.steps_axis("training steps made"),
+        axes.steps("training steps made"),
         Log("relative distance", known=limits, edge=True),
         ("label", "after step", "distance", "of tensor"),
         shapes=[axes.line(y=limit) for limit in limits],
@@ -153,7 +153,7 @@ def _loss_series(
             trace |= {part: trace[part] | change for part, change in look.items()}
             finite = off[np.isfinite(off)]
             summary = (np.median(finite), np.max(finite), finite[-1]) if len(finite) else [None] * 3
-            counts = training.seed, len(off), axes.zeros(off)
+            counts = training.seed, len(off), int(np.count_nonzero(off <= 0))
             series.append(Series(trace, [cells(label, *counts, *summary, axes.missing(off))]))
     return series
 
@@ -166,7 +166,7 @@ def _losses(
         title,
         caption,
         series,
-        axes.steps_axis(STEP),
+        axes.steps(STEP),
         Log("relative difference", known=limits),
         ("label", "seed", "steps", "exactly 0", "median", "largest", "last", "not finite"),
         height=340,
@@ -244,7 +244,7 @@ def trajectory(run: Run) -> list[Plot]:
         "Dashed: the limit. Judged only where lines are: in between, chaos makes every band too "
         "wide.",
         [*grey, *labels] if labels else [],
-        axes.steps_axis("training steps made"),
+        axes.steps("training steps made"),
         Log("relative distance", edge=True),
         ("label", "regime", "steps", "distance", "furthest replica", "of furthest", "limit"),
         height=340,
@@ -291,27 +291,28 @@ def _envelope(
     """Of one regime: the band of the replicas, and the limit."""
     distances = [axes.at_edge(r.distance for r in replicas) for replicas in at.values()]
     low, high = ([end(values) for values in distances] for end in (np.min, np.max))
-    grey: axes.Trace = {"type": "scatter", "showlegend": first}
-    band = {
-        "mode": "lines",
-        "name": "replicas",
-        "legendgroup": "band",
-        "hoverinfo": "skip",
-        "x": axes.numeric([*at, *reversed(at)]),
-        "y": np.array([*high, *reversed(low)]),
-        "fill": "toself",
-        "fillcolor": axes.PALE,
-        "line": {"color": axes.GREY, "width": 0.5},
-    }
-    limit = {
-        "mode": "lines+markers",
-        "name": "limit",
-        "legendgroup": "limit",
-        "x": axes.numeric(limits),
-        "y": np.array([*limits.values()]),
-        "line": {"color": axes.GREY, "width": 1.5, "dash": "dash"},
-        "marker": {"color": axes.GREY, "symbol": "line-ew", "size": 9,
-                   "line": {"color": axes.GREY, "width": 2}},
-        "hovertemplate": "limit after %{x} steps: %{y:.3g}",
-    }  # fmt: skip
-    return [Series(grey | trace) for trace in ([band, limit] if limits else [band])]
+    band = axes.scatter(
+        "lines",
+        "replicas",
+        "",
+        legendgroup="band",
+        hoverinfo="skip",
+        x=axes.numeric([*at, *reversed(at)]),
+        y=np.array([*high, *reversed(low)]),
+        fill="toself",
+        fillcolor=axes.PALE,
+        line={"color": axes.GREY, "width": 0.5},
+    )
+    tick = {"symbol": "line-ew", "size": 9, "line": {"color": axes.GREY, "width": 2}}
+    limit = axes.scatter(
+        "lines+markers",
+        "limit",
+        "limit after %{x} steps: %{y:.3g}",
+        legendgroup="limit",
+        x=axes.numeric(limits),
+        y=np.array([*limits.values()]),
+        line={"color": axes.GREY, "width": 1.5, "dash": "dash"},
+        marker=tick | {"color": axes.GREY},
+    )
+    traces = [band, limit] if limits else [band]
+    return [Series(trace | {"showlegend": first}) for trace in traces]

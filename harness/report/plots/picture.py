@@ -5,6 +5,7 @@ Imports NumPy only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +15,9 @@ import numpy as np
 from harness.interface import Array
 from harness.record.schema import number
 from harness.report import words
-from harness.report.figure import Plot, text
+from harness.report.figure import Plot
 from harness.report.plots import axes
-from harness.report.plots.axes import Scale, Trace
+from harness.report.plots.axes import Trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,15 +72,15 @@ def picture(
     sides: dict[str, dict[str, Any]] = {}
     for side, axis in (("x", x), ("y", y)):
         if isinstance(axis, Log):
-            scale = axes.scale(*(t[side] for t in traces), known=axis.known)
-            caption += _unshown(axis, scale, [s.trace[side] for s in series if s.rows])
-            sides[side] = _fitted(axis, scale, [t[side] for t in traces])
-            traces = [t | {side: scale.place(t[side], edge=axis.edge)} for t in traces]
+            known = np.array(axis.known, dtype=np.float64)
+            ends = axes.bounds(*(t[side] for t in traces), known)
+            caption += _unshown(axis, ends[0], [s.trace[side] for s in series if s.rows])
+            traces = [t | {side: axes.placed(t[side], *ends, at_edge=axis.edge)} for t in traces]
+            sides[side] = _fitted(axis, np.concatenate([*(t[side] for t in traces), known]))
         else:
             sides[side] = axis
-            if axis.get("type") == "date":  # float32 has no room for milliseconds since 1970
-                continue
-            traces = [t | {side: axes.drawn(t[side])} if side in t else t for t in traces]
+            if axis.get("type") != "date":  # float32 has no room for milliseconds since 1970
+                traces = [t | {side: axes.drawn(t[side])} if side in t else t for t in traces]
     for row in range(panels if panels > 1 else 0):
         more[f"yaxis{row + 1 if row else ''}"] = sides["y"] | {"domain": axes.band(row, panels)}
     return [
@@ -96,43 +97,25 @@ def picture(
     ]
 
 
-def _fitted(axis: Log, scale: Scale, values: list[Array]) -> dict[str, Any]:
-    low, high = scale.shown(*values, np.array(axis.known))
-    more = {"range": axes.span(low / axis.room, high * axis.room)} if axis.room else {}
-    return axes.logarithmic(axis.title, low, high, **more)
+def _fitted(axis: Log, shown: Array) -> dict[str, Any]:
+    """The axis from the smallest to the largest of what is shown."""
+    shown = shown[np.isfinite(shown)]
+    low, high = (float(shown.min()), float(shown.max())) if len(shown) else (0.1, 10.0)
+    more = [math.log10(low / axis.room), math.log10(high * axis.room)] if axis.room else None
+    return axes.logarithmic(axis.title, low, high, **({"range": more} if more else {}))
 
 
-def _unshown(axis: Log, scale: Scale, values: list[Array]) -> str:
+def _unshown(axis: Log, floor: float, values: list[Array]) -> str:
     """A sentence for what cannot be drawn where it is: exact zeros, and what is not finite."""
     every = np.concatenate(values)
-    of, beyond = f"of {len(every)} values", int(np.count_nonzero(np.isinf(every)))
-    said = axes.said(scale.floor, axes.zeros(every), 0 if axis.edge else axes.missing(every), of)
-    return said + (
-        f" {beyond} {of} could not be measured: at the upper edge." if axis.edge and beyond else ""
+    with np.errstate(invalid="ignore"):
+        at_floor, at_edge = np.count_nonzero(every <= 0), np.count_nonzero(np.abs(every) == np.inf)
+    counts = (
+        (at_floor, f"are exactly 0, drawn at {floor:g}"),
+        (0 if axis.edge else axes.missing(every), "are not finite and are left out"),
+        (at_edge if axis.edge else 0, "could not be measured: at the upper edge"),
     )
-
-
-def interval(
-    name: str, row: int, value: float, ends: tuple[float, float], look: Trace, width: int = 2
-) -> Trace:
-    """A point of a row and its interval (of no length where an end is not known)."""
-    low, high = ends
-    return {
-        "type": "scatter",
-        "name": text(name),
-        "showlegend": False,
-        "x": np.array([value]),
-        "y": np.array([row]),
-        "marker": look,
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": [max(0.0, high - value)],
-            "arrayminus": [max(0.0, value - low)],
-            "color": look["color"],
-            "thickness": width,
-        },
-    }
+    return "".join(f" {n} of {len(every)} values {what}." for n, what in counts if n)
 
 
 def cells(*values: str | float | None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.report.figure import Plot, style, text
+from harness.report.figure import Plot, style
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, picture
 from harness.report.words import duration
@@ -25,16 +25,15 @@ def multiples(grid: Grid, threads: int) -> list[Plot]:
     for place, label in enumerate(grid.labels):
         of = sorted((f.flop, f.width, f.batch, value) for f, value in fair if f.label == label)
         if of:
-            trace = {
-                "type": "scatter",
-                "mode": "markers",
-                "name": text(label),
-                "x": np.array([flop / 1e9 for flop, *_ in of]),
-                "y": np.array([value for *_, value in of]),
-                "text": [f"width {width}, batch {batch}" for _, width, batch, _ in of],
-                "hovertemplate": "%{y:.3f}× floor at %{x:.3g} GFLOP, %{text}",
-                "marker": style(place)["marker"],
-            }
+            trace = axes.scatter(
+                "markers",
+                label,
+                "%{y:.3f}× floor at %{x:.3g} GFLOP, %{text}",
+                x=np.array([flop / 1e9 for flop, *_ in of]),
+                y=np.array([value for *_, value in of]),
+                text=[f"width {width}, batch {batch}" for _, width, batch, _ in of],
+                marker=style(place)["marker"],
+            )
             rows = [
                 [axes.plain(f.label), str(f.width), str(f.batch), duration(f.step_ns), f"{v:.3f}"]
                 for f, v in fair

@@ -1,7 +1,7 @@
 """Pictures of time, of labels that may be ranked only: the others are named.
 
-Samples and distributions, multiples of the floor, ratios. Figures that a table of the page holds
-whole (memory, throughput, epochs, what a step consists of, what is paid once) have no picture.
+Samples and distributions, ratios. Figures that a table of the page holds whole (multiples of the
+floor, memory, throughput, epochs, what a step consists of, what is paid once) have no picture.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.interface import Array
-from harness.record.schema import Record, Round
+from harness.record.schema import Record, Results, Round
 from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
-from harness.report.plots.picture import Log, Series, cells, interval, picture
-from harness.report.run_tables import Run
+from harness.report.plots.picture import Log, Series, cells, picture
+from harness.report.run_tables import Run, compared
 from harness.verdict import timings
-from harness.verdict.timing_stats import Ratio, claim, ratio
+from harness.verdict.timing_stats import Ratio, claim
 from harness.verdict.timings import Place, median_interval
 from harness.verdict.verdict import agreement
 
@@ -89,22 +89,21 @@ def step_series(run: Run) -> list[Plot]:
         # Steady steps lie over the warm-up, whose points are many and far apart.
         for name, colour, wide, points, rows in (
             ("warm-up", axes.GREY, 2, warmup, []),
-            (text(arm.name), style(arm.place)["line"]["color"], 4, steady,
+            (arm.name, style(arm.place)["line"]["color"], 4, steady,
              [cells(arm.name, len(arm.rounds), samples, *times)]),
         ):  # fmt: skip
             x, y = points[:, ::every]
-            trace: axes.Trace = {
-                "type": "scatter",
-                "mode": "markers",
-                "yaxis": f"y{row + 1}" if row else "y",
-                "name": name,
-                "legendgroup": name,
-                "showlegend": row == 0 or bool(rows),
-                "x": x,
-                "y": y / size,
-                "marker": {"color": colour, "size": wide, "opacity": 0.7},
-                "hovertemplate": f"%{{y:.4g}} {unit}, round %{{x:.1f}}",
-            }
+            trace = axes.scatter(
+                "markers",
+                name,
+                f"%{{y:.4g}} {unit}, round %{{x:.1f}}",
+                yaxis=f"y{row + 1}" if row else "y",
+                legendgroup=text(name),
+                showlegend=row == 0 or bool(rows),
+                x=x,
+                y=y / size,
+                marker={"color": colour, "size": wide, "opacity": 0.7},
+            )
             series.append(Series(trace, rows))
     caption = (
         "In the order of measurement, a row for each label, all on one scale. A median may be "
@@ -187,129 +186,80 @@ def distributions(run: Run) -> list[Plot]:
 # ---- ratios and their intervals ------------------------------------------------------------------
 
 
-class Compared(NamedTuple):
-    """One row of ratios: its name, its label, and the ratio in words.
-
-    `above`, `below`: medians by round, of what the ratio is formed.
-    """
-
-    name: str
-    label: str
-    ratio: Ratio
-    above: dict[Place, float]
-    below: dict[Place, float]
-    words: str
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """Student's t over sessions, or with too few that of the median over their rounds."""
-        if self.ratio.claimable and self.ratio.low is not None and self.ratio.high is not None:
-            return self.ratio.low, self.ratio.high
-        below = self.below
-        shared = [value / below[at] for at, value in self.above.items() if below.get(at, 0) > 0]
-        return median_interval(shared) if shared else (math.nan, math.nan)
-
-
-def _forest(
-    record: Record, rows: list[Compared], middle: float | None = None, *, with_words: bool = False
-) -> list[Series]:
-    """A point and its interval a row.
-
-    Long words stand right of a point left of `middle`, and left of others: there they have room.
-    """
-    series = []
-    for place, of in enumerate(rows):
-        claimable, value, (low, high) = of.ratio.claimable, of.ratio.value, of.ends
-        look = style(axes.place_of(record, of.label))["marker"] | {"size": 10}
-        look["symbol"] = look["symbol"].removesuffix("-open") + ("" if claimable else "-open")
-        look["line"] = {"width": 2, "color": look["color"]}
-        side = "center" if middle is None else "left" if value > middle else "right"
-        trace = interval(of.name, place, value, (low, high), look, width=2 if claimable else 1) | {
-            "mode": "markers+text",
-            "text": [of.words],
-            "textposition": f"top {side}",
-            "textfont": {"size": 11},
-            "cliponaxis": False,
-            "hovertemplate": f"%{{x:.4f}} [{low:.4f}, {high:.4f}]",
-        }
-        over = "sessions" if claimable else "rounds"
-        row = cells(of.name, f"{value:.3f}", f"{low:.3f}–{high:.3f}", of.ratio.n, over)
-        series.append(Series(trace, [[*row, of.words] if with_words else row]))
-    return series
-
-
-def _indicative(rows: list[Compared]) -> str:
-    return "" if all(of.ratio.claimable for of in rows) else INDICATIVE
-
-
-def floor(run: Run) -> list[Plot]:
-    """Each label's step as a multiple of the GEMM floor."""
-    record = run.record
-    timed, left_out = _ranked(run)
-    arm = timings.control(record)
-    if arm is None:
-        return []
-    below = timings.product_medians(record, record.results[arm])
-    rows = []
-    for name in timed:
-        if logs := timings.floor_logs(record, name):
-            of, above = ratio(logs), timings.step_medians(record, record.results[name])
-            rows.append(Compared(name, name, of, above, below, f"{of.value:.2f}×"))
-    return picture(
-        "floor",
-        "Step time as a multiple of the GEMM floor",
-        "The floor (dashed, 1) is the step's matrix products alone, in NumPy, in the same "
-        "rounds. A point is the mean of the sessions, its line the 95 % interval over them.",
-        _forest(record, rows),
-        axes.linear("step time / GEMM floor", rangemode="tozero"),
-        axes.rows_axis([axes.tick(of.name) for of in rows]),
-        ("label", "× floor", "95 % interval", "sessions", "interval over"),
-        height=90 + 50 * len(rows),
-        after=_indicative(rows) + left_out,
-        shapes=[axes.line(x=1.0)],
-    )
-
-
 def ratios(run: Run) -> list[Plot]:
     """Each label's step over the control arm's, and A against A; claimed or not."""
-    record, results, least = run.record, run.record.results, run.record.plan.timing.least
+    record, least = run.record, run.record.plan.timing.least
     timed, left_out = _ranked(run)
-    arm = timings.control(record)
-    others = [name for name in timed if name != arm] if arm in timed and arm is not None else []
-    pairs = [(n, n, timings.versus(record, n, arm), results[arm]) for n in others if arm]
-    pairs += [
-        (f"{name}, A/A", name, of, record.again[name])
-        for name, of in timings.against_itself(record).items()
-        if name in timed
-    ]
     rows = []
-    for title, name, of, other in pairs:
-        if of is not None:
-            above, below = (timings.step_medians(record, each) for each in (results[name], other))
-            said = "claimed" if claim(of, least) else "not claimed"
-            said = f"{of.value:.3f}, {said if of.claimable else 'too few sessions'}"
-            rows.append(Compared(title, name, of, above, below, said))
+    for name, other, of in compared(run):
+        if name in timed:
+            against = record.results[other] if other else record.again[name]
+            rows.append((name, other, of, _ends(of, record, record.results[name], against)))
+    arm = timings.control(record) or ""
     band = 1 / (1 + least), 1 + least
-    ends = [end for of in rows for end in (*of.ends, of.ratio.value)]
+    ends = [end for *_, of, span in rows for end in (*span, of.value)]
     ends = [*(end for end in ends if math.isfinite(end) and end > 0), *band, 1.0]
     low, high = min(ends), max(ends)
+    series = []
+    for place, (label, across, of, (start, stop)) in enumerate(rows):
+        word = "claimed" if claim(of, least) else "not claimed"
+        told = f"{of.value:.3f}, {word if of.claimable else 'too few sessions'}"
+        marker = style(axes.place_of(record, label))["marker"]
+        symbol = marker["symbol"].removesuffix("-open") + ("" if of.claimable else "-open")
+        colour = marker["color"]
+        name = label if across else f"{label}, A/A"
+        bar = {
+            "type": "data",
+            "symmetric": False,
+            "array": [max(0.0, stop - of.value)],
+            "arrayminus": [max(0.0, of.value - start)],
+            "color": colour,
+            "thickness": 2 if of.claimable else 1,
+        }
+        # Long words stand right of a point that is left of the middle: there they have room.
+        side = "left" if of.value > math.sqrt(low) * math.sqrt(high) else "right"
+        trace = axes.scatter(
+            "markers+text",
+            name,
+            f"%{{x:.4f}} [{start:.4f}, {stop:.4f}]",
+            showlegend=False,
+            x=np.array([of.value]),
+            y=np.array([place]),
+            marker={"color": colour, "symbol": symbol, "size": 10,
+                    "line": {"width": 2, "color": colour}},
+            error_x=bar,
+            text=[told],
+            textposition=f"top {side}",
+            textfont={"size": 11},
+            cliponaxis=False,
+        )  # fmt: skip
+        over = "sessions" if of.claimable else "rounds"
+        row = cells(name, f"{of.value:.3f}", f"{start:.3f}–{stop:.3f}", of.n, over, told)
+        series.append(Series(trace, [row]))
     shade = {"type": "rect", "layer": "below", "fillcolor": axes.PALE, "line": {"width": 0}}
-    ticks = [
-        axes.tick(of.label) if of.name == of.label else f"{axes.tick(of.label, 9)}, A/A"
-        for of in rows
-    ]
+    indicative = "" if all(of.claimable for *_, of, _ in rows) else INDICATIVE
+    ticks = [axes.tick(n) if across else f"{axes.tick(n, 9)}, A/A" for n, across, *_ in rows]
     return picture(
         "ratios",
         "Step time against the control arm's (ratio, formed within a round)",
-        f"Right of 1 is slower than {axes.plain(arm or '')}. A difference is claimed where the "
+        f"Right of 1 is slower than {axes.plain(arm)}. A difference is claimed where the "
         "95 % interval over sessions excludes 1 and the ratio leaves the shaded "
         f"±{least:.0%}, by which two processes of one backend may differ (A/A: one backend twice; "
         "nothing may be claimed).",
-        _forest(record, rows, math.sqrt(low) * math.sqrt(high), with_words=True),
-        axes.logarithmic(f"step time / {text(arm or '')}'s", low, high),
+        series,
+        axes.logarithmic(f"step time / {text(arm)}'s", low, high),
         axes.rows_axis(ticks),
         ("step of", "ratio", "95 % interval", "sessions", "interval over", "claimed"),
         height=90 + 50 * len(rows),
-        after=_indicative(rows) + left_out,
+        after=indicative + left_out,
         shapes=[axes.line(x=1.0), axes.line(x=1.0) | shade | {"x0": band[0], "x1": band[1]}],
     )
+
+
+def _ends(of: Ratio, record: Record, own: Results, other: Results) -> tuple[float, float]:
+    """Student's t over sessions, or with too few that of the median over their rounds."""
+    if of.claimable and of.low is not None and of.high is not None:
+        return of.low, of.high
+    above, below = timings.step_medians(record, own), timings.step_medians(record, other)
+    shared = [value / below[at] for at, value in above.items() if below.get(at, 0) > 0]
+    return median_interval(shared) if shared else (math.nan, math.nan)
