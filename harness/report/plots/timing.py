@@ -7,6 +7,7 @@ floor, memory, throughput, epochs, what a step consists of, what is paid once) h
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -186,11 +187,15 @@ def distributions(run: Run) -> list[Plot]:
 # ---- ratios and their intervals ------------------------------------------------------------------
 
 
+# Label, what it is over ("": itself), the ratio and the ends of its interval.
+Row = tuple[str, str, Ratio, tuple[float, float]]
+
+
 def ratios(run: Run) -> list[Plot]:
     """Each label's step over the control arm's, and A against A; claimed or not."""
     record, least = run.record, run.record.plan.timing.least
     timed, left_out = _ranked(run)
-    rows = []
+    rows: list[Row] = []
     for name, other, of in compared(run):
         if name in timed:
             against = record.results[other] if other else record.again[name]
@@ -200,11 +205,33 @@ def ratios(run: Run) -> list[Plot]:
     ends = [end for *_, of, span in rows for end in (*span, of.value)]
     ends = [*(end for end in ends if math.isfinite(end) and end > 0), *band, 1.0]
     low, high = min(ends), max(ends)
+    shade = {"type": "rect", "layer": "below", "fillcolor": axes.PALE, "line": {"width": 0}}
+    indicative = "" if all(of.claimable for *_, of, _ in rows) else INDICATIVE
+    ticks = [axes.tick(n) if across else f"{axes.tick(n, 9)}, A/A" for n, across, *_ in rows]
+    return picture(
+        "ratios",
+        "Step time against the control arm's (ratio, formed within a round)",
+        f"Right of 1 is slower than {axes.plain(arm)}. A difference is claimed where the "
+        "95 % interval over sessions excludes 1 and the ratio leaves the shaded "
+        f"±{least:.0%}, by which two processes of one backend may differ (A/A: one backend twice; "
+        "nothing may be claimed).",
+        _forest(run, rows, math.sqrt(low) * math.sqrt(high)),
+        axes.logarithmic(f"step time / {text(arm)}'s", low, high),
+        axes.rows_axis(ticks),
+        ("step of", "ratio", "95 % interval", "sessions", "interval over", "claimed"),
+        height=90 + 50 * len(rows),
+        after=indicative + left_out,
+        shapes=[axes.line(x=1.0), axes.line(x=1.0) | shade | {"x0": band[0], "x1": band[1]}],
+    )
+
+
+def _forest(run: Run, rows: Sequence[Row], middle: float) -> list[Series]:
+    """A point and its interval a row."""
     series = []
     for place, (label, across, of, (start, stop)) in enumerate(rows):
-        word = "claimed" if claim(of, least) else "not claimed"
+        word = "claimed" if claim(of, run.record.plan.timing.least) else "not claimed"
         told = f"{of.value:.3f}, {word if of.claimable else 'too few sessions'}"
-        marker = style(axes.place_of(record, label))["marker"]
+        marker = style(axes.place_of(run.record, label))["marker"]
         symbol = marker["symbol"].removesuffix("-open") + ("" if of.claimable else "-open")
         colour = marker["color"]
         name = label if across else f"{label}, A/A"
@@ -217,7 +244,7 @@ def ratios(run: Run) -> list[Plot]:
             "thickness": 2 if of.claimable else 1,
         }
         # Long words stand right of a point that is left of the middle: there they have room.
-        side = "left" if of.value > math.sqrt(low) * math.sqrt(high) else "right"
+        side = "left" if of.value > middle else "right"
         trace = axes.scatter(
             "markers+text",
             name,
@@ -236,24 +263,7 @@ def ratios(run: Run) -> list[Plot]:
         over = "sessions" if of.claimable else "rounds"
         row = cells(name, f"{of.value:.3f}", f"{start:.3f}–{stop:.3f}", of.n, over, told)
         series.append(Series(trace, [row]))
-    shade = {"type": "rect", "layer": "below", "fillcolor": axes.PALE, "line": {"width": 0}}
-    indicative = "" if all(of.claimable for *_, of, _ in rows) else INDICATIVE
-    ticks = [axes.tick(n) if across else f"{axes.tick(n, 9)}, A/A" for n, across, *_ in rows]
-    return picture(
-        "ratios",
-        "Step time against the control arm's (ratio, formed within a round)",
-        f"Right of 1 is slower than {axes.plain(arm)}. A difference is claimed where the "
-        "95 % interval over sessions excludes 1 and the ratio leaves the shaded "
-        f"±{least:.0%}, by which two processes of one backend may differ (A/A: one backend twice; "
-        "nothing may be claimed).",
-        series,
-        axes.logarithmic(f"step time / {text(arm)}'s", low, high),
-        axes.rows_axis(ticks),
-        ("step of", "ratio", "95 % interval", "sessions", "interval over", "claimed"),
-        height=90 + 50 * len(rows),
-        after=indicative + left_out,
-        shapes=[axes.line(x=1.0), axes.line(x=1.0) | shade | {"x0": band[0], "x1": band[1]}],
-    )
+    return series
 
 
 def _ends(of: Ratio, record: Record, own: Results, other: Results) -> tuple[float, float]:
