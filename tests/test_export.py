@@ -593,11 +593,6 @@ def test_names_are_told_apart_and_lead_nowhere(names: list[str]) -> None:
     assert not [n for n in file_names(names).values() if "/" in n or "\0" in n or n[0] == "."]
 
 
-def test_labels_that_look_the_same_are_told_apart() -> None:
-    found = suite(make.record(("numpy\n", "numpy\t ", "numpy")))
-    assert len(set(found.get_benchmark_names())) == 3
-
-
 # --- The command line ---
 
 

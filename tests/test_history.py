@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness.errors import InputError
 from harness.report import history as report
 from harness.report import page as pages
 from harness.report.terminal import show
@@ -204,14 +203,6 @@ def test_the_same_configuration_under_another_label_is_the_same_trend(
     assert [p.label for p in of(trace(tmp_path), "torch:eager").points] == ["torch", "torch:eager"]
 
 
-def test_two_interpreters_are_two_trends(tmp_path: Path, document: dict) -> None:
-    made = copy.deepcopy(document)
-    made["backends"]["torch@2.6"] = copy.deepcopy(made["backends"]["torch"])
-    for number in range(2):
-        put(tmp_path, made, number)
-    assert [len(t.points) for t in trace(tmp_path).trends] == [2, 2, 2]
-
-
 def test_planted_runs_are_left_out_and_counted(tmp_path: Path, document: dict) -> None:
     made = make.timed()
     made.plan.labels["torch"] = make.label("torch", plant="faults.py:lr_off")
@@ -363,11 +354,6 @@ def test_every_point_of_a_trend_is_in_the_page(tmp_path: Path, document: dict) -
     assert "error_y" in plots[0]["traces"][0]
 
 
-def test_a_page_is_the_same_for_the_same_runs(tmp_path: Path, document: dict) -> None:
-    put(tmp_path, document)
-    assert as_page(trace(tmp_path)) == as_page(trace(tmp_path))
-
-
 def test_a_page_of_nothing_says_so(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     assert "No stored run" in as_page(trace(tmp_path))
@@ -434,8 +420,3 @@ def test_long_trends_are_drawn_as_far_as_there_is_room_and_that_is_said(
         for drawn in plot["traces"]:
             assert drawn["text"] == [NAME.format(n) for n in range(2, 6)]
     assert "Pictures show the newest 4 runs of a trend." in as_page(found)
-
-
-def test_hours_that_are_no_number_are_an_input_error() -> None:
-    with pytest.raises(InputError, match="--since 'x': expected"):
-        store.age("--since", "x")

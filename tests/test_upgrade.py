@@ -5,32 +5,27 @@ On made records: jax@0.9 beside jax, both timed in the same rounds of one run.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import statistics
-import xml.etree.ElementTree as ET
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 from scipy import stats
 
 from harness.bundle.readme import _pip
-from harness.export import FORMATS
 from harness.record import store
 from harness.report import diff as pages
-from harness.report import files, terminal
-from harness.results import diff, history, query
+from harness.report import files
+from harness.results import diff, history
 from harness.results import store as runs
 from harness.verdict.timings import control
 from harness.verdict.verdict import judge
 from tests import make
 from tests.test_diff import as_markdown, as_page, copied, every, on_terminal, timing
 from tests.test_diff_page import parsed, run, stored
-from tests.test_export import exported
 from tests.test_store import put, told
 
 OLD, NEW = "jax@0.9", "jax"
@@ -113,6 +108,9 @@ def test_the_versions_are_named_as_what_changed_and_nothing_else():
     )
     assert found.summary.endswith("; nothing else around the labels changed")
     assert "because" not in found.summary
+    assert (found.verdict, diff.exit_status(found), found.moves) == ("same", 0, [])
+    assert "results and 1 trainings are the same, bit for bit)" in found.summary
+    assert found.one_run
 
     def more(made):
         for process in made.results[NEW].processes:
@@ -122,25 +120,6 @@ def test_the_versions_are_named_as_what_changed_and_nothing_else():
     # The interpreter's version is one as well, after the packages'.
     assert "flax 0.12.6 → 0.12.8, python 3.11.2 → 3.12.1): " in found.summary
     assert found.summary.endswith("; between the labels also threads 2 → 1 changed")
-
-
-def test_where_an_interpreter_lies_is_no_change():
-    made = upgrade()
-    made.plan.labels[OLD] = make.label(
-        "jax", python="/envs/old/bin/python", source="backends.jax:Backend", origin="built in"
-    )
-    made.plan.labels[NEW] = make.label(
-        "jax", python="/envs/new/bin/python", source="backends.jax:Backend", origin="plug-in"
-    )
-    assert {c.what for c in between(made).environment} == {"jax", "jaxlib", "flax"}
-
-
-def test_only_the_versions_changed_and_neither_numbers_nor_speed():
-    found = between(upgrade())
-    assert (found.verdict, diff.exit_status(found), found.moves) == ("same", 0, [])
-    assert "no number moved (" in found.summary
-    assert "results and 1 trainings are the same, bit for bit)" in found.summary
-    assert found.one_run
 
 
 def test_numbers_that_moved_are_named_by_rung_and_speed_is_not_blamed():
@@ -415,19 +394,6 @@ def test_a_variant_of_a_version_belongs_to_that_version(tmp_path):
     assert [len(t.points) for t in history.trace(runs.find(tmp_path)).trends] == [2, 2, 2]
 
 
-def test_a_query_tells_versions_apart(tmp_path):
-    put(tmp_path, told(upgrade()))
-    found = query.ask(
-        runs.find(tmp_path),
-        "SELECT label, backend, version FROM labels JOIN versions USING (run, label) "
-        "WHERE package = 'jax' ORDER BY version",
-    )
-    assert [*found.rows] == [
-        (NEW, "jax", "0.10.2"),
-        (OLD, "jax", "0.9.2"),
-    ]
-
-
 def test_a_run_with_versions_is_written_and_read_in_every_form(tmp_path):
     made = upgrade(change=slower)
     judged = judge(made)
@@ -438,28 +404,6 @@ def test_a_run_with_versions_is_written_and_read_in_every_form(tmp_path):
         assert OLD in text
         ids = [a["id"] for _, a in parsed(text).tags if "id" in a]
         assert len(ids) == len(set(ids))
-
-
-@pytest.mark.parametrize("name", [n for n, made in FORMATS.items() if made.target == "file"])
-def test_every_export_tells_versions_apart(name):
-    made = upgrade()
-    exported_ = exported(name, made)
-    assert not exported_.left_out
-    if name == "junit":
-        cases = {case.get("classname") for case in ET.fromstring(exported_.text).iter("testcase")}
-        assert {OLD, NEW, "numpy"} <= cases
-    elif name == "csv":
-        assert {line.split(",")[1] for line in exported_.text.splitlines()} >= {OLD, NEW, "numpy"}
-    else:
-        assert f"step/{OLD}" in exported_.text
-        assert f"step/{NEW}" in exported_.text
-
-
-def test_a_tensorboard_run_is_made_for_each_version(tmp_path):
-    pytest.importorskip("tensorboard")
-    exported("tensorboard", upgrade(), out=tmp_path / "out")
-    (folder,) = (tmp_path / "out").iterdir()
-    assert {each.name for each in folder.iterdir()} == {"numpy", OLD, NEW}
 
 
 def test_of_several_numpys_the_one_of_that_name_is_the_control_arm():
@@ -478,11 +422,3 @@ def test_a_bundle_asks_for_the_versions_of_the_label_that_failed():
     assert any("jax==0.10.2" in line for line in _pip(made, NEW))
     # Of another framework's failure, those of the first.
     assert any("jax==0.9.2" in line for line in _pip(made, "numpy"))
-
-
-def test_a_narrow_terminal_shows_both_names():
-    out = io.StringIO()
-    terminal.show(
-        pages.report(between(upgrade(change=slower)), "terminal"), Console(file=out, width=60)
-    )
-    assert "jax@0.9 → jax" in out.getvalue()
