@@ -221,6 +221,21 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     return status
 
 
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """The command line in this process: what these words print, once they `ends` with a status."""
+
+    def run(*words: object, ends: int = 0):
+        capsys.readouterr()
+        assert run_here(monkeypatch, *words) == ends, capsys.readouterr().err
+        said = capsys.readouterr()
+        if ends == 2:
+            assert (said.out, said.err.count("\n")) == ("", 1)
+        return said
+
+    return run
+
+
 def clean_environment() -> dict[str, str]:
     """This environment with the project importable and no data set named."""
     root = str(Path(__file__).parent.parent)

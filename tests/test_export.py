@@ -86,7 +86,7 @@ def suite(*records: Record) -> pyperf.BenchmarkSuite:
     return pyperf.BenchmarkSuite.loads(text("pyperf", *records))
 
 
-def test_pyperfs_medians_are_the_records_to_the_nanosecond() -> None:
+def test_pyperfs_medians_are_the_records_to_the_nanosecond():
     made = make.timed(("numpy", "torch", "jax"))
     found = suite(made)
     assert found.get_benchmark_names() == [
@@ -105,7 +105,7 @@ def test_pyperfs_medians_are_the_records_to_the_nanosecond() -> None:
 
 
 @given(st.lists(st.integers(1, 10**12), min_size=1, max_size=9))
-def test_any_time_above_zero_reaches_pyperf_unchanged(step_ns: list[int]) -> None:
+def test_any_time_above_zero_reaches_pyperf_unchanged(step_ns):
     made = make.record(("numpy",))
     for r in made.results["numpy"].rounds:
         r.step_ns, r.products_ns = step_ns, [1]  # no step is faster than its products
@@ -114,7 +114,7 @@ def test_any_time_above_zero_reaches_pyperf_unchanged(step_ns: list[int]) -> Non
     assert benchmark.median() * 1e9 == pytest.approx(statistics.median(step_ns), abs=0.6)
 
 
-def test_warm_up_steps_are_pyperfs_warmups() -> None:
+def test_warm_up_steps_are_pyperfs_warmups():
     made = make.timed(("numpy",))
     runs = suite(made).get_benchmarks()[0].get_runs()
     assert made.plan.timing.warmup_rounds == 1
@@ -125,7 +125,7 @@ def test_warm_up_steps_are_pyperfs_warmups() -> None:
         assert [round(value * 1e9) for _, value in run.warmups] == want
 
 
-def test_pyperf_knows_machine_versions_and_how_a_value_was_made() -> None:
+def test_pyperf_knows_machine_versions_and_how_a_value_was_made():
     made = make.timed(("numpy",))
     made.machine = {"processor": " A Processor\n9000", "processors": "64", "system": "Linux 6"}
     for r in made.results["numpy"].rounds:
@@ -148,7 +148,7 @@ def left_out(made: Exported) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("make_it", "why"), [(disagreeing, "do not agree"), (void, "the times are void")]
 )
-def test_a_time_without_agreement_is_left_out_and_named(name, make_it, why) -> None:
+def test_a_time_without_agreement_is_left_out_and_named(name, make_it, why):
     made = exported(name, make_it())
     assert left_out(made) == {"the times of torch": f"NOT RANKED: {why}"}
     assert made.text is not None
@@ -156,7 +156,7 @@ def test_a_time_without_agreement_is_left_out_and_named(name, make_it, why) -> N
     assert "/torch" not in made.text
 
 
-def test_failed_and_untimed_labels_are_left_out_and_named() -> None:
+def test_failed_and_untimed_labels_are_left_out_and_named():
     made = make.timed(("numpy", "torch", "jax", "tensorflow"))
     made.results["torch"].processes[-1].status = "failed"
     made.results["torch"].processes[-1].reason = "out of memory"
@@ -170,7 +170,7 @@ def test_failed_and_untimed_labels_are_left_out_and_named() -> None:
 
 
 @pytest.mark.parametrize("ns", [0, -5])
-def test_a_time_that_pyperf_refuses_leaves_its_label_out(ns: int) -> None:
+def test_a_time_that_pyperf_refuses_leaves_its_label_out(ns):
     made = make.timed(("numpy", "torch"))
     made.results["torch"].rounds[-1].step_ns[0] = ns
     told = exported("pyperf", made)
@@ -182,7 +182,7 @@ def test_a_time_that_pyperf_refuses_leaves_its_label_out(ns: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["pyperf", "github-action-benchmark"])
-def test_a_run_in_which_nothing_agrees_exports_no_time(name: str) -> None:
+def test_a_run_in_which_nothing_agrees_exports_no_time(name):
     made = make.record(("torch",))
     make.find(made, "torch", "gradients").distance = 1.0
     with pytest.raises(InputError, match=r"no time may be shown .*torch: NOT RANKED"):
@@ -198,7 +198,7 @@ def run_pyperf(*words: str, cwd: Path) -> str:
     return done.stdout
 
 
-def test_the_real_pyperf_shows_and_compares_two_exports(tmp_path: Path) -> None:
+def test_the_real_pyperf_shows_and_compares_two_exports(tmp_path):
     before, after = make.timed(("numpy", "torch")), make.timed(("numpy", "torch"))
     for r in after.results["torch"].rounds:
         r.step_ns = [2 * ns for ns in r.step_ns]
@@ -300,7 +300,7 @@ CHANGES = [off, declared, declared_and_gone, crashed, crashed_late, slow_and_cra
 
 
 @pytest.mark.parametrize("change", [None, *CHANGES])
-def test_a_suite_is_red_exactly_where_the_verdict_is(change) -> None:
+def test_a_suite_is_red_exactly_where_the_verdict_is(change):
     made = make.record()
     if change is not None:
         change(made)
@@ -318,7 +318,7 @@ def test_a_suite_is_red_exactly_where_the_verdict_is(change) -> None:
 
 
 @pytest.mark.parametrize("change", [off, crashed, skipped, not_timed, declared])
-def test_every_case_is_the_finding_of_its_label_and_rung(change) -> None:
+def test_every_case_is_the_finding_of_its_label_and_rung(change):
     made = make.record()
     change(made)
     want = {
@@ -338,7 +338,7 @@ def test_every_case_is_the_finding_of_its_label_and_rung(change) -> None:
             assert outcome(found[name, rung]) == expected, (name, rung)
 
 
-def test_a_failure_holds_the_whole_evidence() -> None:
+def test_a_failure_holds_the_whole_evidence():
     made = make.record()
     off(made)
     failure = cases(junit(made))["torch", "gradients"].find("failure")
@@ -351,7 +351,7 @@ def test_a_failure_holds_the_whole_evidence() -> None:
     assert any(told.startswith("limit because: between rounding") for told in lines)
 
 
-def test_a_failed_workers_last_words_are_in_the_error() -> None:
+def test_a_failed_workers_last_words_are_in_the_error():
     made = make.record()
     crashed(made)
     made.results["torch"].processes[0].stderr_tail = "Traceback\n  \x1b[31mboom\n"
@@ -362,7 +362,7 @@ def test_a_failed_workers_last_words_are_in_the_error() -> None:
     assert (error.text or "").splitlines() == ["Traceback", "�[31mboom"]
 
 
-def test_a_worker_that_fails_when_all_is_judged_is_an_error_too() -> None:
+def test_a_worker_that_fails_when_all_is_judged_is_an_error_too():
     made = make.record()
     crashed_late(made)
     verdict = judge(made)
@@ -373,7 +373,7 @@ def test_a_worker_that_fails_when_all_is_judged_is_an_error_too() -> None:
     assert [key for key, what in outcomes.items() if what == "error"] == [("torch", "timing")]
 
 
-def test_junitparser_reads_what_ci_systems_read() -> None:
+def test_junitparser_reads_what_ci_systems_read():
     made = disagreeing()
     parsed = junitparser.JUnitXml.fromstring(text("junit", made, make.record()).encode())
     first, second = list(parsed)
@@ -400,7 +400,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_hostile_record_gives_valid_junit(what: str) -> None:
+def test_a_hostile_record_gives_valid_junit(what):
     made = hostile(HOSTILE[what])
     made.seconds, made.started = -1e9, HOSTILE[what]
     root = junit(made)
@@ -418,7 +418,7 @@ def test_a_hostile_record_gives_valid_junit(what: str) -> None:
 # --- github-action-benchmark ---
 
 
-def test_the_dashboards_entries_are_the_verdicts_figures() -> None:
+def test_the_dashboards_entries_are_the_verdicts_figures():
     made = make.timed(("numpy", "torch"))
     for results in made.results.values():
         for r in results.rounds:  # a throughput of its own: not to be taken for the step
@@ -442,7 +442,7 @@ def test_the_dashboards_entries_are_the_verdicts_figures() -> None:
     )
 
 
-def test_one_session_is_said_to_be_indicative() -> None:
+def test_one_session_is_said_to_be_indicative():
     entries = json.loads(text("github-action-benchmark", make.record()))
     assert all("indicative" in entry["extra"] for entry in entries)
     assert "indicative" not in text("github-action-benchmark", make.timed())
@@ -459,7 +459,7 @@ def value(told: str) -> float | None:
     return float(told) if told else None
 
 
-def test_every_distance_of_the_record_is_a_row() -> None:
+def test_every_distance_of_the_record_is_a_row():
     made = disagreeing()
     rows = [row for row in table(made) if row["what"] == "distance"]
     want = [
@@ -477,7 +477,7 @@ def test_every_distance_of_the_record_is_a_row() -> None:
     assert limits == {"1e-05"}
 
 
-def test_every_epoch_of_the_record_is_a_row() -> None:
+def test_every_epoch_of_the_record_is_a_row():
     made = make.record()
     made.results["torch"].training.append(make.training(seed=7, test_accuracy=["nan", 0.5]))
     for what, field in (("training loss", "epoch_losses"), ("test accuracy", "test_accuracy")):
@@ -494,7 +494,7 @@ def test_every_epoch_of_the_record_is_a_row() -> None:
         ]
 
 
-def test_times_and_rungs_stand_in_the_table_beside_their_agreement() -> None:
+def test_times_and_rungs_stand_in_the_table_beside_their_agreement():
     made = disagreeing()
     verdict, rows = judge(made), table(made)
     for name, label in verdict.labels.items():
@@ -518,7 +518,7 @@ def test_times_and_rungs_stand_in_the_table_beside_their_agreement() -> None:
             assert value(rungs[rung]["limit"]) == finding.limit
 
 
-def test_pandas_takes_numbers_for_numbers() -> None:
+def test_pandas_takes_numbers_for_numbers():
     made = make.record()
     make.find(made, "torch", "gradients").distance = "inf"
     made.results["numpy"].training.append(make.training(epoch_losses=["-inf", "nan"]))
@@ -534,7 +534,7 @@ def test_pandas_takes_numbers_for_numbers() -> None:
 @pytest.mark.parametrize(
     "text_", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\r\n=cmd|' /C'!A1"]
 )
-def test_no_text_of_a_record_is_a_formula_to_a_spreadsheet(text_: str) -> None:
+def test_no_text_of_a_record_is_a_formula_to_a_spreadsheet(text_):
     made = make.record(("numpy", text_), run=text_)
     make.find(made, "numpy", "forward").tensor = text_
     rows = table(made)
@@ -549,7 +549,7 @@ def test_no_text_of_a_record_is_a_formula_to_a_spreadsheet(text_: str) -> None:
 
 @pytest.mark.parametrize("what", HOSTILE)
 @pytest.mark.parametrize("name", FILES)
-def test_a_hostile_record_crashes_nothing_and_stays_short(name: str, what: str) -> None:
+def test_a_hostile_record_crashes_nothing_and_stays_short(name, what):
     made = hostile(HOSTILE[what])
     del made.plan.labels["torch"], made.results["torch"]
     made.plan.labels["jax"] = make.label("jax", variant=HOSTILE[what])
@@ -570,7 +570,7 @@ def test_a_hostile_record_crashes_nothing_and_stays_short(name: str, what: str) 
 
 @pytest.mark.parametrize("name", ["junit", "csv"])
 @pytest.mark.parametrize("change", [*CHANGES, None])
-def test_whatever_is_missing_the_rest_is_exported(name: str, change) -> None:
+def test_whatever_is_missing_the_rest_is_exported(name, change):
     made = make.record(dataset=None)
     made.plan.labels["jax"] = make.label("jax")  # of which the record holds nothing
     if change is not None:
@@ -580,12 +580,12 @@ def test_whatever_is_missing_the_rest_is_exported(name: str, change) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_same_record_gives_the_same_bytes(name: str) -> None:
+def test_the_same_record_gives_the_same_bytes(name):
     assert text(name, disagreeing()) == text(name, disagreeing())
 
 
 @given(st.lists(st.text(max_size=8), unique=True, max_size=6))
-def test_names_are_told_apart_and_lead_nowhere(names: list[str]) -> None:
+def test_names_are_told_apart_and_lead_nowhere(names):
     for made in (distinct(names), file_names(names)):
         assert list(made) == names
         assert len(set(made.values())) == len(names)
@@ -606,14 +606,14 @@ def call(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """A stored run in which torch does not agree."""
     store.write(disagreeing(), tmp_path)
     return tmp_path
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_without_out_the_export_itself_goes_to_stdout(name, folder, monkeypatch, capsys) -> None:
+def test_without_out_the_export_itself_goes_to_stdout(name, folder, monkeypatch, capsys):
     status, out, err = call(monkeypatch, capsys, name, str(folder))
     assert status == 0
     assert out == text(name, store.read(folder))
@@ -622,7 +622,7 @@ def test_without_out_the_export_itself_goes_to_stdout(name, folder, monkeypatch,
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_with_out_a_file_is_written_and_json_says_which(name, folder, monkeypatch, capsys) -> None:
+def test_with_out_a_file_is_written_and_json_says_which(name, folder, monkeypatch, capsys):
     path = folder / "made"
     status, out, _ = call(monkeypatch, capsys, name, str(folder), "--out", str(path), "--json")
     assert status == 0
@@ -634,7 +634,7 @@ def test_with_out_a_file_is_written_and_json_says_which(name, folder, monkeypatc
     assert path.read_text() == text(name, store.read(folder))
 
 
-def test_the_help_names_every_format() -> None:
+def test_the_help_names_every_format():
     (argument,) = FormatName.__metadata__
     assert set(re.split(r", | or ", argument.help.rstrip("."))) == set(FORMATS)
 
@@ -655,9 +655,7 @@ def test_the_help_names_every_format() -> None:
         (("tensorboard", "RUN", "--out", "RUN/record.json/x"), "Not a directory"),
     ],
 )
-def test_what_cannot_be_done_ends_with_2_and_one_line(
-    words, told, folder, monkeypatch, capsys
-) -> None:
+def test_what_cannot_be_done_ends_with_2_and_one_line(words, told, folder, monkeypatch, capsys):
     given_words = [word.replace("RUN", str(folder)) for word in words]
     status, out, err = call(monkeypatch, capsys, *given_words)
     assert (status, out) == (2, "")

@@ -20,7 +20,6 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,7 @@ def as_float32(value: object) -> str:
         return repr(float(np.float32(value)))  # type: ignore[arg-type]
 
 
-def test_tensorboard_reads_the_records_numbers(tmp_path: Path) -> None:
+def test_tensorboard_reads_the_records_numbers(tmp_path):
     made = disagreeing()
     made.results["jax"].training.append(
         make.training(seed=3, losses=["nan", 0.1, "inf"], epoch_losses=["-inf"], test_accuracy=[])
@@ -126,7 +125,7 @@ def test_tensorboard_reads_the_records_numbers(tmp_path: Path) -> None:
         assert "disagree" in found["texts"][0]
 
 
-def test_the_same_run_is_written_to_the_same_file_with_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_run_is_written_to_the_same_file_with_the_same_bytes(tmp_path):
     first = tensorboard(make.record(), tmp_path)
     bytes_before = [Path(file).read_bytes() for file in first.written]
     assert tensorboard(make.record(), tmp_path).written == first.written
@@ -134,14 +133,14 @@ def test_the_same_run_is_written_to_the_same_file_with_the_same_bytes(tmp_path: 
     assert sorted(str(p) for p in tmp_path.rglob("*") if p.is_file()) == sorted(first.written)
 
 
-def test_times_that_are_void_reach_no_event_file(tmp_path: Path) -> None:
+def test_times_that_are_void_reach_no_event_file(tmp_path):
     done = tensorboard(void(), tmp_path)
     found = dict(zip(("numpy", "torch", "jax"), read_events(*done.written), strict=True))
     has_times = {n: any("step_time" in tag for tag in one["scalars"]) for n, one in found.items()}
     assert has_times == {"numpy": True, "torch": False, "jax": True}
 
 
-def test_hostile_records_stay_inside_the_folder_and_can_be_read(tmp_path: Path) -> None:
+def test_hostile_records_stay_inside_the_folder_and_can_be_read(tmp_path):
     out = tmp_path / "out"
     records = [hostile(text) for text in HOSTILE.values()]
     odd = make.record(("../../x", "..", "", "a/b", "/etc", "a\0b"), run="../../../run", started="?")
@@ -168,7 +167,7 @@ def run_export(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProces
     return harness("export", *words, cwd=cwd, env={"PYTHONPATH": path, **env})
 
 
-def test_writing_events_imports_no_framework_though_one_is_there(tmp_path: Path) -> None:
+def test_writing_events_imports_no_framework_though_one_is_there(tmp_path):
     store.write(make.record(), tmp_path)
     (tmp_path / "fakes").mkdir()
     for name in ("torch", "tensorflow", "jax"):
@@ -188,8 +187,8 @@ def test_writing_events_imports_no_framework_though_one_is_there(tmp_path: Path)
     ],
 )
 def test_a_missing_client_library_is_named_with_the_command_that_installs_it(
-    name: str, package: str, words: tuple[str, ...], tmp_path: Path
-) -> None:
+    name, package, words, tmp_path
+):
     store.write(make.record(), tmp_path)
     (tmp_path / "fakes").mkdir()
     fake(tmp_path / "fakes", package, f"raise ModuleNotFoundError('No module named {package}')")
@@ -256,7 +255,7 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     """A real MLflow server on a free port of the loopback, its data in sqlite."""
     folder = tmp_path_factory.mktemp("mlflow")
     with socket.socket() as free:
@@ -302,7 +301,7 @@ def log(made: Record, server: Server, folder: Path) -> tuple[dict[str, Any], str
 
 
 @needs_mlflow
-def test_mlflow_holds_the_records_numbers_once(server: Server, tmp_path: Path) -> None:
+def test_mlflow_holds_the_records_numbers_once(server, tmp_path):
     made = disagreeing()
     made.run = "numbers"
     made.results["jax"].training.append(
@@ -378,7 +377,7 @@ def check_metrics(server: Server, child: dict[str, Any], made: Record, name: str
 
 
 @needs_mlflow
-def test_what_an_export_that_broke_off_left_is_replaced(server: Server, tmp_path: Path) -> None:
+def test_what_an_export_that_broke_off_left_is_replaced(server, tmp_path):
     made = make.record(run="broken")
     experiments = server.ask("experiments/search", max_results=10)["experiments"]
     names = {e["name"]: e["experiment_id"] for e in experiments}
@@ -399,7 +398,7 @@ def test_what_an_export_that_broke_off_left_is_replaced(server: Server, tmp_path
 
 
 @needs_mlflow
-def test_hostile_records_and_failed_labels_reach_the_server(server: Server, tmp_path: Path) -> None:
+def test_hostile_records_and_failed_labels_reach_the_server(server, tmp_path):
     for number, what in enumerate(("html", "newline", "control", "long")):
         made = hostile(HOSTILE[what])
         made.started = HOSTILE[what]
@@ -423,7 +422,7 @@ def test_hostile_records_and_failed_labels_reach_the_server(server: Server, tmp_
 
 
 @needs_mlflow
-def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path):
     store.write(make.record(), tmp_path)
     uri = "http://somebody:secret@127.0.0.1:1"
     done = harness(
@@ -435,7 +434,7 @@ def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path
     assert "secret" not in done.stderr
 
 
-def test_mlflow_without_a_server_named_is_refused(tmp_path: Path) -> None:
+def test_mlflow_without_a_server_named_is_refused(tmp_path):
     store.write(make.record(), tmp_path)
     done = harness("export", "mlflow", ".", cwd=tmp_path, env={"MLFLOW_TRACKING_URI": ""})
     assert (done.returncode, done.stdout) == (2, "")

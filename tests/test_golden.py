@@ -85,7 +85,7 @@ class Elsewhere(Faulty):
 
 
 @pytest.fixture(scope="module")
-def faulty(tmp_path_factory) -> str:
+def faulty(tmp_path_factory):
     file = tmp_path_factory.mktemp("faulty") / "faulty.py"
     file.write_text(FAULTY)
     return str(file)
@@ -105,13 +105,13 @@ def check(found: Golden, spec: str, data: Path, **words: Any) -> Checked:
 
 
 @pytest.fixture(scope="module")
-def made(small_data) -> Golden:
+def made(small_data):
     """Of the harness's own reference, the small data's first epoch."""
     return make(None, small_data)
 
 
 @pytest.fixture(scope="module")
-def file(small_data, tmp_path_factory) -> Path:
+def file(small_data, tmp_path_factory):
     """As small as such a file can be."""
     path = tmp_path_factory.mktemp("golden") / "one.safetensors"
     golden_file.write(make(None, small_data, [1]), path)

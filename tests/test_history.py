@@ -19,14 +19,13 @@ from harness.report import page as pages
 from harness.report.terminal import show
 from harness.results import history, store
 from tests import make
-from tests.conftest import run_here
 from tests.pages import Page
 from tests.test_report import HOSTILE
 from tests.test_store import NAME, put, told
 
 
 @pytest.fixture(scope="module")
-def document() -> dict:
+def document():
     """verdict.json of a run in five sessions: numpy, torch."""
     return told(make.timed())
 
@@ -64,7 +63,7 @@ def as_page(found: history.History) -> str:
 # ---- the figures
 
 
-def test_a_point_holds_what_the_verdict_holds(tmp_path: Path, document: dict) -> None:
+def test_a_point_holds_what_the_verdict_holds(tmp_path, document):
     for number in range(3):
         put(tmp_path, document, number)
     found = trace(tmp_path)
@@ -90,9 +89,7 @@ def test_a_point_holds_what_the_verdict_holds(tmp_path: Path, document: dict) ->
         }
 
 
-def test_the_worst_share_is_that_of_the_rung_nearest_its_limit(
-    tmp_path: Path, document: dict
-) -> None:
+def test_the_worst_share_is_that_of_the_rung_nearest_its_limit(tmp_path, document):
     made = copy.deepcopy(document)
     made["backends"]["torch"]["rungs"]["loss"] |= {"value": 4e-6, "limit": 5e-6}
     made["backends"]["torch"]["rungs"]["timing"] |= {"value": 3.9, "limit": 4.0}
@@ -105,9 +102,7 @@ def test_the_worst_share_is_that_of_the_rung_nearest_its_limit(
 
 
 @pytest.mark.parametrize("why", ["disagrees", "failed", "void", "inconclusive"])
-def test_a_label_that_may_not_be_ranked_has_no_time(
-    tmp_path: Path, document: dict, why: str
-) -> None:
+def test_a_label_that_may_not_be_ranked_has_no_time(tmp_path, document, why):
     put(tmp_path, document, 0)
     made = copy.deepcopy(document)
     torch = made["backends"]["torch"]
@@ -134,7 +129,7 @@ def test_a_label_that_may_not_be_ranked_has_no_time(
     assert [bool(v == v) for v in drawn["y"]] == [True, False]
 
 
-def test_a_declared_difference_is_no_disagreement(tmp_path: Path, document: dict) -> None:
+def test_a_declared_difference_is_no_disagreement(tmp_path, document):
     made = copy.deepcopy(document)
     declared = {"verdict": "disagree", "value": 1.0, "expected": "its own relu"}
     made["backends"]["torch"]["rungs"]["forward"] |= declared
@@ -143,7 +138,7 @@ def test_a_declared_difference_is_no_disagreement(tmp_path: Path, document: dict
     assert (point.verdict, point.time is not None) == ("agree", True)
 
 
-def test_off_the_cpu_times_are_nanoseconds(tmp_path: Path, document: dict) -> None:
+def test_off_the_cpu_times_are_nanoseconds(tmp_path, document):
     times = document["backends"]["torch"]["step_time"] | {"floor_ratio": None, "floor_ci95": None}
     put(tmp_path, entry(document, device="cuda", step_time=times))
     found = trace(tmp_path)
@@ -170,9 +165,7 @@ def test_off_the_cpu_times_are_nanoseconds(tmp_path: Path, document: dict) -> No
     ],
     ids=str,
 )
-def test_runs_that_cannot_be_compared_stand_apart(
-    tmp_path: Path, document: dict, fields: dict
-) -> None:
+def test_runs_that_cannot_be_compared_stand_apart(tmp_path, document, fields):
     if "dataset" in fields:
         fields = {"dataset": document["dataset"] | fields["dataset"]}
     put(tmp_path, document, 0)
@@ -183,9 +176,7 @@ def test_runs_that_cannot_be_compared_stand_apart(
 
 
 @pytest.mark.parametrize("field", ["backend", "variant", "device", "dtype", "precision"])
-def test_a_label_of_another_configuration_is_another_trend(
-    tmp_path: Path, document: dict, field: str
-) -> None:
+def test_a_label_of_another_configuration_is_another_trend(tmp_path, document, field):
     put(tmp_path, document, 0)
     put(tmp_path, entry(document, **{field: "other"}), 1)
     found = trace(tmp_path)
@@ -193,9 +184,7 @@ def test_a_label_of_another_configuration_is_another_trend(
     assert len({*report.names(found.trends)}) == 3
 
 
-def test_the_same_configuration_under_another_label_is_the_same_trend(
-    tmp_path: Path, document: dict
-) -> None:
+def test_the_same_configuration_under_another_label_is_the_same_trend(tmp_path, document):
     made = copy.deepcopy(document)
     made["backends"]["torch:eager"] = made["backends"].pop("torch")
     put(tmp_path, document, 0)
@@ -203,7 +192,7 @@ def test_the_same_configuration_under_another_label_is_the_same_trend(
     assert [p.label for p in of(trace(tmp_path), "torch:eager").points] == ["torch", "torch:eager"]
 
 
-def test_planted_runs_are_left_out_and_counted(tmp_path: Path, document: dict) -> None:
+def test_planted_runs_are_left_out_and_counted(tmp_path, document):
     made = make.timed()
     made.plan.labels["torch"] = make.label("torch", plant="faults.py:lr_off")
     put(tmp_path, document, 0)
@@ -214,7 +203,7 @@ def test_planted_runs_are_left_out_and_counted(tmp_path: Path, document: dict) -
     assert "1 run with a planted fault left out" in terminal(found)
 
 
-def test_synthetic_data_are_said_loudly(tmp_path: Path) -> None:
+def test_synthetic_data_are_said_loudly(tmp_path):
     made = make.timed()
     made.dataset = make.dataset(name="synthetic", synthetic=True, sha256="other")
     put(tmp_path, told(made))
@@ -223,14 +212,14 @@ def test_synthetic_data_are_said_loudly(tmp_path: Path) -> None:
     assert "SYNTHETIC" in as_page(found)
 
 
-def test_a_run_that_was_skipped_there_is_no_point(tmp_path: Path) -> None:
+def test_a_run_that_was_skipped_there_is_no_point(tmp_path):
     made = make.timed()
     make.skip(made, "torch")
     put(tmp_path, told(made))
     assert [t.name for t in trace(tmp_path).trends] == ["numpy"]
 
 
-def test_what_changed_between_neighbours_is_marked(tmp_path: Path, document: dict) -> None:
+def test_what_changed_between_neighbours_is_marked(tmp_path, document):
     put(tmp_path, entry(document, versions={"torch": "2.12", "old": "1"}), 0)
     put(tmp_path, entry(document, versions={"torch": "2.13", "new": "1"}), 1)
     put(tmp_path, entry(document, versions={"torch": "2.13", "new": "1"}), 2)
@@ -263,7 +252,7 @@ def test_what_changed_between_neighbours_is_marked(tmp_path: Path, document: dic
 # ---- what is asked for
 
 
-def test_labels_machines_and_times_can_be_chosen(tmp_path: Path, document: dict) -> None:
+def test_labels_machines_and_times_can_be_chosen(tmp_path, document):
     put(tmp_path, document, 10)
     put(tmp_path, changed(document, machine="other-machine"), 20)
     made = copy.deepcopy(document)
@@ -283,44 +272,36 @@ def test_labels_machines_and_times_can_be_chosen(tmp_path: Path, document: dict)
     assert trace(tmp_path, labels=("nothing",)).trends == []
 
 
-def test_json_holds_every_point_or_the_last(
-    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_json_holds_every_point_or_the_last(tmp_path, document, command):
     for number in range(12):
         put(tmp_path, document, number)
     where = ("--results-dir", str(tmp_path))
-    assert run_here(monkeypatch, "history", "--json", *where) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(command("history", "--json", *where).out)
     assert [len(t["points"]) for t in found["trends"]] == [12, 12]
     assert found["runs"] == 12
     assert found["trends"][0]["backend"] == "numpy"
-    assert run_here(monkeypatch, "history", "--json", "--last", "2", *where) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(command("history", "--json", "--last", "2", *where).out)
     assert [p["run"] for p in found["trends"][0]["points"]] == [NAME.format(10), NAME.format(11)]
-    assert run_here(monkeypatch, "history", *where) == 0
-    text = capsys.readouterr().out
+    text = command("history", *where).out
     assert NAME.format(2) in text
     assert NAME.format(1) not in text
     assert "(2 older; --last shows more)" in text
     assert (
-        run_here(monkeypatch, "history", "--since", "2026-01-02T03:04:11Z", "--json", *where) == 0
+        json.loads(command("history", "--since", "2026-01-02T03:04:11Z", "--json", *where).out)[
+            "runs"
+        ]
+        == 1
     )
-    assert json.loads(capsys.readouterr().out)["runs"] == 1
-    assert run_here(monkeypatch, "history", "--since", "1h", "--json", *where) == 0
-    assert json.loads(capsys.readouterr().out)["runs"] == 0
-    assert run_here(monkeypatch, "history", "--since", "yesterday", *where) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    assert json.loads(command("history", "--since", "1h", "--json", *where).out)["runs"] == 0
+    assert command("history", "--since", "yesterday", *where, ends=2).err.count("\n") == 1
 
 
-def test_numbers_that_are_not_finite_are_texts_in_json(
-    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_numbers_that_are_not_finite_are_texts_in_json(tmp_path, document, command):
     made = copy.deepcopy(document)
     made["backends"]["torch"]["rungs"]["loss"] |= {"value": "inf", "verdict": "disagree"}
     made["backends"]["torch"]["test_accuracy"]["0"][-1] = "nan"
     put(tmp_path, made)
-    assert run_here(monkeypatch, "history", "--json", "--results-dir", str(tmp_path)) == 0
-    text = capsys.readouterr().out
+    text = command("history", "--json", "--results-dir", tmp_path).out
     assert "NaN" not in text
     assert "Infinity" not in text
     point = json.loads(text)["trends"][1]["points"][0]
@@ -342,7 +323,7 @@ def decoded(values: Any) -> int:
     return len(values)
 
 
-def test_every_point_of_a_trend_is_in_the_page(tmp_path: Path, document: dict) -> None:
+def test_every_point_of_a_trend_is_in_the_page(tmp_path, document):
     for number in range(7):
         put(tmp_path, document, number)
     plots = [*page(trace(tmp_path)).data().values()]
@@ -354,16 +335,14 @@ def test_every_point_of_a_trend_is_in_the_page(tmp_path: Path, document: dict) -
     assert "error_y" in plots[0]["traces"][0]
 
 
-def test_a_page_of_nothing_says_so(tmp_path: Path) -> None:
+def test_a_page_of_nothing_says_so(tmp_path):
     (tmp_path / "runs").mkdir()
     assert "No stored run" in as_page(trace(tmp_path))
     assert "No stored run" in terminal(trace(tmp_path))
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_no_text_of_a_run_steers_a_terminal_or_a_page(
-    tmp_path: Path, document: dict, what: str
-) -> None:
+def test_no_text_of_a_run_steers_a_terminal_or_a_page(tmp_path, document, what):
     text = HOSTILE[what]
     put(tmp_path / "clean", document, 0)
     put(tmp_path / "clean", entry(document, versions={"a": "1"}), 1)
@@ -394,23 +373,19 @@ def test_no_text_of_a_run_steers_a_terminal_or_a_page(
         assert not [c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Zl")]
 
 
-def test_a_page_goes_to_the_file_that_is_named_and_nowhere_else(
-    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_a_page_goes_to_the_file_that_is_named_and_nowhere_else(tmp_path, document, command):
     put(tmp_path / "results", document)
     words = ("--page", str(tmp_path / "h.html"), "--results-dir", str(tmp_path / "results"))
-    assert run_here(monkeypatch, "history", *words) == 0
+    command("history", *words)
     assert (tmp_path / "h.html").read_text().startswith("<!doctype html>")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["h.html", "results"]
     assert (
-        run_here(monkeypatch, "history", "--page", str(tmp_path / "no" / "h.html"), *words[2:]) == 2
+        "cannot write"
+        in command("history", "--page", str(tmp_path / "no" / "h.html"), *words[2:], ends=2).err
     )
-    assert "cannot write" in capsys.readouterr().err
 
 
-def test_long_trends_are_drawn_as_far_as_there_is_room_and_that_is_said(
-    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_trends_are_drawn_as_far_as_there_is_room(tmp_path, document, monkeypatch):
     monkeypatch.setattr(report, "MOST_DRAWN", 4)
     for number in range(6):
         put(tmp_path, document, number)

@@ -30,7 +30,7 @@ from harness.results import store as runs
 from harness.verdict import verdict
 from harness.verdict.finding import Finding
 from tests import make
-from tests.conftest import harness, run_here
+from tests.conftest import harness
 
 NAME = "20260102T030405-0000{:02x}"
 
@@ -41,7 +41,7 @@ def told(made: record.Record) -> dict:
 
 
 @pytest.fixture(scope="module")
-def document() -> dict:
+def document():
     """verdict.json of a run in five sessions: numpy, torch."""
     return told(make.timed())
 
@@ -51,7 +51,7 @@ STEPS: list[tuple[bytes, int]] = []
 
 
 @pytest.fixture(scope="module", autouse=True)
-def steps(tmp_path_factory: pytest.TempPathFactory) -> None:
+def steps(tmp_path_factory):
     for number in range(1, 5):
         folder = tmp_path_factory.mktemp("steps")
         made = make.timed(number=number)
@@ -85,7 +85,7 @@ def rows(results: Path, sql: str) -> list[dict[str, Any]]:
 # ---- the tables
 
 
-def test_every_table_holds_what_verdict_json_holds(tmp_path: Path, document: dict) -> None:
+def test_every_table_holds_what_verdict_json_holds(tmp_path, document):
     put(tmp_path, document)
     (found,) = rows(tmp_path, "SELECT * FROM runs")
     for name in ("verdict", "summary", "profile", "workload", "machine", "processor", "threads",
@@ -144,7 +144,7 @@ def test_every_table_holds_what_verdict_json_holds(tmp_path: Path, document: dic
     assert {r["seed"] for r in training} == {0}
 
 
-def test_the_schema_that_is_printed_is_the_one_there_is(tmp_path: Path, document: dict) -> None:
+def test_the_schema_that_is_printed_is_the_one_there_is(tmp_path, document):
     (tmp_path / "runs").mkdir()
     schema = query.schema()
     assert {r["name"] for r in rows(tmp_path, "SHOW TABLES")} == set(schema)
@@ -157,16 +157,14 @@ def test_the_schema_that_is_printed_is_the_one_there_is(tmp_path: Path, document
             assert f"  {name} " in query.schema_text()
 
 
-def test_no_column_needs_quotes(tmp_path: Path) -> None:
+def test_no_column_needs_quotes(tmp_path):
     (tmp_path / "runs").mkdir()
     for table, columns in query.schema().items():
         assert rows(tmp_path, f"SELECT {', '.join(columns)} FROM {table}") == []
 
 
 @pytest.mark.parametrize("stored", ["nan", "inf", "-inf"])
-def test_a_number_that_is_not_finite_is_itself_and_not_null(
-    tmp_path: Path, document: dict, stored: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_a_number_that_is_not_finite_is_itself_and_not_null(tmp_path, document, stored, command):
     changed = copy.deepcopy(document)
     changed["backends"]["torch"]["rungs"]["forward"] |= {"value": stored, "verdict": "disagree"}
     changed["backends"]["torch"]["train_loss"]["0"][-1] = stored
@@ -177,11 +175,12 @@ def test_a_number_that_is_not_finite_is_itself_and_not_null(
     assert str(found["share"]) == stored
     (found,) = rows(tmp_path, "SELECT train_loss FROM labels WHERE label = 'torch'")
     assert str(found["train_loss"]) == stored
-    assert run_here(monkeypatch, "query", sql, "--json", "--results-dir", str(tmp_path)) == 0
-    assert json.loads(capsys.readouterr().out) == [{"value": stored, "share": stored}]
+    assert json.loads(command("query", sql, "--json", "--results-dir", tmp_path).out) == [
+        {"value": stored, "share": stored}
+    ]
 
 
-def test_a_share_of_no_limit_and_of_a_limit_of_zero() -> None:
+def test_a_share_of_no_limit_and_of_a_limit_of_zero():
     def share(value: Any, limit: Any) -> float | None:
         return Finding(rung="loss", sentence="", value=value, limit=limit).share
 
@@ -196,7 +195,7 @@ def test_a_share_of_no_limit_and_of_a_limit_of_zero() -> None:
 # ---- what is a run
 
 
-def test_a_folder_without_a_record_is_no_run(tmp_path: Path, document: dict) -> None:
+def test_a_folder_without_a_record_is_no_run(tmp_path, document):
     put(tmp_path, document)
     killed = put(tmp_path, document, 1)
     (killed / "record.json").unlink()
@@ -222,9 +221,7 @@ DAMAGES: dict[str, bytes | None] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_run_without_a_whole_verdict_is_named_and_counted_once(
-    tmp_path: Path, document: dict, damage: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_a_run_without_a_whole_verdict_is_named(tmp_path, document, damage, command):
     put(tmp_path, document)
     file = put(tmp_path, document, 1) / "verdict.json"
     whole = file.read_bytes()
@@ -243,8 +240,7 @@ def test_a_run_without_a_whole_verdict_is_named_and_counted_once(
     elif damage == "folder":
         file.mkdir()
     sql = "SELECT id, verdict FROM runs ORDER BY id"
-    assert run_here(monkeypatch, "query", sql, "--json", "--results-dir", str(tmp_path)) == 0
-    said = capsys.readouterr()
+    said = command("query", sql, "--json", "--results-dir", tmp_path)
     assert json.loads(said.out) == [
         {"id": NAME.format(0), "verdict": document["verdict"]},
         {"id": NAME.format(1), "verdict": None},
@@ -254,17 +250,15 @@ def test_a_run_without_a_whole_verdict_is_named_and_counted_once(
     assert f"harness check {file.parent}" in said.err
 
 
-def test_the_command_that_is_named_mends_a_run_that_was_only_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_the_command_that_is_named_mends_a_run_that_was_only_measured(tmp_path, command):
     store.complete(make.timed(), store.new_run_folder(tmp_path))
     words = runs.find(tmp_path).notes()[0].split("harness ")[-1].split()
-    assert run_here(monkeypatch, *words) in (0, 1)
+    command(*words)
     assert runs.find(tmp_path).notes() == []
 
 
 @pytest.mark.parametrize("where", ["folder", "record", "steps"])
-def test_links_are_not_followed(tmp_path: Path, document: dict, where: str) -> None:
+def test_links_are_not_followed(tmp_path, document, where):
     real = put(tmp_path / "elsewhere", document)
     (real / "steps.parquet").write_bytes(b"PAR1 and PAR1")
     there = tmp_path / "results" / "runs" / real.name
@@ -282,7 +276,7 @@ def test_links_are_not_followed(tmp_path: Path, document: dict, where: str) -> N
     assert rows(tmp_path / "results", "SELECT count(*) AS n FROM steps") == [{"n": 0}]
 
 
-def test_trees_merge_by_copying(tmp_path: Path, document: dict) -> None:
+def test_trees_merge_by_copying(tmp_path, document):
     for number in range(3):
         put(tmp_path / "here", document, number)
     for number in range(2, 5):  # one of them is in both
@@ -292,7 +286,7 @@ def test_trees_merge_by_copying(tmp_path: Path, document: dict) -> None:
     assert found == {"n": 5, "ids": 5}
 
 
-def test_a_copy_under_another_name_is_not_counted_again(tmp_path: Path, document: dict) -> None:
+def test_a_copy_under_another_name_is_not_counted_again(tmp_path, document):
     folder = put(tmp_path, document)
     shutil.copytree(folder, folder.with_name("0 a copy"))  # first by name, and yet the copy
     found = runs.find(tmp_path)
@@ -303,7 +297,7 @@ def test_a_copy_under_another_name_is_not_counted_again(tmp_path: Path, document
     assert [r.id for r in runs.find(tmp_path).runs] == ["0 a copy"]
 
 
-def test_runs_stand_in_the_order_of_their_time(tmp_path: Path, document: dict) -> None:
+def test_runs_stand_in_the_order_of_their_time(tmp_path, document):
     for number in (7, 3, 5):
         put(tmp_path, document, number)
     nameless = put(tmp_path, document, 1, name="renamed")
@@ -313,14 +307,9 @@ def test_runs_stand_in_the_order_of_their_time(tmp_path: Path, document: dict) -
     assert ids == ["renamed", *(NAME.format(n) for n in (3, 5, 7))]
 
 
-def test_where_there_are_no_runs_a_line_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_where_there_are_no_runs_a_line_says_so(tmp_path, command):
     for words in (["history"], ["query", "SELECT 1"], ["prune", "--keep", "1"]):
-        assert run_here(monkeypatch, *words, "--results-dir", str(tmp_path)) == 2
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.count("\n") == 1
+        said = command(*words, "--results-dir", tmp_path, ends=2)
         assert "no stored runs" in said.err
 
 
@@ -332,9 +321,7 @@ def change(value: Any, seed: int) -> Any:
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_no_damaged_verdict_stops_the_others_or_is_counted_twice(
-    document: dict, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_no_damaged_verdict_stops_the_others_or_is_counted_twice(document, data, tmp_path_factory):
     results = tmp_path_factory.mktemp("damaged")
     put(results, document)
     file = put(results, document, 1) / "verdict.json"
@@ -376,9 +363,7 @@ def test_no_damaged_verdict_stops_the_others_or_is_counted_twice(
     assert answer["rungs"] == sum(len(entry.rungs) for entry in entries)
 
 
-def test_runs_that_come_and_go_while_they_are_read_are_there_or_not(
-    tmp_path: Path, document: dict
-) -> None:
+def test_runs_that_come_and_go_while_they_are_read_are_there_or_not(tmp_path, document):
     settled = put(tmp_path, document, 0)
     text = json.dumps(document | {"run": None}).encode()
     stop, errors = threading.Event(), []
@@ -425,9 +410,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_name_is_data(
-    tmp_path: Path, document: dict, text: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_a_name_is_data(tmp_path, document, text, command):
     changed = copy.deepcopy(document)
     changed["backends"][text] = changed["backends"].pop("torch")
     changed["summary"] = changed["machine"] = text
@@ -440,8 +423,7 @@ def test_a_name_is_data(
         tmp_path, "SELECT package, version FROM versions"
     )
     sql = "SELECT * FROM runs JOIN labels ON id = run"
-    assert run_here(monkeypatch, "query", sql, "--results-dir", str(tmp_path)) == 0
-    shown = capsys.readouterr().out
+    shown = command("query", sql, "--results-dir", tmp_path).out
     assert not [c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Zl")]
     words = (
         "query",
@@ -450,8 +432,7 @@ def test_a_name_is_data(
         "--results-dir",
         str(tmp_path),
     )
-    assert run_here(monkeypatch, *words) == 0
-    read = [row[0] for row in csv.reader(io.StringIO(capsys.readouterr().out, newline=""))]
+    read = [row[0] for row in csv.reader(io.StringIO(command(*words).out, newline=""))]
     assert read == ["label", *sorted(["numpy", text])]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["runs"]
 
@@ -460,9 +441,7 @@ def test_a_name_is_data(
     "text", ["a'b; --", "*", "b[1]*", "b1x", "sp ace", 'q"', "line\nfeed", "ü"]
 )
 @pytest.mark.parametrize("root", ["results", "r[e]s*"])
-def test_a_folder_is_found_and_its_steps_are_its_own_whatever_it_is_called(
-    tmp_path: Path, document: dict, text: str, root: str
-) -> None:
+def test_whatever_a_folder_is_called_its_steps_are_its_own(tmp_path, document, text, root):
     results = tmp_path / root
     expected = {}
     for place, name in enumerate(dict.fromkeys((text, "b1x", "b1", "plain"))):
@@ -476,9 +455,7 @@ def test_a_folder_is_found_and_its_steps_are_its_own_whatever_it_is_called(
     assert rows(results, sql) == [{"n": expected[text]}]
 
 
-def test_a_folder_whose_name_is_no_text_is_counted_and_stops_nothing(
-    tmp_path: Path, document: dict
-) -> None:
+def test_a_folder_whose_name_is_no_text_is_counted_and_stops_nothing(tmp_path, document):
     put(tmp_path, document)
     folder = os.fsencode(tmp_path / "runs") + b"/caf\xe9"
     os.mkdir(folder)
@@ -491,9 +468,7 @@ def test_a_folder_whose_name_is_no_text_is_counted_and_stops_nothing(
 
 
 @pytest.mark.parametrize("foreign", ["SELECT 1 AS other", "SELECT 'torch' AS label, 'x' AS seed"])
-def test_a_table_of_something_else_leaves_the_steps_of_the_others(
-    tmp_path: Path, document: dict, foreign: str
-) -> None:
+def test_a_table_of_something_else_leaves_the_steps_of_the_others(tmp_path, document, foreign):
     folders = [put(tmp_path, document, number) for number in range(2)]
     with duckdb.connect() as connection:
         connection.execute(f"COPY ({foreign}) TO '{folders[0] / 'steps.parquet'}' (FORMAT parquet)")
@@ -504,9 +479,7 @@ def test_a_table_of_something_else_leaves_the_steps_of_the_others(
     assert found == {"n": expected, "timed": True}
 
 
-def test_steps_are_those_of_the_records_and_a_damaged_file_stops_no_query(
-    tmp_path: Path, document: dict
-) -> None:
+def test_steps_are_those_of_the_records_and_a_damaged_file_stops_no_query(tmp_path, document):
     folders = [put(tmp_path, document, number) for number in range(4)]
     made = make.timed()
     for folder in folders[:2]:
@@ -575,19 +548,16 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_no_query_is_refused_in_one_line_and_touches_nothing(
-    tmp_path: Path, document: dict, what: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_what_is_no_query_is_refused_and_touches_nothing(
+    tmp_path, document, what, monkeypatch, command
+):
     folder = put(tmp_path, document)
     (folder / "steps.parquet").write_bytes(STEPS[0][0])
     before = tree(tmp_path)
     sql = REFUSED[what].format(out=folder / "out.csv", steps=folder / "steps.parquet")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(query, "leaked", {"a": np.arange(3)}, raising=False)
-    assert run_here(monkeypatch, "query", sql, "--results-dir", str(tmp_path)) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
+    said = command("query", sql, "--results-dir", tmp_path, ends=2)
     assert said.err.startswith("harness: query: ")
     assert "Traceback" not in said.err
     assert tree(tmp_path) == before
@@ -613,7 +583,7 @@ ALLOWED = (
 
 
 @pytest.mark.parametrize("sql", ALLOWED)
-def test_whatever_only_reads_is_answered(tmp_path: Path, document: dict, sql: str) -> None:
+def test_whatever_only_reads_is_answered(tmp_path, document, sql):
     folder = put(tmp_path, document)
     (folder / "steps.parquet").write_bytes(STEPS[0][0])
     assert isinstance(rows(tmp_path, sql), list)
@@ -626,9 +596,7 @@ def test_whatever_only_reads_is_answered(tmp_path: Path, document: dict, sql: st
         ("SELECT list(i) FROM range(100_000_000) r(i)", "MEMORY_LIMIT", "30MB", "Out of Memory"),
     ],
 )
-def test_a_query_ends_within_its_time_and_memory(
-    tmp_path: Path, sql: str, limit: str, value: Any, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_query_ends_within_its_time_and_memory(tmp_path, sql, limit, value, said, monkeypatch):
     (tmp_path / "runs").mkdir()
     monkeypatch.setattr(query, limit, value)
     with pytest.raises(InputError, match=f"^query: .*{said}"):
@@ -636,7 +604,7 @@ def test_a_query_ends_within_its_time_and_memory(
     assert threading.active_count() == 1
 
 
-def test_a_process_ends_well_after_its_answer(tmp_path: Path, document: dict) -> None:
+def test_a_process_ends_well_after_its_answer(tmp_path, document):
     put(tmp_path, document)
     for _ in range(3):
         ended = harness("query", "FROM runs", "--json", "--results-dir", ".", cwd=tmp_path)
@@ -646,64 +614,52 @@ def test_a_process_ends_well_after_its_answer(tmp_path: Path, document: dict) ->
 # ---- the verb
 
 
-def test_json_is_one_document_csv_one_table_and_a_limit_is_kept(
-    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_json_is_one_document_csv_one_table_and_a_limit_is_kept(tmp_path, document, command):
     put(tmp_path, document)
     where = ("--results-dir", str(tmp_path))
     sql = "SELECT i, i % 2 = 0 AS even, [i, NULL] AS both FROM range(250) r(i) ORDER BY i"
-    assert run_here(monkeypatch, "query", sql, "--json", *where) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(command("query", sql, "--json", *where).out)
     assert found == [{"i": i, "even": i % 2 == 0, "both": [i, None]} for i in range(250)]
-    assert run_here(monkeypatch, "query", sql, "--json", "--limit", "3", *where) == 0
-    assert len(json.loads(capsys.readouterr().out)) == 3
-    assert run_here(monkeypatch, "query", sql, "--csv", *where) == 0
-    table = [*csv.reader(io.StringIO(capsys.readouterr().out))]
+    assert len(json.loads(command("query", sql, "--json", "--limit", "3", *where).out)) == 3
+    table = [*csv.reader(io.StringIO(command("query", sql, "--csv", *where).out))]
     assert table[0] == ["i", "even", "both"]
     assert table[3] == ["2", "true", "[2, null]"]
     assert len(table) == 251
-    assert run_here(monkeypatch, "query", sql, *where) == 0
-    said = capsys.readouterr()
+    said = command("query", sql, *where)
     assert " 99 " in said.out
     assert " 100 " not in said.out
     assert "the first 100 rows" in said.err
-    assert run_here(monkeypatch, "query", "SELECT * FROM runs WHERE false", *where) == 0
-    assert "no rows" in capsys.readouterr().out
+    assert "no rows" in command("query", "SELECT * FROM runs WHERE false", *where).out
 
 
-def test_json_with_two_columns_of_one_name_is_refused(
-    tmp_path: Path, document: dict, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_json_with_two_columns_of_one_name_is_refused(tmp_path, document, command):
     put(tmp_path, document)
     words = ("query", "SELECT 1 AS a, 2 AS a", "--json", "--results-dir", str(tmp_path))
-    assert run_here(monkeypatch, *words) == 2
-    said = capsys.readouterr()
-    assert (said.out, said.err.count("\n")) == ("", 1)
+    command(*words, ends=2)
 
 
-def test_the_schema_is_printed_without_any_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_the_schema_is_printed_without_any_run(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    assert run_here(monkeypatch, "query", "--schema") == 0
-    assert "limit_value" in capsys.readouterr().out
-    assert run_here(monkeypatch, "query", "--schema", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["runs"]["started"]["type"] == "TIMESTAMP"
-    assert run_here(monkeypatch, "query") == 2
+    assert "limit_value" in command("query", "--schema").out
+    assert (
+        json.loads(command("query", "--schema", "--json").out)["runs"]["started"]["type"]
+        == "TIMESTAMP"
+    )
+    command("query", ends=2)
 
 
 # ---- times
 
 
 @given(st.integers(0, 9999), st.sampled_from("hdw"))
-def test_an_age_is_a_number_and_a_unit(number: int, unit: str) -> None:
+def test_an_age_is_a_number_and_a_unit(number, unit):
     hours = {"h": 1, "d": 24, "w": 168}[unit] * number
     assert runs.age("--x", f"{number}{unit}") == timedelta(hours=hours)
     assert isinstance(datetime.now(UTC) - runs.age("--x", f"{number}{unit}"), datetime)
 
 
 @given(st.text(max_size=8) | st.from_regex(r"-?[0-9٣]{0,6}\.?[0-9]?[hdwmys ]?\n?", fullmatch=True))
-def test_no_other_text_is_an_age(text: str) -> None:
+def test_no_other_text_is_an_age(text):
     good = 2 <= len(text) <= 5 and text[-1] in "hdw" and all(c in "0123456789" for c in text[:-1])
     if good:
         runs.age("--x", text)
@@ -713,13 +669,13 @@ def test_no_other_text_is_an_age(text: str) -> None:
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_moment_or_none(text: str) -> None:
+def test_any_text_is_a_moment_or_none(text):
     found = runs.moment(text)
     assert found is None or found.tzinfo is UTC
 
 
 @given(st.datetimes(min_value=naive(1, 1, 3), max_value=naive(9999, 12, 29)))
-def test_a_moment_reads_back_in_any_zone(at: datetime) -> None:
+def test_a_moment_reads_back_in_any_zone(at):
     utc = at.replace(tzinfo=UTC)
     assert runs.moment(utc.isoformat()) == utc
     assert runs.moment(at.isoformat()) == utc
