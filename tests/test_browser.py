@@ -212,38 +212,6 @@ def test_every_plot_is_drawn_with_every_trace(visitor, written):
         assert height > 100, name
 
 
-def points(visitor: Visitor, plot: str) -> list[int]:
-    """How many points plotly drew of each trace, NaN not counted."""
-    found: list[int] = visitor.run(
-        """
-        const place = document.getElementById("plot-" + arguments[0]);
-        const real = (v) => v !== undefined && v !== null && !Number.isNaN(v);
-        return place.calcdata.map((trace) => trace.filter((p) => real(p.y) && real(p.x)).length);
-        """,
-        plot,
-    )
-    return found
-
-
-def test_plots_have_as_many_points_as_the_record(visitor, written):
-    made = pages.rich()
-    visitor.go(written["rich"], keep=True)
-    # Counted here from the record itself, by nobody's drawing code.
-    trained = [t for r in made.results.values() for t in r.training if t.dtype == "float32"]
-    whole = [t for t in made.reference if t.whole]
-    assert sorted(points(visitor, "epoch-loss")) == sorted(
-        len(t.epoch_losses) for t in [*trained, *whole]
-    )
-    assert len(trained) + len(whole) == 20
-    assert sorted(points(visitor, "epoch-accuracy")) == sorted(
-        len(t.test_accuracy) for t in [*trained, *whole]
-    )
-    arms = [*made.results.values(), *made.again.values()]
-    samples = sum(len(r.step_ns) + len(r.warmup_ns) for arm in arms for r in arm.rounds)
-    assert sum(points(visitor, "step-series")) == samples == 4 * 5 * 6 * 4
-    assert sorted(points(visitor, "free-losses")) == sorted(len(t.losses) for t in trained)
-
-
 def test_a_picture_that_fails_leaves_the_others_and_its_own_figures(visitor, written):
     # What plotly itself would do to a picture it cannot draw.
     broken = """
