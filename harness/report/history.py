@@ -58,7 +58,8 @@ def report(
         word="History",
         sentence=_sentence(history),
         headline=notes,
-        warnings=warnings(history),
+        warnings=["SYNTHETIC data where a title says so: no real images"]
+        * any(trend.setting.synthetic for trend in history.trends),
         sections=[_on_page(f"s{i}", of, ts) for i, (of, ts) in enumerate(settings)],
         title="History of stored runs",
     )
@@ -98,22 +99,22 @@ def names(trends: Sequence[Trend]) -> list[str]:
 def columns(trend: Trend) -> dict[str, Callable[[Point], Value]]:
     """What a table has of each run of a trend."""
 
-    def time(point: Point, unit: Unit, value: str, write: Callable[[float, float], str]) -> Value:
-        if point.time is None:
+    def floor(p: Point) -> Value:
+        if p.time is None or trend.unit != "floor":
             return None
-        return value + (write(*point.interval) if point.interval and trend.unit == unit else "")
+        return f"{p.time:.2f}" + (
+            "" if p.interval is None else " {:.2f}–{:.2f}".format(*p.interval)
+        )
 
-    def floor(point: Point) -> Value:
-        shown = words.decimals(point.time)
-        of = time(point, "floor", shown, lambda low, high: f" {low:.2f}–{high:.2f}")
-        return of if trend.unit == "floor" else None
-
-    def step(point: Point) -> Value:
-        return time(point, "ns", words.duration(point.step_ns), lambda *of: f", {words.span(*of)}")
+    def step(p: Point) -> Value:
+        if p.time is None:
+            return None
+        ends = p.interval if trend.unit == "ns" else None
+        return words.duration(p.step_ns) + ("" if ends is None else f", {words.span(*ends)}")
 
     return {
-        "run": lambda point: point.run,
-        "verdict": lambda point: f"{words.MARKS[point.verdict]} {point.verdict}",
+        "run": lambda p: p.run,
+        "verdict": lambda p: f"{words.MARKS[p.verdict]} {p.verdict}",
         "× floor, 95 %": floor,
         "step": step,
         "worst share": lambda p: p.worst and f"{words.figure(p.share)} {p.worst}",
@@ -132,12 +133,6 @@ def changed(point: Point) -> str:
     ]
     more = f"; and {len(changes) - MOST_TOLD} more" if len(changes) > MOST_TOLD else ""
     return "; ".join(changes[:MOST_TOLD]) + more
-
-
-def warnings(history: History) -> list[str]:
-    """What a reader must know before any figure."""
-    synthetic = any(trend.setting.synthetic for trend in history.trends)
-    return ["SYNTHETIC data where a title says so: no real images"] if synthetic else []
 
 
 def _sentence(history: History) -> str:
@@ -190,15 +185,12 @@ def _shares(trends: Sequence[Trend]) -> Section:
         largest = max(held, key=lambda share: (math.isnan(share), share))
         return f"{words.figure(number(held[-1]))} ({words.figure(number(largest))})"
 
-    return Section(
-        "Share of the limit by rung",
-        about="newest run (largest of all runs)",
-        header=("label", *MEASURED),
-        rows=[
-            [name, *(shares(trend, rung) for rung in MEASURED)]
-            for name, trend in zip(names(trends), trends, strict=True)
-        ],
-    )
+    rows = [
+        [name, *(shares(trend, rung) for rung in MEASURED)]
+        for name, trend in zip(names(trends), trends, strict=True)
+    ]
+    about = "newest run (largest of all runs)"
+    return Section("Share of the limit by rung", ("label", *MEASURED), rows, about)
 
 
 def _changes(trends: Sequence[Trend]) -> Section:
@@ -209,11 +201,9 @@ def _changes(trends: Sequence[Trend]) -> Section:
         for point in trend.points
         if point.changed
     ]
-    return Section(
-        "What changed, newest first",
-        header=("run", "label", "what changed since the label's run before"),
-        rows=[row for _, *row in sorted(changes, reverse=True)[:MOST_CHANGES]],
-    )
+    rows = [row for _, *row in sorted(changes, reverse=True)[:MOST_CHANGES]]
+    header = ("run", "label", "what changed since the label's run before")
+    return Section("What changed, newest first", header, rows)
 
 
 def _runs(trend: Trend) -> Section:

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.plan.model import process_precision
-from harness.record.schema import Measurement, Record
-from harness.report import markdown, run_tables
-from harness.report.run_tables import Run
+from harness.record.schema import Measurement, Record, Replica
+from harness.report import markdown
+from harness.report.run_tables import Run, churn, equivalence, versions_of
 from harness.report.sections import Report, Section, Value
 from harness.verdict.numbers import envelope_limit, share, with_limits
 from harness.verdict.verdict import Verdict, judge
@@ -65,10 +65,9 @@ def render(records: list[Record]) -> str:
     verdicts = ", ".join(f"{number} {word}" for word, number in counts.items())
     counted = f"{len(records)} runs: {verdicts}, {failed} failed"
     accuracies = [
-        section
-        for record, verdict in zip(records, judged, strict=True)
-        if len(record.plan.seeds) > 1
-        for section in [_accuracy(record, verdict)]
+        Section(f"Accuracy, run {run.record.run}", inside=[equivalence(run), churn(run)])
+        for run in map(Run, records, judged)
+        if len(run.record.plan.seeds) > 1
     ]
     machines = {tuple(sorted(record.machine.items())) for record in records}
     report = Report(
@@ -99,15 +98,15 @@ def _trajectories(records: list[Record]) -> Section:
     nearest: dict[tuple[str, str, int], tuple[float, list[Value]]] = {}
     for record in records:
         chosen = record.plan.trajectory
-        for regime, after in {(r.regime, r.after) for r in record.envelope}:
-            replicas = [r for r in record.envelope if (r.regime, r.after) == (regime, after)]
-            limit = envelope_limit(replicas, chosen) if chosen is not None else None
-            if limit is None:
-                continue
+        replicas: dict[tuple[str, int], list[Replica]] = {}
+        for replica in record.envelope:
+            replicas.setdefault((replica.regime, replica.after), []).append(replica)
+        for (regime, after), of in replicas.items():
+            limit = envelope_limit(of, chosen) if chosen is not None else None
             row = (record.plan.profile, regime, after)
             for name, results in record.results.items():
                 for m in results.measurements:
-                    if (m.rung, m.case) != ("trajectory", limit.case):
+                    if limit is None or (m.rung, m.case) != ("trajectory", limit.case):
                         continue
                     size = share(m, limit)
                     if size > nearest.get(row, (-1.0, []))[0]:
@@ -120,13 +119,6 @@ def _trajectories(records: list[Record]) -> Section:
     rows = [[*row, *cells] for row, (_, cells) in sorted(nearest.items(), reverse=True)]
     header = ("profile", "regime", "steps", "largest", "limit", "share", "label", "seed")
     return Section("Trajectory", (*header, "limit is"), rows, note=note if nearest else "")
-
-
-def _accuracy(record: Record, verdict: Verdict) -> Section:
-    """Equivalence over seeds, and churn."""
-    run = Run(record, verdict)
-    inside = [run_tables.equivalence(run), run_tables.churn(run)]
-    return Section(f"Accuracy, run {record.run}", inside=inside)
 
 
 def _repeats(records: list[Record]) -> Section:
@@ -146,10 +138,13 @@ def _repeats(records: list[Record]) -> Section:
 
 def _runs(records: list[Record], judged: list[Verdict]) -> Section:
     """What the page rests on."""
-    rows = []
-    for record, verdict in zip(records, judged, strict=True):
-        plan, data = record.plan, record.dataset.name if record.dataset else None
-        row = [record.run, plan.profile, data, ", ".join(map(str, plan.seeds)), verdict.verdict]
-        rows.append([*row, plan.reference, run_tables.versions_of(verdict)])
-    header = ("run", "profile", "data", "seeds", "verdict", "reference", "versions")
-    return Section("Runs", header, rows)
+    return Section(
+        "Runs",
+        ("run", "profile", "data", "seeds", "verdict", "reference", "versions"),
+        [
+            [record.run, record.plan.profile, record.dataset.name if record.dataset else None,
+             ", ".join(map(str, record.plan.seeds)), verdict.verdict, record.plan.reference,
+             versions_of(verdict)]
+            for record, verdict in zip(records, judged, strict=True)
+        ],
+    )  # fmt: skip

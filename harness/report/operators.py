@@ -17,7 +17,7 @@ from harness.measure import operators as catalogue
 from harness.measure.operators import CATALOGUE, CONVENTIONS, ELEMENTWISE, FORMS
 from harness.record.schema import Number, Operator, Record, Special
 from harness.report import words
-from harness.report.figure import Plot, style, text
+from harness.report.figure import Plot, style
 from harness.report.plots import axes
 from harness.report.plots.picture import Series, picture
 from harness.report.run_tables import Run
@@ -231,35 +231,37 @@ def _curve(
     row = [axes.plain(label), title, str(len(values)), *ends]
     row.append(", ".join(f"{x:g}" for x in dict.fromkeys(x for x, _ in marks)) or "–")
     look = style(place)
-    named = {"type": "scatter", "name": text(label), "legendgroup": f"label {place}"} | at
-    # Wide under thin: curves that lie on each other can still be told apart.
-    line = {"mode": "lines", "line": look["line"] | {"width": max(1.5, 6 - 1.5 * place)}}
-    grid = {
-        "x0": curve.start,
-        "dx": (curve.stop - curve.start) / max(len(values) - 1, 1),
-        "hovertemplate": f"{title} = %{{y:.4g}} at %{{x:.4g}}",
-    }
-    series = [Series(named | line | grid | {"y": values}, [row])]
-    if marks:
-        rings = np.array(marks, dtype=np.float64)
-        ring = {"mode": "markers", "marker": look["marker"] | {"size": 10, "symbol": "circle-open"}}
-        hover = {"hovertemplate": f"the book's {title} = %{{y:.4g}} at %{{x:.4g}}"}
-        series.append(
-            Series(named | ring | hover | {"showlegend": False, "x": rings[:, 0], "y": rings[:, 1]})
-        )
-    return series
+    at |= {"legendgroup": f"label {place}"}
+    line = axes.scatter(
+        "lines",
+        label,
+        f"{title} = %{{y:.4g}} at %{{x:.4g}}",
+        # Wide under thin: curves that lie on each other can still be told apart.
+        line=look["line"] | {"width": max(1.5, 6 - 1.5 * place)},
+        x0=curve.start,
+        dx=(curve.stop - curve.start) / max(len(values) - 1, 1),
+        y=values,
+        **at,
+    )
+    if not marks:
+        return [Series(line, [row])]
+    x, y = np.array(marks, dtype=np.float64).T
+    ring = look["marker"] | {"size": 10, "symbol": "circle-open"}
+    hover = f"the book's {title} = %{{y:.4g}} at %{{x:.4g}}"
+    at |= {"showlegend": False}
+    rings = axes.scatter("markers", label, hover, marker=ring, x=x, y=y, **at)
+    return [Series(line, [row]), Series(rings)]
 
 
 def _marks(
     of: Mapping[str, Operator], operator: str, what: str, start: float, stop: float
 ) -> list[tuple[float, float]]:
     """The special points in the picture where the book's expression gives something else."""
-    own = _specials(of, operator)
-    marks = []
+    own, marks = _specials(of, operator), []
     for point, special in _specials(of, f"{operator}/scratch").items():
         try:
             x = float(point)
-        except ValueError:
+        except ValueError:  # a row, or what a record from elsewhere says
             continue
         if point in own and start <= x <= stop:
             pairs = zip(getattr(own[point], what), getattr(special, what), strict=False)

@@ -101,12 +101,11 @@ def report(grid: Grid, end: Sequence[str] = (), *, brief: bool = False) -> Repor
 
 def headline(grid: Grid) -> str:
     """What was run, in a line."""
-    plan, data = grid.records[0].plan, grid.records[0].dataset
+    plan, images = grid.records[0].plan, words.images(grid.records[0])
     sizes = [
         (r.plan.workload.sizes["num_hiddens"], r.plan.workload.batch_size) for r in grid.records
     ]
     widths, batches = (", ".join(map(str, sorted({*of}))) for of in zip(*sizes, strict=True))
-    images = "no data set" if data is None else f"{data.name}, {data.train} + {data.test} images"
     return (
         f"{plan.workload.name} · widths {widths} · batches {batches} · "
         f"threads {', '.join(map(str, grid.threads))} · {many(plan.timing.sessions, 'session')} of "
@@ -174,9 +173,8 @@ def _short(text: str) -> str:
 
 def _growth_row(grid: Grid, growth: Growth) -> list[str]:
     """How the time of a label grows, its bar, and when its compile pays."""
-    law, bar, own = growth.law, "–", (growth.label, growth.threads)
-    exponent = "–"
-    if law is not None:
+    exponent = bar = compiled = after = "–"
+    if (law := growth.law) is not None:
         scatter = math.expm1(min(law.sd, 50.0))
         exponent = f"{law.exponent:.3f} [{law.low:.3f}, {law.high:.3f}], {scatter:.0%}, {law.n}"
     if growth.bar is not None:
@@ -184,15 +182,15 @@ def _growth_row(grid: Grid, growth: Growth) -> list[str]:
         largest = "" if growth.largest is None else f", at most {growth.largest:.2f}×"
         kept = f"{word}, {growth.met} of {growth.wide}{largest}" if growth.wide else "not measured"
         bar = f"≤ {growth.bar:g}×: {kept}"
-    pays = [f for f in grid.ranked if f.against and (f.label, f.threads) == own]
-    if not pays:
-        return [growth.label, exponent, bar, "–", "–"]
-    spent = [f.compile_ns or 0 for f in pays]
-    steps = sorted(f.pays_after for f in pays if f.pays_after is not None)
-    after = f"{len(pays) - len(steps)} of {len(pays)} never"
-    if steps:
-        after = f"{steps[0]}–{steps[-1]}, median {statistics.median_low(steps)}; {after}"
-    return [growth.label, exponent, bar, words.span(min(spent), max(spent)), after]
+    own = (growth.label, growth.threads)
+    if pays := [f for f in grid.ranked if f.against and (f.label, f.threads) == own]:
+        spent = [f.compile_ns or 0 for f in pays]
+        compiled = words.span(min(spent), max(spent))
+        steps = sorted(f.pays_after for f in pays if f.pays_after is not None)
+        after = f"{len(pays) - len(steps)} of {len(pays)} never"
+        if steps:
+            after = f"{steps[0]}–{steps[-1]}, median {statistics.median_low(steps)}; {after}"
+    return [growth.label, exponent, bar, compiled, after]
 
 
 def reasons(grid: Grid) -> list[str]:

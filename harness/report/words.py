@@ -71,18 +71,23 @@ def megabytes(size: int | None) -> str:
     return "–" if size is None else f"{size / 1e6:.0f} MB"
 
 
+def images(record: Record) -> str:
+    """The data that were used."""
+    data = record.dataset
+    return "no data set" if data is None else f"{data.name}, {data.train} + {data.test} images"
+
+
 def headline(record: Record) -> str:
     """What was run, in a line."""
-    plan, data = record.plan, record.dataset
-    images = "no data set" if data is None else f"{data.name}, {data.train} + {data.test} images"
-    return f"{plan.workload.name} · profile {plan.profile} · {images} · run {record.run}"
+    plan = record.plan
+    return f"{plan.workload.name} · profile {plan.profile} · {images(record)} · run {record.run}"
 
 
 def warnings(record: Record) -> list[str]:
     """What must be said loudly above everything else."""
-    lines = []
-    if record.dataset is not None and record.dataset.synthetic:
-        lines.append("SYNTHETIC DATA: this run did not use Fashion-MNIST; accuracies mean little.")
+    synthetic = record.dataset is not None and record.dataset.synthetic
+    said = "SYNTHETIC DATA: this run did not use Fashion-MNIST; accuracies mean little."
+    lines = [said] if synthetic else []
     planted = [f"{name}: {of.plant}" for name, of in record.plan.labels.items() if of.plant]
     if planted:
         lines.append(f"FAULT PLANTED on purpose: {', '.join(planted)}.")
