@@ -183,12 +183,15 @@ def test_five_seeds_within_both_margins_agree_with_interval_and_power() -> None:
         ([0.0029, 0.0031, 0.003, 0.0029, 0.0031], TINY, "inconclusive"),
         ([0.01, -0.01, 0.008, -0.009, 0.0], TINY, "inconclusive"),
         (SMALL, [0.003, -0.003, 0.002, -0.002, 0.0], "inconclusive"),
+        ([0.006 + v for v in SMALL], [0.004 + v for v in TINY], "disagree"),
     ],
 )
 def test_the_verdict_over_seeds_has_three_values(accuracies, losses, verdict) -> None:
     made = with_seeds(accuracies, losses)
     found = finding_of(made, "accuracy")
     assert found.verdict == verdict
+    # Value, limit and sentence are of one metric.
+    assert f"seeds: {found.evidence.tensor}" in found.sentence
     if verdict == "inconclusive":
         assert "seeds would settle it" in found.sentence
         assert judge(made).verdict == "agree"

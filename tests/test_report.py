@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from harness import export as formats
+from harness.export.shown import Run as Stored
 from harness.record.schema import Record, Worst
 from harness.report import markdown, tables, words
 from harness.report import page as pages_of_reports
 from harness.report.run import as_markdown, summary
+from harness.report.run import report as report_of
+from harness.report.run_tables import Run
 from harness.report.sections import Cell, Report, Section
 from harness.report.terminal import show
 from harness.text import clean
-from harness.verdict.verdict import judge
+from harness.verdict.verdict import judge, to_json
 from harness.workloads.reference.limits import RUNGS
 from tests import make
 from tests.pages import Page
@@ -205,6 +210,31 @@ def test_a_divergence_is_explained_with_the_limits_reason() -> None:
         assert told in text
         assert "Limit because: between rounding in correct code" in text
         assert "disagree" in text.lower()
+
+
+def test_a_failure_has_one_number_in_every_place() -> None:
+    """The same fault is further beyond float64's limit than beyond float32's, which is named."""
+    made = make.record()
+    for dtype in ("float32", "float64"):
+        make.find(made, "torch", "gradients", dtype=dtype, step=10).distance = 1.5e-3
+    verdict = judge(made)
+    told = to_json(made, verdict, "x")
+    rung, first = told["backends"]["torch"]["rungs"]["gradients"], told["first_divergence"]
+    assert (rung["value"], rung["limit"]) == (first["distance"], first["limit"]) == (1.5e-3, 1e-5)
+    assert "is off by 0.0015, limit 1e-05" in rung["reason"]
+    assert "✗ 0.0015>1e-5" in terminal(made)
+    ladder, *_ = [row for row in table_rows(report(made), "The ladder") if row[0] == "torch"]
+    assert "✗ 0.0015&gt;1e-5" in ladder
+    values = [row for row in table_rows(report(made), "Value against limit") if "disagree" in row]
+    assert [row[3:7] for row in values] == [["0.0015", "1e-5", "step 10", "float32"]]
+    page = Page(pages_of_reports.render(report_of(Run(made, verdict), "page")))
+    cell = next(a for a in page.all("a") if a.attributes["href"] == "#evidence-1-gradients")
+    assert "0.0015 >limit 1e-5 150× over" in cell.text
+    failure = ET.fromstring(
+        formats.export("junit", [Stored(made, verdict, Path())], None, None).text
+    )
+    (failure,) = failure.iter("failure")
+    assert "distance: 0.0015\nlimit: 1e-05" in failure.text
 
 
 def test_a_time_stands_beside_what_its_numbers_are_worth() -> None:

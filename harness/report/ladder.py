@@ -83,10 +83,9 @@ def _evidence(finding: Finding, name: str, run: Run) -> Section:
         ("declared beforehand", finding.expected),
     ]
     inside = [Section(rows=_known(facts), look="facts")]
-    nearest = "Furthest over its limit" if finding.first else "Nearest its limit"
-    for title, at in (("First over its limit", finding.first), (nearest, finding.evidence)):
-        if at is not None and (at is finding.first or at != finding.first):
-            inside.append(evidence_facts(finding, at, name, run.record, title))
+    if finding.evidence is not None:
+        title = "First over its limit" if finding.first else "Nearest its limit"
+        inside.append(evidence_facts(finding, finding.evidence, name, run.record, title))
     inside += [run_tables.parts(run, name)] if finding.parts else []
     inside += [run_tables.equivalence(run, name)] if finding.rung == "accuracy" else []
     return Section(f"{name} · {finding.rung}", note=finding.sentence, inside=inside)

@@ -56,9 +56,10 @@ class Rung(
 ):
     """One rung of one label, as verdict.json has it.
 
-    `value` and `limit` are those of the measurement nearest its limit. `sentence` says in plain
-    words what holds (in verdict.json: reason), `measured` how many measurements it rests on, `hint`
-    what their pattern points to. `expected`: the reason why this disagreement was declared.
+    `value` and `limit` are those of the measurement nearest its limit, or of the first beyond it.
+    `sentence` says in plain words what holds (in verdict.json: reason), `measured` how many
+    measurements it rests on, `hint` what their pattern points to. `expected`: the reason why this
+    disagreement was declared.
     `parts`: what the rung consists of, where it has parts.
     """
 

@@ -41,19 +41,20 @@ def check_rung(rung: str, label: str, record: Record, limits: tuple[Limit, ...])
 def _conclude(
     rung: str, label: str, judged: list[tuple[Measurement, Limit]], sentence: str
 ) -> Finding:
-    """A rung by its measurements alone: the one nearest its limit, and the first beyond one.
+    """A rung by one measurement: the first beyond its limit, else the one nearest its limit.
 
-    sentence: what holds where none is.
+    sentence: what holds where none is beyond.
     """
     finding = Finding(rung=rung, verdict="agree", sentence=sentence, measured=len(judged))
-    if judged:
-        nearest, limit = max(judged, key=lambda pair: share(*pair))
-        finding.value, finding.limit = nearest.distance, limit.value
-        finding.evidence = evidence(nearest, limit)
     if over := [pair for pair in judged if not within(*pair)]:
-        finding.verdict = "disagree"
-        finding.first = evidence(*min(over, key=lambda pair: _when(pair[0])))
-        finding.sentence = f"{label}, {sentence_for(rung, finding.first)}"
+        at = evidence(*min(over, key=lambda pair: _when(pair[0])))
+        finding.verdict, finding.first = "disagree", at
+        finding.sentence = f"{label}, {sentence_for(rung, at)}"
+    elif judged:
+        at = evidence(*max(judged, key=lambda pair: share(*pair)))
+    else:
+        return finding
+    finding.evidence, finding.value, finding.limit = at, at.distance, at.limit
     return finding
 
 

@@ -27,6 +27,8 @@ from harness.workloads.reference.limits import (
 )
 
 LAST_EPOCHS = 3
+# What a rung of several tests says, the worst first.
+WORST = ("disagree", "inconclusive", "agree")
 # How each metric is told: times this, in this unit.
 UNITS = {"test accuracy": (100, "points"), "training loss": (1, "nats")}
 
@@ -65,26 +67,26 @@ def check_accuracy(
         finding.sentence = f"{record.plan.steps} steps are no training to judge"
         return finding
     margins = {metric: _margin(metric, dtype, limits) for metric in METRICS}
-    _nearest(finding, tests, margins)
+    # One metric for the value, the limit and the sentence: of the worst word, nearest its margin.
+    word = next((w for w in WORST if any(test.verdict == w for test in tests.values())), None)
+    metric = _nearest(finding, {m: t for m, t in tests.items() if t.verdict == word}, margins)
     seeds = many(len(trained), "seed")
     band = "inside the sanity band of clean runs; " if banded else ""
-    verdicts = {metric: test.verdict for metric, test in tests.items()}
-    in_words = {metric: tell(metric, test, margins[metric]) for metric, test in tests.items()}
+    in_words = {name: tell(name, test, margins[name]) for name, test in tests.items()}
     missing = [seed for seed in record.plan.seeds if seed not in {t.seed for t in trained}]
     if missing:
         finding.sentence = f"not trained: seed {missing[0]}"
-    elif not tests or len(trained) < MIN_SEEDS:
+    elif metric is None or len(trained) < MIN_SEEDS:
         finding.sentence = f"{seeds}: {band}equivalence needs at least {MIN_SEEDS}"
-    elif set(verdicts.values()) == {"agree"}:
+    elif word == "agree":
         finding.verdict = "agree"
-        finding.sentence = f"{seeds}: {band}" + "; ".join(in_words[metric] for metric in METRICS)
-    elif (worst := next((m for m in METRICS if verdicts[m] == "disagree"), None)) is not None:
+        finding.sentence = f"{seeds}: {band}" + "; ".join(in_words[name] for name in METRICS)
+    elif word == "disagree":
         finding.verdict, finding.first = "disagree", finding.evidence
-        finding.sentence = f"{label}, {seeds}: {in_words[worst]}"
+        finding.sentence = f"{label}, {seeds}: {in_words[metric]}"
     else:
-        doubtful = next(metric for metric in METRICS if verdicts[metric] != "agree")
-        need = f"{tests[doubtful].settles or 'more than 1000'} seeds would settle it"
-        finding.sentence = f"{label}, {seeds}: {in_words[doubtful]}; {need}"
+        need = f"{tests[metric].settles or 'more than 1000'} seeds would settle it"
+        finding.sentence = f"{label}, {seeds}: {in_words[metric]}; {need}"
     return finding
 
 
@@ -141,16 +143,18 @@ def _metric(name: str, training: Training) -> Number:
     return (training.epoch_losses or ["nan"])[-1]
 
 
-def _nearest(finding: Finding, tests: dict[str, Equivalence], margins: dict[str, float]) -> None:
-    """Value and limit: the interval's end furthest from zero, of the metric nearest its margin."""
+def _nearest(
+    finding: Finding, tests: dict[str, Equivalence], margins: dict[str, float]
+) -> str | None:
+    """The metric nearest its margin; value: the end of its interval that is furthest from zero."""
+    if not tests:
+        return None
     furthest = {
         name: max(abs(test.low), abs(test.high))
         if test.low is not None and test.high is not None
         else abs(test.mean)
         for name, test in tests.items()
     }
-    if not furthest:
-        return
     name = max(furthest, key=lambda n: furthest[n] / margins[n])
     finding.value, finding.limit = furthest[name], margins[name]
     finding.evidence = Evidence(
@@ -162,6 +166,7 @@ def _nearest(finding: Finding, tests: dict[str, Equivalence], margins: dict[str,
         limit=margins[name],
         why="the margin of the equivalence test",
     )
+    return name
 
 
 def _not_finite(trained: list[Training]) -> tuple[str, Evidence] | None:
