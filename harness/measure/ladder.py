@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.interface import Array, Params
-from harness.measure.distance import centred, excess_update, plain, relative
+from harness.interface import Array, Params, Workload
+from harness.measure.distance import Formula, centred, compare, excess_update, plain, relative
 from harness.measure.measurement import identical, measure
-from harness.record.schema import Measurement, Repeat, number
-from harness.workloads.reference.pieces import Reference, cast
+from harness.record.schema import Measurement, Repeat, evaluation_case, number
+from harness.workloads.reference.noise import ROUNDINGS, replica_answers, rounded
+from harness.workloads.reference.pieces import Opened, Reference, cast
 
 # What stands for the tensor's name where all parameters are judged together.
 ALL = "all parameters"
+# Two computations make the same error where less than this share of it is left between them.
+SAME_ERROR = 0.1
+# Unit roundoff of a dtype in float32's.
+UNIT = {"float32": 1.0, "float64": 2.0**-29}
 
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
     """What a process was given (params, x, in its dtype) and what the judge says of it (float64).
 
-    `centred`: compare logits less their row mean.
+    `centred`: compare logits less their row mean. `noise`: by rung and tensor, the furthest that
+    replicas of the reference stray in this dtype, where that was looked for.
     """
 
     params: Params
@@ -30,16 +37,86 @@ class Wanted:
     loss: float
     grads: Params
     centred: bool
+    noise: dict[tuple[str, str], float] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, judge: Reference, params: Params, x: Array, y: Array, dtype: str, centred: bool
+        cls,
+        judge: Reference,
+        params: Params,
+        x: Array,
+        y: Array,
+        dtype: str,
+        centred: bool,
+        noise: dict[tuple[str, str], float] | None = None,
     ) -> Wanted:
-        """What the judge says of a batch at the very values that processes of a dtype hold."""
-        held, wide_x = cast(params, dtype), x.astype(np.float64)
-        wide = cast(held)
-        logits = judge.logits(wide, wide_x)
-        return cls(held, x.astype(dtype), logits, *judge.loss_and_grads(wide, wide_x, y), centred)
+        """What the judge says of a batch at the very values that processes of a dtype hold.
+
+        noise: float32's (see `find_noise`); rounding is smaller by `UNIT` in another dtype.
+        """
+        held, unit = cast(params, dtype), UNIT[dtype]
+        own = {place: unit * distance for place, distance in (noise or {}).items()}
+        return cls(held, x.astype(dtype), *_said(judge, held, x, y), centred, own)
+
+
+def find_noise(
+    reference: Reference, workload: Workload, params: Params, x: Array, y: Array, centred: bool
+) -> dict[tuple[str, str], float]:
+    """How far float32 replicas of the reference stray on a batch, by rung and tensor.
+
+    A distance that is not finite tells nothing, and is left out.
+    """
+    wanted = Wanted.of(reference, params, x, y, "float32", centred)
+    furthest: dict[tuple[str, str], float] = {}
+    for tensors in replica_answers(reference, workload, wanted.params, wanted.x, y):
+        for one in _asked(wanted, workload.lr):
+            distance = _distance(one, tensors)
+            if distance is not None:
+                furthest[one.place] = max(distance, furthest.get(one.place, 0.0))
+    return furthest
+
+
+def _said(judge: Reference, params: Params, x: Array, y: Array) -> tuple[Array, float, Params]:
+    """Logits, loss and gradients in float64 at parameters as they are held."""
+    wide, wide_x = cast(params), x.astype(np.float64)
+    return judge.logits(wide, wide_x), *judge.loss_and_grads(wide, wide_x, y)
+
+
+class _Asked(NamedTuple):
+    """One tensor that a batch is asked for: the name a worker writes it under, what is wanted."""
+
+    rung: str
+    tensor: str
+    key: str
+    want: Array
+    formula: Formula = plain
+    dtype: str | None = None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.rung, self.tensor
+
+
+def _asked(wanted: Wanted, lr: float) -> list[_Asked]:
+    """The rungs forward to update of one batch."""
+    loss = np.array(wanted.loss)
+    asked = [
+        _Asked("forward", "logits", "logits", wanted.logits, centred if wanted.centred else plain),
+        *(_Asked("loss", key, key, loss, dtype="float64") for key in ("loss", "step loss")),
+    ]
+    asked += [_Asked("gradients", name, f"grad.{name}", g) for name, g in wanted.grads.items()]
+    for name, given in wanted.params.items():
+        change = lr * wanted.grads[name]
+        want, formula = given.astype(np.float64) - change, excess_update(given, change)
+        asked.append(_Asked("update", name, f"new.{name}", want, formula))
+    return asked
+
+
+def _distance(asked: _Asked, tensors: dict[str, Array]) -> float | None:
+    """How far one of the tensors is from what is asked, in whichever dtype it has; None: no way."""
+    got = tensors[asked.key]
+    distance = compare(got, asked.want, str(got.dtype), asked.formula).distance
+    return distance if distance is not None and math.isfinite(distance) else None
 
 
 def teacher_forced(
@@ -64,19 +141,55 @@ def teacher_forced(
     ]
     for name, given in wanted.params.items():
         measurements.append(identical(name, got(f"held.{name}"), given, **where))
-    formula = centred if wanted.centred else plain
-    measurements.append(
-        measure("forward", "logits", got("logits"), wanted.logits, **where, formula=formula)
-    )
-    for name in ("loss", "step loss"):
-        want_loss = np.array(wanted.loss)
-        measurements.append(measure("loss", name, got(name), want_loss, **where, dtype="float64"))
-    for name, want_grad in wanted.grads.items():
-        measurements.append(measure("gradients", name, got(f"grad.{name}"), want_grad, **where))
-    for name, given in wanted.params.items():
-        change = lr * wanted.grads[name]
-        measurements.append(update(name, given, got(f"new.{name}"), change, **where))
+    for one in _asked(wanted, lr):
+        measurement = measure(
+            one.rung,
+            one.tensor,
+            got(one.key),
+            one.want,
+            **where,
+            dtype=one.dtype,
+            formula=one.formula,
+        )
+        measurement.noise = wanted.noise.get(one.place)
+        measurements.append(measurement)
     return measurements
+
+
+def find_rounding(
+    measurement: Measurement,
+    tensors: dict[str, Array],
+    wanted: Wanted,
+    *,
+    y: Array,
+    reference: Opened,
+    workload: Workload,
+) -> str | None:
+    """The rounding of products' operands that gives a measurement's very error; None: none does.
+
+    tensors: what the worker wrote, of a float32 process, for the same batch.
+    """
+    place = measurement.rung, measurement.tensor
+    if not isinstance(measurement.distance, float):
+        return None
+    left: dict[str, float] = {}
+    for rounding in ROUNDINGS:
+        for products, coarser in rounded(reference, workload, rounding):
+            said = _said(coarser, wanted.params, wanted.x, y)
+            instead = Wanted(wanted.params, wanted.x, *said, wanted.centred)
+            one = next((o for o in _asked(instead, workload.lr) if o.place == place), None)
+            distance = None if one is None else _distance(one, tensors)
+            if distance is not None and distance < SAME_ERROR * measurement.distance:
+                left[f"{rounding} {products}"] = distance
+    return min(left, key=left.__getitem__, default=None)
+
+
+def evaluation(
+    logits: Array | None, want: Array, *, process: str, seed: int, epoch: int, step: int
+) -> Measurement:
+    """The outputs that a metric is counted from, at the parameters as they are held then."""
+    case = evaluation_case(seed, epoch)
+    return measure("forward", "logits", logits, want, process=process, case=case, step=step)
 
 
 def update(

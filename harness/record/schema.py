@@ -59,7 +59,8 @@ class Pattern(Stored, kw_only=True):
 
     `factor`: the number that takes `want` nearest `got` (for updates: the change), `residual`: the
     distance that is left under it. `elements`, `rows`, `columns`: the share of each (of the last
-    axis and of the first) with an error above a tenth of the worst.
+    axis and of the first) with an error above a tenth of the worst. `rounding`: the rounding of
+    products' operands that gives this very error, where one was sought and does.
     """
 
     factor: Number
@@ -67,6 +68,7 @@ class Pattern(Stored, kw_only=True):
     elements: float
     rows: float
     columns: float
+    rounding: str | None = None
 
 
 class Measurement(Stored, kw_only=True):
@@ -76,7 +78,8 @@ class Measurement(Stored, kw_only=True):
     "corner", ...); `step` its place in the schedule, None for made batches. `distance` is
     scale-free (see `harness/measure/distance.py` for each rung's); it is None where `problem` says
     why none can be taken (shape, dtype, positions of NaN or infinity). `beside` holds figures that
-    are shown and never judged.
+    are shown and never judged. `noise`: how far replicas of the reference stray in this dtype on
+    this very batch: no limit lies below some times that.
     """
 
     dtype: str
@@ -92,7 +95,13 @@ class Measurement(Stored, kw_only=True):
     want_norm: Number
     got_norm: Number
     beside: dict[str, Number] = {}
+    noise: float | None = None
     pattern: Pattern | None = None
+
+
+def evaluation_case(seed: int, epoch: int) -> str:
+    """What the measurement of a training's outputs on the test set is called, after an epoch."""
+    return f"evaluation, seed {seed}, epoch {epoch}"
 
 
 class Case(Stored, kw_only=True):

@@ -115,6 +115,8 @@ def _why_none(first: Divergence) -> str:
         return f"lockstep first differs beyond the {LONGEST_KEPT} steps that are kept"
     if first.case == "precision":
         return "of the product that must not round, a run keeps the distance only"
+    if first.case.startswith("evaluation"):
+        return "of an evaluation of the whole test set, a run keeps the distance only"
     return "the run found nothing over the limits it had"
 
 

@@ -113,9 +113,7 @@ def teacher_force(state: State) -> None:
         keys = state.pool.live()
         for dtype in dict.fromkeys(key.dtype for key in keys):
             if dtype not in batch.wanted:
-                batch.wanted[dtype] = Wanted.of(
-                    state.judge, batch.params, batch.x, batch.y, dtype, batch.centred
-                )
+                batch.wanted[dtype] = _wanted(state, batch, dtype)
             params[dtype] = state.inputs.file(f"params-{dtype}-{turn % 2}")
             save_tensors(params[dtype], batch.wanted[dtype].params)
         outs = {key: state.scratch / f"case-{turn % 2}-{place}" for place, key in enumerate(keys)}
@@ -138,6 +136,17 @@ def teacher_force(state: State) -> None:
         state.progress.advance(done)
     for earlier in before:
         _measure(state, *earlier)
+
+
+def _wanted(state: State, batch: Batch, dtype: str) -> Wanted:
+    """The judge's word on a batch, with what its rounding comes to; a label has no replicas."""
+    at = batch.params, batch.x, batch.y
+    if batch.noise is None:
+        batch.noise = {}
+        if state.reference is not state.judge:
+            workload = state.plan.workload
+            batch.noise = ladder.find_noise(state.reference, workload, *at, batch.centred)
+    return Wanted.of(state.judge, *at, dtype, batch.centred, batch.noise)
 
 
 def batches(state: State) -> Iterator[Batch]:

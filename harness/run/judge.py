@@ -37,6 +37,12 @@ class Judge(Reference, Protocol):
         """Train through a schedule of the run; see the module for the files left in `out`."""
 
 
+def evaluate(judge: Reference, params: Params, x: Array) -> Array:
+    """Logits of a whole test set. params: float64; x (n, inputs) of any floating dtype."""
+    pieces = [x[at : at + EVALUATION_ROWS] for at in range(0, len(x), EVALUATION_ROWS)]
+    return np.concatenate([judge.logits(params, piece.astype(np.float64)) for piece in pieces])
+
+
 class ReferenceJudge:
     """The harness's own reference, or a plug-in's. `each(step)` is called before every step."""
 
@@ -63,15 +69,12 @@ class ReferenceJudge:
             if step in snapshots:
                 save_tensors(f"{out}/params-{step}", params)
             if step in evaluations:
-                save_tensors(f"{out}/logits-{step}", {"logits": self._evaluate(params)})
+                save_tensors(
+                    f"{out}/logits-{step}", {"logits": evaluate(self, params, inputs.test_x)}
+                )
         final = {f"final.{name}": value for name, value in params.items()}
         untimed = dict.fromkeys(("step_ns", "epoch_ns", "eval_ns"), np.zeros(0, dtype=np.int64))
         save_tensors(f"{out}/series", {"losses": np.array(losses)} | untimed | final)
-
-    def _evaluate(self, params: Params) -> Array:
-        test = self._inputs.test_x
-        pieces = [test[at : at + EVALUATION_ROWS] for at in range(0, len(test), EVALUATION_ROWS)]
-        return np.concatenate([self.logits(params, piece.astype(np.float64)) for piece in pieces])
 
 
 class FileJudge(ReferenceJudge):

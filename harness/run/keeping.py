@@ -9,13 +9,14 @@ import numpy as np
 
 from harness.files import sync
 from harness.interface import Array, Params
-from harness.measure.ladder import Wanted
+from harness.measure.ladder import Wanted, find_rounding
 from harness.record.schema import LONGEST_KEPT, Kept, Measurement
 from harness.run.state import State
 from harness.tensors import save_tensors
-from harness.verdict.numbers import share
+from harness.verdict.numbers import limit_of, within
 from harness.workers.pool import Key
-from harness.workloads.reference.limits import RUNGS, limit_for
+from harness.workloads.reference.limits import RUNGS
+from harness.workloads.reference.pieces import Opened
 
 
 def keep_if_off(
@@ -36,6 +37,10 @@ def keep_if_off(
     same = () if worst.rung == "inputs" else ("x", "y")
     kept_got = {f"got.{name}": value for name, value in got.items() if name not in same}
     _keep(state, key, worst, tensors | want | kept_got)
+    if worst.pattern is not None and key.dtype == "float32" and isinstance(state.reference, Opened):
+        worst.pattern.rounding = find_rounding(
+            worst, got, wanted, y=y, reference=state.reference, workload=state.plan.workload
+        )
 
 
 def keep_lockstep_if_off(
@@ -63,8 +68,7 @@ def _first_off(state: State, key: Key, measurements: list[Measurement]) -> Measu
     off = [
         m
         for m in measurements
-        if (limit := limit_for(m.rung, m.dtype, m.case, state.pool.precision(key))) is not None
-        and share(m, limit) > 1
+        if (limit := limit_of(m, state.pool.precision(key))) is not None and not within(m, limit)
     ]
     if not off:
         return None

@@ -10,12 +10,14 @@ import numpy as np
 
 from harness.interface import Array
 from harness.measure import ladder, outcome
-from harness.record.schema import Differing, Training, number
+from harness.record.schema import Differing, Measurement, Training, number
 from harness.record.schema import Replica as StoredReplica
+from harness.run import judge
 from harness.run.state import State
 from harness.tensors import load_tensors
 from harness.workers.pool import Key, checked
 from harness.workloads.reference.envelope import Replica, train_replica
+from harness.workloads.reference.pieces import cast
 
 # Enough to see what kind of image is at the edge; 1 kB each in the record.
 MOST_IMAGES = 24
@@ -86,11 +88,11 @@ def train_worker(
     evaluations = ends if steps == len(state.inputs.slots) else []
     out = state.fresh_folder()
     training = state.inputs.training(kind, seed)
-    state.pool.train(
-        key, *training, snapshots=snapshots, evaluations=evaluations, out=out, done=done
-    )
+    held = sorted({*snapshots, *evaluations})
+    state.pool.train(key, *training, snapshots=held, evaluations=evaluations, out=out, done=done)
     results = state.results(key)
     results.training.append(stored_training(state, out, key.dtype, seed, evaluations, steps))
+    results.measurements += judge_evaluations(state, key, out, seed, evaluations)
     if evaluations and state.pool.own(key):
         last = f"logits-{evaluations[-1]}"
         logits = load_tensors(f"{out}/{last}")["logits"]
@@ -100,6 +102,21 @@ def train_worker(
             if seed == state.seed:
                 state.predicted[key.label] = outcome.predictions(logits)
     return out
+
+
+def judge_evaluations(
+    state: State, key: Key, out: Path, seed: int, evaluations: list[int]
+) -> list[Measurement]:
+    """The outputs that accuracies were counted from, at the parameters as they were held then."""
+    measurements = []
+    for epoch, step in enumerate(evaluations):
+        params = cast(load_tensors(f"{out}/params-{step}"))
+        want = judge.evaluate(state.judge, params, state.inputs.test_x)
+        got = load_tensors(f"{out}/logits-{step}")["logits"]
+        measurements.append(
+            ladder.evaluation(got, want, process=key.dtype, seed=seed, epoch=epoch, step=step)
+        )
+    return measurements
 
 
 def stored_training(

@@ -31,7 +31,7 @@ class Batch:
     """One teacher-forced batch: parameters (any dtype), x: float32 (n, inputs), y: int64 (n,).
 
     `given`: what workers read, rows of the data or x and y; `wanted`: the judge's word, by dtype,
-    filled as it is asked for; `centred`: as `ladder.Wanted`'s.
+    filled as it is asked for; `centred`, `noise` (None: not looked for yet): as `ladder.Wanted`'s.
     """
 
     case: Case
@@ -41,6 +41,7 @@ class Batch:
     given: dict[str, Array]
     centred: bool = False
     wanted: dict[str, Wanted] = field(default_factory=dict)
+    noise: dict[tuple[str, str], float] | None = None
 
 
 @dataclass

@@ -5,10 +5,12 @@ A hint is a guess with its reason; the verdict never rests on one.
 
 from __future__ import annotations
 
+import math
+
 from harness.record.schema import Measurement, Record
 from harness.verdict.finding import Finding
 from harness.verdict.numbers import with_limits, within
-from harness.workloads.reference.limits import Limit
+from harness.workloads.reference.limits import DECIDING, Limit
 
 # An error is "a constant factor" if less than this share of it is left under the best factor.
 FACTOR_LEFT = 0.05
@@ -19,8 +21,6 @@ PROBED = {
     "shifted-up": "a softmax that does not subtract the maximum",
     "shifted-down": "a softmax that does not subtract the maximum",
 }
-# Sizes of a rounding of operands: unit roundoffs 2**-11 (TF32) and 2**-8 (bfloat16), with room.
-ROUNDINGS = (("TF32", 2.0**-13, 2.0**-9.5), ("bfloat16", 2.0**-9.5, 2.0**-6))
 
 
 def find_hint(
@@ -53,6 +53,8 @@ def _where_it_shows(
     clean = {m.case for m in kept} - cases
     if cases <= set(PROBED) and clean:
         return f"only the made batch {first.case}: look at {PROBED[first.case]}"
+    if all(case.startswith("evaluation") for case in cases) and clean:
+        return "only evaluations: look at the test images, and at the parameters that they meet"
     rows = {case.case: case.rows for case in record.cases}
     full = record.plan.workload.batch_size
     sizes = {rows.get(case, full) for case in cases}
@@ -79,24 +81,24 @@ def _which_tensors(
 
 
 def shape_of_the_error(first: Measurement) -> str | None:
-    """A factor, zeros, a part of the elements, or the size of a known rounding."""
+    """A factor, zeros, a part of the elements, or the very error of a known rounding."""
     pattern = first.pattern
     if pattern is None or not isinstance(first.distance, float) or first.rung == "inputs":
         return None
     if first.got_norm == 0:
         return "it is all zeros"
     if isinstance(pattern.factor, float) and isinstance(pattern.residual, float):
-        small = pattern.residual <= FACTOR_LEFT * abs(pattern.factor - 1)
-        if small and first.rung in ("forward", "loss", "gradients", "update"):
-            update = first.rung == "update"
-            if update and abs(pattern.factor) < 1e-9:
-                return "nothing of the change was made"
+        update = first.rung == "update"
+        if update and abs(pattern.factor) < 1e-9 and pattern.residual <= FACTOR_LEFT:
+            return "nothing of the change was made"
+        most = min(abs(pattern.factor - 1), abs(pattern.factor))
+        # Any number is a factor of a single other one.
+        several = math.prod(first.shape) > 1
+        if several and pattern.residual <= FACTOR_LEFT * most and first.rung in DECIDING[1:5]:
             what = "the change expected" if update else "what is expected"
             return f"a constant factor: {pattern.factor:.10g} times {what}"
-    if first.rung != "lockstep":
-        for name, low, high in ROUNDINGS:
-            if low <= first.distance < high and pattern.elements > 0.05:
-                return f"spread over the tensor, and of the size of {name} rounding"
+    if pattern.rounding is not None:
+        return f"the error that rounding the operands makes: {pattern.rounding}"
     if pattern.columns < 0.5 and pattern.columns <= pattern.rows:
         return f"in {pattern.columns:.0%} of the columns"
     if pattern.rows < 0.5:

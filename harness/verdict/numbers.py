@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 from harness.plan.model import Plan, Trajectory, process_precision
-from harness.record.schema import Measurement, Record, Replica, Results
+from harness.record.schema import Measurement, Record, Replica, Results, evaluation_case
 from harness.verdict.finding import Evidence, Finding, multiple
-from harness.workloads.reference.limits import Limit, limit_for
+from harness.workloads.reference.limits import LIMITS, Limit, limit_for
 
 # The made case that proves the precision, with its two products (see `measure`).
 PRECISION = ("precision", ("product, left operand", "product, right operand"))
@@ -26,7 +26,7 @@ def check_rung(rung: str, label: str, record: Record, limits: tuple[Limit, ...])
         sentence = f"judged by the other rungs: {reason or 'no float64 process was planned'}"
         return Finding(rung=rung, verdict="not-possible", sentence=sentence)
     limited = with_limits(rung, label, record, limits)
-    missing = _missing(rung, record, [m for m, _ in limited], dtypes)
+    missing = _missing(rung, record, results, dtypes)
     bare = next((m for m, limit in limited if limit is None), None)
     if missing is None and bare is not None:
         missing = f"no limit is fixed for {bare.case} in {bare.dtype}"
@@ -128,10 +128,15 @@ def with_limits(
     """Every measurement of one label's rung, with the limit it is held to where one is fixed."""
     configured = record.plan.labels[label]
     return [
-        (m, limit_for(rung, m.dtype, m.case, process_precision(configured, m.dtype), limits))
+        (m, limit_of(m, process_precision(configured, m.dtype), limits))
         for m in record.results.get(label, Results()).measurements
         if m.rung == rung
     ]
+
+
+def limit_of(m: Measurement, precision: str, limits: tuple[Limit, ...] = LIMITS) -> Limit | None:
+    """The limit of one measurement: the table's, or what its own batch's noise makes of it."""
+    return limit_for(m.rung, m.dtype, m.case, precision, limits, m.noise)
 
 
 def dtypes_in_play(label: str, plan: Plan, results: Results) -> list[str]:
@@ -142,10 +147,9 @@ def dtypes_in_play(label: str, plan: Plan, results: Results) -> list[str]:
     return [configured.dtype, *twin]
 
 
-def _missing(
-    rung: str, record: Record, measurements: list[Measurement], dtypes: list[str]
-) -> str | None:
+def _missing(rung: str, record: Record, results: Results, dtypes: list[str]) -> str | None:
     """The first measurement that the record owes and does not hold, in a few words."""
+    measurements = [m for m in results.measurements if m.rung == rung]
     parameters = [parameter.name for parameter in record.plan.workload.parameters]
     tensors = {
         "inputs": ["x", "y", *parameters],
@@ -164,11 +168,17 @@ def _missing(
     owed = [(case.case, tensor) for case in record.cases for tensor in tensors[rung]]
     if rung == "forward":
         owed += [(PRECISION[0], product) for product in PRECISION[1]]
+    every = [(dtype, *one) for dtype in dtypes for one in owed]
+    if rung == "forward":  # each accuracy that was counted, of outputs that are judged
+        every += [
+            (training.dtype, evaluation_case(training.seed, epoch), "logits")
+            for training in results.training
+            for epoch in range(len(training.test_accuracy))
+        ]
     held = {(m.dtype, m.case, m.tensor) for m in measurements}
-    for dtype in dtypes:
-        for case, tensor in owed:
-            if (dtype, case, tensor) not in held:
-                return f"{tensor} of {case} in {dtype}"
+    for dtype, case, tensor in every:
+        if (dtype, case, tensor) not in held:
+            return f"{tensor} of {case} in {dtype}"
     return None if record.cases else "any batch"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from harness.interface import Array, Parameter, Params, Product, Workload
 from harness.workloads.probes import Probe
-from harness.workloads.reference.pieces import softmax_cross_entropy
+from harness.workloads.reference.pieces import softmax_cross_entropy, textbook_cross_entropy
 
 INPUTS, OUTPUTS = 784, 10
 
@@ -142,20 +143,40 @@ def _shifted(
 class MLPScratchReference:
     """relu(x W1 + b1) W2 + b2 under softmax cross-entropy; relu'(0) = 0."""
 
+    def __init__(
+        self,
+        loss: Callable[[Array, Array], tuple[float, Array]] = softmax_cross_entropy,
+        operands: dict[int, Callable[[Array], Array]] | None = None,
+    ) -> None:
+        self._loss = loss
+        self._operands = operands or {}
+
+    def textbook(self, up: bool) -> MLPScratchReference:
+        return MLPScratchReference(partial(textbook_cross_entropy, up=up), self._operands)
+
+    def rounded(self, product: int, operand: Callable[[Array], Array]) -> MLPScratchReference:
+        return MLPScratchReference(self._loss, self._operands | {product: operand})
+
+    def _product(self, number: int, a: Array, b: Array) -> Array:
+        """A @ b; number: its place in the workload's products."""
+        operand = self._operands.get(number)
+        product: Array = a @ b if operand is None else operand(a) @ operand(b)
+        return product
+
     def logits(self, params: Params, x: Array) -> Array:
-        h = np.maximum(x @ params["W1"] + params["b1"], 0.0)
-        logits: Array = h @ params["W2"] + params["b2"]
-        return logits
+        h = np.maximum(self._product(0, x, params["W1"]) + params["b1"], 0.0)
+        return self._product(1, h, params["W2"]) + params["b2"]
 
     def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
-        z = x @ params["W1"] + params["b1"]
+        z = self._product(0, x, params["W1"]) + params["b1"]
         h = np.maximum(z, 0.0)
-        loss, d_logits = softmax_cross_entropy(h @ params["W2"] + params["b2"], y)
-        d_z = np.where(z <= 0.0, 0.0, d_logits @ params["W2"].T)  # NaN passes, as forward
+        loss, d_logits = self._loss(self._product(1, h, params["W2"]) + params["b2"], y)
+        d_h = self._product(3, d_logits, params["W2"].T)
+        d_z = np.where(z <= 0.0, 0.0, d_h)  # NaN passes, as forward
         return loss, {
-            "W1": x.T @ d_z,
+            "W1": self._product(4, x.T, d_z),
             "b1": d_z.sum(axis=0),
-            "W2": h.T @ d_logits,
+            "W2": self._product(2, h.T, d_logits),
             "b2": d_logits.sum(axis=0),
         }
 

@@ -24,6 +24,8 @@ DECIDING = RUNGS[: RUNGS.index("trajectory")]
 MEASURED = (*DECIDING, "trajectory")
 
 
+# Correct code stays below a third of a limit: none lies below so many times its own rounding.
+ROOM = 3
 # What the rung accuracy compares, and the cases of its limits.
 METRICS = ("test accuracy", "training loss")
 
@@ -127,10 +129,13 @@ def limit_for(
     case: str,
     precision: str = "strict",
     table: tuple[Limit, ...] = LIMITS,
+    noise: object = None,
 ) -> Limit | None:
     """The first row that fits, or None where nothing is fixed.
 
-    precision: of the process that was measured; a float64 process is always strict.
+    precision: of the process that was measured; a float64 process is always strict. noise: the
+    furthest that replicas of the reference in this dtype strayed on this very batch, where that is
+    known and finite; a row of the built-in table is never held below `ROOM` times that.
     """
     for limit in table:
         if (
@@ -139,8 +144,20 @@ def limit_for(
             and fnmatchcase(case, limit.case)
             and fnmatchcase(precision, limit.precision)
         ):
-            return limit
+            return _widened(limit, noise) if isinstance(noise, float) else limit
     return None
+
+
+def _widened(limit: Limit, noise: float) -> Limit:
+    if ROOM * noise <= limit.value or limit not in LIMITS:
+        return limit
+    return msgspec.structs.replace(
+        limit,
+        value=ROOM * noise,
+        reason=f"{ROOM} times what replicas of the reference itself stray on this very batch; "
+        f"{limit.value:g}, the limit of other batches, lies below that",
+        seen=f"<= {noise:.2g} in the replicas",
+    )
 
 
 def read_limits(path: Path) -> tuple[Limit, ...]:

@@ -9,7 +9,8 @@ as the workload names them. Losses are means in nats.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -34,6 +35,20 @@ class Reference(Protocol):
         """Per sample (n,): the least |z| over its pre-activations."""
 
 
+@runtime_checkable
+class Opened(Reference, Protocol):
+    """A reference whose arithmetic can be changed: the same function by other operations."""
+
+    def textbook(self, up: bool) -> Reference:
+        """The loss by the formulas that frameworks use: they cancel where a model is sure.
+
+        up: which way an error in the last place goes (see `textbook_cross_entropy`).
+        """
+
+    def rounded(self, product: int, operand: Callable[[Array], Array]) -> Opened:
+        """Both operands of one product (its place in `Workload.products`) go through `operand`."""
+
+
 def cast(params: Params, dtype: str = "float64") -> Params:
     """Copies in a dtype."""
     return {name: value.astype(dtype) for name, value in params.items()}
@@ -50,6 +65,25 @@ def softmax_cross_entropy(logits: Array, y: Array) -> tuple[float, Array]:
     grad = np.exp(log_p)
     grad[rows, y] = np.expm1(log_p[rows, y])  # p - 1 without cancellation where p is near 1
     return float(-log_p[rows, y].mean()), grad / len(y)
+
+
+def textbook_cross_entropy(logits: Array, y: Array, up: bool) -> tuple[float, Array]:
+    """The same as frameworks compute it: log-softmax, and softmax less one in the true class.
+
+    Sums are taken one term after another, the largest first: the order of most rounding. The sum
+    over the classes is off by a unit in its last place, as other libraries' exp is: upwards in
+    about half of all samples, alike ones alike, and with `up` in the others.
+    """
+    rows = np.arange(len(y))
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    exp = np.exp(shifted)
+    total = np.add.accumulate(np.sort(exp, axis=1)[:, ::-1], axis=1)[:, -1:].copy()
+    odd = total.view(f"u{total.itemsize}") & 1 == 1
+    total = np.nextafter(total, np.where(odd == up, np.inf, 0.0).astype(total.dtype))
+    losses = np.log(total[:, 0]) - shifted[rows, y]
+    grad = exp / total
+    grad[rows, y] -= 1
+    return float(np.add.accumulate(losses)[-1] / len(y)), grad / len(y)
 
 
 def sample_losses(logits: Array, y: Array) -> Array:

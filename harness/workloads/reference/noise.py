@@ -1,0 +1,81 @@
+"""What correct code makes of one batch: replicas of the reference, and coarser arithmetic.
+
+How far rounding takes correct code depends on the batch: where a model is sure, the loss and p - 1
+cancel. So the reference itself is computed in the process's dtype, its sums in other orders and
+its loss by the formulas that frameworks use; and in float64 with the operands of one product
+rounded, which is what TF32 and bfloat16 do. Uses no backend. Imports NumPy; no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+from harness.interface import Array, Params, Product, Workload
+from harness.workloads.reference.envelope import Replica
+from harness.workloads.reference.pieces import Opened, Reference
+
+# Modes that round the operands of a product: bits of significand that are kept, the leading one
+# included, and whether the others are rounded to nearest or cut.
+ROUNDINGS = {
+    "TF32": (11, True),
+    "TF32, cut": (11, False),
+    "bfloat16": (8, True),
+    "bfloat16, cut": (8, False),
+}
+
+
+def replica_answers(
+    reference: Reference, workload: Workload, params: Params, x: Array, y: Array
+) -> Iterator[dict[str, Array]]:
+    """What each replica makes of a batch, under the names that a worker writes.
+
+    params, x (n, inputs): of one dtype, which they compute in; y int64 (n,).
+    """
+    others = [reference, reference]
+    if isinstance(reference, Opened):
+        others = [reference.textbook(up) for up in (True, False)]
+    for number, form in enumerate([reference, *others]):
+        replica = Replica(workload, 0, number)
+        samples, held = replica.samples(len(y)), replica.permuted(params)
+        given = replica.inputs(x[samples])
+        logits = np.empty_like(found := form.logits(held, given))
+        logits[samples] = found
+        loss, grads = form.loss_and_grads(held, given, y[samples])
+        grads = replica.restored(grads)
+        yield {
+            "logits": logits,
+            "loss": np.array(loss),
+            "step loss": np.array(loss),
+            **{f"grad.{name}": grad for name, grad in grads.items()},
+            **{f"new.{name}": params[name] - workload.lr * grad for name, grad in grads.items()},
+        }
+
+
+def rounded(reference: Opened, workload: Workload, rounding: str) -> Iterator[tuple[str, Opened]]:
+    """The reference with the operands of products rounded (see `ROUNDINGS`), and of which.
+
+    Each product alone, named by its shapes; then all of them. Only in float64.
+    """
+    bits, nearest = ROUNDINGS[rounding]
+    operand = partial(with_fewer_bits, bits=bits, nearest=nearest)
+    every = reference
+    for number, product in enumerate(workload.products):
+        yield f"of the product {product_name(product)}", reference.rounded(number, operand)
+        every = every.rounded(number, operand)
+    yield "of every product", every
+
+
+def product_name(product: Product) -> str:
+    """A product by the shapes of its operands."""
+    turned = {side: "'" if product.transposed == side else "" for side in "ab"}
+    return f"{product.a}{turned['a']} @ {product.b}{turned['b']}"
+
+
+def with_fewer_bits(a: Array, bits: int, nearest: bool) -> Array:
+    """Float64 values with so many bits of significand, the leading one included."""
+    mantissa, exponent = np.frexp(a)
+    scaled = np.ldexp(mantissa, bits)
+    return np.asarray(np.ldexp(np.rint(scaled) if nearest else np.trunc(scaled), exponent - bits))

@@ -1,0 +1,197 @@
+"""Limits that a batch's own rounding sets, and roundings told by their very error."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.measure import ladder
+from harness.measure.ladder import Wanted
+from harness.verdict.numbers import limit_of, share
+from harness.workloads import REFERENCES, WORKLOADS
+from harness.workloads.reference import canonical, noise
+from harness.workloads.reference.limits import LIMITS, ROOM, Limit, limit_for
+from harness.workloads.reference.pieces import (
+    cast,
+    softmax_cross_entropy,
+    textbook_cross_entropy,
+)
+from tests.conftest import needs, plant, write_gz
+from tests.make import measurement
+
+WORKLOAD, REFERENCE = WORKLOADS["mlp-scratch"], REFERENCES["mlp-scratch"]
+LOSS = ("loss", "loss")
+ALL = ("numpy", "torch", "jax", "tensorflow")
+
+
+def batch(n: int = 256) -> tuple[dict, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    params = cast(canonical.initial_params(WORKLOAD, 0))
+    params["W2"] *= 30  # logits of some size
+    return params, rng.random((n, 784), dtype=np.float32), rng.integers(0, 10, n)
+
+
+def sure(gap: float, n: int = 256) -> tuple[dict, np.ndarray, np.ndarray]:
+    """One sample again and again, right by so many nats."""
+    params, x, _y = batch(n)
+    logits = REFERENCE.logits(params, x[:1].astype(np.float64))[0]
+    params["b2"] = -logits
+    params["b2"][9] += gap
+    return params, np.repeat(x[:1], n, axis=0), np.full(n, 9)
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_the_textbook_loss_is_the_same_function(up: bool) -> None:
+    rng = np.random.default_rng(0)
+    logits, y = rng.normal(size=(200, 10)) * 3, rng.integers(0, 10, 200)
+    want_loss, want_grad = softmax_cross_entropy(logits, y)
+    loss, grad = textbook_cross_entropy(logits, y, up)
+    assert abs(loss - want_loss) < 1e-14 * want_loss
+    assert np.abs(grad - want_grad).max() < 1e-15
+
+
+def test_the_two_textbook_losses_lie_two_last_places_apart_and_alike_for_alike_samples() -> None:
+    logits = np.zeros((8, 10), np.float32)
+    logits[:, 9] = 7
+    y = np.full(8, 9)
+    either = [textbook_cross_entropy(logits, y, up) for up in (True, False)]
+    apart = abs(either[0][0] - either[1][0])
+    assert apart == pytest.approx(2 * np.spacing(np.float32(1)), rel=0.1)
+    for _, grad in either:
+        assert (grad == grad[0]).all()
+
+
+def test_noise_is_far_below_the_limits_of_an_ordinary_batch_and_sets_that_of_a_sure_one() -> None:
+    for place, distance in ladder.find_noise(REFERENCE, WORKLOAD, *batch(), False).items():
+        limit = limit_for(place[0], "float32", "step 0", noise=distance)
+        assert limit in LIMITS, place
+    found = ladder.find_noise(REFERENCE, WORKLOAD, *sure(7.2), False)
+    limit = limit_for("loss", "float32", "step 0", noise=found[LOSS])
+    assert limit is not None
+    assert limit.value == ROOM * found[LOSS] > 5e-5
+    assert "on this very batch; 5e-06, the limit of other batches" in limit.reason
+
+
+def test_noise_grows_as_the_loss_shrinks() -> None:
+    sizes = [
+        ladder.find_noise(REFERENCE, WORKLOAD, *sure(gap), False)[LOSS] for gap in (1, 3, 5, 7, 9)
+    ]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 100 * sizes[0]
+
+
+def test_noise_that_is_not_finite_is_none() -> None:
+    params, x, y = batch(8)
+    params["W1"][:] = 1e38
+    with np.errstate(all="ignore"):
+        assert LOSS not in ladder.find_noise(REFERENCE, WORKLOAD, params, x, y, False)
+
+
+def test_float64_is_granted_its_own_rounding_only() -> None:
+    at = sure(7.2)
+    found = ladder.find_noise(REFERENCE, WORKLOAD, *at, False)
+    wanted = Wanted.of(REFERENCE, *at, "float64", False, found)
+    assert wanted.noise[LOSS] == found[LOSS] * 2.0**-29
+    assert Wanted.of(REFERENCE, *at, "float32", False, found).noise == found
+
+
+def test_a_stored_measurement_is_held_to_its_own_noise() -> None:
+    m = measurement("loss", tensor="loss", distance=4e-5)
+    assert share(m, limit_of(m, "strict")) == pytest.approx(8)
+    m.noise = 2e-5
+    assert share(m, limit_of(m, "strict")) == pytest.approx(2 / 3)
+    own = (Limit("loss", "*", "*", 1e-9, "mine", "–"), *LIMITS)
+    assert limit_of(m, "strict", own).value == 1e-9  # given with --limits: as it is given
+
+
+@pytest.mark.parametrize("rounding", noise.ROUNDINGS)
+@pytest.mark.parametrize("place", [0, 1, 4, 5])
+def test_a_rounding_is_named_by_its_very_error_and_no_other_error_is(
+    rounding: str, place: int
+) -> None:
+    params, x, y = batch(64)
+    wanted = Wanted.of(REFERENCE, params, x, y, "float32", False)
+    at = {"y": y, "lr": WORKLOAD.lr, "process": "float32", "case": "step 0", "step": 0}
+    name, planted = list(noise.rounded(REFERENCE, WORKLOAD, rounding))[place]
+    said = ladder._said(planted, wanted.params, x, y)
+    tensors = answer(wanted, *said)
+    off = [m for m in ladder.teacher_forced(tensors, wanted, **at) if (m.distance or 0) > 1e-5]
+    assert off
+    to = {"y": y, "reference": REFERENCE, "workload": WORKLOAD}
+    for m in off:
+        found = ladder.find_rounding(m, tensors, wanted, **to)
+        assert found is not None
+        assert found.startswith(f"{rounding} ")
+    # The first tensor that it reaches tells one product from the others, but for "every product".
+    assert name in ladder.find_rounding(off[0], tensors, wanted, **to) or place in (0, 5)
+
+
+@pytest.mark.parametrize("size", [1e-4, 5e-4, 3e-3])
+def test_an_error_of_that_size_that_no_rounding_makes_is_named_after_none(size: float) -> None:
+    """A size is no cause: tanh in place of erf in a GELU is off by as much as TF32."""
+    params, x, y = batch(64)
+    wanted = Wanted.of(REFERENCE, params, x, y, "float32", False)
+    rng = np.random.default_rng(1)
+
+    def off(value: np.ndarray) -> np.ndarray:
+        return value * (1 + size * rng.standard_normal(value.shape))
+
+    grads = {name: off(grad) for name, grad in wanted.grads.items()}
+    tensors = answer(wanted, off(wanted.logits), wanted.loss, grads)
+    at = {"y": y, "lr": WORKLOAD.lr, "process": "float32", "case": "step 0", "step": 0}
+    wrong = [m for m in ladder.teacher_forced(tensors, wanted, **at) if (m.distance or 0) > 1e-5]
+    assert len(wrong) >= 9
+    for m in wrong:
+        to = {"y": y, "reference": REFERENCE, "workload": WORKLOAD}
+        assert ladder.find_rounding(m, tensors, wanted, **to) is None
+
+
+def answer(wanted: Wanted, logits: np.ndarray, loss: float, grads: dict) -> dict:
+    """What a float32 worker would write of this."""
+    held = {f"held.{name}": value for name, value in wanted.params.items()}
+    new = {
+        f"new.{name}": (wanted.params[name] - WORKLOAD.lr * grads[name]).astype(np.float32)
+        for name in grads
+    }
+    written = {f"grad.{name}": grad.astype(np.float32) for name, grad in grads.items()} | new | held
+    both = {"loss": np.array(loss), "step loss": np.array(loss)}
+    return written | both | {"logits": logits.astype(np.float32), "x": wanted.x}
+
+
+@pytest.fixture
+def one_image(tmp_path: Path, small_data: Path) -> Path:
+    """Training data of one image 2 000 times, in a folder of idx files; the test set as it was."""
+    folder = tmp_path / "one-image"
+    folder.mkdir()
+    for name, head, kept in (
+        ("train-images-idx3-ubyte.gz", 16, 784),
+        ("train-labels-idx1-ubyte.gz", 8, 1),
+    ):
+        data = gzip.decompress((small_data / name).read_bytes())
+        start = data[:4] + struct.pack(">I", 2000) + data[8:head]
+        write_gz(folder / name, start + data[head : head + kept] * 2000)
+    for name in ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):
+        (folder / name).write_bytes((small_data / name).read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("backend", [pytest.param(n, marks=needs(n)) for n in ALL])
+def test_a_correct_backend_agrees_where_the_model_is_sure(run_plan, one_image, backend) -> None:
+    made = run_plan(backends=(backend,), data_dir=str(one_image))
+    record, judged = made.record, made.verdict
+    findings = judged.labels[backend].findings
+    assert {f.verdict for rung, f in findings.items() if rung in ("loss", "gradients")} == {"agree"}
+    assert judged.verdict == "agree"
+    held = [m for m in record.results[backend].measurements if m.rung == "loss" and m.noise]
+    assert any(limit_of(m, "strict") not in LIMITS for m in held)
+
+
+def test_a_wrong_learning_rate_is_caught_there_too(run_plan, one_image) -> None:
+    plants = {"numpy": plant("numbers.py", "lr_one_per_mille")}
+    judged = run_plan(backends=("numpy",), data_dir=str(one_image), plants=plants).verdict
+    assert judged.labels["numpy"].findings["update"].verdict == "disagree"
+    assert judged.verdict == "disagree"
