@@ -25,6 +25,7 @@ from harness.record.schema import (
     Round,
     Training,
     Worst,
+    evaluation_case,
 )
 from harness.workers import providers
 from harness.workloads import WORKLOADS
@@ -230,7 +231,19 @@ def results(name: str, *, dtypes: tuple[str, ...] = ("float32", "float64"), **ch
         "training": [training()],
         "rounds": rounds(),
     }
-    return Results(**(fields | changes))
+    return evaluated(Results(**(fields | changes)))
+
+
+def evaluated(results: Results) -> Results:
+    """The same with the outputs measured that its accuracies were counted from."""
+    held = {(m.dtype, m.case) for m in results.measurements}
+    results.measurements += [
+        measurement("forward", dtype=t.dtype, case=case, step=None, tensor="logits")
+        for t in results.training
+        for epoch in range(len(t.test_accuracy))
+        if (t.dtype, case := evaluation_case(t.seed, epoch)) not in held
+    ]
+    return results
 
 
 def dataset(**changes: Any) -> DatasetFacts:

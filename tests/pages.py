@@ -100,6 +100,7 @@ def rich() -> Record:
         ]
         results.training = [training(seed, 1e-6 * (place + 1)) for seed in SEEDS]
         results.training += [training(0, 1e-15, dtype="float64", whole=False)]
+        make.evaluated(results)
         results.churn = [
             Churn(seed=seed, samples=10_000, differ=12, only_here=5, only_reference=4 + place)
             for seed in SEEDS

@@ -321,6 +321,7 @@ def accuracy_of(made: Record) -> str:
 def with_training(**changes: Any) -> Record:
     made = make.record(("numpy",))
     made.results["numpy"].training = [make.training(**changes)]
+    make.evaluated(made.results["numpy"])
     return made
 
 

@@ -153,6 +153,7 @@ def with_seeds(
         make.training(seed=s, test_accuracy=[0.83 + a] * 4, epoch_losses=[1.0, 0.38 + d])
         for s, a, d in zip(seeds, accuracies, losses, strict=True)
     ]
+    make.evaluated(made.results["numpy"])
     return made
 
 
@@ -499,11 +500,13 @@ def test_not_before_a_step_points_to_carried_state() -> None:
     assert "not before step 234" in hint(made, "lockstep")
 
 
-@pytest.mark.parametrize(("distance", "name"), [(4e-4, "TF32"), (3e-3, "bfloat16")])
-def test_the_size_of_a_known_rounding_is_named(distance: float, name: str) -> None:
+def test_a_rounding_is_named_where_it_gives_the_very_error_and_a_size_names_none() -> None:
     made = make.record()
-    off(made).distance = distance
-    assert f"of the size of {name} rounding" in hint(made)
+    wrong = off(made)
+    wrong.distance = 4e-4
+    assert "rounding" not in hint(made)
+    wrong.pattern.rounding = "TF32 of every product"
+    assert "the error that rounding the operands makes: TF32 of every product" in hint(made)
 
 
 def test_float64_alone_points_to_float32_inside() -> None:
@@ -515,8 +518,8 @@ def test_float64_alone_points_to_float32_inside() -> None:
 def test_an_agreement_has_no_hint_and_a_hint_stands_in_the_summary() -> None:
     made = make.record()
     assert hint(made) == ""
-    off(made).distance = 3e-3
-    assert "bfloat16 rounding)" in judge(made).summary
+    off(made)
+    assert "(only W1; W2, b1, b2 agree" in judge(made).summary
     assert json.loads(msgspec.json.encode(to_json(made, judge(made), "x")))
     finding = judge(made).labels["torch"].findings["forward"]
     assert find_hint(finding, "torch", made, LIMITS) is None
