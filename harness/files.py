@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from io import BufferedRandom, BufferedReader
@@ -116,14 +115,16 @@ def atomic(path: Path) -> Iterator[BufferedRandom]:
     """
     if _is_special(path):
         raise InputError(f"cannot write {path}: not a regular file")
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        name = beside(path)
+        # Not mkstemp's mode: what the user's umask leaves.
+        handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        temporary = name
         with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         temporary = None
         sync(path.parent)
@@ -136,6 +137,11 @@ def atomic(path: Path) -> Iterator[BufferedRandom]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def beside(path: Path) -> Path:
+    """A name that nothing has and no reader looks at, for what is to become `path`."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 def _is_special(path: Path) -> bool:

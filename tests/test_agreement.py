@@ -132,6 +132,15 @@ def test_against_a_wrong_reference_the_right_one_disagrees(run_plan):
     assert outcome.json["first_divergence"]["label"] == "numpy"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_reference_that_disagrees_with_itself_is_a_failure_and_blames_nobody(run_plan, dtype):
+    """What it steps is not what its own gradients say: nothing that it judges counts."""
+    words = {"backends": ("numpy", "wrong=numpy"), "reference": "wrong:float64", "dtype": dtype}
+    outcome = run_plan(**words, plants={"wrong": plant("numbers.py", "weight_decay")}, change=QUICK)
+    assert (outcome.json["verdict"], outcome.exit_status) == ("failed", 3)
+    assert "the reference wrong:float64 disagrees with itself: update" in outcome.json["summary"]
+
+
 def test_a_reference_that_dies_fails_the_run(run_plan):
     plants = {"numpy": plant("process.py", "killed")}
     words = {"backends": ("numpy",), "reference": "numpy:float64", "plants": plants}

@@ -11,8 +11,9 @@ import time
 
 import pytest
 
+from harness import cli
 from harness.record.store import read
-from tests.conftest import clean_environment, harness, needs, plant
+from tests.conftest import clean_environment, harness, needs, plant, run_here
 
 ALL = ("numpy", "torch", "jax", "tensorflow")
 BOTH = ("numpy", "torch")
@@ -236,3 +237,19 @@ def test_no_scratch_folder_is_left_behind(compared):
     done, folder = compared
     assert done.returncode == 0
     assert list((folder / "tmp").iterdir()) == []
+
+
+VERBS = [(command.name or command.callback.__name__,) for command in cli.app.registered_commands]
+VERBS += [("baseline", "save"), ("baseline", "check"), ("golden", "write"), ("golden", "check")]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_a_working_folder_that_is_gone_is_said_in_one_line(verb, tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        assert run_here(patch, *verb) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("harness: the working folder: No such file or directory; ")
+    assert len(said.splitlines()) == 1

@@ -89,12 +89,15 @@ def wait_until_computing(parent: int) -> set[int]:
     raise AssertionError("the worker never computed")
 
 
+@pytest.mark.parametrize("stopped", [False, True], ids=["", "workers stopped"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_no_process_outlives_a_stopped_parent(tmp_path, small_data, number):
-    parent = start(tmp_path, small_data)
+def test_no_process_outlives_a_stopped_parent(tmp_path, small_data, number, stopped):
+    parent, sessions = start(tmp_path, small_data), set()
     try:
         sessions = wait_until_computing(parent.pid)
         assert len(sessions) > 1
+        for process in psutil.Process(parent.pid).children(recursive=True) if stopped else []:
+            process.suspend()
         os.kill(parent.pid, number)
         sent = time.monotonic()
         code = parent.wait(30)
@@ -102,6 +105,8 @@ def test_no_process_outlives_a_stopped_parent(tmp_path, small_data, number):
         assert alive(sessions) == []
     finally:
         parent.kill()
+        for line in alive(sessions):  # nor may they outlive the test
+            os.kill(int(line.split()[0]), signal.SIGKILL)
     (folder,) = (tmp_path / "runs").iterdir()
     if number == signal.SIGKILL:
         assert code == -signal.SIGKILL

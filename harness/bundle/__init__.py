@@ -12,7 +12,6 @@ import keyword
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from harness import interface
 from harness.bundle import reproduction, scripts
 from harness.bundle.readme import readme
 from harness.errors import InputError
-from harness.files import sync, why
+from harness.files import beside, sync, why
 from harness.measure import distance
 from harness.measure.distance import Difference, Formula, compare, compare_bits
 from harness.plan.model import Label, process_precision
@@ -265,10 +264,10 @@ def _whole_folder(out: Path) -> Iterator[Path]:
     """A temporary folder beside `out` that becomes `out` at the end, or goes away."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+        folder = beside(out)
+        folder.mkdir()
         try:
             yield folder
-            folder.chmod(0o755)
             for path in (*folder.rglob("*"), folder):
                 sync(path)
             folder.rename(out)

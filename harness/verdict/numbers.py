@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
-from harness.plan.model import Plan, Trajectory, process_precision
+from harness.plan.model import Plan, Trajectory, judged_by_label, process_precision
 from harness.record.schema import Measurement, Record, Replica, Results, evaluation_case
 from harness.verdict.finding import Evidence, Finding, multiple
-from harness.workloads.reference.limits import LIMITS, Limit, limit_for
+from harness.workloads.reference.limits import DECIDING, LIMITS, Limit, limit_for
 
 # The made case that proves the precision, with its two products (see `measure`).
 PRECISION = ("precision", ("product, left operand", "product, right operand"))
@@ -137,6 +137,20 @@ def with_limits(
 def limit_of(m: Measurement, precision: str, limits: tuple[Limit, ...] = LIMITS) -> Limit | None:
     """The limit of one measurement: the table's, or what its own batch's noise makes of it."""
     return limit_for(m.rung, m.dtype, m.case, precision, limits, m.noise)
+
+
+def against_itself(record: Record, limits: tuple[Limit, ...]) -> str | None:
+    """Where the label that is the reference is off from its own word; None where it is not.
+
+    Data and the exact products are not its word.
+    """
+    label, _, dtype = record.plan.reference.rpartition(":")
+    for rung in DECIDING if judged_by_label(record.plan) else ():
+        for m, limit in with_limits(rung, label, record, limits):
+            own = m.dtype == dtype and rung != "inputs" and m.case != PRECISION[0]
+            if own and limit is not None and not within(m, limit):
+                return sentence_for(rung, evidence(m, limit))
+    return None
 
 
 def dtypes_in_play(label: str, plan: Plan, results: Results) -> list[str]:

@@ -22,7 +22,7 @@ from harness.record.schema import (
 from harness.verdict.document import Dataset, Divergence, Document, Entry, Left, Overall, Status
 from harness.verdict.finding import Finding, Part, Rung, agreeing, void_part
 from harness.verdict.hints import find_hint
-from harness.verdict.numbers import check_rung, check_trajectory
+from harness.verdict.numbers import against_itself, check_rung, check_trajectory
 from harness.verdict.outcome import ChurnTest, check_accuracy, churn_tests, equivalences, trainings
 from harness.verdict.stats import Equivalence
 from harness.verdict.timing import check_timing, own_parts
@@ -86,6 +86,12 @@ def judge(
     _add_timing(record, labels, baseline or {})
     divergence = _first_divergence(labels)
     verdict, summary = _overall(record, labels, divergence)
+    if verdict == "disagree" and (said := against_itself(record, limits)) is not None:
+        verdict = "failed"
+        summary = (
+            f"the reference {record.plan.reference} disagrees with itself: {said}; nothing that "
+            "it judged counts"
+        )
     if other is not None:
         summary += f"; judged under OTHER LIMITS ({other})"
     return Verdict(

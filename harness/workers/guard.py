@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 
-from harness.workers.processes import MARK, adopt_orphans, belonging
+from harness.workers.processes import MARK, belonging, hold_family
 
 # How far apart the two pipes of a parent that is gone close.
 CLOSING_S = 0.2
@@ -44,7 +44,7 @@ def main() -> None:
     commands, replies, lifeline = config["commands"], config["replies"], config["lifeline"]
     for descriptor in (commands, replies, lifeline):
         os.set_inheritable(descriptor, False)
-    adopt_orphans()
+    hold_family()
     mark = os.environ[MARK]
     threading.Thread(target=watch, args=(lifeline, mark), daemon=True, name="lifeline").start()
     # A terminal's Ctrl-C is the parent's to handle: it ends its workers itself.

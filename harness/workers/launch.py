@@ -154,8 +154,8 @@ class Worker:
     ) -> None:
         """Start the process; no framework is imported yet.
 
-        logs: folder for its stdout and stderr; desk: MODULE:CLASS, what it may be asked to do (see
-        `harness/workers/desks/`).
+        logs: folder for its stdout and stderr; cwd: where it works, and has its temporary files;
+        desk: MODULE:CLASS, what it may be asked to do (see `harness/workers/desks/`).
         """
         self.name = name
         self._run = run
@@ -183,7 +183,7 @@ class Worker:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
-                    env=env | {MARK: self._mark},
+                    env=env | {MARK: self._mark, "TMPDIR": str(cwd)},
                     cwd=cwd,
                     pass_fds=theirs,
                     start_new_session=True,

@@ -21,8 +21,9 @@ POLL_S = 0.02
 GONE_S = 5.0
 # Enough to know a command by.
 LONGEST_COMMAND = 200
-# prctl's number for "orphans below this process become its children".
-SET_CHILD_SUBREAPER = 36
+# prctl's numbers for "send me this signal when my parent is gone", and for "orphans below this
+# process become its children".
+SET_PDEATHSIG, SET_CHILD_SUBREAPER = 1, 36
 
 
 class Left(NamedTuple):
@@ -45,7 +46,7 @@ def belonging(pid: int, mark: str) -> dict[int, str]:
     """The live processes, this one excepted, that belong to a worker: by id, when each started.
 
     They descend from it, are of the session that it leads, or carry its mark. One that was orphaned
-    while the worker lived descends from it (`adopt_orphans`); one that left its session, wiped its
+    while the worker lived descends from it (`hold_family`); one that left its session, wiped its
     environment and outlived the worker is not to be known.
     """
     seen = _all()
@@ -91,14 +92,17 @@ def end_left(mark: str, known: dict[int, str], settle_s: float) -> list[Left]:
     return outlived
 
 
-def adopt_orphans() -> None:
-    """Whatever this process's children leave behind becomes its own child, not the system's.
+def hold_family() -> None:
+    """Let this process see its parent go even while it is stopped, and have its orphans.
 
-    Else a daemon would be nobody's as soon as it is one. Linux only; elsewhere nothing happens.
+    Stopped (SIGSTOP), it is woken when its parent is gone. Whatever its children leave behind
+    becomes its own child, not the system's: else a daemon would be nobody's as soon as it is one.
+    Linux only; elsewhere nothing happens.
     """
     import ctypes
 
     with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(SET_PDEATHSIG, int(signal.SIGCONT), 0, 0, 0)
         ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

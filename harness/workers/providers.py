@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,14 @@ from harness.plan.model import Provided, Timeouts
 from harness.tensors import UNUSABLE
 from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable, environment
 from harness.workers.processes import Left
+from harness.workers.scratch import scratch_folder
 from harness.workloads import WORKLOADS
 from harness.workloads.probes import Probe
 
 INITS = ("normal", "zeros")
+# What the judge's step is, and what is loaded (or its synthetic stand-in).
+OPTIMISERS = ("sgd",)
+DATASETS = ("fashion-mnist",)
 # Far above any model that is trained here, far below what would fill a machine's memory.
 MOST_ELEMENTS = 10**9
 DESK = "harness.workers.desks.provider:ProviderDesk"
@@ -44,9 +47,9 @@ def describe(spec: str) -> tuple[Workload, Provided]:
     InputError where there is none, or it is none that can be trained.
     """
     source, origin = plugins.find_workload(spec)
-    with tempfile.TemporaryDirectory(prefix="harness-") as folder:
+    with scratch_folder(0) as folder:
         try:
-            process = ProvidedReference(source, "describe", Path(folder), Path(folder))
+            process = ProvidedReference(source, "describe", folder, folder)
             process.end()
         except HarnessError as error:
             raise InputError(f"--workload {spec}: {error}") from None
@@ -82,6 +85,22 @@ def _unusable(workload: Workload) -> str | None:
         return "batch_size and epochs are at least 1"
     if not all(map(math.isfinite, (workload.lr, workload.sigma))):
         return "lr and sigma are finite"
+    return _undecided(workload)
+
+
+def _undecided(workload: Workload) -> str | None:
+    """What a workload declares that nothing here would carry out; None where there is nothing."""
+    axes = {axis for parameter in workload.parameters for axis in parameter.axes}
+    for field, value, known in (
+        ("optimiser", workload.optimiser, OPTIMISERS),
+        ("dataset", workload.dataset, DATASETS),
+        *(("symmetry", axis, sorted(axes)) for axis in workload.symmetries),
+        *(("transposed operand", p.transposed, ("", "a", "b")) for p in workload.products),
+    ):
+        if value not in known:
+            return (
+                f"its {field} {value!r} would decide nothing; known: {', '.join(known) or 'none'}"
+            )
     return None
 
 

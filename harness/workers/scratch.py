@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import secrets
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ from harness.files import remove, why
 from harness.plan.model import Plan
 
 PREFIX = "framework-harness-"
+# The whole name of a folder's lock: what only begins so is not a run's.
+LOCK = re.compile(f"{PREFIX}[0-9a-f]{{16}}\\.lock")
 # Pixels of 70 000 images as float32 take 220 MB; batches, orders and answers stay below 200 MB.
 DATA_BYTES = 420_000_000
 
@@ -68,6 +71,8 @@ def _lock_of(folder: Path) -> Path:
 def _sweep(base: Path) -> None:
     """Remove what killed runs left: folders whose lock nobody holds."""
     for lock_file in base.glob(f"{PREFIX}*.lock"):
+        if not LOCK.fullmatch(lock_file.name) or lock_file.is_symlink():
+            continue
         with contextlib.suppress(Timeout, OSError):
             with FileLock(lock_file, timeout=0):
                 remove(lock_file.with_suffix(""))

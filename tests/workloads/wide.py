@@ -74,4 +74,21 @@ class Endless:
     workload = msgspec.structs.replace(Wide.workload, lr=float("inf"))
 
 
+class Adaptive:
+    workload = msgspec.structs.replace(Wide.workload, optimiser="adam")
+
+
+class Elsewhere:
+    workload = msgspec.structs.replace(Wide.workload, dataset="cifar10")
+
+
+class Symmetric:
+    workload = msgspec.structs.replace(Wide.workload, symmetries=("hiddens", "heads"))
+
+
+class Flipped:
+    products = (msgspec.structs.replace(Wide.workload.products[0], transposed="A"),)
+    workload = msgspec.structs.replace(Wide.workload, products=products)
+
+
 NOT_ONE = 7
