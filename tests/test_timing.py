@@ -502,6 +502,44 @@ def test_the_band_is_that_of_the_plan() -> None:
     assert part_of(made, "across", "numpy").verdict == "agree"
 
 
+def variants(**speeds: float) -> Record:
+    """NumPy, torch at 1.5 times its step, and a variant of NumPy's at so many times it."""
+    made = make.timed(("numpy", "torch", "numpy:plain"))
+    labels = made.plan.labels
+    plain = msgspec.structs.replace(labels["numpy:plain"], variant="plain", default=False)
+    made.plan = msgspec.structs.replace(made.plan, labels=labels | {"numpy:plain": plain})
+    for r in rounds_of(made, "numpy:plain"):
+        slow(r, speeds["plain"] / 2)
+    for r in rounds_of(made):
+        slow(r, speeds.get("torch", 1.5) / 1.5)
+    for name in labels:
+        every(made, name, cpu_ns=lambda r: 2 * sum(r.step_ns))
+    return made
+
+
+@pytest.mark.parametrize("plain", [0.9, 3.0, 6.0])
+def test_a_variant_that_is_not_the_default_is_ranked_and_held_to_no_band(plain: float) -> None:
+    made = variants(plain=plain)
+    verdict = judge(made)
+    assert (verdict.verdict, exit_status(made, verdict)) == ("agree", 0)
+    part = part_of(made, "across", "numpy:plain")
+    assert part.value == pytest.approx(plain, rel=1e-2)
+    assert part.verdict == ("not-possible" if plain > 4 else "agree")
+    assert ("held to no band" in part.sentence) == (plain > 4)
+    assert timing_of(made, "numpy:plain").verdict == "agree"
+    # The others are compared with the fastest default, however fast a variant is.
+    assert part_of(made, "across").value == pytest.approx(1.5, rel=1e-2)
+    assert "times the fastest here (numpy)" in part_of(made, "across").sentence
+
+
+def test_a_slow_default_disagrees_beside_all_its_variants() -> None:
+    made = variants(plain=6.0, torch=4.5)
+    verdict = judge(made)
+    assert (verdict.verdict, exit_status(made, verdict)) == ("disagree", 1)
+    assert "torch, timing: 4.50" in verdict.summary
+    assert "plain, timing" not in verdict.summary
+
+
 def test_labels_whose_numbers_do_not_agree_are_compared_with_nobody() -> None:
     made = make.timed(("numpy", "torch", "jax"))
     make.find(made, "numpy", "gradients").distance = 1.0
@@ -870,6 +908,9 @@ def test_all_variants_enter_the_default_one_under_its_backends_name() -> None:
         backend, _, variant = label.partition(":")
         assert configured.backend == backend
         assert configured.variant == (variant or BACKENDS[backend].variants[0])
+        assert configured.default is not bool(variant)
+    eager = make_plan(backends=("tensorflow",), variants={"tensorflow": "eager"})
+    assert not eager.labels["tensorflow"].default
 
 
 @pytest.mark.usefixtures("everything_is_here")

@@ -193,6 +193,7 @@ def _labels(choices: Choices, entries: Entries) -> tuple[dict[str, Label], dict[
                 source=entry.source,
                 origin=entry.origin,
                 environment=dict(entry.environment),
+                default=variant == entry.variants[0],
             )
     return labels, skipped
 

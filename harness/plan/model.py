@@ -26,7 +26,8 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One configuration under test. `twin` asks for a float64 process beside a float32 one.
 
     `python`: the interpreter of its processes. `source`: MODULE:CLASS or FILE:CLASS; `origin`: how
-    that was found; `environment`: variables set before anything is imported.
+    that was found; `environment`: variables set before anything is imported. `default`: its
+    backend executes so where nobody chooses a variant.
     """
 
     backend: str
@@ -41,6 +42,7 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str = ""
     origin: str = BUILT_IN
     environment: dict[str, str] = {}
+    default: bool = True
 
 
 class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

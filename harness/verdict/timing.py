@@ -3,9 +3,10 @@
 *itself*: sessions of fresh processes repeat one another, the control arm equals itself, and what
 was timed is what was checked. *clocks*: several clocks on the same work tell the same. *physics*:
 no step is faster than its own matrix products. *across*: the ratio to the fastest lies in the
-declared band. *beside*: no process that a worker left behind computed meanwhile; told only where
-one did. *baseline*: no slower than what was stored, where a baseline is given. A rung disagrees if
-a part does, and is inconclusive if a part is: one session says little.
+declared band, of labels that execute as their backend does by default. *beside*: no process that a
+worker left behind computed meanwhile; told only where one did. *baseline*: no slower than what was
+stored, where a baseline is given. A rung disagrees if a part does, and is inconclusive if a part
+is: one session says little.
 """
 
 from __future__ import annotations
@@ -281,9 +282,14 @@ def physics(label: str, record: Record) -> Part:
 
 
 def across(label: str, record: Record, ranked: dict[str, StepTime]) -> Part:
-    """The ratio to the fastest of the ranked labels, against the band of the plan."""
-    band = record.plan.timing.band
-    fastest = min(ranked, key=lambda name: ranked[name].median_ns)
+    """The ratio to the fastest of the ranked labels, against the band of the plan.
+
+    Only default variants decide: the fastest of them is what all are compared with, and another
+    variant that lies outside is told so and held to nothing.
+    """
+    band, labels = record.plan.timing.band, record.plan.labels
+    defaults = [name for name in ranked if labels[name].default]
+    fastest = min(defaults or ranked, key=lambda name: ranked[name].median_ns)
     part = Part(name="across", verdict="inconclusive", limit=band, sentence="shares no round")
     if (ratio := versus(record, label, fastest)) is None:
         return part
@@ -293,5 +299,7 @@ def across(label: str, record: Record, ranked: dict[str, StepTime]) -> Part:
     if ratio.interval is not None:
         interval = "[{:.2f}, {:.2f}] ".format(*ratio.interval)
         of = f", band {band:g}"
+    if part.verdict == "disagree" and not labels[label].default:
+        part.verdict, of = "not-possible", ": not its backend's default, so it is held to no band"
     part.sentence = f"{ratio.value:.2f} {interval}times the fastest here ({fastest}){of}"
     return part
