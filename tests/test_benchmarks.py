@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import os
+import subprocess
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -13,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import peers
+from benchmarks import bench, peers
 from harness import data
+from tests import make
 from tests.conftest import needs
 
 WRONG_LR = msgspec.structs.replace(peers.WORKLOAD, lr=0.2)
@@ -188,4 +192,77 @@ def test_nothing_can_be_measured_zero_times(word, tmp_path):
 def test_a_file_that_cannot_be_written_is_refused_before_measuring(tmp_path):
     with pytest.raises(SystemExit) as stopped:
         peers.main(["--out", str(tmp_path / "nowhere" / "x.json")])
+    assert stopped.value.code == 2
+
+
+# -- bench keeps what it has --------------------------------------------------------------------
+
+NOT_RUN = {"peer": "fit", "bar": 0.5, "step": None, "verdict": "not run"}
+
+
+def benched(monkeypatch, capsys, tmp_path, *, ends, slow=1, peers=True):
+    """Status, page and stderr of bench.py whose commands end so, by their first words."""
+    stored = make.timed(("numpy", "torch", "jax", "tensorflow"))
+    for r in stored.results["torch"].rounds:
+        r.step_ns = [slow * ns for ns in r.step_ns]
+        r.burst_ns = [slow * ns for ns in r.burst_ns]
+
+    def run(command, **_):
+        words = [*map(str, command)]
+        if words[1].endswith("peers.py"):
+            Path(words[words.index("--out") + 1]).write_text(json.dumps({"rows": [NOT_RUN]}))
+            return subprocess.CompletedProcess(words, 0 if peers else 3, "## Peers", "")
+        kind = "variants" if "--all-variants" in words else words[3]
+        status = ends.get(kind, 0)
+        said = json.dumps({"record": "somewhere"}) if kind != "list" else ""
+        return subprocess.CompletedProcess(words, status, "" if status == 2 else said, "why not")
+
+    monkeypatch.setattr(bench.subprocess, "run", run)
+    monkeypatch.setattr(bench.store, "read", lambda path: stored)
+    page = tmp_path / "page.md"
+    monkeypatch.setattr("sys.argv", ["bench.py", "--page", str(page)])
+    status = bench.main()
+    return status, page.read_text(), capsys.readouterr().err
+
+
+def test_bench_goes_on_where_the_backends_disagree_and_says_so_at_the_end(
+    monkeypatch, capsys, tmp_path
+):
+    ends = {"variants": 1}
+    status, page, told = benched(monkeypatch, capsys, tmp_path, ends=ends, slow=4)
+    assert status == 1
+    assert "numpy: step / GEMM floor" in page
+    assert "torch, timing: " in page
+    assert "| harness compare --all-variants | disagree | – | agree | NOT MET |" in page
+    assert "harness compare --all-variants: disagree" in told
+    for heading in ("## All variants", "## Peers", "## Roofline", "harness list, seconds"):
+        assert heading in page
+
+
+@pytest.mark.parametrize(
+    ("ends", "lost", "kept"),
+    [
+        ({"variants": 2}, "## All variants", "## Peers"),
+        ({"compare": 2}, "Σ (gather", "## All variants"),
+        ({"list": 3}, "harness --help, seconds", "## Roofline"),
+        ({"peers": 3}, "## Peers", "## All variants"),
+    ],
+)
+def test_what_bench_could_not_measure_is_named_and_the_rest_is_kept(
+    monkeypatch, capsys, tmp_path, ends, lost, kept
+):
+    status, page, told = benched(
+        monkeypatch, capsys, tmp_path, ends=ends, peers="peers" not in ends
+    )
+    assert status == 1
+    assert lost not in page
+    assert kept in page
+    assert "NOT MEASURED" in page
+    assert "NOT MEASURED" in told
+
+
+def test_bench_refuses_a_page_that_cannot_be_written_before_it_measures(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["bench.py", "--page", str(tmp_path / "nowhere" / "page.md")])
+    with pytest.raises(SystemExit) as stopped:
+        bench.main()
     assert stopped.value.code == 2
