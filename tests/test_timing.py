@@ -712,8 +712,8 @@ def assert_it_can_be_told(made: Record) -> None:
     json.loads(json.dumps(to_json(made, verdict, "r"), allow_nan=False))
     run_tables.times(Run(made, verdict))
     run_tables.ratios(Run(made, verdict))
-    run_tables.parts(verdict)
-    ladder(made, verdict)
+    run_tables.parts(Run(made, verdict))
+    ladder(Run(made, verdict))
 
 
 WHOLE = st.one_of(st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1), st.integers(1, 10**7))
@@ -806,7 +806,7 @@ def test_verdict_json_tells_the_parts_of_timing_and_of_no_other_rung() -> None:
 
 def test_a_terminal_shows_every_part_of_every_label() -> None:
     made = make.timed()
-    rows = run_tables.parts(judge(made)).texts
+    rows = run_tables.parts(Run(made, judge(made))).texts
     assert [(row[0], row[1]) for row in rows] == [
         (label, part)
         for label in ("numpy", "torch")
