@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import typer
 from harness.cli import about, certifying, extending, golden, measuring, store, stored
 from harness.cli.output import warn
 from harness.errors import HarnessError, InputError
+from harness.files import why
 
 INTERRUPTED_STATUS = 130
 
@@ -84,5 +86,9 @@ def _one_line_errors() -> Iterator[None]:
 def main() -> None:
     """Entry point of the command `harness`."""
     with _one_line_errors():
+        try:
+            os.getcwd()
+        except OSError as error:
+            raise InputError(f"the working folder: {why(error)}; go to one that is there") from None
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)

@@ -61,7 +61,8 @@ def scratch_folder(needed: int) -> Iterator[Path]:
             remove(folder)
         shutil.rmtree(folder, ignore_errors=True)  # what else can be removed, where that failed
         lock.release()
-        _lock_of(folder).unlink(missing_ok=True)
+        if not folder.exists():  # else the lock says to the next run whose it was
+            _lock_of(folder).unlink(missing_ok=True)
 
 
 def _lock_of(folder: Path) -> Path:
