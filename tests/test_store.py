@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import csv
+import hashlib
 import io
 import json
 import math
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
+import time
 import unicodedata
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,7 +38,7 @@ from harness.results import store as runs
 from harness.verdict import verdict
 from harness.verdict.finding import Finding
 from tests import make
-from tests.conftest import harness
+from tests.conftest import clean_environment, harness
 
 NAME = "20260102T030405-0000{:02x}"
 
@@ -61,12 +69,24 @@ def steps(tmp_path_factory):
         STEPS.append(((folder / "steps.parquet").read_bytes(), sum(map(len, clocked))))
 
 
-def put(results: Path, document: dict, number: int = 0, *, name: str | None = None) -> Path:
-    """A stored run, without its steps; only that its record is there matters here."""
+def put(
+    results: Path,
+    document: dict,
+    number: int = 0,
+    *,
+    name: str | None = None,
+    steps: bytes | None = None,
+) -> Path:
+    """A stored run; of its record only matters that it is there, and which steps it names."""
     name = name or NAME.format(number)
     folder = results / "runs" / name
     folder.mkdir(parents=True)
     (folder / "record.json").write_text("{}")
+    if steps is not None:
+        digest = hashlib.sha256(steps).hexdigest()
+        samples = record.Samples(rows=1, numbers=1, sha256=digest)
+        (folder / "record.json").write_bytes(msgspec.json.encode({"samples": samples}))
+        (folder / "steps.parquet").write_bytes(steps)
     changed = document | {"run": name, "started": f"2026-01-02T03:04:{number % 60:02d}Z"}
     (folder / "verdict.json").write_text(json.dumps(changed))
     return folder
@@ -446,7 +466,7 @@ def test_whatever_a_folder_is_called_its_steps_are_its_own(tmp_path, document, t
     expected = {}
     for place, name in enumerate(dict.fromkeys((text, "b1x", "b1", "plain"))):
         data, expected[name] = STEPS[place]
-        (put(results, document, name=name) / "steps.parquet").write_bytes(data)
+        put(results, document, name=name, steps=data)
     assert len({*expected.values()}) == len(expected)
     found = rows(results, "SELECT run, count(*) AS n FROM steps GROUP BY 1")
     assert {r["run"]: r["n"] for r in found} == expected
@@ -469,32 +489,54 @@ def test_a_folder_whose_name_is_no_text_is_counted_and_stops_nothing(tmp_path, d
 
 @pytest.mark.parametrize("foreign", ["SELECT 1 AS other", "SELECT 'torch' AS label, 'x' AS seed"])
 def test_a_table_of_something_else_leaves_the_steps_of_the_others(tmp_path, document, foreign):
-    folders = [put(tmp_path, document, number) for number in range(2)]
     with duckdb.connect() as connection:
-        connection.execute(f"COPY ({foreign}) TO '{folders[0] / 'steps.parquet'}' (FORMAT parquet)")
+        connection.execute(f"COPY ({foreign}) TO '{tmp_path / 'other'}' (FORMAT parquet)")
+    put(tmp_path, document, steps=(tmp_path / "other").read_bytes())
     data, expected = STEPS[0]
-    (folders[1] / "steps.parquet").write_bytes(data)
+    whole = put(tmp_path, document, 1, steps=data)
     sql = "SELECT count(*) AS n, sum(ns) > 0 AS timed FROM steps WHERE run = "
-    (found,) = rows(tmp_path, f"{sql}'{folders[1].name}'")
+    (found,) = rows(tmp_path, f"{sql}'{whole.name}'")
     assert found == {"n": expected, "timed": True}
 
 
-def test_steps_are_those_of_the_records_and_a_damaged_file_stops_no_query(tmp_path, document):
-    folders = [put(tmp_path, document, number) for number in range(4)]
+def flipped(data: bytes, *places: int) -> bytes:
+    changed = bytearray(data)
+    for place in places:
+        changed[place] ^= 0xFF
+    return bytes(changed)
+
+
+SPOILT = {
+    "footer": lambda data: flipped(data, *range(-60, -12)),
+    "a bit of the footer": lambda data: flipped(data, -200),
+    "body": lambda data: flipped(data, *range(8, 60)),
+    "length": lambda data: flipped(data, -6),
+    "cut": lambda data: data[: len(data) // 2],
+    "marks alone": lambda data: b"PAR1 and then it was cut PAR1",
+    "empty": lambda data: b"",
+    "another run's": lambda data: STEPS[3][0],
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_damaged_steps_stop_no_query_and_are_named_once(tmp_path, document, what, command):
     made = make.timed()
-    for folder in folders[:2]:
+    for number in range(2):
+        folder = put(tmp_path, document, number)
         (folder / "record.json").unlink()
-        store.write(make.timed(), folder)
-    (folders[2] / "steps.parquet").write_bytes(b"PAR1 and then it was cut")
+        store.write(made, folder)
+    bad = put(tmp_path, document, 2, steps=STEPS[0][0])
+    (bad / "steps.parquet").write_bytes(SPOILT[what](STEPS[0][0]))
     of = "arm = 0 AND phase = 'round' AND kind = 'step'"
     sql = f"SELECT label, kind, sum(ns) AS ns FROM steps WHERE {of} GROUP BY ALL"
-    answer = query.ask(runs.find(tmp_path), sql)
-    found = {row[0]: int(row[2]) for row in answer.rows}
-    assert found == {
+    said = command("query", sql, "--json", "--results-dir", tmp_path)
+    assert {row["label"]: int(row["ns"]) for row in json.loads(said.out)} == {
         label: 2 * sum(sum(r.step_ns) for r in results.rounds)
         for label, results in made.results.items()
     }
-    assert answer.notes == [f"steps.parquet that cannot be read: {folders[2].name}"]
+    assert said.err.startswith("harness: steps.parquet that cannot be asked (damaged, of another")
+    assert (said.err.count("\n"), said.err.count(bad.name)) == (1, 1)
+    assert command("query", "SELECT id FROM runs", "--results-dir", tmp_path).err == ""
 
 
 # ---- read-only
@@ -551,8 +593,7 @@ REFUSED = {
 def test_what_is_no_query_is_refused_and_touches_nothing(
     tmp_path, document, what, monkeypatch, command
 ):
-    folder = put(tmp_path, document)
-    (folder / "steps.parquet").write_bytes(STEPS[0][0])
+    folder = put(tmp_path, document, steps=STEPS[0][0])
     before = tree(tmp_path)
     sql = REFUSED[what].format(out=folder / "out.csv", steps=folder / "steps.parquet")
     monkeypatch.chdir(tmp_path)
@@ -584,8 +625,7 @@ ALLOWED = (
 
 @pytest.mark.parametrize("sql", ALLOWED)
 def test_whatever_only_reads_is_answered(tmp_path, document, sql):
-    folder = put(tmp_path, document)
-    (folder / "steps.parquet").write_bytes(STEPS[0][0])
+    put(tmp_path, document, steps=STEPS[0][0])
     assert isinstance(rows(tmp_path, sql), list)
 
 
@@ -602,6 +642,73 @@ def test_a_query_ends_within_its_time_and_memory(tmp_path, sql, limit, value, sa
     with pytest.raises(InputError, match=f"^query: .*{said}"):
         rows(tmp_path, sql)
     assert threading.active_count() == 1
+
+
+# A query that takes hours, and where it is: in a product, in a sort, in one long text.
+ENDLESS = {
+    "product": "SELECT count(*) FROM range(10000000) r(a), range(1000000) s(b) WHERE a + b = 3",
+    "hashes": "SELECT count(*) FROM range(10000000) r(a), range(99999) s(b) WHERE hash(a + b) = 3",
+    "rows": "SELECT * FROM range(10000000) r(a), range(1000000) s(b)",
+}
+
+
+@contextlib.contextmanager
+def asked(results: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness", "query", *words, "--results-dir", str(results)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(("what", "form"), [*((w, "--json") for w in ENDLESS), ("rows", "--csv")])
+def test_ctrl_c_ends_a_query_at_once(tmp_path, what, form):
+    (tmp_path / "runs").mkdir()
+    with asked(tmp_path, ENDLESS[what], form) as process:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(3)
+        process.send_signal(signal.SIGINT)
+        begun = time.monotonic()
+        _, err = process.communicate(timeout=60)
+        assert time.monotonic() - begun < 5
+        assert (process.returncode, "mistake" in err, "Traceback" in err) == (130, False, False)
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv"])
+def test_a_reader_that_goes_away_ends_a_query_quietly(tmp_path, form):
+    (tmp_path / "runs").mkdir()
+    with asked(tmp_path, ENDLESS["rows"], form) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(20) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT '\udcff'", 'SELECT 1 AS "\udcff"', "SELECT \udc80", "\x00"]
+)
+def test_bytes_that_are_no_text_are_refused_in_one_line(tmp_path, sql, command):
+    (tmp_path / "runs").mkdir()
+    for form in ((), ("--json",), ("--csv",)):
+        command("query", sql, *form, "--results-dir", tmp_path, ends=2)
+
+
+def test_a_store_in_a_folder_whose_name_is_no_text_is_read(tmp_path, document, command):
+    results = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    put(results, document, steps=STEPS[0][0])
+    said = command("query", "SELECT count(*) AS n FROM runs", "--json", "--results-dir", results)
+    assert (json.loads(said.out), said.err) == ([{"n": 1}], "")
+    said = command("query", "SELECT count(*) AS n FROM steps", "--json", "--results-dir", results)
+    assert json.loads(said.out) == [{"n": 0}]
+    assert "its path is no text), left out: 20260102" in said.err
 
 
 def test_a_process_ends_well_after_its_answer(tmp_path, document):

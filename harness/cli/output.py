@@ -75,15 +75,20 @@ def print_document(document: Any, as_json: bool, text: str) -> None:
     out((json.dumps(document) if as_json else text) + "\n")
 
 
-def out(text: str) -> None:
-    """Text to stdout; a reader that went away changes no exit status, a full disk is told."""
+def out(text: str) -> bool:
+    """Text to stdout; a reader that went away changes no exit status, a full disk is told.
+
+    Whether there still is a reader.
+    """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
     except OSError as error:
         raise HarnessError(f"cannot write to standard output: {error.strerror}") from None
+    return True
 
 
 @contextlib.contextmanager

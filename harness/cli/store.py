@@ -8,8 +8,9 @@ import json
 import math
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -122,14 +123,28 @@ def query(
             raise InputError(
                 f"query --json: two columns are called {twice[0]!r}: name them with AS"
             )
-        plain = ([*map(_plain, row)] for row in islice(answer.rows, limit))
-        document = [dict(zip(answer.columns, row, strict=True)) for row in plain]
-        out(json.dumps(document, allow_nan=False) + "\n")
+        _print_long(_json_lines(answer, limit))
     elif as_csv:
-        _print_csv(answer, limit)
+        _print_long(_csv_lines(answer, limit))
     else:
         _print_table(answer, limit or SHOWN)
     return 0
+
+
+def _print_long(lines: Iterator[str]) -> None:
+    """Text that may be long, some at a time, while somebody reads it."""
+    while some := "".join(islice(lines, 1000)):
+        if not out(some):
+            return
+
+
+def _json_lines(answer: Answer, limit: int | None) -> Iterator[str]:
+    before = "["
+    for row in islice(answer.rows, limit):
+        document = dict(zip(answer.columns, map(_plain, row), strict=True))
+        yield before + json.dumps(document, allow_nan=False)
+        before = ",\n "
+    yield f"{before if before == '[' else ''}]\n"
 
 
 def _plain(value: Any) -> Any:
@@ -157,21 +172,15 @@ def _text(value: Any) -> str:
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
-def _print_csv(answer: Answer, limit: int | None) -> None:
+def _csv_lines(answer: Answer, limit: int | None) -> Iterator[str]:
     from harness.text import clean
 
     # On a terminal a record's texts cannot steer it; in a file they stay as they are.
     shown = clean if sys.stdout.isatty() else str
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(shown, answer.columns))
-    for row in islice(answer.rows, limit):
-        writer.writerow(shown(_text(value)) for value in row)
-        if text.tell() > 1_000_000:
-            out(text.getvalue())
-            text.seek(0)
-            text.truncate()
-    out(text.getvalue())
+    for row in chain([answer.columns], islice(answer.rows, limit)):
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(shown(_text(value)) for value in row)
+        yield line.getvalue()
 
 
 def _print_table(answer: Answer, limit: int) -> None:

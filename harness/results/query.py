@@ -19,18 +19,20 @@ so DuckDB's parser is asked first, and only what is a query to its last node is 
 
 from __future__ import annotations
 
-import os
+import hashlib
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
-from threading import Timer
 from typing import Any, NamedTuple
 
 import msgspec
 
 from harness.errors import InputError
+from harness.files import UNREADABLE, open_plain
 from harness.record import samples
-from harness.record.schema import STEPS, number
+from harness.record.schema import STEPS, Samples, number
 from harness.results.store import Store, is_file, some
 from harness.text import clean
 from harness.verdict.document import Entry
@@ -262,31 +264,36 @@ def ask(store: Store, sql: str) -> Answer:
         raise _refusal(error) from None
     rows = _fetch(connection, sql)
     columns = [*next(rows)]
-    notes = [f"steps.parquet that cannot be read: {some(unreadable)}"] if unreadable else []
+    why = "damaged, of another run, or its path is no text"
+    left_out = f"{STEPS} that cannot be asked ({why}), left out: {some(unreadable)}"
+    notes = [left_out] if unreadable else []
     return Answer(columns, rows, store.notes() + notes)
 
 
 def _fetch(connection: Any, sql: str) -> Iterator[Row]:
-    """The names of an answer's columns, and then its rows."""
+    """The names of an answer's columns, and then its rows.
+
+    DuckDB computes in a thread of its own: in the main one it heeds Ctrl-C late, or not at all.
+    """
     import duckdb
 
-    timer = Timer(MOST_S, connection.interrupt)
-    timer.daemon = True
-    timer.start()
+    thread, end = ThreadPoolExecutor(1), time.monotonic() + MOST_S
+
+    def wait(call: Callable[..., Any], *words: Any) -> Any:
+        return thread.submit(call, *words).result(max(0.0, end - time.monotonic()))
+
     try:
-        connection.execute(sql)
-        rows = connection.fetchmany(10_000)
+        wait(connection.execute, sql)
         yield tuple(column[0] for column in connection.description or [])
-        while rows:
+        while rows := wait(connection.fetchmany, 10_000):
             yield from rows
-            rows = connection.fetchmany(10_000)
-    except duckdb.InterruptException:
+    except TimeoutError:
         raise InputError(f"query: it took more than {MOST_S:g} s") from None
-    except duckdb.Error as error:
+    except (duckdb.Error, RuntimeError, UnicodeError, MemoryError) as error:
         raise _refusal(error) from None
     finally:
-        timer.cancel()
-        timer.join()  # a thread that ends while the interpreter does takes the process along
+        connection.interrupt()
+        thread.shutdown()
 
 
 def _refusal(error: Exception) -> InputError:
@@ -348,29 +355,33 @@ def _create(connection: Any, table: str) -> None:
     connection.execute(f'CREATE TABLE "{table}" ({declared})')
 
 
+class _Told(msgspec.Struct):
+    """What a record tells of the file beside it."""
+
+    samples: Samples
+
+
 def _steps_files(store: Store) -> tuple[list[str], list[str]]:
     """Paths of the steps.parquet that can be asked, and the ids of the runs whose cannot."""
     readable, unreadable = [], []
     for run in store.runs:
         path = f"{run.folder}/{STEPS}"
-        if not is_file(path):
-            continue
         # DuckDB takes a backslash for a mark in a pattern, with no way to write one.
-        if "\\" in path or not _ends_as_parquet(path):
-            unreadable.append(run.id)
-        else:
+        if is_file(path) and "\\" not in path and _is_whole(run.folder):
             readable.append(path)
+        elif is_file(path) or "�" in path:  # what stands for bytes that are no text
+            unreadable.append(run.id)
     return readable, unreadable
 
 
-def _ends_as_parquet(path: str) -> bool:
-    """Whether a file begins and ends as Parquet does, so that one damaged file stops no query."""
+def _is_whole(folder: str) -> bool:
+    """Whether a run's samples are those of its record: one damaged file must stop no query."""
     try:
-        with open(path, "rb") as file:
-            head = file.read(4)
-            file.seek(-4, os.SEEK_END)
-            return head == file.read(4) == b"PAR1"
-    except OSError:
+        with open_plain(f"{folder}/record.json", follow=False) as file:
+            said = msgspec.json.decode(file.read(), type=_Told).samples
+        with open_plain(f"{folder}/{STEPS}", follow=False) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == said.sha256
+    except (OSError, *UNREADABLE):
         return False
 
 
