@@ -360,13 +360,35 @@ def test_what_cannot_be_removed_is_named_and_the_rest_goes(tmp_path, document, m
     assert (len(left), left[0]) == (2, stuck)
 
 
-def test_a_folder_touched_in_the_future_is_left(tmp_path, document):
+# Seconds: the far future, beyond and before any calendar, as far as a file system may keep them.
+TIMES = (time.time() + 10 * 365 * 86400, 4e11, 2**62, -7e10, -(2**62))
+
+
+@pytest.mark.parametrize("seconds", TIMES)
+@pytest.mark.parametrize("judged", [True, False])
+def test_whatever_the_time_of_a_file_the_others_may_go(
+    tmp_path, document, seconds, judged, monkeypatch, command
+):
     stored(tmp_path, document, 1)
-    folder = tmp_path / "runs" / "20260101T000000-abcdef"
-    folder.mkdir()
-    at = time.time() + 10 * 365 * 86400
-    os.utime(folder, (at, at))
-    assert chosen(tmp_path, debris=True) == set()
+    old = stored(tmp_path, document, 30)
+    odd = stored(tmp_path, document, 20)
+    killed = tmp_path / "runs" / "20260101T000000-abcdef"
+    killed.mkdir()
+    if not judged:
+        (odd / "verdict.json").unlink()
+    lstat = os.lstat
+
+    def told_otherwise(path: Any) -> os.stat_result:
+        # The file system of a test may have no such times.
+        status = lstat(path)
+        of_odd = os.fspath(path) in map(str, (odd / "record.json", odd, killed))
+        return os.stat_result([*status[:8], seconds, *status[9:10]]) if of_odd else status
+
+    monkeypatch.setattr(os, "lstat", told_otherwise)
+    # What was written to in the future is left; what was so before any calendar is old.
+    going = names(old) if seconds > 0 else names(old, odd, killed)
+    assert chosen(tmp_path, older_than=timedelta(days=15), debris=True) == going
+    command("prune", "--older-than", "15d", "--debris", "--results-dir", tmp_path)
 
 
 def test_a_run_of_another_run_folder_is_never_chosen_by_its_verdict(tmp_path, document):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, InputError
 from harness.record import store
+from harness.text import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,8 +72,9 @@ def at_work() -> Iterator[Progress]:
 
 
 def print_document(document: Any, as_json: bool, text: str) -> None:
-    """A document as JSON, or what it says for people."""
-    out((json.dumps(document) if as_json else text) + "\n")
+    """A document as JSON, or what it says for people; a record's texts steer no terminal."""
+    told = json.dumps(document) if as_json else "\n".join(map(clean, text.split("\n")))
+    out(told + "\n")
 
 
 def out(text: str) -> bool:
@@ -112,8 +114,4 @@ def show(report: Report) -> None:
 
 def warn(text: str) -> None:
     """One line on stderr, whatever names of files or texts of a record it holds."""
-    if not text.isprintable():
-        from harness.text import clean
-
-        text = clean(text)
-    print(f"harness: {text}", file=sys.stderr)
+    print(f"harness: {clean(text)}", file=sys.stderr)

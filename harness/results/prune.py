@@ -22,13 +22,14 @@ from typing import Any, NamedTuple
 
 from harness.errors import InputError
 from harness.files import why
-from harness.results.store import RUN_NAME, Run, Store, find, shown
+from harness.results.store import EARLIEST, RUN_NAME, Run, Store, find, shown
 from harness.text import clean
 
 # A command writes all it has to write within moments of one another: the record, then verdict and
 # report. A run without a record writes to its logs when it starts processes.
 SETTLED = timedelta(minutes=10)
 IDLE = timedelta(days=1)
+LATEST = datetime.max.replace(tzinfo=UTC)
 # What `files.atomic` writes before it is whole; a run that has not ended, or is on its way out.
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}", re.ASCII)
 ASIDE = re.compile(rf"\.(pruned-[0-9a-f]{{16}}|{RUN_NAME.pattern})", re.ASCII)
@@ -163,7 +164,15 @@ def _extent(path: str) -> tuple[int, datetime | None]:
             statuses.append(os.lstat(each))
     size = sum(status.st_size for status in statuses if not stat.S_ISDIR(status.st_mode))
     newest = max((status.st_mtime for status in statuses), default=None)
-    return size, datetime.fromtimestamp(newest, UTC) if newest is not None else None
+    return size, _moment(newest) if newest is not None else None
+
+
+def _moment(seconds: float) -> datetime:
+    """The time of a file; for one that no calendar has, the nearest that it has."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return LATEST if seconds > 0 else EARLIEST
 
 
 def carry_out(pruning: Pruning) -> list[str]:
