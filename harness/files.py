@@ -26,6 +26,8 @@ T = TypeVar("T")
 UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 # Of a document that is read at once. The longest, a record of a million steps, has some 30 MB.
 MOST_BYTES = 10**9
+# Of what people write by hand, and of a file of Python: the longest known has a tenth.
+MOST_BY_HAND = 10**7
 # A disk, quota or file-size limit that is reached: the user's to mend.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What a file system answers that cannot fsync a folder.
@@ -48,7 +50,10 @@ def open_plain(path: Path | str, most: int = MOST_BYTES, *, follow: bool = True)
     A pipe or a device is not waited for. follow: a link to such a file is one too.
     """
     link = 0 if follow else os.O_NOFOLLOW
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | link)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | link)
+    except ValueError:  # a NUL in it
+        raise OSError("no path") from None
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
@@ -98,10 +103,19 @@ def read(path: Path, kind: str, type_: type[T], schema: int, most: int = MOST_BY
     return decode(read_bytes(path, kind, most), kind, str(path), type_, schema)
 
 
+def is_python(path: str) -> bool:
+    """Whether there is a file of Python, which may be read."""
+    try:
+        open_plain(path, MOST_BY_HAND).close()
+    except OSError:
+        return False
+    return path.endswith(".py")
+
+
 def read_toml(path: Path, kind: str, type_: type[T]) -> T:
     """What a user wrote, TOML; InputError for a file that is not understood."""
     try:
-        return msgspec.toml.decode(read_bytes(path, kind), type=type_)
+        return msgspec.toml.decode(read_bytes(path, kind, MOST_BY_HAND), type=type_)
     except UNREADABLE as error:
         raise InputError(f"{kind} {path}: {' '.join(str(error).split())}") from None
 
@@ -168,10 +182,46 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     except OSError as error:
         # Some file systems do not know the call for a folder, and need none.
-        if error.errno not in NOT_KNOWN or not path.is_dir():
+        if error.errno not in NOT_KNOWN or not os.path.isdir(path):
             raise
     finally:
         os.close(handle)
+
+
+def nearest_folder(folder: Path, what: str) -> str:
+    """A folder that is to be, or of those above it the nearest that is there.
+
+    InputError, which calls it `what`, where it cannot be a folder.
+    """
+    nearest = os.path.abspath(folder)
+    while True:
+        try:
+            mode = os.stat(nearest).st_mode
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if os.path.islink(nearest):
+                raise InputError(f"{what} {folder}: {nearest}: {why(error)}") from None
+            nearest = os.path.dirname(nearest)
+        except OSError as error:
+            raise InputError(f"{what} {folder}: {why(error)}") from None
+        else:
+            if stat.S_ISDIR(mode):
+                return nearest
+            raise InputError(f"{what} {folder}: {nearest} is not a directory")
+
+
+def check_place(path: Path, option: str) -> None:
+    """InputError, before anything is measured for it, where no file can be written to a path."""
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        wrong = not os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        wrong = True
+    else:
+        wrong = os.path.isdir(path) or _is_special(path)
+    if wrong:
+        raise InputError(f"{option} {path}: no file can be written there")
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -191,7 +241,7 @@ def write_document(path: Path, document: object) -> None:
 
 def remove(path: Path) -> None:
     """Remove what lies there, if anything: of a link, the link. OSError where it cannot."""
-    if not path.is_symlink() and path.is_dir():
+    if not os.path.islink(path) and os.path.isdir(path):
         _open_up(path)
         try:
             shutil.rmtree(path)

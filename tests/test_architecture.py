@@ -249,6 +249,19 @@ def test_a_file_is_short_and_so_are_its_functions(path):
     ] == []
 
 
+@pytest.mark.parametrize("path", modules(ROOT).values(), ids=str)
+def test_whether_a_path_is_there_is_asked_by_what_answers(path):
+    """Path.is_dir and its like raise for a long name or a closed folder; os.path's say no."""
+    asked = [
+        node.lineno
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and not node.args and not node.keywords
+        if getattr(node.func, "attr", "") in ("is_dir", "is_file", "exists", "is_symlink")
+        if "entry" not in ast.unparse(node.func)  # of os.scandir: it was there just now
+    ]
+    assert asked == []
+
+
 def test_the_root_has_few_modules():
     assert len([*(ROOT / "harness").glob("*.py")]) <= MOST_MODULES_AT_THE_ROOT
 

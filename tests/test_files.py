@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 from pathlib import Path
@@ -104,9 +105,11 @@ def test_report_writes_the_step_summary_where_one_is_named(tmp_path, monkeypatch
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     assert run_here(monkeypatch, "report", str(folder)) == 0
     assert summary.read_text() == (folder / "report.md").read_text()
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "folder"))
-    assert run_here(monkeypatch, "report", str(folder)) == 0
-    assert "GITHUB_STEP_SUMMARY" in capsys.readouterr().err
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "no" / "folder", tmp_path / "pipe", tmp_path):
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(place))
+        assert run_here(monkeypatch, "report", str(folder)) == 0
+        assert "GITHUB_STEP_SUMMARY" in capsys.readouterr().err
 
 
 def test_the_command_puts_the_tables_into_a_file(tmp_path, monkeypatch, capsys) -> None:

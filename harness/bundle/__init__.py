@@ -62,7 +62,7 @@ def make_bundle(record: Record, run_folder: Path, out: Path) -> Made:
         raise InputError(
             f"tensors kept of {clean(reproduced.label)}: no such backend here: {source}"
         )
-    if out.is_symlink():
+    if os.path.islink(out):
         # A run's folder that came from elsewhere may hold one that leads anywhere.
         raise InputError(f"{out}: a symbolic link; choose another --out")
     out = Path(os.path.realpath(out))
@@ -232,7 +232,7 @@ def _copy_code(code: Path, plant: str | None) -> str | None:
     files[Path(reproduction.__file__)] = Path("reproduction.py")
     planted = _plant_file(plant) if plant is not None else None
     if planted is not None:
-        beside = (file for file in Path(planted).parent.glob("*.py") if file.is_file())
+        beside = (file for file in Path(planted).parent.glob("*.py") if os.path.isfile(file))
         files |= {file: Path("plant", file.name) for file in beside}
     for source, place in files.items():
         (code / place).parent.mkdir(parents=True, exist_ok=True)
@@ -253,7 +253,7 @@ def _plant_file(plant: str) -> str | None:
 def _check_free(out: Path) -> None:
     """InputError unless `out` is nothing yet, or an empty folder."""
     try:
-        if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
+        if os.path.lexists(out) and (not os.path.isdir(out) or any(out.iterdir())):
             raise InputError(f"{out}: already there and not an empty folder; choose another --out")
     except OSError as error:
         raise InputError(f"{out}: {why(error)}") from None

@@ -19,6 +19,7 @@ from harness.cli.options import (
 )
 from harness.cli.output import at_work, print_document, show
 from harness.errors import InputError
+from harness.files import check_place
 
 MaybeSpec = Annotated[
     Text,
@@ -58,7 +59,7 @@ def golden_write(
 
     if spec is None and python is not None:
         raise InputError(f"--python {python}: for which backend? give its SPEC")
-    golden_file.check_place(file)
+    check_place(file, "--file")
     steps = None if after is None else _steps(after)
     plan = golden.plan_for(
         spec,

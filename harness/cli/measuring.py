@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from harness.cli import options as opts
 from harness.cli.output import at_work, locate, out, print_document, read, show, warn
 from harness.cli.stored import judge_and_store
 from harness.errors import InputError
-from harness.files import write_document
+from harness.files import check_place, write_document
 
 if TYPE_CHECKING:
     from harness.plan.model import Plan
@@ -71,6 +70,8 @@ def baseline_save(
     from harness.verdict import verdict
 
     plan = _plan(words, profile="smoke")
+    if file is not None:
+        check_place(file, "--baseline")
     folder = record if record is not None else _carry_out(plan, results_dir)
     ((stored, folder),) = read([folder])
     judged = verdict.judge(stored)
@@ -147,10 +148,8 @@ def scale(
     from harness.results import scale as results
     from harness.run import scale as sizes
 
-    if page is not None and (
-        page.is_dir() or not os.access(page.absolute().parent, os.W_OK | os.X_OK)
-    ):
-        raise InputError(f"--page {page}: no file can be written there")
+    if page is not None:
+        check_place(page, "--page")
     if record is not None:
         chosen = {name: word for name, word in words.items() if name not in ("dataset", "data_dir")}
         if any((widths, batches, threads, *chosen.values())):

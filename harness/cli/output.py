@@ -32,7 +32,7 @@ def read(paths: list[Path]) -> list[tuple[Record, Path]]:
                 f"{path}: a run of harness scale, a record a size in {path / 'runs'}; show it "
                 f"with: harness scale {path}"
             )
-    return [(store.read(path), path if path.is_dir() else path.parent) for path in places]
+    return [(store.read(path), path if os.path.isdir(path) else path.parent) for path in places]
 
 
 def locate(path: Path, kind: str = "runs", holds: str = "record.json") -> Path:
@@ -56,7 +56,7 @@ def locate(path: Path, kind: str = "runs", holds: str = "record.json") -> Path:
         if len(stored) <= back:
             raise InputError(f"{path}: there are {len(stored)} stored runs in {runs}")
         return stored[-1 - back]
-    if path.name == str(path) and (runs / path).is_dir():
+    if path.name == str(path) and os.path.isdir(runs / path):
         return runs / path
     return path
 

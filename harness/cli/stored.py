@@ -12,7 +12,7 @@ import msgspec
 from harness.cli import options
 from harness.cli.output import out, print_document, read, show, warn
 from harness.errors import InputError
-from harness.files import write_atomic
+from harness.files import why, write_atomic
 from harness.plan.choices import pairs
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def judge_and_store(
                 try:
                     files.append_summary(record, judged, step)
                 except OSError as error:
-                    warn(f"GITHUB_STEP_SUMMARY {step}: {error.strerror}")
+                    warn(f"GITHUB_STEP_SUMMARY {step}: {why(error)}")
     if as_json:
         out(json.dumps(documents[0] if len(documents) == 1 else documents, allow_nan=False) + "\n")
     return 0 if quiet else max(statuses, default=0)

@@ -103,8 +103,8 @@ def check_place(out: Path | None, results_dir: Path) -> None:
     """InputError where a certificate can surely not be stored; nothing is made or written."""
     if out is None:
         check_folder(results_dir)
-    elif out.is_dir() or not out.absolute().parent.is_dir():
-        raise InputError(f"--out {out}: no file can be written there")
+    else:
+        files.check_place(out, "--out")
 
 
 def write(certificate: Certificate, path: Path) -> None:

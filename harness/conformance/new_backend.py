@@ -68,13 +68,13 @@ def create(name: str, folder: Path) -> list[Path]:
     """
     module = module_of(name)
     parent = Path(os.path.abspath(folder)).parent
-    if not parent.is_dir():
+    if not os.path.isdir(parent):
         raise InputError(f"new-backend: there is no folder {parent}")
-    if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
+    if os.path.lexists(folder) and (os.path.islink(folder) or not os.path.isdir(folder)):
         raise InputError(f"new-backend: {folder} is there, and is no folder")
     made = parent / f".{new_name()}"
     try:
-        if folder.is_dir() and any(folder.iterdir()):
+        if os.path.isdir(folder) and any(folder.iterdir()):
             raise InputError(f"new-backend: the folder {folder} is not empty")
         written = [_write(made, *pair, name, module) for pair in FILES.items()]
         made.rename(folder)

@@ -123,15 +123,15 @@ def _read_pair(images_path: Path, labels_path: Path) -> tuple[Bytes, Bytes]:
 def _path(directory: Path, name: str) -> Path:
     """The file as published (.gz) where there is one, else the unpacked one."""
     packed = directory / name
-    return packed if packed.exists() else packed.with_suffix("")
+    return packed if os.path.exists(packed) else packed.with_suffix("")
 
 
 def _require_files(directory: Path, named_by: str) -> None:
     """InputError unless the directory that the user named has all four files."""
-    if not directory.is_dir():
-        what = "is not a directory" if directory.exists() else "does not exist"
+    if not os.path.isdir(directory):
+        what = "is not a directory" if os.path.exists(directory) else "does not exist"
         raise InputError(f"{named_by} {directory} {what}: name the directory with the idx files")
-    missing = [n.removesuffix(".gz") for n in FILES if not _path(directory, n).exists()]
+    missing = [n.removesuffix(".gz") for n in FILES if not os.path.exists(_path(directory, n))]
     if missing:
         raise InputError(
             f"{named_by} {directory} lacks {', '.join(missing)} (with or without .gz): "

@@ -169,12 +169,12 @@ class System:
         places = (("cpu", "cpu"), ("cpu", "cpu,cpuacct"), ("", "unified"), ("", ""))
         for controller, place in places:
             top = self.root / "sys/fs/cgroup" / place
-            if controller in groups and (controller or (top / "cgroup.controllers").exists()):
+            if controller in groups and (controller or os.path.exists(top / "cgroup.controllers")):
                 # A group outside what is mounted here: the mount's own is all there is.
                 below = [part for part in groups[controller].split("/") if part not in ("", "..")]
                 group = top.joinpath(*below)
                 inside = [group, *group.parents]
-                folders = [each for each in inside[: inside.index(top) + 1] if each.is_dir()]
+                folders = [each for each in inside[: inside.index(top) + 1] if os.path.isdir(each)]
                 if folders:
                     return folders
         raise Unknown("the control group of this process is not visible")

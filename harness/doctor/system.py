@@ -32,7 +32,7 @@ from harness.doctor.readings import (
     read,
     write_processors,
 )
-from harness.errors import InputError
+from harness.files import nearest_folder
 from harness.plan.model import Plan
 from harness.text import many
 from harness.workers.launch import REMOVED
@@ -258,11 +258,7 @@ def memory_nodes(system: System) -> Found:
 
 def free_space(topic: str, folder: Path, needed: int, option: str) -> Found:
     """Free space where `folder` is or will be; InputError where it cannot be a folder."""
-    nearest = folder.absolute()
-    while not os.path.lexists(nearest) and nearest != nearest.parent:
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise InputError(f"{topic} {folder}: {nearest} is not a directory")
+    nearest = nearest_folder(folder, topic)
     advice = f"free some space, or {option}"
     if not os.access(nearest, os.W_OK | os.X_OK):
         return f"{nearest} is not writable", advice

@@ -10,6 +10,7 @@ import os
 import msgspec
 
 from harness.errors import InputError
+from harness.files import is_python
 from harness.plan.model import REFERENCE, Expected
 
 
@@ -95,8 +96,8 @@ def check_plant(text: str) -> str:
     file, colon, function = text.rpartition(":")
     if not colon or not function.isidentifier():
         raise InputError(f"--plant {text!r}: expected NAME=FILE:FUNCTION")
-    if not os.path.isfile(file):
-        raise InputError(f"--plant: there is no file {file}")
+    if not is_python(file):
+        raise InputError(f"--plant: there is no Python file {file}")
     return f"{os.path.abspath(file)}:{function}"
 
 

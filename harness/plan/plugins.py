@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 
 from backends import BACKENDS, STILL_BLAS, Entry
 from harness.errors import InputError
+from harness.files import is_python
 from harness.plan import interpreters
 from harness.plan.interpreters import EntryPoint
 from harness.workloads import WORKLOADS
@@ -130,7 +131,7 @@ def _place(option: str, spec: str, default: str) -> Entry | None:
     if not colon or os.sep in name or name.endswith(".py"):
         place, name = spec, default
     if place.endswith(".py") or os.sep in place:
-        if not os.path.isfile(place) or not place.endswith(".py"):
+        if not is_python(place):
             raise InputError(f"{option} {spec!r}: there is no Python file {place}")
         if not name.isidentifier():
             raise InputError(f"{option} {spec!r}: {name!r} names nothing in it; give FILE.py:NAME")

@@ -20,11 +20,7 @@ NEEDED_BYTES = 50_000_000
 
 def check_folder(results_dir: Path) -> None:
     """InputError where no run can be stored under results_dir; nothing is made or written."""
-    nearest = results_dir.absolute()
-    while not os.path.exists(nearest) and nearest != nearest.parent:
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise InputError(f"results directory {results_dir}: {nearest} is not a directory")
+    nearest = files.nearest_folder(results_dir, "results directory")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise InputError(f"results directory {results_dir}: {nearest} is not writable")
     free = shutil.disk_usage(nearest).free
@@ -88,7 +84,7 @@ def read(path: Path) -> Record:
     """The record in a run's folder (or the file itself); InputError unless it is a whole one."""
     from harness.record import samples
 
-    file = path / "record.json" if path.is_dir() else path
+    file = path / "record.json" if os.path.isdir(path) else path
     record = decode(files.read_bytes(file, "record"), str(file))
     if record.samples is None:
         raise InputError(f"record {file}: it does not name its samples")

@@ -53,7 +53,7 @@ def _across(section: Section) -> list[str]:
 def put_into(file: Path, record: Record, verdict: Verdict) -> Path:
     """Replace what stands between the markers of a Markdown file; InputError where it has none."""
     try:
-        text = files.read_bytes(file, "Markdown").decode()
+        text = files.read_bytes(file, "Markdown", files.MOST_BY_HAND).decode()
     except UnicodeDecodeError:
         raise InputError(f"{file}: not a text in UTF-8") from None
     files.write_atomic(file, put(text, excerpt(record, verdict), str(file)).encode())

@@ -51,6 +51,8 @@ def append_summary(record: Record, verdict: Verdict, file: str) -> None:
 
     Raises OSError where the file cannot be written.
     """
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise OSError("not a file")
     room = SUMMARY_BYTES - (os.path.getsize(file) if os.path.exists(file) else 0)
     text = markdown.fitted(as_markdown(record, verdict), room)
     with open(file, "a", encoding="utf-8") as stream:

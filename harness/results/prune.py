@@ -186,7 +186,7 @@ def carry_out(pruning: Pruning) -> list[str]:
         try:
             if "/" in removal.path:
                 path.unlink()
-            elif path.is_dir() and not path.is_symlink():
+            elif os.path.isdir(path) and not os.path.islink(path):
                 aside = path.with_name(f".pruned-{secrets.token_hex(8)}")
                 os.rename(path, aside)
                 shutil.rmtree(aside)

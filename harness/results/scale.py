@@ -7,6 +7,7 @@ any other; a time counts only where its verdict says that the numbers agree. Imp
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,7 @@ class Grid:
 def read(folder: Path) -> Grid:
     """The grid stored in a folder; InputError where there is none, or a record is not of one."""
     try:
-        places = sorted(place for place in (folder / "runs").iterdir() if place.is_dir())
+        places = sorted(place for place in (folder / "runs").iterdir() if os.path.isdir(place))
     except OSError as error:
         raise InputError(f"grid {folder}: {why(error)}; give a folder of results/scale") from None
     if not places:

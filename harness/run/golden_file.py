@@ -7,7 +7,6 @@ safetensors file whose metadata say what was trained, on what, and by whom. Impo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -119,12 +118,6 @@ def unfit(
             yield name, f"is {value.dtype} {value.shape}, not float64 {shape}"
         elif not np.isfinite(value).all():
             yield name, "is not finite"
-
-
-def check_place(path: Path) -> None:
-    """InputError, before anything is trained, where no file can be written."""
-    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK | os.X_OK):
-        raise InputError(f"--file {path}: no file can be written there")
 
 
 def write(golden: Golden, path: Path) -> None:

@@ -16,12 +16,12 @@ import msgspec
 
 from harness import __version__, data
 from harness.errors import HarnessError, InputError
-from harness.plan.model import Plan, judged_by_label
+from harness.plan.model import Plan, judged_by_file, judged_by_label
 from harness.progress import Progress
 from harness.record.facts import describe_dataset, describe_machine, now
 from harness.record.schema import FINISHED, Record, Results
 from harness.record.store import check_folder, complete, new_run_folder
-from harness.run import known_answers
+from harness.run import golden_file, known_answers
 from harness.run.agreement import batches, lockstep, probe_precision, start_twice, teacher_force
 from harness.run.ending import stored
 from harness.run.inputs import Inputs
@@ -195,6 +195,8 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
     where the data, the results directory or a backend asked for by name cannot be used.
     """
     check_folder(results_dir)
+    if judged_by_file(plan):
+        golden_file.read(Path(plan.reference))  # refused now, if at all
     dataset = load_dataset(plan, progress)
     with scratch_folder(scratch_bytes(plan)) as scratch:
         folder = new_run_folder(results_dir)

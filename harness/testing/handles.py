@@ -400,7 +400,7 @@ def _placed(text: str, root: Path) -> str:
     file, colon, name = spec.rpartition(":")
     if not colon or name.endswith(".py"):
         file, colon, name = spec, "", ""
-    if not file.endswith(".py") or os.path.isfile(file) or not (root / file).is_file():
+    if not file.endswith(".py") or os.path.isfile(file) or not os.path.isfile(root / file):
         return text
     return f"{label}{'=' if label else ''}{root / file}{colon}{name}"
 
