@@ -66,6 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-commands", action="store_true", help="run the long commands of the docs too"
     )
+    parser.addoption("--kill-points", type=int, help="how many random moments to stop a run at")
     parser.addoption("--only-backend", help="test this backend alone, built in or not")
     parser.addoption("--only-python", help="the interpreter of that backend")
     parser.addoption("--full-run", help="a stored run of the full profile on the real data")
