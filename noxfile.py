@@ -33,8 +33,11 @@ UPGRADES = {
 
 
 def install(session: nox.Session, *extras: str) -> None:
-    """The project as it stands, with these extras."""
-    session.install("-e", f".[{','.join(extras)}]" if extras else ".")
+    """The project as it stands, with these extras; it takes minutes, so pip says what it does."""
+    if extras:
+        cost = "some 4 GB (several more with CUDA) and 4 minutes for all"
+        session.log(f"installing {', '.join(extras)}: {cost}")
+    session.install("-e", f".[{','.join(extras)}]" if extras else ".", silent=False)
 
 
 def environment(session: nox.Session, name: str, *packages: str, base: str = "python") -> str:

@@ -11,17 +11,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import MagicMock
 
 import pytest
 import typer
 
 from harness.cli import app
+from harness.report.excerpt import BEGIN, END
 from tests.conftest import needs
 
 ROOT = Path(__file__).parent.parent
@@ -194,12 +197,77 @@ def test_every_command_in_the_text_exists(page: Path) -> None:
         check_exists(text.replace("…", "").replace("...", ""))
 
 
-def test_every_command_of_the_workflow_exists() -> None:
-    source = (ROOT / "docs" / "workflow.yml").read_text()
-    commands = re.findall(r"run: (harness .*)", source)
-    assert len(commands) >= 4
+@pytest.mark.parametrize("name", ["workflow.yml", "workflow-library.yml"])
+def test_every_command_of_a_workflow_exists(name: str) -> None:
+    source = (ROOT / "docs" / name).read_text()
+    commands = re.findall(r"run: (harness .*|python -m .*)", source)
+    assert any(text.startswith("python -m pip install") for text in commands)
+    assert sum(text.startswith("harness ") for text in commands) >= 3
     for text in commands:
         check_exists(text.partition(" || ")[0])
+
+
+# -- the way in ----------------------------------------------------------------------------------
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# What a reader sees without turning the page much: the answer, a table, the commands, the ways on.
+FIRST_SCREEN = "\n".join(README.splitlines()[:90])
+WANTS = (
+    "compare my port",
+    "test my library",
+    "upgrade a framework",
+    "gate CI",
+    "add a backend",
+    "add a model",
+    "choose by speed",
+)
+# Words of our own: docs/reading.md explains them, and their first use is a link.
+WORDS = ("teacher-forced", "kink", "floor", "label", "control arm", "lockstep", "envelope")
+
+
+def test_the_readme_is_short_and_its_first_screen_tells_what_there_is() -> None:
+    assert len(README.splitlines()) <= 150
+    for part in (BEGIN, END, "| numpy | torch |", "## What can be compared, and what not"):
+        assert part in FIRST_SCREEN, part
+
+
+@pytest.mark.parametrize("want", WANTS)
+def test_whoever_wants_something_is_led_to_its_page(want: str) -> None:
+    _, _, rows = FIRST_SCREEN.partition("## I want to")
+    assert re.search(rf"{want}.*\]\([^)]+\)", rows), want
+
+
+def test_the_readme_installs_the_harness_before_it_uses_it_and_says_what_that_costs() -> None:
+    texts = [command.text for command in shown(ROOT / "README.md")]
+    used = next(i for i, text in enumerate(texts) if text.startswith("harness "))
+    installed = [text for text in texts[:used] if text.startswith("python -m pip install")]
+    assert any('".[all]"' in text for text in installed), texts[: used + 1]
+    before = README.partition("python -m pip install")[0]
+    assert re.search(r"\d GB", before)
+    assert re.search(r"\d minutes", before)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_of_our_own_is_a_link_where_it_is_first_used(word: str) -> None:
+    prose = re.sub(rf"```.*?```|`[^`]*`|{BEGIN}.*?{END}", "", README, flags=re.DOTALL)
+    first = re.search(rf"(\[[^\]]*)?\b{word}", prose, re.IGNORECASE)
+    if first is not None:
+        assert re.match(rf"\[[^\]]*{word}[^\]]*\]\(docs/[^)]+\)", prose[first.start() :]), word
+        words = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
+        assert f"**{word}**" in words.partition("## Words")[2].lower(), word
+
+
+def test_a_long_installation_of_nox_says_that_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nox", MagicMock())
+    monkeypatch.setitem(sys.modules, "nox.command", MagicMock())
+    session = MagicMock()
+    runpy.run_path(str(ROOT / "noxfile.py"))["install"](session, "all", "test")
+    (said, made) = session.method_calls
+    assert said[0] == "log"
+    assert re.search(r"\d GB.*minutes", said.args[0])
+    assert made[0] == "install"
+    assert made.args == ("-e", ".[all,test]")
+    assert made.kwargs == {"silent": False}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
