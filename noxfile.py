@@ -51,7 +51,7 @@ def environment(session: nox.Session, name: str, *packages: str, base: str = "py
     python, ready = folder / "bin" / "python", folder / "ready"
     if not ready.is_file():  # one whose installation broke off is made anew
         session.run(base, "-m", "venv", "--clear", str(folder), silent=True, external=True)
-        install_there = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        install_there = ("-m", "pip", "install", "--disable-pip-version-check")
         session.run(str(python), *install_there, *wanted, external=True)
         ready.touch()
     return str(python)
@@ -119,7 +119,7 @@ def mxnet(session: nox.Session) -> None:
     try:
         python = environment(session, "mxnet", *pinned, base="python3.11")
         # The harness, which it depends on, lends itself.
-        plug_in = ("--no-deps", "--quiet", "--editable", str(example))
+        plug_in = ("--no-deps", "--editable", str(example))
         session.run(python, "-m", "pip", "install", *plug_in, external=True)
         session.run(python, "-c", "import mxnet", silent=True, external=True)
     except CommandFailed as error:

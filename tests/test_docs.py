@@ -247,6 +247,17 @@ def test_the_readme_installs_the_harness_before_it_uses_it_and_says_what_that_co
     assert re.search(r"\d minutes", before)
 
 
+def test_no_page_takes_the_harness_from_an_index_that_does_not_have_it() -> None:
+    pages = [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "examples").glob("*/README.md")]
+    for page in pages:
+        for block in re.findall(r"```(?:sh|bash)\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+            commands = [line.partition("  #")[0] for line in block.splitlines()]
+            wrong = [
+                text for text in commands if re.search(r"pip install.* framework-harness", text)
+            ]
+            assert not wrong, f"{page}: {wrong}"
+
+
 @pytest.mark.parametrize("word", WORDS)
 def test_a_word_of_our_own_is_a_link_where_it_is_first_used(word: str) -> None:
     prose = re.sub(rf"```.*?```|`[^`]*`|{BEGIN}.*?{END}", "", README, flags=re.DOTALL)
@@ -258,6 +269,7 @@ def test_a_word_of_our_own_is_a_link_where_it_is_first_used(word: str) -> None:
 
 
 def test_a_long_installation_of_nox_says_that_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "--quiet" not in (ROOT / "noxfile.py").read_text()
     monkeypatch.setitem(sys.modules, "nox", MagicMock())
     monkeypatch.setitem(sys.modules, "nox.command", MagicMock())
     session = MagicMock()
