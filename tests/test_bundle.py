@@ -642,6 +642,20 @@ def test_whatever_a_plug_in_is_called_its_script_lies_in_the_bundle(bundle_of, l
     assert {path.name for path in made.folder.glob("*.py")} == set(made.scripts)
 
 
+def test_only_backends_that_have_the_model_get_a_script(bundle_of, stored, tmp_path):
+    record, _ = stored
+    workload = msgspec.structs.replace(record.plan.workload, model="LeNet", name="lenet")
+    record.plan = msgspec.structs.replace(record.plan, workload=workload)
+    file = tmp_path / "mine.py"
+    file.write_text(MINE.replace("FACTOR", "1.001"))
+    made, copy = bundle_of("mine", source=f"{file}:Mine", origin="file", backend="mine")
+    assert made.scripts == ["reproduce_mine.py"]
+    text = (copy / "README.md").read_text()
+    assert "reproduce\\_torch" not in text
+    assert "install torch" not in text
+    assert "The others" not in text
+
+
 def test_what_no_class_is_is_not_called(bundle_of):
     _, copy = bundle_of("mine", source="os:system", origin="module", backend="mine")
     done = run_script(copy / "reproduce_mine.py")

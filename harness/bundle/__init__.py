@@ -177,9 +177,10 @@ def _stated(reproduced: Reproduced) -> dict[str, object]:
 
 
 def _sources(record: Record, reproduced: Reproduced, planted: str | None) -> dict[str, str]:
-    """The scripts by file name: one for every framework, and one for a plug-in that diverges."""
+    """The scripts by file name: for every framework that has the model, and what diverges."""
     faulty = record.plan.labels[reproduced.label]
-    labels = {name: _label_of(record, name) for name in BACKENDS}
+    known = scripts.have_model(record.plan.workload)
+    labels = {name: _label_of(record, name) for name in known}
     # A plug-in's variables are the harness's own; a record's could be any.
     labels[scripts.title(reproduced.label, faulty)] = faulty
     dtype, sources = reproduced.kept.dtype, {}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from backends import BACKENDS
 from harness import __version__
-from harness.bundle.scripts import KINDS, Source, file_name, render, source_of
+from harness.bundle.scripts import KINDS, Source, file_name, have_model, render, source_of
 from harness.plan.model import Label
 from harness.record.facts import versions
 from harness.record.schema import Record, Results
@@ -129,8 +129,9 @@ def _pip(record: Record, faulty: str) -> list[str]:
         installed |= _installed(record, name)
     pip = "python -m pip install"
     lines = [f"{pip} {_pinned('numpy', installed)[0]} {' '.join(REQUIREMENTS)}"]
+    needed = {record.plan.labels[faulty].backend, *have_model(record.plan.workload)}
     for entry in BACKENDS.values():
-        if not entry.extra:
+        if not entry.extra or entry.name not in needed:
             continue
         known = [name for name in entry.distributions if name in installed]
         words = [_pinned(name, installed) for name in known or entry.package]

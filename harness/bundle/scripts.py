@@ -5,6 +5,7 @@ What comes from a record enters a script as a literal only, never as code or as 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import keyword
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from backends import BACKENDS
+from backends.arguments import check_workload
+from harness.interface import Workload
 from harness.plan.model import DEVICES, Label
 from harness.plan.plugins import LABEL
 from harness.report.tables import escape
@@ -104,6 +107,16 @@ def source_of(label: Label) -> Source | None:
 def built_in(name: str) -> Source:
     """Where a backend of this project is."""
     return Source(BACKENDS[name].source.partition(":")[0])
+
+
+def have_model(workload: Workload) -> list[str]:
+    """The backends of this project that have a workload's model, loss and optimiser."""
+    names = []
+    for name in BACKENDS:
+        with contextlib.suppress(ValueError):
+            check_workload(name, workload)
+            names.append(name)
+    return names
 
 
 def is_built_in(label: Label) -> bool:

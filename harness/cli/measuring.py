@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from harness.cli import options as opts
 from harness.cli.output import at_work, locate, out, print_document, read, show, warn
 from harness.cli.stored import judge_and_store
 from harness.errors import InputError
-from harness.files import check_place, write_document
+from harness.files import check_place, nearest_folder, write_document
 
 if TYPE_CHECKING:
     from harness.plan.model import Plan
@@ -39,7 +40,9 @@ def compare(
     plan = _plan(words)
     # Refused now, not after the run.
     held = baselines.read(baseline) if baseline is not None else None
-    records = read([_carry_out(plan, results_dir)])
+    if held is not None:
+        baselines.check_plan(plan, held)
+    records = read([_carry_out(plan, results_dir)], results_dir)
     return judge_and_store(records, strict, as_json, report=True, baseline=held)
 
 
@@ -52,7 +55,7 @@ def run(
     """Measure and store a record; judge nothing."""
     from harness.verdict.verdict import run_status
 
-    ((record, folder),) = read([_carry_out(_plan(words), results_dir)])
+    ((record, folder),) = read([_carry_out(_plan(words), results_dir)], results_dir)
     print_document({"record": str(folder), "ended": record.ended}, as_json, str(folder))
     return run_status(record)
 
@@ -70,10 +73,12 @@ def baseline_save(
     from harness.verdict import verdict
 
     plan = _plan(words, profile="smoke")
-    if file is not None:
+    if file is not None and os.path.lexists(file.parent):
         check_place(file, "--baseline")
-    folder = record if record is not None else _carry_out(plan, results_dir)
-    ((stored, folder),) = read([folder])
+    nearest_folder(file.parent if file else results_dir / "baselines", "baseline's folder")
+    if record is None:
+        baselines.check_plan(plan)
+    ((stored, folder),) = read([record or _carry_out(plan, results_dir)], results_dir)
     judged = verdict.judge(stored)
     if status := verdict.exit_status(stored, judged):
         warn(judged.summary)
@@ -105,16 +110,23 @@ def baseline_check(
     plan = _plan(words, profile="smoke")
     if records is not None and len(records) > 2:
         raise InputError("baseline check: one stored run, or two: the second confirms the first")
-    runs = read(records or [_carry_out(plan, results_dir)])
-    path = file if file is not None else baselines.default_path(runs[0][0], results_dir)
+    # What cannot be compared is refused now, not after minutes.
+    runs = read(records or [], results_dir)
+    known = baselines.default_path(runs[0][0], results_dir) if runs else None
+    path = file or known or baselines.expected(plan, results_dir)
     stored = baselines.read(path)
+    if not runs:
+        baselines.check_plan(plan, stored)
+        runs = read([_carry_out(plan, results_dir)], results_dir)
+        path = file or baselines.default_path(runs[0][0], results_dir)
+        stored = baselines.read(path)
 
     def compared() -> dict[str, baselines.Comparison]:
         return baselines.compare(stored, [record for record, _ in runs])
 
     if not records and any(c.outcome == "slower" for c in compared().values()):
         warn("slower than the baseline: measuring again to confirm it")
-        runs += read([_carry_out(plan, results_dir)])
+        runs += read([_carry_out(plan, results_dir)], results_dir)
     result = compared()
     statuses = [verdict.exit_status(record, verdict.judge(record)) for record, _ in runs]
     outcomes = {comparison.outcome for comparison in result.values()}
@@ -154,7 +166,7 @@ def scale(
         chosen = {name: word for name, word in words.items() if name not in ("dataset", "data_dir")}
         if any((widths, batches, threads, *chosen.values())):
             raise InputError("scale RECORD shows a stored run: leave out what chooses a new one")
-        folder = locate(record, "scale", "runs")
+        folder = locate(record, results_dir / "scale", "runs")
     else:
         plans = sizes.make_plans(opts.choices(words), widths, batches, threads)
         with at_work() as progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -191,6 +191,9 @@ LabelPairs = Annotated[
 ]
 MarkdownFile = Annotated[Place, option("--markdown FILE", "Also write it as Markdown here.")]
 PageFile = Annotated[Place, option("--page FILE", "Also write it as an HTML page here.")]
+FailOn = Annotated[
+    Literal["worse", "moved"], option("--fail-on", "What ends with 1; moved: whatever moved.")
+]
 
 
 Verb = Callable[..., int]

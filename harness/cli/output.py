@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from harness.report.sections import Report
 
 
-def read(paths: list[Path]) -> list[tuple[Record, Path]]:
+def read(paths: list[Path], results_dir: Path) -> list[tuple[Record, Path]]:
     """Stored records, and the folder of each; InputError for the first that is not whole."""
-    places = [locate(path) for path in paths]
+    places = [locate(path, results_dir / "runs") for path in paths]
     for path in places:
         if not os.path.lexists(path / "record.json") and os.path.isdir(path / "runs"):
             raise InputError(
@@ -35,8 +35,8 @@ def read(paths: list[Path]) -> list[tuple[Record, Path]]:
     return [(store.read(path), path if os.path.isdir(path) else path.parent) for path in places]
 
 
-def locate(path: Path, kind: str = "runs", holds: str = "record.json") -> Path:
-    """A path as it stands, where there is one; else a run under results/<kind> by its name.
+def locate(path: Path, runs: Path, holds: str = "record.json") -> Path:
+    """A path as it stands, where there is one; else one of `runs` by its name.
 
     holds: what the folder of such a run does.
 
@@ -45,7 +45,6 @@ def locate(path: Path, kind: str = "runs", holds: str = "record.json") -> Path:
     """
     if os.path.lexists(path):
         return path
-    runs = Path("results", kind)
     if re.fullmatch(r"latest(~[0-9]{1,6})?", str(path)):
         back = int(str(path).partition("~")[2] or 0)
         from harness.results.store import EARLIEST, time_of

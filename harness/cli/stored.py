@@ -26,6 +26,7 @@ def check(
     limits: options.LimitsFile = None,
     baseline: options.GivenBaseline = None,
     strict: options.Strict = False,
+    results_dir: options.ResultsDir = Path("results"),
     as_json: options.Json = False,
 ) -> int:
     """Judge stored records again, and write their verdict.json; starts no worker."""
@@ -35,7 +36,7 @@ def check(
     table = (read_limits(limits), limits.name) if limits is not None else None
     held = baselines.read(baseline) if baseline is not None else None
     return judge_and_store(
-        read(records), strict, as_json, report=False, limits=table, baseline=held
+        read(records, results_dir), strict, as_json, report=False, limits=table, baseline=held
     )
 
 
@@ -45,6 +46,7 @@ def report(
     into: options.Into = None,
     to: options.ReportFolder = None,
     without_images: options.WithoutImages = False,
+    results_dir: options.ResultsDir = Path("results"),
     as_json: options.Json = False,
 ) -> int:
     """Print stored records' verdicts, and write their verdict.json, report.md and report.html."""
@@ -53,7 +55,7 @@ def report(
     images = not without_images
     if largest is None and into is None and to is None:
         return judge_and_store(
-            read(records), False, as_json, report=True, quiet=True, images=images
+            read(records, results_dir), False, as_json, report=True, quiet=True, images=images
         )
     from harness.report import excerpt, files
     from harness.report.largest import render
@@ -61,7 +63,7 @@ def report(
 
     if largest is None and len(records) != 1:
         raise InputError(f"report --{'out' if into is None else 'into'}: one stored run")
-    read_records = read(records)
+    read_records = read(records, results_dir)
     record, folder = read_records[0]
     if to is not None:
         written = files.write(record, judge(record), folder, out=to, with_images=images)
@@ -76,12 +78,15 @@ def report(
 
 
 def bundle(
-    record: options.OneRecord, out: options.BundleFolder = None, as_json: options.Json = False
+    record: options.OneRecord,
+    out: options.BundleFolder = None,
+    results_dir: options.ResultsDir = Path("results"),
+    as_json: options.Json = False,
 ) -> int:
     """Write a reproduction of a record's first divergence: tensors, and a script per framework."""
     from harness import bundle as reproduction
 
-    ((stored, folder),) = read([record])
+    ((stored, folder),) = read([record], results_dir)
     made = reproduction.make_bundle(stored, folder, out if out is not None else folder / "bundle")
     print_document(reproduction.describe(made), as_json, reproduction.as_text(made))
     return 0
@@ -94,6 +99,8 @@ def diff(
     pair: options.LabelPairs = None,
     markdown: options.MarkdownFile = None,
     page: options.PageFile = None,
+    fail_on: options.FailOn = "worse",
+    results_dir: options.ResultsDir = Path("results"),
     as_json: options.Json = False,
 ) -> int:
     """What moved from stored run A to stored run B, or between labels: numbers, speed, versions."""
@@ -107,7 +114,7 @@ def diff(
     if after is None and not pair:
         raise InputError("diff: name a second run, or say with --pair which labels to compare")
     names, only = pairs("--label", label), pairs("--pair", pair)
-    (then, first), (now, second) = read([before, before if after is None else after])
+    (then, first), (now, second) = read([before, before if after is None else after], results_dir)
     folders = (str(first.resolve()), str(second.resolve()))
     moved = differences.compare(then, now, names, folders, only or None)
     if markdown is not None:
@@ -118,7 +125,7 @@ def diff(
         print_document(msgspec.to_builtins(moved), as_json, "")
     else:
         show(report(moved, "terminal"))
-    return differences.exit_status(moved)
+    return differences.exit_status(moved, fail_on)
 
 
 def export(
@@ -126,6 +133,7 @@ def export(
     records: options.Records,
     to: options.ExportTo = None,
     tracking_uri: options.TrackingUri = None,
+    results_dir: options.ResultsDir = Path("results"),
     as_json: options.Json = False,
 ) -> int:
     """Write stored runs in a format that other tools read."""
@@ -136,7 +144,8 @@ def export(
     target = formats.check(name, len(records), to, tracking_uri).target
     if as_json and target == "file" and to is None:
         raise InputError(f"export {name} --json: say with --out where the export itself goes")
-    runs = [Run(record, verdict.judge(record), folder) for record, folder in read(records)]
+    stored = read(records, results_dir)
+    runs = [Run(record, verdict.judge(record), folder) for record, folder in stored]
     made = formats.export(name, runs, to, tracking_uri)
     for left in made.left_out:
         warn(line(f"run {left.run}, left out: {left.what} ({left.reason})"))

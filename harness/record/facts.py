@@ -63,10 +63,14 @@ def machine_key(record: Record) -> dict[str, str]:
         for process in results.processes
         if process.facts.get("device", "cpu") != "cpu"
     }
-    facts = {name: record.machine.get(name, "") for name in ("architecture", "processor")}
-    facts["processors"] = record.machine.get("processors", "")
-    facts["system"] = record.machine.get("system", "").partition(" ")[0]
+    facts = host_key(record.machine)
     return facts | ({"device": ", ".join(sorted(devices))} if devices else {})
+
+
+def host_key(machine: dict[str, str]) -> dict[str, str]:
+    """The same but for what only its workers know: the names of its devices."""
+    facts = {name: machine.get(name, "") for name in ("architecture", "processor", "processors")}
+    return facts | {"system": machine.get("system", "").partition(" ")[0]}
 
 
 def machine_name(machine: dict[str, str]) -> str:

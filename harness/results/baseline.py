@@ -18,8 +18,14 @@ import msgspec
 
 from harness import files
 from harness.errors import InputError
-from harness.plan.model import CONFIGURATION
-from harness.record.facts import differing, machine_key, machine_name
+from harness.plan.model import CONFIGURATION, Plan
+from harness.record.facts import (
+    describe_machine,
+    differing,
+    host_key,
+    machine_key,
+    machine_name,
+)
 from harness.record.schema import FINISHED, Record
 from harness.text import many
 from harness.verdict.finding import Part, RungVerdict
@@ -81,6 +87,28 @@ def default_path(record: Record, results_dir: Path) -> Path:
     return results_dir / "baselines" / f"{machine_name(machine_key(record))}.json"
 
 
+def expected(plan: Plan, results_dir: Path) -> Path:
+    """Where the baseline for what a plan will measure is; InputError where there is none.
+
+    The name of a GPU is known only once it was used: of this host with one, any baseline will do.
+    """
+    folder = results_dir / "baselines"
+    path = folder / f"{machine_name(host_key(describe_machine()))}.json"
+    if any(label.device != "cpu" for label in plan.labels.values()):
+        path = next(iter(sorted(folder.glob("[!.]*.json"))), path)
+    read(path)
+    return path
+
+
+def check_plan(plan: Plan, baseline: Baseline | None = None) -> None:
+    """InputError, before minutes of measuring, where they could make or meet no baseline."""
+    _check_sessions(plan)
+    here = host_key(describe_machine())
+    there = {n: fact for n, fact in baseline.machine.items() if n in here} if baseline else here
+    if here != there:
+        raise InputError(f"the baseline is of another machine: {differences(there, here)}")
+
+
 def make(record: Record, verdict: Verdict) -> Baseline:
     """The baseline that a record gives: labels whose numbers agree and whose times are not void.
 
@@ -105,10 +133,14 @@ def make(record: Record, verdict: Verdict) -> Baseline:
 def _refuse_weak(record: Record) -> None:
     if record.ended != FINISHED:
         raise InputError(f"run {record.run}: not finished ({record.ended})")
-    if (sessions := record.plan.timing.sessions) < MIN_SESSIONS:
+    _check_sessions(record.plan, f"run {record.run}: ")
+
+
+def _check_sessions(plan: Plan, whose: str = "") -> None:
+    if (sessions := plan.timing.sessions) < MIN_SESSIONS:
         raise InputError(
-            f"run {record.run}: {many(sessions, 'timing session')}, and a baseline "
-            f"needs {MIN_SESSIONS}: measure with --sessions {MIN_SESSIONS}"
+            f"{whose}{many(sessions, 'timing session')}, and a baseline needs {MIN_SESSIONS}: "
+            f"measure with --sessions {MIN_SESSIONS}"
         )
 
 

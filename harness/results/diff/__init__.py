@@ -110,8 +110,13 @@ def _of_references(then: Record, now: Record) -> list[TrainingDiff]:
     return trainings_of(then.reference, now.reference)
 
 
-def exit_status(diff: Diff) -> int:
-    """0 same, moved or better; 1 worse; 2 nothing could be compared."""
+def exit_status(diff: Diff, fail_on: str = "worse") -> int:
+    """0 same, moved or better; 1 worse; 2 nothing could be compared.
+
+    fail_on "moved": 1 where anything moved, whether for the worse or not.
+    """
+    if diff.moves and fail_on == "moved" and diff.verdict != "not comparable":
+        return 1
     return {"worse": 1, "not comparable": 2}.get(diff.verdict, 0)
 
 
