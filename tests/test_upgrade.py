@@ -304,7 +304,6 @@ def test_every_form_names_the_versions_and_the_interval():
         assert "in the same rounds" in text
         assert "jax@0.9 → jax" in text
     assert "jax@0.9 → jax of run 20260101T000000-abcdef" in page
-    assert "Right of 1: slower now. Ratios formed within a round" in page
     # What is said of two runs is not said of one.
     assert "second run" not in page
     assert "multiple of the floor" not in page
