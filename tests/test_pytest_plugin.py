@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import unittest
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from backends.numpy import Backend as NumPy
 from harness import interface
 from harness.errors import InputError
 from harness.testing import handles as testing
-from harness.testing.handles import Bench, Oracle, RemoteBackend, assert_agrees
+from harness.testing.assertion import assert_agrees, rounding_limit
+from harness.testing.handles import Bench, Oracle, RemoteBackend
 from harness.workers.desks.remote import RemoteDesk
 from harness.workers.launch import WorkerFailed
 from harness.workers.remote import RemoteTrainer
@@ -137,7 +139,7 @@ def test_a_gradient_that_is_missing_is_named_by_its_tensor():
     fault = "numpy-engine=tests/faults.py:bias_gradient_forgotten"
     words = ("-k", "gradients and numpy-engine-256-float64", "--backend-plant", fault)
     printed = run(EXAMPLE, *words, counts={"failed": 1})
-    assert "gradients, as given, float64: b1 is off by 1, limit 1e-13" in printed
+    assert "gradients, as given, float64: b1 is off by 1, limit 3.33067e-15" in printed
     assert "looks like  it is all zeros" in printed
     assert "tensors     ✓ W1" in printed
 
@@ -572,7 +574,114 @@ def test_one_element_that_is_off_is_found_and_named(name, place, size, negative)
     assert f"  element     {list(index)}\n" in told
     assert f"  got         {float(got[name][index])!r}\n" in told
     assert f"  expected    {float(WANT[name][index])!r}\n" in told
-    assert "limit       1e-05 (between rounding in correct code" in told
+    assert "(24 roundings of float32" in told
+
+
+# -- what its limit rests on: rounding, by dtype and size ------------------------------------------
+
+
+def layer_norm(x: np.ndarray, epsilon: float) -> np.ndarray:
+    """Float32 all through for float32, of the last axis."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + x.dtype.type(epsilon))
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+X, W = RNG.standard_normal((1000, 1000)), RNG.standard_normal((1000, 300))
+# Correct code, of x and weights; the same in float64 is what is wanted.
+CORRECT: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "a product": lambda x, w: x @ w,
+    "layer norm": lambda x, w: layer_norm(x, 1e-5),
+    "softmax": lambda x, w: softmax(x),
+    "two layers": lambda x, w: np.maximum(x @ w, 0) @ w.T[:, :50],
+    "attention": lambda x, w: softmax((x @ w) @ (x[:200] @ w).T / w.shape[1] ** 0.5) @ x[:200],
+    "a sum": lambda x, w: x.sum(axis=1),
+    "a single number": lambda x, w: np.mean(x**2),
+}
+# What correct float32 gives, and a fault makes of it.
+FAULTY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "another epsilon": lambda x: layer_norm(x, 1e-6),
+    "a factor of 1 + 3e-6": lambda x: layer_norm(x, 1e-5) * np.float32(1 + 3e-6),
+    "one element of a million": lambda x: off_at(layer_norm(x, 1e-5), (417, 23), 4e-3),
+    "one row of a thousand": lambda x: off_at(layer_norm(x, 1e-5), (417,), 3e-5),
+}
+
+
+def off_at(array: np.ndarray, place: tuple[int, ...], size: float) -> np.ndarray:
+    array[place] += np.float32(size)
+    return array
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("what", CORRECT)
+def test_correct_code_stays_below_a_third_of_the_limit(what: str, dtype: str) -> None:
+    x, w = X[:200].astype(dtype), (W / 30).astype(dtype)
+    if dtype == "float16":  # computed in float32, as devices do, and stored
+        got = CORRECT[what](x.astype(np.float32), w.astype(np.float32)).astype(dtype)
+    else:
+        got = CORRECT[what](x, w)
+    want = CORRECT[what](x.astype(np.longdouble), w.astype(np.longdouble))
+    third = rounding_limit(dtype, got.size) / 3
+    measured = assert_agrees(got, want.astype(np.float64), dtype=dtype, limit=third)
+    assert measured.distance <= third
+
+
+@pytest.mark.parametrize("what", FAULTY)
+def test_a_fault_that_the_mlps_own_limit_lets_pass_is_found(what: str) -> None:
+    x = X.astype(np.float32)
+    want = layer_norm(x.astype(np.float64), 1e-5)
+    told = disagreement(FAULTY[what](x), want)
+    assert "24 roundings of float32" in told
+    place = re.search(r"element     \[(\d+), (\d+)\]", told)
+    assert place is not None
+    if "one" in what:
+        assert place[1] == "417"
+    lax = assert_agrees(FAULTY[what](x), want, limit=1e-2)  # the caller's own
+    assert lax.distance > 1e-8
+
+
+def test_the_limit_is_the_callers_where_one_is_given_and_says_on_what_it_rests() -> None:
+    off = GOT["W1"] * np.float32(1 + 1e-4)
+    told = disagreement(off, WANT["W1"], limit=1e-5)
+    assert "limit       1e-05 (given: limit=)" in told
+    assert assert_agrees(off, WANT["W1"], limit=2e-4).tensor == "logits"
+    measured = assert_agrees(GOT, WANT)
+    assert [*measured] == ["W1", "b1"]
+    assert all(0 < m.distance < 1e-6 for m in measured.values())
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="limit"):
+            assert_agrees(GOT, WANT, limit=wrong)
+    with pytest.raises(ValueError, match="float8: no dtype"):
+        assert_agrees(GOT, WANT, dtype="float8")
+
+
+@pytest.mark.parametrize(
+    ("got", "want", "said"),
+    [
+        ([1.0, 2.5], [1.0, 2.5], ""),
+        ([[1, 2], [3, 4]], np.array([[1.0, 2.0], [3.0, 4.0]]), ""),
+        (2, 2.0, ""),
+        ((0.1, 0.2), (0.1, 0.2), ""),
+        ([1, 2, 3], [1, 2, 3], ""),
+        (np.array([1, 2, 3], np.uint8), np.array([1, 2, 3]), ""),
+        ([True, False], [True, False], ""),
+        (np.array([1.0, 2.0], np.float16), [1.0, 2.0], "float16"),
+        ([1.0, 2.5], [1.0, 2.6], "is off by 0.0359"),
+        ([1, 2, 3], [1, 5, 5], "is off by 2, limit 0; worst at [1]: got 2.0, expected 5.0"),
+        ([1, 2], [1, 2, 3], "shape (2,) where (3,) is wanted"),
+        (np.array([1, 2]), [1.0, 2.0], "dtype int64 where float32 is wanted"),
+    ],
+)
+def test_lists_whole_numbers_and_half_precision_are_taken(got: Any, want: Any, said: str) -> None:
+    dtype = "float16" if said == "float16" else "float32"
+    if said in ("", "float16"):
+        assert assert_agrees(got, want, dtype=dtype).distance < 1e-7
+    else:
+        assert said in disagreement(got, want)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from harness.record.schema import Measurement, Number, Pattern, Worst, number
 from harness.workloads.reference.canonical import digest
 
 # An error above these is coarser than rounding in correct code: what it looks like is then stored.
-COARSE = {"float32": 3e-6, "float64": 3e-14}
+COARSE = {"float16": 0.025, "bfloat16": 0.2, "float32": 3e-6, "float64": 3e-14}
 
 
 def measure(

@@ -1,4 +1,4 @@
-"""What a library's own tests use: its backends as handles, the judge, and `assert_agrees`.
+"""What a library's own tests use: its backends as handles, and the judge.
 
 `harness/testing/pytest_plugin.py` makes fixtures of it. Every backend lives in a worker, and none
 is imported here; nor is pytest.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from unittest import SkipTest
 
 import msgspec
@@ -19,21 +19,13 @@ import numpy as np
 from harness.conformance.material import POOL, samples
 from harness.conformance.system import allowed, processors
 from harness.interface import Array, Params, Unavailable, Workload
-from harness.measure import ladder, measurement
 from harness.plan import plugins, settings
 from harness.plan.choices import Choices, check_choice
 from harness.plan.make import MOST_DEFAULT_THREADS, available_threads, find_entries, make_plan
 from harness.plan.model import DEVICES, Plan, Timing
-from harness.record.schema import INTERRUPTED, Measurement, Record
-from harness.report import words
-from harness.report.neighbourhood import neighbourhood, windows
-from harness.report.sections import Cell, Section, plain
+from harness.record.schema import INTERRUPTED, Record
 from harness.run import session
-from harness.text import clean
 from harness.verdict import verdict
-from harness.verdict.finding import Evidence
-from harness.verdict.hints import shape_of_the_error
-from harness.verdict.numbers import evidence, sentence_for, within
 from harness.verdict.verdict import Verdict
 from harness.workers.launch import WorkerUnavailable
 from harness.workers.pool import open_worker
@@ -41,7 +33,6 @@ from harness.workers.remote import DESK, Connection, RemoteTrainer
 from harness.workers.scratch import scratch_folder
 from harness.workloads import REFERENCES, WORKLOADS
 from harness.workloads.reference.canonical import epoch_order, initial_params
-from harness.workloads.reference.limits import DECIDING, RUNGS, Limit, limit_for
 from harness.workloads.reference.pieces import cast, sgd
 from harness.workloads.reference.screening import clear, screen
 
@@ -50,9 +41,6 @@ WORKLOAD = WORKLOADS["mlp-scratch"]
 SCRATCH_BYTES = 50_000_000
 # Times are no matter of a test that passes or fails.
 UNTIMED = Timing(sessions=1, rounds=0, warmup_rounds=0)
-# What `assert_agrees` calls the one tensor that it is given without a name.
-TENSORS = {"forward": "logits", "loss": "loss"}
-CASE = "as given"
 
 
 class Compared(NamedTuple):
@@ -248,150 +236,6 @@ class Oracle:
         new = cast(params)
         sgd(new, self.loss_and_grads(params, x, y)[1], self.workload.lr)
         return new
-
-
-def assert_agrees(
-    got: RemoteBackend | Mapping[str, Any] | Any,
-    want: Mapping[str, Any] | Any = None,
-    *,
-    rung: str = "forward",
-    dtype: str = "float32",
-    before: Mapping[str, Any] | Any = None,
-    profile: str = "smoke",
-) -> None:
-    """AssertionError, with the first divergence, unless a backend or tensors agree.
-
-    A backend alone goes through the whole ladder of a profile against the float64 judge. Else
-    `got` and `want` are tensors by name, or one tensor: `got` of a process of `dtype`, `want` the
-    judge's, held to the ladder's limit of `rung`. A loss may be a Python float. For the rung
-    update they are the parameters after one step, and `before` those from which it was taken, as
-    the backend holds them. ValueError for a rung without a limit in this dtype.
-    """
-    __tracebackhide__ = True
-    if isinstance(got, RemoteBackend):
-        compared = got.compare(profile)
-        if compared.verdict.verdict != "agree":
-            raise AssertionError(_message_of_run(got.label, compared))
-        return
-    pairs = _paired(rung, got, want)
-    limit = limit_for(rung, dtype, CASE) if rung in DECIDING else None
-    if limit is None:
-        raise ValueError(f"no limit is fixed for {rung!r} in {dtype}; rungs: {', '.join(DECIDING)}")
-    if rung == "update" and before is None:
-        raise ValueError("update: give before=, the parameters from which the step was taken")
-    start = _by_name(rung, before) if before is not None else {}
-    measured = [
-        _measured(rung, name, *arrays, dtype, start.get(name)) for name, arrays in pairs.items()
-    ]
-    first = next((m for m in measured if not within(m, limit)), None)
-    if first is not None:
-        raise AssertionError(_message_of_tensors(first, measured, limit, pairs[first.tensor]))
-
-
-def _by_name(rung: str, tensors: Mapping[str, Any] | Any) -> dict[str, Array]:
-    if isinstance(tensors, Mapping):
-        return {str(name): np.asarray(value) for name, value in tensors.items()}
-    return {TENSORS.get(rung, "tensor"): np.asarray(tensors)}
-
-
-def _paired(
-    rung: str, got: Mapping[str, Any] | Any, want: Mapping[str, Any] | Any
-) -> dict[str, tuple[Array, Array]]:
-    """Got and wanted by name; AssertionError unless both have the same names."""
-    arrays, wanted = _by_name(rung, got), _by_name(rung, want)
-    differ = [f"{name} is missing" for name in wanted if name not in arrays]
-    differ += [f"{name} is not wanted" for name in arrays if name not in wanted]
-    if differ:
-        raise AssertionError(f"{rung}: {', '.join(map(clean, differ))}")
-    return {name: (arrays[name], value) for name, value in wanted.items()}
-
-
-def _measured(
-    rung: str, name: str, got: Array, want: Array, dtype: str, before: Array | None
-) -> Measurement:
-    """One tensor against the judge's, as a run measures it."""
-    where: dict[str, Any] = {"process": dtype, "case": CASE, "step": None}
-    if rung == "inputs":
-        return measurement.identical(name, got, want, **where)
-    if rung == "loss" and got.ndim == 0:
-        return measurement.measure(rung, name, got, want, **where, dtype=str(got.dtype))
-    wanted = want.astype(np.float64)
-    if rung != "update":
-        return measurement.measure(rung, name, got, wanted, **where)
-    if before is None or before.shape != want.shape or before.dtype != np.dtype(dtype):
-        raise ValueError(f"update: before= has no {name} of the shape and dtype of the new one")
-    change = before.astype(np.float64) - wanted
-    return ladder.update(name, before, got, change, **where)
-
-
-def _message_of_tensors(
-    first: Measurement, measured: list[Measurement], limit: Limit, arrays: tuple[Array, Array]
-) -> str:
-    """The first divergence of tensors that were given."""
-    got, want = arrays
-    around: Sequence[Section] = []
-    if first.worst is not None and got.shape == want.shape:
-        around = windows(got, want, list(first.worst.index), 0)
-    lines = _first_divergence(first.rung, evidence(first, limit), shape_of_the_error(first), around)
-    others = [
-        f"{words.MARKS['agree' if within(m, limit) else 'disagree']} {clean(m.tensor)} "
-        f"{m.problem or words.figure(m.distance)}"
-        for m in measured
-    ]
-    return "\n".join([*lines, f"  tensors     {', '.join(others)}"])
-
-
-def _message_of_run(label: str, compared: Compared) -> str:
-    """What a run found of its one label: the first divergence, or why there is no verdict."""
-    record, judged, folder = compared
-    findings = judged.labels[label].findings
-    rungs = "; ".join(f"{rung} {words.cell(findings.get(rung))}" for rung in RUNGS[:-1])
-    end = [f"  rungs       {rungs}", f"  stored      harness report {folder}"]
-    at = judged.first_divergence
-    finding = findings.get(at.rung) if at is not None else None
-    if judged.verdict != "disagree" or finding is None or finding.first is None:
-        processes = record.results[label].processes if label in record.results else []
-        last_words = [process.stderr_tail for process in processes if process.status == "failed"]
-        tail = [clean(line) for text in last_words for line in text.splitlines()]
-        return "\n".join([f"{judged.verdict}: {clean(judged.summary)}", *tail, *end])
-    around = neighbourhood(record, judged, folder).inside
-    lines = _first_divergence(finding.rung, finding.first, finding.hint, around)
-    notes = [f"  note        {clean(warning)}" for warning in words.warnings(record)]
-    headline = f"{label} does not agree with {record.plan.reference}"
-    return "\n".join([headline, *lines, *notes, *end])
-
-
-def _first_divergence(
-    rung: str, at: Evidence, hint: str | None, around: Sequence[Section]
-) -> list[str]:
-    """The first divergence: the sentence, each figure on its line, and what lies around it."""
-    figures = {
-        "rung": f"{rung}, {at.where}, {at.dtype}",
-        "step": at.step,
-        "tensor": at.tensor,
-        "element": at.index,
-        "got": at.got,
-        "expected": at.expected,
-        "problem": at.problem,
-        "distance": None if at.distance is None else words.figure(at.distance),
-        "limit": None if at.limit is None else f"{at.limit:g} ({at.why})",
-        "looks like": hint,
-    }
-    lines = [clean(sentence_for(rung, at))]
-    lines += [f"  {n:<11} {clean(str(value))}" for n, value in figures.items() if value is not None]
-    return lines + (_drawn(around[-1]) if around else [])
-
-
-def _drawn(window: Section) -> list[str]:
-    """A window as text, the worst element in brackets."""
-    rows = [
-        [f"[{plain(c)}]" if isinstance(c, Cell) and c.spoken else plain(c) for c in row]
-        for row in window.rows
-    ]
-    table = [[*window.header], *rows]
-    width = max(len(text) for row in table for text in row)
-    drawn = ["    " + " ".join(f"{text:>{width}}" for text in row).rstrip() for row in table]
-    return [f"  {window.title}, around it:", *drawn]
 
 
 def _placed(text: str, root: Path) -> str:

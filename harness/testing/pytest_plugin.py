@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -179,8 +179,8 @@ def reference() -> Oracle:
 
 
 @pytest.fixture(scope="session")
-def assert_agrees() -> Callable[..., None]:
+def assert_agrees() -> Callable[..., Any]:
     """`harness.testing.assert_agrees`: a backend, or tensors, against the judge."""
-    from harness.testing.handles import assert_agrees
+    from harness.testing.assertion import assert_agrees
 
     return assert_agrees
