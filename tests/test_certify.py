@@ -25,7 +25,7 @@ from harness.record.schema import Process
 from harness.report import certificate as page
 from harness.report import terminal
 from tests import make
-from tests.conftest import Silent, all_processors, harness
+from tests.conftest import Silent, all_processors, harness, run_here
 
 BROKEN = Path(__file__).parent / "broken"
 
@@ -72,6 +72,17 @@ def test_numpy_is_certified_from_the_command_line_and_its_certificate_reads_back
         assert check.name in done.stdout.replace("\n", "")
 
 
+def test_a_part_of_the_kit_is_no_certificate(tmp_path):
+    done = harness("certify", "numpy", *asked("facts", "wait"), cwd=tmp_path)
+    assert (done.returncode, [*tmp_path.iterdir()]) == (0, [])
+    assert "CERTIFIED" not in done.stdout.upper()
+    assert "✓ HOLDS: numpy, kit 1: 3 of 3 checks hold (2 of 33 asked for)" in done.stdout
+    assert "no certificate: only whole kits have one" in done.stdout
+    refused = harness("certify", "numpy", *asked("facts"), "--out", "c.json", cwd=tmp_path)
+    assert (refused.returncode, [*tmp_path.iterdir()]) == (2, [])
+    assert "--out: a part of the kit has no certificate; leave out --check" in refused.stderr
+
+
 # -- what goes wrong -----------------------------------------------------------------------------
 
 
@@ -80,9 +91,8 @@ def test_a_worker_that_dies_fails_its_check_and_another_goes_on(tmp_path):
     done = harness("certify", broken("Crashes"), *asked(*names), "--json", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     told = json.loads(done.stdout)
-    assert told["verdict"] == "not certified"
-    found = stored.read(tmp_path / told["certificate"])
-    assert not found.whole
+    assert (told["verdict"], told.pop("certificate"), told["whole"]) == ("fails", None, False)
+    found = msgspec.convert(told, Certificate)
     of = {(r.check, r.dtype): r for r in found.results}
     assert of["facts", "float32"].status == "passed"
     assert of["dtype-kept", "float32"].status == "failed"
@@ -133,7 +143,7 @@ def test_a_backend_that_is_not_available_is_refused(tmp_path):
 
 def test_a_device_without_float64_is_certified_in_float32():
     found = certified(broken("NoFloat64"), "facts", "lockstep", "wait")
-    assert found.verdict == "certified"
+    assert found.verdict == "holds"
     assert statuses(found)["facts", "float64"] == "not-possible"
     assert statuses(found)["lockstep", "float64"] == "not-possible"
     assert "this device has no float64" in found.results[-1].message
@@ -179,7 +189,7 @@ def test_a_broken_backend_is_not_certified_and_its_failure_is_explained(tmp_path
     assert done.returncode == 1
     assert "✗ update, float32: update, step 0, float32: W1 is off by 1, limit 1e-05" in done.stdout
     assert "Limit because:" in done.stdout
-    assert "✗ NOT CERTIFIED: mine" in done.stdout
+    assert "✗ FAILS: mine" in done.stdout
     assert "(2 of 33 asked for)" in done.stdout
 
 
@@ -193,12 +203,12 @@ def test_a_declared_failure_is_shown_with_its_reason_and_not_counted(tmp_path):
     assert done.returncode == 0, done.stdout
     assert "✗ as declared" in done.stdout
     assert "As declared: not yet written." in done.stdout
-    assert "CERTIFIED" in done.stdout
+    assert "✓ HOLDS" in done.stdout
 
 
 def test_a_declared_failure_that_does_not_come_about_fails():
     found = certified("numpy", "facts", "lockstep", expect={"lockstep": "some reason"})
-    assert found.verdict == "not certified"
+    assert found.verdict == "fails"
     result = next(r for r in found.results if r.check == "lockstep")
     assert "was declared to fail (some reason) and holds" in result.message
     assert stored.exit_status(found) == 1
@@ -208,7 +218,7 @@ def test_a_failure_in_one_dtype_is_enough_for_a_declared_one():
     results = [result("update", "float32", "failed"), result("update", "float64", "passed")]
     told = stored.declared(results, {"update": "float32 only"})
     assert [r.status for r in told] == ["expected", "passed"]
-    assert stored.judge(told) == "certified"
+    assert stored.judge(told, whole=True) == "certified"
 
 
 # -- the verdict ---------------------------------------------------------------------------------
@@ -231,7 +241,10 @@ def result(check: str = "facts", dtype: str = "float32", status: str = "passed",
     ],
 )
 def test_certified_means_that_nothing_failed_and_something_passed(status, verdict):
-    assert stored.judge([result(status=each) for each in status]) == verdict
+    results = [result(status=each) for each in status]
+    assert stored.judge(results, whole=True) == verdict
+    part = "fails" if verdict == "not certified" else "holds"
+    assert stored.judge(results, whole=False) == part
 
 
 # -- the certificate's file ----------------------------------------------------------------------
@@ -250,7 +263,7 @@ def certificate(**changes) -> Certificate:
         "threads": 1,
         "machine": {"system": "Linux"},
         "processes": [Process(label="numpy", dtype="float32", status="ok")],
-        "whole": False,
+        "whole": True,
         "checks": ["facts"],
         "expect": {},
         "results": [result()],
@@ -282,7 +295,7 @@ RESULTS = st.builds(
 def test_what_is_written_reads_back_the_same(tmp_path, results, label, facts):
     made = certificate(
         results=results,
-        verdict=stored.judge(results),
+        verdict=stored.judge(results, whole=True),
         label=label,
         machine=facts,
         expect={r.check: "a reason" for r in results if r.status == "expected"},
@@ -314,6 +327,8 @@ def tampered(change) -> bytes:
         (tampered(lambda c: c["results"][0].update(status="fine")), "not a whole certificate"),
         (tampered(lambda c: c["results"][0].update(status="failed")), "not what its results say"),
         (tampered(lambda c: c.update(verdict="not certified")), "not what its results say"),
+        (tampered(lambda c: c.update(whole=False)), "not what its results say"),
+        (tampered(lambda c: c.update(whole=False, verdict="holds")), "of a part of the kit"),
     ],
 )
 def test_a_file_that_is_no_whole_certificate_is_refused_in_one_line(tmp_path, data, told):
@@ -398,13 +413,11 @@ def test_list_tells_every_check_with_its_sentence(tmp_path):
     assert [check["holds"] for check in told["checks"]] == [c.sentence for c in CHECKS]
 
 
-def test_out_names_the_file_and_another_interpreter_is_taken(tmp_path):
-    python = tmp_path / "python"
-    python.symlink_to(sys.executable)
-    words = ["--check", "facts", "--python", sys.executable, "--variant", "plain"]
-    words += ["--out", "c.json"]
-    done = harness("certify", "mine=numpy", *words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_out_names_the_file_and_another_interpreter_is_taken(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(certify, "CHECKS", CHECKS[:1])  # that is then the whole kit
+    words = ["--python", sys.executable, "--variant", "plain", "--out", "c.json"]
+    assert run_here(monkeypatch, "certify", "mine=numpy", *words) == 0
     found = stored.read(tmp_path / "c.json")
     assert (found.label, found.configured.variant) == ("mine", "plain")
     assert found.configured.python == sys.executable

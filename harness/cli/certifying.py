@@ -25,7 +25,9 @@ Variant = Annotated[Text, option("--variant", "Another way of executing than its
 Threads = Annotated[
     int, option("--threads", "With fewer than there are processors, it is seen how many compute.")
 ]
-ChecksNamed = Annotated[Texts, option("--check CHECK", "Only this one (repeatable).")]
+ChecksNamed = Annotated[
+    Texts, option("--check CHECK", "Only this one (repeatable); no certificate.")
+]
 ExpectedFailures = Annotated[
     Texts,
     option(
@@ -78,13 +80,18 @@ def certify(
         checks=tuple(check or ()),
         expect=dict(known),
     )
-    stored.check_place(out, results_dir)
+    if asked.whole:
+        stored.check_place(out, results_dir)
+    elif out is not None:
+        raise InputError("--out: a part of the kit has no certificate; leave out --check")
     with at_work() as progress:
         certificate = kit.certify(asked, progress)
-    path = out or stored.place_for(certificate, results_dir)
-    stored.write(certificate, path)
+    path = None
+    if certificate.whole:
+        path = str(out or stored.place_for(certificate, results_dir))
+        stored.write(certificate, Path(path))
     if as_json:
-        print_document(msgspec.to_builtins(certificate) | {"certificate": str(path)}, True, "")
+        print_document(msgspec.to_builtins(certificate) | {"certificate": path}, True, "")
     else:
-        show(page.report(certificate, str(path)))
+        show(page.report(certificate, path))
     return stored.exit_status(certificate)

@@ -22,7 +22,8 @@ SCHEMA = 1
 MOST_BYTES = 5_000_000
 
 Status = Literal["passed", "failed", "expected", "not-possible"]
-Verdict = Literal["certified", "not certified"]
+# The latter two of a part of the kit, which is no certificate.
+Verdict = Literal["certified", "not certified", "holds", "fails"]
 
 
 class Result(Evidence, frozen=True, kw_only=True):
@@ -80,17 +81,23 @@ def declared(results: list[Result], expect: dict[str, str]) -> list[Result]:
     return judged
 
 
-def judge(results: list[Result]) -> Verdict:
-    """Certified where nothing failed and something passed."""
+def judge(results: list[Result], *, whole: bool) -> Verdict:
+    """Certified where nothing failed and something passed; a part of the kit only holds, or not."""
     status = {result.status for result in results}
-    return "certified" if "failed" not in status and "passed" in status else "not certified"
+    good = "failed" not in status and "passed" in status
+    if not whole:
+        return "holds" if good else "fails"
+    return "certified" if good else "not certified"
+
+
+GOOD = ("certified", "holds")
 
 
 def exit_status(certificate: Certificate) -> int:
-    """0 certified, 1 not, 3 where a worker died or hung and that was not declared."""
+    """0 where it is good, 1 not, 3 where a worker died or hung and that was not declared."""
     if any(result.ended and result.status == "failed" for result in certificate.results):
         return 3
-    return 0 if certificate.verdict == "certified" else 1
+    return 0 if certificate.verdict in GOOD else 1
 
 
 def place_for(certificate: Certificate, results_dir: Path) -> Path:
@@ -116,6 +123,8 @@ def read(path: Path) -> Certificate:
     """A stored certificate; InputError unless it is a whole one, whose verdict is what it holds."""
     certificate = files.read(path, "certificate", Certificate, SCHEMA, MOST_BYTES)
     verdict = certificate.verdict
-    if verdict != judge(certificate.results):
+    if verdict != judge(certificate.results, whole=certificate.whole):
         raise InputError(f"certificate {path}: {verdict!r} is not what its results say")
+    if not certificate.whole:
+        raise InputError(f"certificate {path}: of a part of the kit, which certifies nothing")
     return certificate

@@ -52,6 +52,11 @@ class Asked(msgspec.Struct, frozen=True):
     expect: dict[str, str]
 
     @property
+    def whole(self) -> bool:
+        """Whether that is the whole kit."""
+        return len(self.checks) == len(CHECKS)
+
+    @property
     def label(self) -> str:
         """What the backend is called."""
         return next(iter(self.plan.labels))
@@ -137,11 +142,11 @@ def certify(asked: Asked, progress: Progress) -> Certificate:
         threads=asked.plan.threads,
         machine=describe_machine(),
         processes=processes,
-        whole=len(asked.checks) == len(CHECKS),
+        whole=asked.whole,
         checks=[check.name for check in asked.checks],
         expect=asked.expect,
         results=results,
-        verdict=judge(results),
+        verdict=judge(results, whole=asked.whole),
     )
 
 

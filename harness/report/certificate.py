@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from harness.conformance import CHECKS, DTYPES, KIT
-from harness.conformance.certificate import Certificate, Result, Status
+from harness.conformance.certificate import GOOD, Certificate, Result, Status
 from harness.report.sections import Report, Section
 from harness.report.words import figure
 
+NO_CERTIFICATE = "no certificate: only whole kits have one (leave out --check)"
 MARKS = {"passed": "✓", "failed": "✗", "expected": "✗ as declared", "not-possible": "–"}
 COUNTED: dict[Status, str] = {
     "failed": "fail",
@@ -34,9 +35,9 @@ def catalogue_as_text() -> str:
     return "\n".join(f"{check.name:<{width}}  {check.sentence}" for check in CHECKS)
 
 
-def report(certificate: Certificate, path: str) -> Report:
-    """Table, failures, verdict, and where it is stored."""
-    good = certificate.verdict == "certified"
+def report(certificate: Certificate, path: str | None) -> Report:
+    """Table, failures, verdict, and where it is stored, if it is."""
+    good = certificate.verdict in GOOD
     header = ("check", *DTYPES, "evidence")
     table = Section(header=header, rows=rows(certificate), lines=explanations(certificate))
     return Report(
@@ -46,7 +47,7 @@ def report(certificate: Certificate, path: str) -> Report:
         tone="agree" if good else "disagree",
         headline=[headline(certificate)],
         sections=[table],
-        end=[f"certificate: {path}"],
+        end=[f"certificate: {path}" if path else NO_CERTIFICATE],
     )
 
 
