@@ -130,3 +130,35 @@ def test_two_signals_in_a_row_still_leave_a_whole_record(tmp_path, small_data):
         parent.kill()
     (folder,) = (tmp_path / "runs").iterdir()
     assert read(folder).ended == INTERRUPTED
+
+
+SLOW = "from pathlib import Path; Path({reached!r}).touch(); import time; time.sleep(2)\n"
+# A module of the interpreter's own start that is slow at the end; one of the command line's.
+MOMENTS = {
+    "first": ("typer.py", SLOW, 130),
+    "last": ("sitecustomize.py", "import atexit\natexit.register(lambda: exec({slow!r}))\n", 0),
+}
+
+
+@pytest.mark.parametrize(("file", "source", "status"), MOMENTS.values(), ids=MOMENTS)
+def test_ctrl_c_before_the_first_and_after_the_last_word_is_no_traceback(
+    tmp_path, file, source, status
+):
+    reached = tmp_path / "reached"
+    slow = SLOW.format(reached=str(reached))
+    (tmp_path / file).write_text(source.format(reached=str(reached), slow=slow))
+    env = clean_environment()
+    env["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{env['PYTHONPATH']}"
+    command = subprocess.Popen(
+        [sys.executable, "-m", "harness", "list"],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    while not reached.exists():
+        assert command.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.1)
+    command.send_signal(signal.SIGINT)
+    assert command.communicate(timeout=30)[1] == b""
+    assert command.returncode == status
