@@ -229,6 +229,6 @@ def test_a_verb_takes_the_options_that_it_names_with_defaults_of_its_own() -> No
 
     taken = choosing("threads", "sessions", sessions=5)(verb)
     parameters = inspect.signature(taken).parameters
-    assert [*parameters] == ["threads", "sessions", "file", "as_json"]
+    assert [*parameters] == ["sessions", "threads", "file", "as_json"]
     assert parameters["sessions"].default == 5
     assert taken(threads=2, sessions=5, file="g", as_json=True) == 3

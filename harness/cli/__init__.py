@@ -6,12 +6,15 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Annotated
 
 import typer
 
+from harness import __version__
 from harness.cli import about, certifying, extending, golden, measuring, store, stored
-from harness.cli.output import warn
+from harness.cli.help import Grouped, explained
+from harness.cli.output import out, warn
 from harness.errors import HarnessError, InputError
 from harness.files import why
 
@@ -19,7 +22,6 @@ INTERRUPTED_STATUS = 130
 
 app = typer.Typer(
     name="harness",
-    help="Does the same model compute the same, learn the same and run as fast in each framework?",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -40,26 +42,47 @@ golden_app = typer.Typer(
 app.add_typer(golden_app, name="golden")
 
 
-app.command()(measuring.compare)
-app.command()(measuring.run)
-app.command()(stored.check)
-app.command()(stored.report)
-app.command()(stored.bundle)
-app.command()(stored.export)
-app.command()(stored.diff)
-app.command()(store.history)
-app.command()(store.query)
-app.command()(store.prune)
-app.command()(measuring.scale)
-app.command()(certifying.certify)
-app.command("list")(about.list_)
-app.command()(about.doctor)
-app.command("data")(about.data_)
-app.command("new-backend")(extending.new_backend)
-baseline_app.command("save")(measuring.baseline_save)
-baseline_app.command("check")(measuring.baseline_check)
-golden_app.command("write")(golden.golden_write)
-golden_app.command("check")(golden.golden_check)
+VERBS: dict[typer.Typer, dict[str, Callable[..., int]]] = {
+    app: {
+        "compare": measuring.compare,
+        "run": measuring.run,
+        "check": stored.check,
+        "report": stored.report,
+        "bundle": stored.bundle,
+        "export": stored.export,
+        "diff": stored.diff,
+        "history": store.history,
+        "query": store.query,
+        "prune": store.prune,
+        "scale": measuring.scale,
+        "certify": certifying.certify,
+        "list": about.list_,
+        "doctor": about.doctor,
+        "data": about.data_,
+        "new-backend": extending.new_backend,
+    },
+    baseline_app: {"save": measuring.baseline_save, "check": measuring.baseline_check},
+    golden_app: {"write": golden.golden_write, "check": golden.golden_check},
+}
+for group, verbs in VERBS.items():
+    for name, verb in verbs.items():
+        group.command(name, cls=Grouped)(verb)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        out(f"harness {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _harness(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Only tell the version.", callback=_tell_version),
+    ] = False,
+) -> None:
+    """Does the same model compute the same, learn the same and run as fast in each framework?"""
 
 
 @contextlib.contextmanager
@@ -71,7 +94,7 @@ def _one_line_errors() -> Iterator[None]:
         warn(str(error))
         sys.exit(error.exit_status)
     except typer.TyperException as error:
-        warn(" ".join(error.format_message().split()))
+        warn(explained(error))
         sys.exit(InputError.exit_status)
     except (KeyboardInterrupt, typer.Abort):
         warn("interrupted")

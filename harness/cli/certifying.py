@@ -21,9 +21,9 @@ from harness.cli.output import at_work, print_document, show
 from harness.errors import InputError
 
 Name = Annotated[Text, argument("[LABEL=]SPEC", f"The backend: {SPEC}.")]
-Variant = Annotated[Text, option("--variant", "Another way of executing than its first.")]
+Variant = Annotated[Text, option("--variant NAME", "Another way of executing than its first.")]
 Threads = Annotated[
-    int, option("--threads", "With fewer than there are processors, it is seen how many compute.")
+    int, option("--threads N", "With fewer than there are processors, it is seen how many compute.")
 ]
 ChecksNamed = Annotated[
     Texts, option("--check CHECK", "Only this one (repeatable); no certificate.")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from harness.cli.options import (
+    DATASETS,
     SPEC,
     DataDir,
     DatasetName,
@@ -35,8 +36,10 @@ After = Annotated[
         "Keep the parameters after so many steps; default: 1, 10, 100 and the first epoch.",
     ),
 ]
-Seed = Annotated[int, option("--seed", "Of parameters and batch order.", min=0, max=10**9 - 1)]
-FilesDataset = Annotated[Text, option("--dataset", "Default: the one that the file was made with.")]
+Seed = Annotated[int, option("--seed N", "Of parameters and batch order.", min=0, max=10**9 - 1)]
+FilesDataset = Annotated[
+    Text, option(f"--dataset {DATASETS}", "Default: the one that the file was made with.")
+]
 
 
 def golden_write(

@@ -34,6 +34,11 @@ STORED = "a folder, a run's name, latest, or latest~N: the Nth before it"
 SPEC = "a name (see harness list), MODULE:CLASS or FILE.py:CLASS"
 
 
+# Words of which there is a fixed set, as --help shows them.
+PROFILES, DEVICES, DTYPES = "smoke|default|full", "cpu|cuda", "float32|float64"
+PRECISIONS, DATASETS = "strict|tf32|bfloat16", "auto|fashion-mnist|synthetic"
+
+
 class Chosen(NamedTuple):
     """An option that chooses what is measured: its type, its default, and what --help says."""
 
@@ -41,82 +46,98 @@ class Chosen(NamedTuple):
     default: Any
     form: str
     says: str
+    heading: str = ""
 
     @property
     def option(self) -> Any:
         """It for a verb's signature."""
-        return option(self.form, self.says)
+        return option(self.form, self.says, rich_help_panel=self.heading or None)
 
 
-# In the order that --help shows.
-CHOOSING = {
-    "profile": Chosen(str, "default", "--profile", "smoke, default or full: how much is measured."),
-    "backend": Chosen(
-        Texts, None, "--backend [LABEL=]SPEC", f"Only this one: {SPEC} (repeatable)."
-    ),
-    "python": Chosen(
-        *(Texts, None, "--python LABEL=PATH"),
-        "The interpreter it runs under (repeatable); or [python] in harness.toml.",
-    ),
-    "variant": Chosen(
-        Texts, None, "--variant NAME=VARIANT", "Another way of executing (repeatable)."
-    ),
-    "all_variants": Chosen(
-        bool, False, "--all-variants", "Every variant of every backend, each a label."
-    ),
-    "device": Chosen(str, "cpu", "--device", "cpu or cuda."),
-    "dtype": Chosen(str, "float32", "--dtype", "float32 or float64."),
-    "precision": Chosen(
-        *(str, "strict", "--precision"),
-        "strict; tf32 or bfloat16 where products may round their operands.",
-    ),
-    "seeds": Chosen(Text, None, "--seeds 0,1,2", "Seeds; default: the profile's."),
-    "threads": Chosen(Whole, None, "--threads N", "The same number for every backend."),
-    "dataset": Chosen(str, "auto", "--dataset", "auto, fashion-mnist or synthetic."),
-    "data_dir": Chosen(Place, None, "--data-dir DIR", "Folder with the four idx files."),
-    "workload": Chosen(
-        str, "mlp-scratch", "--workload SPEC", "A name, MODULE:NAME or FILE.py:NAME."
-    ),
-    "reference": Chosen(
-        *(Text, None, "--reference LABEL:float64|FILE"),
-        "What judges: a label's float64 process, or a golden file (lockstep).",
-    ),
-    "expect": Chosen(
-        *(Texts, None, "--expect LABEL:RUNG=REASON"),
-        "A known difference: shown, not counted; a failure once it is gone (repeatable).",
-    ),
-    "operators": Chosen(
-        bool, False, "--operators", "Also tabulate single operators (as profile full)."
-    ),
-    "sessions": Chosen(
-        *(Whole, None, "--sessions N"),
-        "Timing sessions, in fresh processes each; a claim needs 5.",
-    ),
-    "rounds": Chosen(Whole, None, "--rounds N", "Timing rounds of a session."),
-    "plant": Chosen(
-        *(Texts, None, "--plant NAME=FILE:FUNCTION"),
-        "Plant a fault in a backend, to see it caught (repeatable).",
-    ),
-    "timeout": Chosen(
-        float | None, None, "--timeout SECONDS", "Most time a worker has for one command."
-    ),
-    "memory_limit": Chosen(
-        Whole, None, "--memory-limit MB", "Most memory a worker may add after its imports."
-    ),
+# By heading, in the order that --help shows.
+GROUPS = {
+    "How much": {
+        "profile": Chosen(str, "default", f"--profile {PROFILES}", "How much is measured."),
+        "seeds": Chosen(Text, None, "--seeds 0,1,2", "Seeds; default: the profile's."),
+        "sessions": Chosen(
+            *(Whole, None, "--sessions N"),
+            "Timing sessions, in fresh processes each; a claim needs 5.",
+        ),
+        "rounds": Chosen(Whole, None, "--rounds N", "Timing rounds of a session."),
+        "operators": Chosen(
+            bool, False, "--operators", "Also tabulate single operators (as profile full)."
+        ),
+    },
+    "Which backends": {
+        "backend": Chosen(
+            Texts, None, "--backend [LABEL=]SPEC", f"Only this one: {SPEC} (repeatable)."
+        ),
+        "python": Chosen(
+            *(Texts, None, "--python LABEL=PATH"),
+            "The interpreter it runs under (repeatable); or [python] in harness.toml.",
+        ),
+        "variant": Chosen(
+            Texts, None, "--variant NAME=VARIANT", "Another way of executing (repeatable)."
+        ),
+        "all_variants": Chosen(
+            bool, False, "--all-variants", "Every variant of every backend, each a label."
+        ),
+        "plant": Chosen(
+            *(Texts, None, "--plant NAME=FILE:FUNCTION"),
+            "Plant a fault in a backend, to see it caught (repeatable).",
+        ),
+    },
+    "How they compute": {
+        "device": Chosen(str, "cpu", f"--device {DEVICES}", "Where they compute."),
+        "dtype": Chosen(str, "float32", f"--dtype {DTYPES}", "In which numbers."),
+        "precision": Chosen(
+            *(str, "strict", f"--precision {PRECISIONS}"),
+            "Whether products may round their operands.",
+        ),
+        "threads": Chosen(Whole, None, "--threads N", "The same number for every backend."),
+        "timeout": Chosen(
+            float | None, None, "--timeout SECONDS", "Most time a worker has for one command."
+        ),
+        "memory_limit": Chosen(
+            Whole, None, "--memory-limit MB", "Most memory a worker may add after its imports."
+        ),
+    },
+    "What is trained": {
+        "workload": Chosen(
+            str, "mlp-scratch", "--workload SPEC", "A name, MODULE:NAME or FILE.py:NAME."
+        ),
+        "dataset": Chosen(str, "auto", f"--dataset {DATASETS}", "The images."),
+        "data_dir": Chosen(Place, None, "--data-dir DIR", "Folder with the four idx files."),
+    },
+    "What judges": {
+        "reference": Chosen(
+            *(Text, None, "--reference LABEL:float64|FILE"),
+            "A label's float64 process, or a golden file (lockstep).",
+        ),
+        "expect": Chosen(
+            *(Texts, None, "--expect LABEL:RUNG=REASON"),
+            "A known difference: shown, not counted; a failure once it is gone (repeatable).",
+        ),
+    },
 }
-Backends = Annotated[Texts, CHOOSING["backend"].option]
-Device = Annotated[str, CHOOSING["device"].option]
-Threads = Annotated[Whole, CHOOSING["threads"].option]
-DatasetName = Annotated[str, CHOOSING["dataset"].option]
-DataDir = Annotated[Place, CHOOSING["data_dir"].option]
+CHOOSING = {
+    name: chosen._replace(heading=heading)
+    for heading, group in GROUPS.items()
+    for name, chosen in group.items()
+}
+Backends = Annotated[Texts, CHOOSING["backend"]._replace(heading="").option]
+Device = Annotated[str, CHOOSING["device"]._replace(heading="").option]
+Threads = Annotated[Whole, CHOOSING["threads"]._replace(heading="").option]
+DatasetName = Annotated[str, CHOOSING["dataset"]._replace(heading="").option]
+DataDir = Annotated[Place, CHOOSING["data_dir"]._replace(heading="").option]
 Python = Annotated[
     Text, option("--python PATH", "The interpreter it runs under (or harness.toml).")
 ]
 Spec = Annotated[str, argument("[LABEL=]SPEC", f"The backend: {SPEC}.")]
 
-ResultsDir = Annotated[Path, option("--results-dir", "Where runs are stored.")]
+ResultsDir = Annotated[Path, option("--results-dir DIR", "Where runs are stored.")]
 LimitsFile = Annotated[
-    Place, option("--limits", "A TOML file of limits that go before the table's.")
+    Place, option("--limits FILE", "A TOML file of limits that go before the table's.")
 ]
 Largest = Annotated[
     Place,
@@ -165,7 +186,8 @@ StoredScale = Annotated[
 ]
 Records = Annotated[list[Path], argument("RECORD...", f"Stored runs: {STORED}.")]
 FormatName = Annotated[
-    str, argument("FORMAT", "pyperf, junit, github-action-benchmark, csv, tensorboard or mlflow.")
+    str,
+    argument("pyperf|junit|github-action-benchmark|csv|tensorboard|mlflow", "The format to write."),
 ]
 ExportTo = Annotated[
     Place, option("--out PATH", "A file, else stdout; for tensorboard a folder, needed.")
@@ -192,7 +214,8 @@ LabelPairs = Annotated[
 MarkdownFile = Annotated[Place, option("--markdown FILE", "Also write it as Markdown here.")]
 PageFile = Annotated[Place, option("--page FILE", "Also write it as an HTML page here.")]
 FailOn = Annotated[
-    Literal["worse", "moved"], option("--fail-on", "What ends with 1; moved: whatever moved.")
+    Literal["worse", "moved"],
+    option("--fail-on worse|moved", "What ends with 1; moved: whatever moved."),
 ]
 
 

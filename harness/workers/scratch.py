@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
 import secrets
 import shutil
@@ -61,7 +62,7 @@ def scratch_folder(needed: int) -> Iterator[Path]:
             remove(folder)
         shutil.rmtree(folder, ignore_errors=True)  # what else can be removed, where that failed
         lock.release()
-        if not folder.exists():  # else the lock says to the next run whose it was
+        if not os.path.lexists(folder):  # else the lock says to the next run whose it was
             _lock_of(folder).unlink(missing_ok=True)
 
 
@@ -72,7 +73,7 @@ def _lock_of(folder: Path) -> Path:
 def _sweep(base: Path) -> None:
     """Remove what killed runs left: folders whose lock nobody holds."""
     for lock_file in base.glob(f"{PREFIX}*.lock"):
-        if not LOCK.fullmatch(lock_file.name) or lock_file.is_symlink():
+        if not LOCK.fullmatch(lock_file.name) or os.path.islink(lock_file):
             continue
         with contextlib.suppress(Timeout, OSError):
             with FileLock(lock_file, timeout=0):
