@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
+from harness.files import MOST_BY_HAND
 from harness.record import store
 from harness.report import excerpt, files, markdown
 from harness.report.excerpt import BEGIN, END
@@ -110,6 +111,23 @@ def test_report_writes_the_step_summary_where_one_is_named(tmp_path, monkeypatch
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(place))
         assert run_here(monkeypatch, "report", str(folder)) == 0
         assert "GITHUB_STEP_SUMMARY" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "large", "folder", "long name"])
+def test_into_what_is_no_page_is_refused_in_one_line(tmp_path: Path, command, kind: str) -> None:
+    folder = stored("20260102T030405-abcdef", tmp_path / "results")
+    file = tmp_path / ("x" * 300 if kind == "long name" else "README.md")
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "device":
+        file = Path("/dev/zero")
+    elif kind in ("sparse", "large"):
+        with file.open("wb") as stream:
+            stream.truncate(64 * 10**9 if kind == "sparse" else MOST_BY_HAND + 1)
+    elif kind == "folder":
+        file.mkdir()
+    said = command("report", folder, "--into", file, ends=2)
+    assert said.err.startswith(f"harness: Markdown {file}: ")
 
 
 def test_the_command_puts_the_tables_into_a_file(tmp_path, monkeypatch, capsys) -> None:

@@ -14,7 +14,7 @@ import typer
 from harness import __version__
 from harness.cli import about, certifying, extending, golden, measuring, store, stored
 from harness.cli.help import Grouped, explained
-from harness.cli.output import out, warn
+from harness.cli.output import guard_streams, out, warn
 from harness.errors import HarnessError, InputError
 from harness.files import why
 
@@ -108,10 +108,12 @@ def _one_line_errors() -> Iterator[None]:
 
 def main() -> None:
     """Entry point of the command `harness`."""
+    guard_streams()
     with _one_line_errors():
         try:
             os.getcwd()
         except OSError as error:
             raise InputError(f"the working folder: {why(error)}; go to one that is there") from None
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
         sys.exit(status if isinstance(status, int) else 0)

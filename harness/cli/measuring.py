@@ -192,5 +192,5 @@ def _plan(words: dict[str, Any], **fixed: Any) -> Plan:
 def _carry_out(plan: Plan, results_dir: Path) -> Path:
     from harness.run import session
 
-    with at_work() as progress:
+    with at_work(session.phases(plan)) as progress:
         return session.run(plan, results_dir, progress)[1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import json
 import os
 import re
@@ -61,12 +63,15 @@ def locate(path: Path, runs: Path, holds: str = "record.json") -> Path:
 
 
 @contextlib.contextmanager
-def at_work() -> Iterator[Progress]:
-    """While workers compute: how far they are on stderr, and signals as Ctrl-C."""
+def at_work(phases: int = 0) -> Iterator[Progress]:
+    """While workers compute: how far they are on stderr, and signals as Ctrl-C.
+
+    phases: how many there will be, 0 where nobody knows.
+    """
     from harness.progress import make_progress
     from harness.signals import as_interrupt
 
-    with as_interrupt(), contextlib.closing(make_progress()) as progress:
+    with as_interrupt(), contextlib.closing(make_progress(phases)) as progress:
         yield progress
 
 
@@ -77,19 +82,88 @@ def print_document(document: Any, as_json: bool, text: str) -> None:
 
 
 def out(text: str) -> bool:
-    """Text to stdout; a reader that went away changes no exit status, a full disk is told.
+    """Text for people to stdout, at once; whether there still is a reader."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    return not _Stdout.gone
 
-    Whether there still is a reader.
+
+def out_file(text: str) -> bool:
+    """Text for a program to stdout: UTF-8, whatever the terminal speaks; as `out`."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    sys.stdout.buffer.flush()
+    return not _Stdout.gone
+
+
+class _Stdout(io.FileIO):
+    """Standard output itself; what comes after a write that failed goes nowhere.
+
+    HarnessError for that write; none where a reader went away, which changes no exit status.
+    `gone`: whether one has.
     """
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    except OSError as error:
-        raise HarnessError(f"cannot write to standard output: {error.strerror}") from None
-    return True
+
+    gone = False
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            if isinstance(error, BrokenPipeError):
+                _Stdout.gone = True
+                return len(data)
+            raise HarnessError(f"cannot write to standard output: {error.strerror}") from None
+
+
+# In place of marks that a terminal's encoding does not have. None becomes a question mark, which
+# says "not decided".
+PLAIN = {
+    "✓": "v",
+    "✗": "x",
+    "×": "x",
+    "–": "-",
+    "−": "-",
+    "·": "-",
+    "≤": "<=",
+    "≠": "!=",
+    "→": "->",
+    "±": "+-",
+    "…": "...",
+    "²": "^2",
+    "½": "1/2",
+    "µ": "u",
+    "Σ": "sum ",
+}
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(PLAIN.get(letter, "?") for letter in letters), error.end
+
+
+def guard_streams() -> None:
+    """Streams that a verb can rely on, whatever it was started with.
+
+    A stream that is closed keeps its number, so that no file comes to lie there. Letters that
+    stdout's encoding does not have are replaced, and writes that fail are told as `_Stdout` does.
+    """
+    for number, way in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:  # the lowest number that is free, which is this one
+            os.set_inheritable(os.open(os.devnull, way), True)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stdout is sys.__stdout__ or sys.stdout is None:
+        codecs.register_error("harness-plain", _plain)
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Stdout(1, "w", closefd=False)),
+            encoding=getattr(sys.stdout, "encoding", "utf-8"),
+            errors="harness-plain",
+        )
 
 
 @contextlib.contextmanager
@@ -113,4 +187,6 @@ def show(report: Report) -> None:
 
 def warn(text: str) -> None:
     """One line on stderr, whatever names of files or texts of a record it holds."""
-    print(f"harness: {clean(text)}", file=sys.stderr)
+    from harness.progress import say
+
+    say(f"harness: {clean(text)}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from harness.cli.options import Json, Place, ResultsDir, Text, Texts, Whole, argument, option
-from harness.cli.output import on_console, out, print_document, show, warn
+from harness.cli.output import on_console, out, out_file, print_document, show, warn
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def query(
 def _print_long(lines: Iterator[str]) -> None:
     """Text that may be long, some at a time, while somebody reads it."""
     while some := "".join(islice(lines, 1000)):
-        if not out(some):
+        if not out_file(some):
             return
 
 

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.cli import options
-from harness.cli.output import out, print_document, read, show, warn
-from harness.errors import InputError
+from harness.cli.output import out, out_file, print_document, read, show, warn
+from harness.errors import HarnessError, InputError
 from harness.files import why, write_atomic
 from harness.plan.choices import pairs
 
 if TYPE_CHECKING:
     from harness.record.schema import Record
     from harness.results.baseline import Baseline
+    from harness.verdict.verdict import Verdict
     from harness.workloads.reference.limits import Limit
 
 
@@ -150,7 +151,7 @@ def export(
     for left in made.left_out:
         warn(line(f"run {left.run}, left out: {left.what} ({left.reason})"))
     if made.text is not None:
-        out(made.text)
+        out_file(made.text)
     else:
         print_document(formats.describe(made), as_json, "\n".join(made.written))
     return 0
@@ -167,33 +168,46 @@ def judge_and_store(
     limits: tuple[tuple[Limit, ...], str] | None = None,
     baseline: Baseline | None = None,
 ) -> int:
-    """Judge, store and print each record; the worst exit status (0 with `quiet`)."""
-    from harness.report import files
+    """Judge, store and then print each record; the worst exit status (0 with `quiet`)."""
     from harness.report.run import summary
     from harness.results.baseline import as_part, compare
     from harness.verdict import verdict
     from harness.workloads.reference.limits import LIMITS
 
-    documents, statuses = [], []
+    shown, documents, statuses = [], [], []
+    refused: HarnessError | None = None
     for record, folder in records:
         table, other = limits or (LIMITS, None)
         compared = compare(baseline, [record]) if baseline is not None else {}
         parts = {label: part for label, of in compared.items() if (part := as_part(of)) is not None}
         judged = verdict.judge(record, table, other, parts)
-        document = verdict.to_json(record, judged, str(folder.resolve()))
-        documents.append(document)
+        documents.append(verdict.to_json(record, judged, str(folder.resolve())))
         statuses.append(verdict.exit_status(record, judged, strict=strict))
-        if not as_json:
-            show(summary(record, judged, folder))
-        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-        write_atomic(folder / "verdict.json", text.encode())
-        if report:
-            files.write(record, judged, folder, with_images=images)
-            if step := os.environ.get("GITHUB_STEP_SUMMARY"):
-                try:
-                    files.append_summary(record, judged, step)
-                except OSError as error:
-                    warn(f"GITHUB_STEP_SUMMARY {step}: {why(error)}")
+        shown.append((record, judged, folder))
+        try:
+            text = json.dumps(documents[-1], indent=1, allow_nan=False) + "\n"
+            write_atomic(folder / "verdict.json", text.encode())
+            if report:
+                _write_report(record, judged, folder, images)
+        except HarnessError as error:  # what was found is told before that
+            refused = refused or error
     if as_json:
         out(json.dumps(documents[0] if len(documents) == 1 else documents, allow_nan=False) + "\n")
+    else:
+        for each in shown:
+            show(summary(*each))
+    if refused is not None:
+        raise refused
     return 0 if quiet else max(statuses, default=0)
+
+
+def _write_report(record: Record, judged: Verdict, folder: Path, images: bool) -> None:
+    """What a run's folder holds for readers, and a GitHub step's summary where there is one."""
+    from harness.report import files
+
+    files.write(record, judged, folder, with_images=images)
+    if step := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            files.append_summary(record, judged, step)
+        except OSError as error:
+            warn(f"GITHUB_STEP_SUMMARY {step}: {why(error)}")

@@ -114,7 +114,7 @@ def certify(asked: Asked, progress: Progress) -> Certificate:
     todo = {d: [check.name for check in asked.checks if d in check.dtypes] for d in DTYPES}
     results: list[Result] = []
     processes: list[Process] = []
-    progress.phase(asked.label, sum(map(len, todo.values())))
+    progress.phase(f"checking {asked.label}", sum(map(len, todo.values())))
     with scratch_folder(SCRATCH_BYTES) as scratch:
         (scratch / "logs").mkdir()
         for dtype, checks in todo.items():

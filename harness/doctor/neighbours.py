@@ -208,7 +208,7 @@ def _blocks(pool: Pool, scratch: Path, progress: Progress) -> dict[tuple[str, st
     blocks: dict[tuple[str, str], Times] = {}
     shuffle = random.Random(0)
     ends = time.monotonic() + MOST_S
-    progress.phase("neighbours", ROUNDS)
+    progress.phase("does one backend slow the next one down?", ROUNDS)
     for done in range(ROUNDS):
         if time.monotonic() > ends:
             break

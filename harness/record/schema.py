@@ -220,7 +220,8 @@ class Round(Stored, kw_only=True):
     is the time of a call divided by it. `burst_ns`: K steps with one wait at the end, then 2K, K
     being `burst_steps` (empty in rounds without). `drain_ns`: copying the parameters to the host
     right after the last wait, and once more. `cpu_ns`: processor time of the timed steps, of all
-    threads. `digest`: of the parameters after the last step, `replayed`: after the same steps done
+    threads. `load`: the machine's load average then (tasks, of the last minute). `digest`: of the
+    parameters after the last step, `replayed`: after the same steps done
     again without a clock; both None in rounds that were not replayed.
     """
 
@@ -237,6 +238,7 @@ class Round(Stored, kw_only=True):
     burst_ns: list[Nanoseconds] = []
     drain_ns: list[Nanoseconds] = []
     cpu_ns: Nanoseconds | None = None
+    load: float | None = None
     digest: str | None = None
     replayed: str | None = None
 

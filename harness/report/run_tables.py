@@ -16,7 +16,7 @@ from harness.report.words import MARKS, decimals, duration, figure, megabytes, s
 from harness.text import counted, many
 from harness.verdict.outcome import UNITS
 from harness.verdict.timing_stats import MIN_SESSIONS, Ratio, claim
-from harness.verdict.timings import StepTime, against_itself, control, versus
+from harness.verdict.timings import StepTime, against_itself, busy_load, control, versus
 from harness.verdict.verdict import LabelVerdict, Verdict, agreement, processes_of, timing_parts
 from harness.workloads.reference.limits import LIMITS
 
@@ -38,19 +38,26 @@ class Run:
 
 
 class Timed(NamedTuple):
-    """A label that was timed; `short_ns`: its first step of a schedule's short batch."""
+    """A label that was timed; `short_ns`: its first step of a schedule's short batch.
+
+    `busy`: the machine's load, where others computed too.
+    """
 
     name: str
     numbers: str
     time: StepTime
     process: Process
     short_ns: int | None
+    busy: float | None
 
 
 STEP_TIMES: Columns[Timed] = {
     "label": lambda of: of.name,
     "numbers": lambda of: of.numbers,
-    "step": lambda of: duration(of.time.median_ns),
+    "step": lambda of: (
+        duration(of.time.median_ns)
+        + ("" if of.busy is None else f", machine was busy (load {of.busy:.0f})")
+    ),
     "95 % interval": lambda of: span(*of.time.ci95_ns) + " (rounds)" * of.time.indicative,
     "× floor": lambda of: decimals(of.time.floor_ratio),
     "its interval": lambda of: "–".join(map(decimals, of.time.floor_ci95 or [])) or "–",
@@ -79,7 +86,8 @@ def times(run: Run, columns: Columns[Timed] = STEP_TIMES) -> Section:
         if time is not None and process is not None:
             sizes = time.first_steps_ns.items()
             short = next((ns for rows, ns in sizes if _is_short(rows, run.record)), None)
-            timed.append(Timed(name, agreement(label), time, process, short))
+            busy = busy_load(run.record, run.record.results[name])
+            timed.append(Timed(name, agreement(label), time, process, short, busy))
     sessions = run.record.plan.timing.sessions
     what = f" ({sessions} sessions of fresh processes, Student's t over sessions)"
     if sessions < MIN_SESSIONS:

@@ -67,7 +67,9 @@ def start_twice(state: State) -> None:
         for key in state.pool.live()
         for steps in (after[-1] if key.dtype == "float32" else again, again)
     ]
-    state.progress.phase("the start, twice", sum(steps for _, steps in todo))
+    state.progress.phase(
+        "the first steps, twice: does each repeat itself?", sum(steps for _, steps in todo)
+    )
     first: dict[Key, tuple[Array, Params]] = {}
     done = 0
     for key, steps in todo:
@@ -101,7 +103,9 @@ def teacher_force(state: State) -> None:
     One process computes at a time; meanwhile the parent measures what the one before made. Small
     batches go to all at once: there is little to compute, but much to compile.
     """
-    state.progress.phase("teacher-forced", len(state.inputs.checkpoints))
+    state.progress.phase(
+        "outputs, loss, gradients and update, batch by batch", len(state.inputs.checkpoints)
+    )
     chosen = batches(state) if state.batches is None else state.batches
     done = 0
     before: list[tuple[Batch, Key, Path]] = []
@@ -201,7 +205,10 @@ def lockstep(state: State) -> None:
     """Float64, free-running from step 0, in every float64 process, against the judge."""
     inputs = state.inputs
     keys = state.pool.live("float64")
-    state.progress.phase("lockstep", len(keys) * inputs.lockstep_steps)
+    state.progress.phase(
+        "training in float64, held to the reference at every step",
+        len(keys) * inputs.lockstep_steps,
+    )
     want = state.judge_folder(state.lockstep_kind, state.seed)
     for place, key in enumerate(keys):
         with state.pool.containing(key):

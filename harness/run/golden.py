@@ -84,7 +84,7 @@ def make(plan: Plan, *, own: bool, after: list[int] | None, progress: Progress) 
             after = sorted({*(n for n in AFTER if n < epoch), epoch})
         inputs.follow(after)
         if own:
-            progress.phase(REFERENCE, after[-1])
+            progress.phase("training the reference", after[-1])
             out = state.judge_folder("lockstep", seed)
             judge = ReferenceJudge(state.reference, inputs, progress.advance)
             judge.train("lockstep", seed, {n - 1 for n in after}, [], out)
@@ -130,6 +130,7 @@ def check(golden: Golden, plan: Plan, progress: Progress) -> Checked:
     with _session(plan, progress) as (state, data):
         follow(state.inputs, data, header)
         want = state.judge_folder("lockstep", state.seed)
+        progress.phase("training the reference", header.after[-1])
         judge = FileJudge(golden, state.reference, state.inputs, progress.advance)
         judge.train("lockstep", state.seed, set(), [], want)
         out, facts = _train_label(state)
@@ -176,7 +177,7 @@ def _train_label(state: State) -> tuple[Path, dict[str, str]]:
     state.pool.await_started(inputs.data())
     process = state.pool.processes[key]
     if process.status == "ok":
-        state.progress.phase(label, inputs.lockstep_steps)
+        state.progress.phase(f"training {label} in float64", inputs.lockstep_steps)
         with state.pool.containing(key):
             training = inputs.training("lockstep", state.seed)
             state.pool.train(key, *training, snapshots=[n - 1 for n in inputs.snapshots], out=out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -29,7 +30,7 @@ def train_judge(state: State) -> None:
     def before_step(step: int) -> None:
         if step % 20 == 0 and state.pool.all_answered():
             threads.restore_original_limits()
-        state.progress.advance(step)
+        state.progress.advance(next(state.judge_steps))
 
     state.judge = _judge(state, before_step)
     keep = {
@@ -37,7 +38,11 @@ def train_judge(state: State) -> None:
         *(s - 1 for s in state.inputs.snapshots),
         *state.inputs.late,
     }
-    state.progress.phase("judge", len(state.inputs.slots))
+    chosen, kind = state.plan.trajectory, state.lockstep_kind
+    steps = len(state.inputs.slots) + (chosen.start_steps if chosen is not None else 0)
+    steps += state.inputs.lockstep_steps if kind != "schedule" else 0
+    state.progress.phase("training the reference", steps)
+    state.judge_steps = itertools.count()
     try:
         _train_judge(state, "schedule", state.seed, keep, state.inputs.ends)
         if state.lockstep_kind != "schedule":
@@ -97,7 +102,9 @@ def train_reference(state: State) -> None:
     """The judge trains the other seeds too: accuracy is compared seed by seed."""
     others = state.plan.seeds[1:]
     if others:
-        state.progress.phase("judge, other seeds", len(state.inputs.slots))
+        steps = len(others) * len(state.inputs.slots)
+        state.progress.phase("training the reference from other seeds", steps)
+        state.judge_steps = itertools.count()
     for seed in others:
         _train_judge(state, "schedule", seed, set(), state.inputs.ends)
 

@@ -32,7 +32,7 @@ def train(state: State) -> None:
         if state.pool.own(key) and not _trained(state, key, seed)
     ]
     steps = len(state.inputs.slots)
-    state.progress.phase("training", len(todo) * steps)
+    state.progress.phase("training every backend freely", len(todo) * steps)
     for place, (key, seed) in enumerate(todo):
         if key in state.pool.workers:
             with state.pool.containing(key):
@@ -143,7 +143,7 @@ def find_envelope(state: State) -> None:
         return
     late = [end + 1 for end in state.inputs.late]
     total = chosen.replicas * (state.start_steps + max(late, default=0))
-    state.progress.phase("envelope", total)
+    state.progress.phase("training replicas of the reference: how far rounding leads", total)
     done = 0
     regimes = [("start", "start", state.start_after()), ("late", "schedule", late)]
     for regime, kind, after in regimes:

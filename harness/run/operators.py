@@ -18,7 +18,9 @@ LONGEST_ABSENT = 500
 
 def single_operators(state: State) -> None:
     """Values and derivatives of single operators, in every float32 process."""
-    keys = state.pool.live("float32") if state.plan.operators else []
+    if not state.plan.operators:
+        return
+    keys = state.pool.live("float32")
     state.progress.phase("single operators", len(keys))
     for done, key in enumerate(keys, 1):
         with state.pool.containing(key):

@@ -34,6 +34,7 @@ from harness.run.learning import find_envelope
 from harness.run.session import check_answers, empty_record, load_dataset, measure_numbers
 from harness.run.state import State
 from harness.run.timing import time_rounds
+from harness.text import many
 from harness.workers.pool import Key, Pool
 from harness.workers.scratch import scratch_bytes, scratch_folder
 from harness.workloads.mlp_scratch import resized
@@ -195,7 +196,9 @@ class _Grid:
             for session in range(sessions):
                 pool = self._start(states[0].plan, session, keys, inputs)
                 of = f", session {session + 1} of {sessions}" if sessions > 1 else ""
-                self.progress.phase(f"sizes, threads: {threads}{of}", len(states))
+                self.progress.phase(
+                    f"sizes of the model, {many(threads, 'thread')}{of}", len(states)
+                )
                 for done, state in enumerate(states, 1):
                     _measure(state, pool, inputs, session)
                     if session + 1 == sessions:
@@ -218,7 +221,9 @@ class _Grid:
         logs = self.folder / "logs" / str(plan.threads)
         pool = Pool(plan, self.name, logs, self.scratch, _Quiet(self.progress), session)
         self.pool = pool
-        self.progress.phase("start workers", len(plan.labels) if keys is None else len(keys))
+        self.progress.phase(
+            "starting the backends", len(plan.labels) if keys is None else len(keys)
+        )
         entered = empty_record(plan, self.name)  # every size enters them in its own: `turn_to`
         if keys is None:
             pool.start(entered)

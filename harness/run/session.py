@@ -71,6 +71,16 @@ def _refuse_wrong_answers(record: Record) -> None:
         )
 
 
+def phases(plan: Plan) -> int:
+    """How many phases a run of this plan tells its progress of: those of `measure_all`."""
+    timing, start = plan.timing, plan.trajectory is not None
+    replicas = start and any(label.dtype == "float32" for label in plan.labels.values())
+    # Workers, reference, single batches, lockstep and free training are in every run.
+    once = 5 + start + (len(plan.seeds) > 1) + replicas + plan.operators
+    # Every session but the first starts its workers; the first one only A against A's second.
+    return once + 2 * timing.sessions - (timing.again is None)
+
+
 def measure_numbers(state: State) -> None:
     """The rungs up to lockstep, and the trajectory's start."""
     probe_precision(state)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,7 +53,8 @@ class State:
     `inputs` is there once the data are, `judge` once it has begun to train; `start_steps`: steps of
     the trajectory's start. `predicted`: the classes, int64 (test images,), that each label gives
     after its training with the first seed. `batches`: the teacher-forced ones, where they are used
-    more than once. `trials`: how many records were made in these workers so far. What judges:
+    more than once. `trials`: how many records were made in these workers so far.
+    `judge_steps`: counts the judge's steps of one phase. What judges:
     `provided`, the process of a plug-in workload, or `golden`, a file.
     """
 
@@ -68,6 +71,7 @@ class State:
     predicted: dict[str, Array] = field(default_factory=dict)
     batches: list[Batch] | None = None
     trials: int = 0
+    judge_steps: Iterator[int] = field(default_factory=itertools.count)
     provided: ProvidedReference | None = None
     golden: Golden | None = None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 
 from harness.plan.model import CONTROL
+from harness.progress import load
 from harness.record.schema import Roof, Round
 from harness.run.state import State
 from harness.workers.pool import Key, checked
@@ -55,7 +56,7 @@ def time_rounds(state: State, session: int) -> None:
     steps = min(timing.steps, full)
     total = timing.warmup_rounds + timing.rounds
     of = f", session {session + 1} of {timing.sessions}" if timing.sessions > 1 else ""
-    state.progress.phase(f"timing{of}", total)
+    state.progress.phase(f"timing steps{of}", total)
     shuffle = random.Random(f"{state.record.run} {session}")
     for round_ in range(total if steps else 0):
         keys = state.pool.live()
@@ -76,7 +77,7 @@ def time_rounds(state: State, session: int) -> None:
                     burst_steps=0 if timed % timing.burst_every else timing.burst_steps,
                 )
                 state.results(key).rounds.append(
-                    checked(Round(session=session, round=round_, place=place, **block))
+                    checked(Round(session=session, round=round_, place=place, load=load(), **block))
                 )
         state.progress.advance(round_ + 1)
 

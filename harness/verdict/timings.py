@@ -88,6 +88,19 @@ def product_medians(record: Record, results: Results) -> dict[Place, float]:
     }
 
 
+def busy_load(record: Record, results: Results) -> float | None:
+    """The load under which a label's steps were timed, where others computed too; else None.
+
+    More tasks than there are processors, those of the label itself left out.
+    """
+    loads = [r.load for r in steady(record, results) if r.load is not None]
+    processors = record.machine.get("processors", "")
+    if not loads or not processors.isdecimal():
+        return None
+    load = statistics.median(loads)
+    return load if load > int(processors) + record.plan.threads else None
+
+
 def control(record: Record) -> str | None:
     """The label of the control arm that was timed: NumPy on the CPU; None without one.
 

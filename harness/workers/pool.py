@@ -194,7 +194,7 @@ class Pool:
         asked = [(key, worker) for key, worker in self.workers.items() if key not in self._started]
         if not asked:
             return
-        self._progress.phase("start workers", len(asked))
+        self._progress.phase("starting the backends", len(asked))
         for done, (key, worker) in enumerate(asked, 1):
             self._started.add(key)
             with self.containing(key):
