@@ -206,21 +206,6 @@ def test_a_reader_that_goes_away_changes_no_exit_status(verb, ran):
     assert b"Traceback" not in done.stderr
 
 
-def test_a_full_standard_output_is_a_failure_in_one_line(tmp_path):
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "harness", "list"],
-            cwd=tmp_path,
-            env=clean_environment(),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 3
-    assert len(done.stderr.strip().splitlines()) == 1
-
-
 def test_list_names_what_is_there_and_how_to_get_what_is_not(tmp_path):
     found = json.loads(harness("list", "--json", cwd=tmp_path).stdout)
     assert set(found["backends"]) == set(ALL)
