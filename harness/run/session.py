@@ -96,6 +96,7 @@ def measure_all(state: State, dataset: data.Dataset) -> None:
     train_reference(state)
     end_twins(state)
     train(state)
+    end_twins(state, judge=True)
     show_differing(state)
     find_envelope(state)
     single_operators(state)

@@ -95,8 +95,12 @@ def _roofs(state: State) -> None:
             state.record.roofs.append(checked(roof))
 
 
-def end_twins(state: State) -> None:
-    """End the float64 processes beside float32 ones: timing wants a quiet machine."""
+def end_twins(state: State, *, judge: bool = False) -> None:
+    """End the float64 processes beside float32 ones: timing wants a quiet machine.
+
+    The one that judges, if one does, only with `judge`: evaluations are asked of it until then.
+    """
     for key in state.pool.live():
-        if not state.pool.own(key):
+        judges = f"{key.label}:{key.dtype}" == state.plan.reference
+        if not state.pool.own(key) and (judge or not judges):
             state.pool.say_goodbye(key)
