@@ -636,7 +636,7 @@ def test_with_out_a_file_is_written_and_json_says_which(name, folder, monkeypatc
 
 def test_the_help_names_every_format():
     (argument,) = FormatName.__metadata__
-    assert set(re.split(r", | or ", argument.help.rstrip("."))) == set(FORMATS)
+    assert set(argument.metavar.split("|")) == set(FORMATS)
 
 
 @pytest.mark.parametrize(

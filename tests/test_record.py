@@ -278,7 +278,7 @@ def no_space(*_args: Any, **_named: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("call", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
 def test_a_failed_write_leaves_the_old_file_whole_and_nothing_beside_it(
     call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
