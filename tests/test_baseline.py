@@ -17,7 +17,6 @@ from harness.record.facts import machine_key, machine_name
 from harness.results import baseline as baselines
 from harness.verdict.verdict import judge
 from tests import make
-from tests.conftest import run_here
 
 
 def of(record, **changes):
@@ -226,45 +225,27 @@ def stored(record, folder):
     return str(folder)
 
 
-def run(words, capsys, monkeypatch):
-    status = run_here(monkeypatch, *words)
-    said = capsys.readouterr()
-    return status, said.out, said.err
-
-
-def test_the_commands_save_and_check_stored_runs(tmp_path, capsys, monkeypatch):
+def test_the_commands_save_and_check_stored_runs(tmp_path, command):
     clean = stored(CLEAN, tmp_path / "clean")
     slow = stored(slowed(CLEAN, "torch", 1.2), tmp_path / "slow")
-    where = ["--results-dir", str(tmp_path)]
-    status, out, _ = run(["baseline", "save", clean, *where, "--json"], capsys, monkeypatch)
-    assert status == 0
-    assert json.loads(out)["labels"] == ["numpy", "torch"]
-    assert run(["baseline", "check", clean, *where], capsys, monkeypatch)[0] == 0
-    status, out, _ = run(["baseline", "check", slow, *where], capsys, monkeypatch)
-    assert status == 0
-    assert "slower" in out
-    assert run(["baseline", "check", slow, *where, "--strict"], capsys, monkeypatch)[0] == 1
-    status, out, _ = run(["baseline", "check", slow, slow, *where, "--json"], capsys, monkeypatch)
-    assert status == 1
-    assert json.loads(out)["labels"]["torch"]["outcome"] == "regression"
+    where = ("--results-dir", tmp_path)
+    # Without a baseline it is said how to make one.
+    assert "harness baseline save" in command("baseline", "check", clean, *where, ends=2).err
+    said = command("baseline", "save", clean, *where, "--json")
+    assert json.loads(said.out)["labels"] == ["numpy", "torch"]
+    command("baseline", "check", clean, *where)
+    assert "slower" in command("baseline", "check", slow, *where).out
+    command("baseline", "check", slow, *where, "--strict", ends=1)
+    said = command("baseline", "check", slow, slow, *where, "--json", ends=1)
+    assert json.loads(said.out)["labels"]["torch"]["outcome"] == "regression"
 
 
-def test_check_without_a_baseline_says_how_to_make_one(tmp_path, capsys, monkeypatch):
-    clean = stored(CLEAN, tmp_path / "clean")
-    words = ["baseline", "check", clean, "--results-dir", str(tmp_path)]
-    status, _, err = run(words, capsys, monkeypatch)
-    assert status == 2
-    assert "harness baseline save" in err
-
-
-def test_a_baseline_is_the_fifth_part_of_the_verdict(tmp_path, capsys, monkeypatch):
+def test_a_baseline_is_the_fifth_part_of_the_verdict(tmp_path, command):
     path = tmp_path / "here.json"
     write_document(path, of(CLEAN))
     slow = stored(slowed(CLEAN, "torch", 1.2), tmp_path / "slow")
-    words = ["check", slow, "--baseline", str(path), "--json"]
-    status, out, _ = run(words, capsys, monkeypatch)
+    out = command("check", slow, "--baseline", path, "--json").out
     parts = json.loads(out)["backends"]["torch"]["rungs"]["timing"]["parts"]
     part = next(p for p in parts if p["name"] == "baseline")
-    assert status == 0
     assert part["verdict"] == "inconclusive"
     assert "a second measurement must confirm it" in part["sentence"]

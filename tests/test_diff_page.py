@@ -8,7 +8,6 @@ import re
 
 import pytest
 
-from harness import cli
 from harness.record import store
 from harness.report import diff as report
 from harness.results import diff
@@ -18,7 +17,6 @@ from tests.test_diff import (
     CLEAN,
     as_markdown,
     as_page,
-    clean,
     disagrees,
     on_terminal,
     other_digest,
@@ -77,37 +75,24 @@ def stored(made, folder):
     return str(folder)
 
 
-def run(words, capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["harness", "diff", *words])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    said = capsys.readouterr()
-    return ended.value.code, said.out, said.err
-
-
 @pytest.mark.parametrize(
     ("change", "status", "word"),
     [(upgraded, 0, "same"), (other_digest, 0, "moved"), (disagrees, 1, "worse")],
 )
-def test_the_command_says_it_and_ends_with_its_status(
-    change, status, word, tmp_path, capsys, monkeypatch
-):
+def test_the_command_says_it_and_ends_with_its_status(change, status, word, tmp_path, command):
     pair = [stored(CLEAN, tmp_path / "a"), stored(planted(change), tmp_path / "b")]
-    ended, out, _ = run(pair, capsys, monkeypatch)
-    assert (ended, word.upper() in out) == (status, True)
+    assert word.upper() in command("diff", *pair, ends=status).out
     page, text = tmp_path / "diff.html", tmp_path / "diff.md"
-    words = [*pair, "--json", "--page", str(page), "--markdown", str(text)]
-    ended, out, _ = run(words, capsys, monkeypatch)
-    document = json.loads(out)
-    assert (ended, document["verdict"], document["schema"]) == (status, word, 1)
+    words = ("diff", *pair, "--json", "--page", page, "--markdown", text)
+    document = json.loads(command(*words, ends=status).out)
+    assert (document["verdict"], document["schema"]) == (word, 1)
     assert document["then"]["record"] == pair[0]
     assert text.read_text().startswith(f"# {report.MARKS[word]} {word}: ")
     assert page.read_text().startswith("<!doctype html>")
 
 
-def test_the_command_refuses_what_is_no_pair_of_runs(tmp_path, capsys, monkeypatch):
+def test_the_command_refuses_what_is_no_pair_of_runs(tmp_path, command):
     one = stored(CLEAN, tmp_path / "a")
-    other = stored(clean(("jax",)), tmp_path / "b")
     for words, said in (
         ([one, str(tmp_path / "none")], "No such file"),
         ([one, one, "--label", "torch"], "expected NAME=VALUE"),
@@ -115,9 +100,4 @@ def test_the_command_refuses_what_is_no_pair_of_runs(tmp_path, capsys, monkeypat
         ([one, one, "--page", str(tmp_path)], "cannot write"),
         ([one, one, "--markdown", str(tmp_path / "none" / "x.md")], "cannot write"),
     ):
-        ended, out, err = run(words, capsys, monkeypatch)
-        assert (ended, out, err.count("\n")) == (2, "", 1)
-        assert said in err
-    ended, out, _ = run([one, other], capsys, monkeypatch)
-    assert ended == 2
-    assert "NOT COMPARABLE: no label is in both runs" in out
+        assert said in command("diff", *words, ends=2).err

@@ -24,7 +24,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cli import main
 from harness.cli.options import FormatName
 from harness.errors import InputError
 from harness.export import FORMATS, Exported, export
@@ -596,15 +595,6 @@ def test_names_are_told_apart_and_lead_nowhere(names):
 # --- The command line ---
 
 
-def call(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
-    """`harness export` in this process: exit status, stdout, stderr."""
-    monkeypatch.setattr("sys.argv", ["harness", "export", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    told = capsys.readouterr()
-    return int(ended.value.code or 0), told.out, told.err
-
-
 @pytest.fixture
 def folder(tmp_path):
     """A stored run in which torch does not agree."""
@@ -613,20 +603,17 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_without_out_the_export_itself_goes_to_stdout(name, folder, monkeypatch, capsys):
-    status, out, err = call(monkeypatch, capsys, name, str(folder))
-    assert status == 0
-    assert out == text(name, store.read(folder))
-    named = "left out: the times of torch (NOT RANKED: do not agree)" in err
+def test_without_out_the_export_itself_goes_to_stdout(name, folder, command):
+    said = command("export", name, folder)
+    assert said.out == text(name, store.read(folder))
+    named = "left out: the times of torch (NOT RANKED: do not agree)" in said.err
     assert named == (name in ("pyperf", "github-action-benchmark"))
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_with_out_a_file_is_written_and_json_says_which(name, folder, monkeypatch, capsys):
+def test_with_out_a_file_is_written_and_json_says_which(name, folder, command):
     path = folder / "made"
-    status, out, _ = call(monkeypatch, capsys, name, str(folder), "--out", str(path), "--json")
-    assert status == 0
-    told = json.loads(out)
+    told = json.loads(command("export", name, folder, "--out", path, "--json").out)
     assert told["format"] == name
     assert told["written"] == [str(path)]
     assert told["runs"] == ["20260101T000000-abcdef"]
@@ -655,10 +642,7 @@ def test_the_help_names_every_format():
         (("tensorboard", "RUN", "--out", "RUN/record.json/x"), "Not a directory"),
     ],
 )
-def test_what_cannot_be_done_ends_with_2_and_one_line(words, told, folder, monkeypatch, capsys):
+def test_what_cannot_be_done_ends_with_2_and_one_line(words, told, folder, command):
     given_words = [word.replace("RUN", str(folder)) for word in words]
-    status, out, err = call(monkeypatch, capsys, *given_words)
-    assert (status, out) == (2, "")
-    assert told in err
-    assert err.count("\n") == 1
+    assert told in command("export", *given_words, ends=2).err
     assert sorted(p.name for p in folder.iterdir()) == ["record.json", "steps.parquet"]

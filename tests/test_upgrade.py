@@ -25,7 +25,7 @@ from harness.verdict.timings import control
 from harness.verdict.verdict import judge
 from tests import make
 from tests.test_diff import as_markdown, as_page, copied, every, on_terminal, timing
-from tests.test_diff_page import parsed, run, stored
+from tests.test_diff_page import parsed, stored
 from tests.test_store import put, told
 
 OLD, NEW = "jax@0.9", "jax"
@@ -324,17 +324,16 @@ def test_cautions_are_of_the_one_run():
 # ---- the command
 
 
-def test_the_command_takes_one_run_or_the_same_twice(tmp_path, capsys, monkeypatch):
+def test_the_command_takes_one_run_or_the_same_twice(tmp_path, command):
     made = stored(upgrade(change=slower), tmp_path / "a")
     told_ = []
     for words in ([made], [made, made], [made, str(tmp_path / "a" / "record.json")]):
-        ended, out, _ = run([*words, "--pair", "jax@0.9=jax", "--json"], capsys, monkeypatch)
-        assert ended == 1
-        told_.append(json.loads(out))
+        said = command("diff", *words, "--pair", "jax@0.9=jax", "--json", ends=1)
+        told_.append(json.loads(said.out))
     assert told_[0]["one_run"]
     assert told_[0]["summary"] == told_[1]["summary"] == told_[2]["summary"]
-    ended, out, _ = run([made, "--pair", "jax=jax@0.9"], capsys, monkeypatch)
-    assert (ended, "BETTER: jax → jax@0.9 (jax 0.10.2 → 0.9.2" in out) == (0, True)
+    out = command("diff", made, "--pair", "jax=jax@0.9").out
+    assert "BETTER: jax → jax@0.9 (jax 0.10.2 → 0.9.2" in out
 
 
 @pytest.mark.parametrize(
@@ -352,13 +351,9 @@ def test_the_command_takes_one_run_or_the_same_twice(tmp_path, capsys, monkeypat
         (["--pair", "jax=jax@0.9", "--label", "jax=jax"], "--label and --pair: choose one"),
     ],
 )
-def test_what_is_no_pair_of_labels_is_refused_in_one_line(
-    words, said, tmp_path, capsys, monkeypatch
-):
+def test_what_is_no_pair_of_labels_is_refused_in_one_line(words, said, tmp_path, command):
     made = stored(upgrade(), tmp_path / "a")
-    ended, out, err = run([made, *words], capsys, monkeypatch)
-    assert (ended, out, err.count("\n")) == (2, "", 1)
-    assert said in err
+    assert said in command("diff", made, *words, ends=2).err
 
 
 # ---- labels with @ elsewhere
