@@ -79,20 +79,11 @@ def test_a_missing_directory_is_refused_also_by_variable(tmp_path):
     ("words", "told"),
     [
         (["--backend", "caffe"], "caffe"),
-        (["--device", "tpu"], "tpu"),
         (["--device", "cuda"], "cuda"),
-        (["--dtype", "float16"], "float16"),
         (["--profile", "quick"], "quick"),
-        (["--dataset", "imagenet"], "imagenet"),
-        (["--seeds", "1,,2"], "1,,2"),
-        (["--seeds", "a"], "--seeds"),
-        (["--seeds", "1,1"], "1,1"),
         (["--seeds=-1"], "-1"),
-        (["--threads", "0"], "--threads"),
         (["--threads", "many"], "--threads"),
         (["--variant", "numpy"], "NAME=VALUE"),
-        (["--variant", "numpy=quick"], "quick"),
-        (["--variant", "caffe=x"], "caffe"),
         (["--plant", "numpy=nowhere.py:f"], "nowhere.py"),
         (["--plant", "numpy=nowhere"], "FILE:FUNCTION"),
         (["--reference", "numpy"], "--reference"),
@@ -120,12 +111,6 @@ def test_a_backend_asked_for_whose_framework_is_broken_is_refused(tmp_path, smal
     assert "libfoo.so" in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("harness: --backend torch")
     assert list((tmp_path / "r" / "runs").iterdir()) == []
-
-
-def test_a_results_directory_that_is_a_file_is_refused(tmp_path, small_data):
-    (tmp_path / "file").write_text("")
-    words = ["--data-dir", str(small_data), "--results-dir", str(tmp_path / "file" / "r")]
-    refused(compare(*words, cwd=tmp_path), "file")
 
 
 def test_a_results_directory_on_a_read_only_system_is_refused(tmp_path, small_data):
@@ -198,7 +183,3 @@ def test_spoilt_records_are_refused(stored, tmp_path, verb, spoil, told):
     (tmp_path / "record.json").write_text(spoil(text))
     refused(harness(verb, str(tmp_path), cwd=tmp_path), told)
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
-
-
-def test_a_missing_record_is_refused(tmp_path):
-    refused(harness("check", "nowhere", cwd=tmp_path), "nowhere")

@@ -340,12 +340,6 @@ def test_a_file_that_is_no_whole_certificate_is_refused_in_one_line(tmp_path, da
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("where", ["missing.json", "."])
-def test_a_path_without_a_file_is_refused(tmp_path, where):
-    with pytest.raises(InputError, match="certificate"):
-        stored.read(tmp_path / where)
-
-
 @pytest.mark.parametrize(
     "label", ["../../x", "/abs", "a\0b", "..", "", "x" * 300, "C:\\x", "\u202e"]
 )
