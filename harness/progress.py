@@ -71,7 +71,12 @@ class PlainProgress:
         self._start, self._phases, self._expected = time.monotonic(), 0, expected
 
     def _counted(self, name: str) -> str:
-        """A phase with its number."""
+        """A phase with its number; before the first it is said where the machine is loaded."""
+        if not self._phases and (tasks := load()) > (cores := os.cpu_count() or 1):
+            self.note(
+                f"this machine is busy (load {tasks:.0f} on {cores} processors): times will "
+                "suffer, what is computed will not"
+            )
         self._phases += 1
         if self._phases > self._expected:
             return name
@@ -134,11 +139,5 @@ class TerminalProgress(PlainProgress):
 
 
 def make_progress(expected: int = 0) -> PlainProgress:
-    """The one that fits stderr; first of all it says where the machine is loaded already."""
-    progress = TerminalProgress(expected) if sys.stderr.isatty() else PlainProgress(expected)
-    if (tasks := load()) > (cores := os.cpu_count() or 1):
-        progress.note(
-            f"this machine is busy (load {tasks:.0f} on {cores} processors): times will suffer, "
-            "what is computed will not"
-        )
-    return progress
+    """The one that fits stderr."""
+    return TerminalProgress(expected) if sys.stderr.isatty() else PlainProgress(expected)

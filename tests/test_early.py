@@ -41,8 +41,8 @@ def place(tmp_path, here, small_data, monkeypatch):
         raise AssertionError("a process was started")
 
     monkeypatch.setattr(subprocess, "Popen", started)
-    # That the machine is busy is said first, and would be another line.
-    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+    # That the machine is busy is said once work begins: it would be another line.
+    monkeypatch.setattr("os.getloadavg", lambda: (99.0, 99.0, 99.0))
     return tmp_path
 
 

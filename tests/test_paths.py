@@ -153,7 +153,7 @@ def refused(
 ) -> Callable[..., None]:
     """Run a verb in a fresh folder with a good run in it, and see it refuse its words."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))  # else a note says so
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 99.0, 99.0))  # said once work begins
     # Whatever is measured, it is too late then to refuse.
     monkeypatch.setattr(Worker, "__init__", lambda *_, **__: pytest.fail("a worker was started"))
     good = tmp_path / "results" / "runs" / "20260101T000000-abcdef"
