@@ -324,11 +324,11 @@ class Session:
                 facts |= {name: str(int(value)) for name, value in zip(CHOSEN, chosen, strict=True)}
         return Series(facts | {"variant": arm.variant}, [])
 
-    def _ask(self, arm: Arm, name: str, arguments: str) -> list[np.ndarray]:
+    def _ask(self, arm: Arm, name: str, given: str) -> list[np.ndarray]:
         """One of a peer's operators: arrays from a file, arrays back."""
         out = self._files.path("answer")
-        worker, given = self._workers[arm.label], self._files.path(arguments)
-        worker.call("op", CALL_S, name=name, arguments=given, out=out)
+        worker, file = self._workers[arm.label], self._files.path(given)
+        worker.call("op", CALL_S, name=name, given=file, out=out)
         answer = load_tensors(out)
         return [answer[str(i)] for i in range(len(answer))]
 

@@ -75,8 +75,8 @@ def points(found: dict[str, Any]) -> int:
 def test_whatever_call_fails_or_is_the_last_nothing_half_is_taken_for_whole(done: Any) -> None:
     found = done("calls")
     assert wrong(found) == []
-    # 565 of them: a run writes its record, two reports and its samples, and no picture beside.
-    assert points(found) == sum(5 * trials["calls"] + 1 for trials in found.values()) >= 550
+    # 529 of them: a file's mode is what the umask leaves, so nothing is changed after it is made.
+    assert points(found) == sum(5 * trials["calls"] + 1 for trials in found.values()) >= 515
     # Every error was told, but where one is of no account or is told by the record itself.
     told = sum(trials["errors"].get("InputError", 0) for trials in found.values())
     assert told >= 3.5 * sum(trials["calls"] for trials in found.values())

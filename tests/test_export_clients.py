@@ -87,6 +87,7 @@ def test_tensorboard_reads_the_records_numbers(tmp_path):
     )
     off = made.results["jax"].training.append  # a training cut short is not one to compare
     off(make.training(seed=4, whole=False))
+    make.evaluated(made.results["jax"])
     done = tensorboard(made, tmp_path)
     assert [left.what for left in done.left_out] == ["the times of torch"]
     verdict = judge(made)
