@@ -28,7 +28,7 @@ from tests.conftest import clean_environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")
 
-SEED, FEW = 13, 4
+SEED, FEW = 13, 2
 # What the harness promises after it was hit; and how long a run may take on a busy machine.
 PROMISED_S, PATIENCE_S = 3.0, 240.0
 STATUSES = {0, 3, 130, *(-number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,8 +27,7 @@ UNIT = {"float32": 1.0, "float64": 2.0**-29}
 class Wanted:
     """What a process was given (params, x, in its dtype) and what the judge says of it (float64).
 
-    `centred`: compare logits less their row mean. `noise`: by rung and tensor, the furthest that
-    replicas of the reference stray in this dtype, where that was looked for.
+    `centred`: compare logits less their row mean.
     """
 
     params: Params
@@ -37,7 +36,6 @@ class Wanted:
     loss: float
     grads: Params
     centred: bool
-    noise: dict[tuple[str, str], float] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -48,15 +46,10 @@ class Wanted:
         y: Array,
         dtype: str,
         centred: bool,
-        noise: dict[tuple[str, str], float] | None = None,
     ) -> Wanted:
-        """What the judge says of a batch at the very values that processes of a dtype hold.
-
-        noise: float32's (see `find_noise`); rounding is smaller by `UNIT` in another dtype.
-        """
-        held, unit = cast(params, dtype), UNIT[dtype]
-        own = {place: unit * distance for place, distance in (noise or {}).items()}
-        return cls(held, x.astype(dtype), *_said(judge, held, x, y), centred, own)
+        """What the judge says of a batch at the very values that processes of a dtype hold."""
+        held = cast(params, dtype)
+        return cls(held, x.astype(dtype), *_said(judge, held, x, y), centred)
 
 
 def find_noise(
@@ -74,6 +67,13 @@ def find_noise(
             if distance is not None:
                 furthest[one.place] = max(distance, furthest.get(one.place, 0.0))
     return furthest
+
+
+def grant(measurements: list[Measurement], noise: dict[tuple[str, str], float]) -> None:
+    """Give a batch's measurements its noise: float32's, smaller by `UNIT` in another dtype."""
+    for m in measurements:
+        if (m.rung, m.tensor) in noise:
+            m.noise = noise[m.rung, m.tensor] * UNIT[m.dtype]
 
 
 def _said(judge: Reference, params: Params, x: Array, y: Array) -> tuple[Array, float, Params]:
@@ -142,7 +142,7 @@ def teacher_forced(
     for name, given in wanted.params.items():
         measurements.append(identical(name, got(f"held.{name}"), given, **where))
     for one in _asked(wanted, lr):
-        measurement = measure(
+        measured = measure(
             one.rung,
             one.tensor,
             got(one.key),
@@ -151,8 +151,7 @@ def teacher_forced(
             dtype=one.dtype,
             formula=one.formula,
         )
-        measurement.noise = wanted.noise.get(one.place)
-        measurements.append(measurement)
+        measurements.append(measured)
     return measurements
 
 

@@ -79,7 +79,8 @@ class Measurement(Stored, kw_only=True):
     scale-free (see `harness/measure/distance.py` for each rung's); it is None where `problem` says
     why none can be taken (shape, dtype, positions of NaN or infinity). `beside` holds figures that
     are shown and never judged. `noise`: how far replicas of the reference stray in this dtype on
-    this very batch: no limit lies below some times that.
+    this very batch, sought where a distance exceeds the limit of other batches: the limit does not
+    lie below some times that.
     """
 
     dtype: str

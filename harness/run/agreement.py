@@ -13,7 +13,7 @@ from harness.measure.ladder import Wanted
 from harness.measure.measurement import identical
 from harness.measure.precision import not_in_force, precision_operands
 from harness.record.schema import Case, Measurement
-from harness.run.keeping import keep_if_off, keep_lockstep_if_off
+from harness.run.keeping import first_off, keep_if_off, keep_lockstep_if_off
 from harness.run.learning import train_worker
 from harness.run.operators import ask_operator
 from harness.run.state import Batch, State
@@ -117,7 +117,8 @@ def teacher_force(state: State) -> None:
         keys = state.pool.live()
         for dtype in dict.fromkeys(key.dtype for key in keys):
             if dtype not in batch.wanted:
-                batch.wanted[dtype] = _wanted(state, batch, dtype)
+                at = batch.params, batch.x, batch.y
+                batch.wanted[dtype] = Wanted.of(state.judge, *at, dtype, batch.centred)
             params[dtype] = state.inputs.file(f"params-{dtype}-{turn % 2}")
             save_tensors(params[dtype], batch.wanted[dtype].params)
         outs = {key: state.scratch / f"case-{turn % 2}-{place}" for place, key in enumerate(keys)}
@@ -140,17 +141,6 @@ def teacher_force(state: State) -> None:
         state.progress.advance(done)
     for earlier in before:
         _measure(state, *earlier)
-
-
-def _wanted(state: State, batch: Batch, dtype: str) -> Wanted:
-    """The judge's word on a batch, with what its rounding comes to; a label has no replicas."""
-    at = batch.params, batch.x, batch.y
-    if batch.noise is None:
-        batch.noise = {}
-        if state.reference is not state.judge:
-            workload = state.plan.workload
-            batch.noise = ladder.find_noise(state.reference, workload, *at, batch.centred)
-    return Wanted.of(state.judge, *at, dtype, batch.centred, batch.noise)
 
 
 def batches(state: State) -> Iterator[Batch]:
@@ -197,8 +187,20 @@ def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
             case=batch.case.case,
             step=batch.case.step,
         )
+        if first_off(state, key, measurements) is not None:
+            ladder.grant(measurements, _noise(state, batch))
         state.results(key).measurements += measurements
         keep_if_off(state, key, measurements, wanted, batch.y, got)
+
+
+def _noise(state: State, batch: Batch) -> dict[tuple[str, str], float]:
+    """What rounding comes to on a batch; asked only where a limit is exceeded. A label has none."""
+    if batch.noise is None:
+        batch.noise = {}
+        if state.reference is not state.judge:
+            at = batch.params, batch.x, batch.y, batch.centred
+            batch.noise = ladder.find_noise(state.reference, state.plan.workload, *at)
+    return batch.noise
 
 
 def lockstep(state: State) -> None:

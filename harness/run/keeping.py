@@ -63,19 +63,23 @@ def keep_lockstep_if_off(
     _keep(state, key, worst, tensors)
 
 
-def _first_off(state: State, key: Key, measurements: list[Measurement]) -> Measurement | None:
-    """The lowest rung's measurement over its limit, if none so low was kept for the label."""
+def first_off(state: State, key: Key, measurements: list[Measurement]) -> Measurement | None:
+    """The lowest rung's measurement over its limit; None where all are within."""
     off = [
         m
         for m in measurements
         if (limit := limit_of(m, state.pool.precision(key))) is not None and not within(m, limit)
     ]
-    if not off:
-        return None
-    first = min(off, key=lambda m: RUNGS.index(m.rung))
+    return min(off, key=lambda m: RUNGS.index(m.rung), default=None)
+
+
+def _first_off(state: State, key: Key, measurements: list[Measurement]) -> Measurement | None:
+    """The same, if none so low was kept for the label."""
+    first = first_off(state, key, measurements)
     kept = [k for k in state.record.kept if k.label == key.label]
-    lower = all(RUNGS.index(first.rung) < RUNGS.index(k.rung) for k in kept)
-    return first if lower else None
+    if first is None or any(RUNGS.index(first.rung) >= RUNGS.index(k.rung) for k in kept):
+        return None
+    return first
 
 
 def _keep(state: State, key: Key, first: Measurement, tensors: dict[str, Array]) -> None:

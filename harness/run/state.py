@@ -33,7 +33,8 @@ class Batch:
     """One teacher-forced batch: parameters (any dtype), x: float32 (n, inputs), y: int64 (n,).
 
     `given`: what workers read, rows of the data or x and y; `wanted`: the judge's word, by dtype,
-    filled as it is asked for; `centred`, `noise` (None: not looked for yet): as `ladder.Wanted`'s.
+    filled as it is asked for; `centred`: as `ladder.Wanted`'s; `noise`: see
+    `ladder.find_noise`, None until it is asked for.
     """
 
     case: Case
