@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends import BACKENDS
 from harness.measure import ladder
 from harness.measure.ladder import Wanted
 from harness.plan.make import missing
@@ -182,7 +181,8 @@ def one_image(tmp_path: Path, small_data: Path) -> Path:
 
 
 def test_correct_backends_agree_where_the_model_is_sure(run_plan, one_image) -> None:
-    names = tuple(name for name in BACKENDS if not missing(name))
+    # The one whose loss the judge takes as it is, and the one that strays furthest there.
+    names = tuple(name for name in ("numpy", "jax") if not missing(name))
     made = run_plan(backends=names, data_dir=str(one_image))
     assert made.verdict.verdict == "agree"
     for name in names:
