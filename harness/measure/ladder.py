@@ -39,13 +39,7 @@ class Wanted:
 
     @classmethod
     def of(
-        cls,
-        judge: Reference,
-        params: Params,
-        x: Array,
-        y: Array,
-        dtype: str,
-        centred: bool,
+        cls, judge: Reference, params: Params, x: Array, y: Array, dtype: str, centred: bool
     ) -> Wanted:
         """What the judge says of a batch at the very values that processes of a dtype hold."""
         held = cast(params, dtype)
@@ -142,16 +136,8 @@ def teacher_forced(
     for name, given in wanted.params.items():
         measurements.append(identical(name, got(f"held.{name}"), given, **where))
     for one in _asked(wanted, lr):
-        measured = measure(
-            one.rung,
-            one.tensor,
-            got(one.key),
-            one.want,
-            **where,
-            dtype=one.dtype,
-            formula=one.formula,
-        )
-        measurements.append(measured)
+        at = where | {"dtype": one.dtype, "formula": one.formula}
+        measurements.append(measure(one.rung, one.tensor, got(one.key), one.want, **at))
     return measurements
 
 
@@ -189,32 +175,6 @@ def evaluation(
     """The outputs that a metric is counted from, at the parameters as they are held then."""
     case = evaluation_case(seed, epoch)
     return measure("forward", "logits", logits, want, process=process, case=case, step=step)
-
-
-def update(
-    name: str,
-    given: Array,
-    new: Array | None,
-    change: Array,
-    *,
-    process: str,
-    case: str,
-    step: int | None,
-) -> Measurement:
-    """One parameter after a step: the excess over storing it, relative to the change expected.
-
-    given, new: as the process holds them; change (that which is subtracted): float64.
-    """
-    return measure(
-        "update",
-        name,
-        new,
-        given.astype(np.float64) - change,
-        process=process,
-        case=case,
-        step=step,
-        formula=excess_update(given, change),
-    )
 
 
 def lockstep(

@@ -72,20 +72,16 @@ def steady(record: Record, results: Results) -> list[Round]:
 
 def step_medians(record: Record, results: Results) -> dict[Place, float]:
     """The median step of each round."""
-    return {
-        (r.session, r.round): statistics.median(r.step_ns)
-        for r in steady(record, results)
-        if r.step_ns
-    }
+    return _medians((r, r.step_ns) for r in steady(record, results))
 
 
 def product_medians(record: Record, results: Results) -> dict[Place, float]:
     """The median set of matrix products of each round."""
-    return {
-        (r.session, r.round): statistics.median(r.products_ns)
-        for r in steady(record, results)
-        if r.products_ns
-    }
+    return _medians((r, r.products_ns) for r in steady(record, results))
+
+
+def _medians(series: Iterable[tuple[Round, list[int]]]) -> dict[Place, float]:
+    return {(r.session, r.round): statistics.median(ns) for r, ns in series if ns}
 
 
 def busy_load(record: Record, results: Results) -> float | None:
