@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -235,6 +236,22 @@ def command(monkeypatch, capsys):
         return said
 
     return run
+
+
+@contextmanager
+def within(seconds: int) -> Iterator[None]:
+    """AssertionError where it takes longer: an OSError would be taken for what is tested."""
+
+    def late(*_: object) -> None:
+        raise AssertionError(f"it takes more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def clean_environment() -> dict[str, str]:

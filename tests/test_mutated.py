@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import random
 import re
-import signal
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,7 @@ from harness.run.golden_file import KEY
 from harness.text import clean
 from harness.verdict.verdict import judge
 from tests import make
-from tests.conftest import run_here
+from tests.conftest import run_here, within
 from tests.test_certify import certificate as certified
 from tests.test_golden import COMMITTED as GOLDEN
 
@@ -166,22 +164,6 @@ def whole(tmp_path_factory) -> dict[str, bytes]:
     }
 
 
-@contextmanager
-def patience() -> Iterator[None]:
-    """Within it, what takes too long is a failure."""
-
-    def late(*_: object) -> None:
-        raise AssertionError(f"it takes more than {PATIENCE} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(PATIENCE)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 @pytest.fixture
 def read(tmp_path, small_data, monkeypatch, capsys):
     """Give a file of a kind to whoever reads it: the exit status, and what stderr says."""
@@ -217,7 +199,7 @@ def read(tmp_path, small_data, monkeypatch, capsys):
 def test_a_mutated_file_is_read_or_refused_in_one_line(kind, whole, read):
     wrong, statuses = [], []
     for seed in range(MUTATIONS):
-        with patience():
+        with within(PATIENCE):
             status, err = read(kind, mutated(kind, whole[kind], seed))
         statuses.append(status)
         told = [line for line in err.splitlines() if not line.startswith("[")]

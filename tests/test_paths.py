@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from harness.record import store
 from harness.verdict.verdict import judge, to_json
 from harness.workers.launch import Worker
 from tests import make
-from tests.conftest import run_here
+from tests.conftest import run_here, within
 
 NOBODY = 65534
 # A verb that has not refused by then waits, or reads without end.
@@ -113,22 +112,6 @@ SETTINGS = {
 
 
 @contextlib.contextmanager
-def in_no_time() -> Iterator[None]:
-    """TimeoutError where it takes longer than MOST_S."""
-
-    def late(*_: object) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(MOST_S)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextlib.contextmanager
 def as_somebody_else(folder: Path) -> Iterator[None]:
     """As a user to whom a locked folder is closed: root may read everything."""
     folder.chmod(0)
@@ -170,7 +153,7 @@ def refused(
         before = sorted(tmp_path.rglob("*"))
         filled = [w.replace("BAD", bad).replace("RUN", str(good)) for w in words.split()]
         somebody = as_somebody_else(tmp_path / "locked")
-        with in_no_time(), somebody if "locked" in bad else contextlib.nullcontext():
+        with within(MOST_S), somebody if "locked" in bad else contextlib.nullcontext():
             status = run_here(monkeypatch, *filled)
         told = capsys.readouterr()
         assert status == 2, told.err
