@@ -187,10 +187,10 @@ def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
             case=batch.case.case,
             step=batch.case.step,
         )
+        state.results(key).measurements += measurements
         if first_off(state, key, measurements) is not None:
             ladder.grant(measurements, _noise(state, batch))
-        state.results(key).measurements += measurements
-        keep_if_off(state, key, measurements, wanted, batch.y, got)
+            keep_if_off(state, key, measurements, wanted, batch.y, got)
 
 
 def _noise(state: State, batch: Batch) -> dict[tuple[str, str], float]:

@@ -41,8 +41,9 @@ def replica_answers(
         replica = Replica(workload, 0, number)
         samples, held = replica.samples(len(y)), replica.permuted(params)
         given = replica.inputs(x[samples])
-        logits = np.empty_like(found := form.logits(held, given))
-        logits[samples] = found
+        permuted = form.logits(held, given)
+        logits = np.empty_like(permuted)
+        logits[samples] = permuted
         loss, grads = form.loss_and_grads(held, given, y[samples])
         grads = replica.restored(grads)
         yield {
