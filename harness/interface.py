@@ -4,7 +4,7 @@ Requirements on a backend, in short:
 
 1. One `Backend` per process: it pins device, dtype, threads and precision, or raises `Unavailable`.
 2. `trainer(workload)` builds the model the framework's own way and returns a `Trainer`.
-3. `set_params` and `put` copy; whatever is returned is fresh, and nothing changes it later.
+3. `set_state` and `put` copy; whatever is returned is fresh, and nothing changes it later.
 4. `step` is the very code that is timed; `wait` returns only when every queued update is done.
 5. Nothing happens at import time: no global configuration, no change to the environment.
 
@@ -17,13 +17,14 @@ This module imports only the standard library, NumPy and msgspec.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-Params = dict[str, Array]
+# Named arrays: a model's state, a batch, gradients.
+State = dict[str, Array]
 
 
 class Unavailable(Exception):
@@ -34,50 +35,96 @@ class NoFloat64(Unavailable):
     """The device has no float64: lockstep cannot be judged there, and nothing else is wrong."""
 
 
-class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One trainable tensor: its canonical name, its shape (inputs x outputs), how it starts.
+class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One array of a model's state: its canonical name, its shape, what it is, how it starts.
 
-    `init` is "normal" (standard normal x the workload's sigma) or "zeros". `axes` names what each
-    axis counts: entries of one name are the same units wherever the name stands.
+    Shapes are inputs x outputs, kernels height x width x inputs x outputs, whatever a framework
+    has inside. role: "trained" (it has a gradient), "running" (a step's forward pass changes it:
+    batch norm's mean), "optimiser" ("W1/velocity", "step").
+    init: "normal" (standard normal x scale), "uniform" (from -scale to scale), "zeros", "ones".
+    axes: what each axis counts: entries of one name are the same units wherever it stands, and
+    "25*units2" are 25 blocks of those units, one after another.
     """
 
     name: str
     shape: tuple[int, ...]
-    init: str
+    role: Literal["trained", "running", "optimiser"] = "trained"
+    init: Literal["normal", "uniform", "zeros", "ones"] = "zeros"
+    scale: float = 0.0
     axes: tuple[str, ...] = ()
 
 
+class Optimiser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a step changes what is trained; `harness/workloads/reference/optimisers.py` has the
+    formulas.
+
+    rule: "sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adam", "adamw"; numbers: by name,
+    those of the rule ("momentum", "beta1", "beta2", "eps", "rho", "decay").
+    """
+
+    rule: str
+    lr: float
+    numbers: dict[str, float] = {}
+
+
 class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One matrix product a @ b of a training step: shapes as stored, and which is transposed."""
+    """One matrix product a @ b of a training step: shapes as stored, and which is transposed.
+
+    bound: no step is faster than it. A convolution's is none: there are ways around it.
+    """
 
     a: tuple[int, int]
     b: tuple[int, int]
     transposed: str = ""
+    bound: bool = True
+
+
+class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a training comes to, and by how much two may differ.
+
+    metric: "test accuracy" (the largest output is at the label), "binary accuracy" (the output
+    exceeds .5 where the label is 1) or "training loss" (mean of the last epoch). margin: of
+    equivalence over seeds. band: where clean trainings of all epochs end on the real data.
+    """
+
+    metric: Literal["test accuracy", "binary accuracy", "training loss"]
+    margin: float
+    band: tuple[float, float] | None = None
 
 
 class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is trained, framework-neutral: plain data, the same for every backend.
 
-    `model` names a class that every backend has; `sizes` are its constructor's keyword arguments.
-    `loss` and `optimiser` are names a backend must know, or refuse with ValueError.
-    `products` are the matrix products of one step at the full batch size: the floor of its time.
-    `symmetries`: axes whose units may be permuted without changing what is computed; one called
-    "inputs" permutes the columns of x with them.
+    name: "cifar-net" is the module `cifar_net` of every framework's room. sizes: its model's
+    keyword arguments. tensors: the state, in the order in which initial values are drawn.
+    trace: named values along the forward pass, in order; the last are the outputs. x: the shape of
+    one sample; y: what a target is: "class" (an integer), "number" (as many as outputs), "none".
+    noise: random numbers that a batch brings, of one sample's shape each. outputs: shape of one
+    sample's. batch_size: None is all rows, in file order. data: which source is loaded;
+    normalise: mean and deviation that pixels are brought to 0 and 1 by.
+    loss and optimiser: what a backend must know, or refuse with ValueError.
+    products: the matrix products of one step at the full batch size: the floor of its time.
+    symmetries: axes whose units may be permuted without changing what is computed; one called
+    "inputs" permutes the last axis of x with them.
     """
 
     name: str
-    model: str
     sizes: dict[str, int]
-    sigma: float
-    parameters: tuple[Parameter, ...]
+    tensors: tuple[Tensor, ...]
+    trace: tuple[str, ...]
+    x: tuple[int, ...]
+    y: Literal["class", "number", "none"]
+    outputs: tuple[int, ...]
     loss: str
-    optimiser: str
-    lr: float
-    batch_size: int
+    optimiser: Optimiser
+    batch_size: int | None
     epochs: int
-    dataset: str
-    products: tuple[Product, ...]
+    data: str
+    normalise: tuple[float, float] | None = None
+    noise: tuple[Tensor, ...] = ()
+    products: tuple[Product, ...] = ()
     symmetries: tuple[str, ...] = ()
+    outcome: tuple[Outcome, ...] = ()
 
     @property
     def flop(self) -> int:
@@ -86,9 +133,19 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             2 * p.a[0] * p.a[1] * p.b[0 if p.transposed == "b" else 1] for p in self.products
         )
 
+    @property
+    def trained(self) -> tuple[Tensor, ...]:
+        """What has a gradient."""
+        return tuple(tensor for tensor in self.tensors if tensor.role == "trained")
+
+    @property
+    def two_modes(self) -> bool:
+        """Whether training and evaluation compute other outputs."""
+        return bool(self.noise) or any(tensor.role == "running" for tensor in self.tensors)
+
 
 class Trainer(Protocol):
-    """One model with its parameters and optimiser state, on one device in one dtype.
+    """One model with its whole state, on one device in one dtype.
 
     `Batch` and `Loss` are whatever the framework likes: the harness only hands them back. Several
     trainers of one backend may live side by side; none may touch another. An array that goes in is
@@ -97,55 +154,60 @@ class Trainer(Protocol):
     never changes afterwards. Arrays have the trainer's dtype, except labels.
     """
 
-    def set_params(self, params: Params) -> None:
-        """Copy `params` in, bit for bit, and make the trainer as new.
+    def set_state(self, state: State) -> None:
+        """Copy a whole state in, bit for bit; nothing of the one before is left.
 
-        params: by the workload's names, float arrays (inputs, outputs) or (outputs,), in the
-        trainer's dtype, of any values. The optimiser's state, counters and waiting gradients are
-        reset: the same steps then give the same. Raises ValueError, in one line that names the
-        parameter, where one is missing, unknown or of another shape; nothing is changed then.
+        state: every tensor of the workload by its name and in its shape, optimiser's and running
+        ones too, in the trainer's dtype, of any values. Counters and waiting gradients are what
+        the state says: the same steps then give the same. Raises ValueError, in one line that names
+        the tensor, where one is missing, unknown or of another shape; nothing is changed then.
         """
 
-    def get_params(self) -> Params:
-        """Fresh copies of all parameters after every update that was queued, by name.
+    def get_state(self) -> State:
+        """Fresh copies of the whole state after every update that was queued, by name.
 
-        What `set_params` took comes back bit for bit, in the workload's names and shapes.
+        What `set_state` took comes back bit for bit, in the workload's names and shapes.
         """
 
-    def put(self, x: Array, y: Array) -> Any:
+    def put(self, batch: State) -> Any:
         """Copy a batch to the device, bit for bit, finished on return.
 
-        x: float (n, inputs) in the trainer's dtype; y: integers of any type (n,), classes from 0.
-        n is any number from 1 up, and differs from batch to batch. Raises ValueError, in one line,
-        for other ranks, another width, another number of labels, or labels that are no integers.
+        batch: "x" float (n, *x) in the trainer's dtype; "y", where the workload has targets:
+        integers of any type (n,), classes from 0, or floats (n, *outputs); each noise by its name,
+        float (n, *shape). n is any number from 1 up, and differs from batch to batch. Raises
+        ValueError, in one line, for other names, shapes or kinds.
         """
 
-    def fetch(self, batch: Any) -> tuple[Array, Array]:
-        """What the device holds of a batch: x: float (n, inputs), y: int64 (n,), fresh copies.
+    def fetch(self, batch: Any) -> State:
+        """What the device holds of a batch, by the names `put` took, fresh copies; classes int64.
 
         Not what was handed to `put`, and not kept beside what is computed with.
         """
 
     def step(self, batch: Any) -> Any:
-        """One update of every parameter; a handle on the mean loss *before* it.
+        """One update of the state; a handle on the mean loss *before* it.
 
         It may return before the update is done, and further steps may be queued behind it. This is
-        the code that is timed: what it computes is the workload's model, loss (the mean over the
-        batch's n samples) and optimiser, and nothing else.
+        the code that is timed: what it computes is the workload's model, loss and optimiser, and
+        nothing else.
         """
 
     def wait(self, loss: Any) -> float:
-        """Block until every queued update is done; the mean loss of the handle's own step, in nats.
+        """Block until every queued update is done; the loss of the handle's own step.
 
         Handles may be waited for later and in any order. Nothing is left to compute or to copy for
-        who reads the parameters next.
+        who reads the state next.
         """
 
-    def logits(self, batch: Any) -> Array:
-        """Logits (n, outputs) at the present parameters; nothing is updated."""
+    def outputs(self, batch: Any, *, training: bool) -> Array:
+        """Outputs (n, *outputs) at the present state, which is left as it is.
 
-    def loss_and_grads(self, batch: Any) -> tuple[float, Params]:
-        """The mean loss in nats, and its gradient by each parameter, by name and in its shape.
+        training: as a step computes them (by the batch's noise and statistics), or as they are
+        when a model is evaluated.
+        """
+
+    def loss_and_grads(self, batch: Any) -> tuple[float, State]:
+        """The loss of a step, and its gradient by each trained tensor, by name and in its shape.
 
         Nothing is updated, and nothing is kept: the next step is what it would have been.
         """
@@ -162,11 +224,22 @@ class RunsMany(Trainer, Protocol):
     """A trainer that gains by taking many steps as one call; one that does not has no `run`."""
 
     def run(self, batches: Sequence[Any]) -> list[float]:
-        """As many updates as `batches`, finished on return; the mean loss before each, in nats.
+        """As many updates as `batches`, finished on return; the loss before each.
 
         `batches` are what `put` returned, full and all of one size, taken in order. The updates
         are those of `step`: what so many single steps give, to the rounding of the dtype.
         Something may be compiled for each new number of batches.
+        """
+
+
+@runtime_checkable
+class Traces(Trainer, Protocol):
+    """A trainer that can show values inside its model; one that cannot has no `trace`."""
+
+    def trace(self, batch: Any) -> State:
+        """The values of `Workload.trace` that it can show, by name, as a step computes them.
+
+        Each (n, ...) in the canonical layout: images rows x columns x channels. Nothing changes.
         """
 
 
@@ -200,9 +273,9 @@ class Backend(Protocol):
         """
 
     def trainer(self, workload: Workload) -> Trainer:
-        """A trainer for `workload`, its parameters not yet set.
+        """A trainer for `workload`, its state not yet set.
 
-        Raises ValueError, in one line that names it, where the workload's model, loss or optimiser
+        Raises ValueError, in one line that names it, where the workload's name, loss or optimiser
         is unknown: what is not known is never replaced by something similar.
         """
 

@@ -1,17 +1,28 @@
-"""The workloads: what is trained, as data, each with batches that real data never visits.
+"""The workloads: what is trained, as data, and the net that judges it.
 
-A workload's module has its `Workload` and a function that makes its probe batches; its judge
-lives beside it. Imports NumPy; no framework.
+A workload is one file here and one in each framework's room. Imports NumPy; no framework.
 """
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
+
 from harness.interface import Workload
-from harness.workloads import mlp_scratch
-from harness.workloads.probes import MakeProbes
-from harness.workloads.reference.pieces import Reference
+from harness.workloads.declare import Declared
+from harness.workloads.reference.composed import Net
 
-WORKLOADS: dict[str, Workload] = {mlp_scratch.WORKLOAD.name: mlp_scratch.WORKLOAD}
-PROBES: dict[str, MakeProbes] = {mlp_scratch.WORKLOAD.name: mlp_scratch.probes}
 
-REFERENCES: dict[str, Reference] = {"mlp-scratch": mlp_scratch.MLPScratchReference()}
+def _declared() -> dict[str, Declared]:
+    """What every module here declares under its own name in capitals."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        loaded = import_module(f"{__name__}.{module.name}")
+        if isinstance(declared := getattr(loaded, module.name.upper(), None), Declared):
+            found[declared.workload.name] = declared
+    return found
+
+
+DECLARED = _declared()
+WORKLOADS: dict[str, Workload] = {name: d.workload for name, d in DECLARED.items()}
+NETS: dict[str, Net] = {name: d.net for name, d in DECLARED.items()}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.interface import Array, Params, Workload
+from harness.interface import Array, State, Workload
 
 
 class Slot(NamedTuple):
@@ -29,22 +29,20 @@ def digest(array: Array) -> str:
     return hashlib.sha256(little.tobytes()).hexdigest()
 
 
-def initial_params(workload: Workload, seed: int) -> Params:
-    """The parameters every dtype starts from: float32, in the workload's order.
+def initial_state(workload: Workload, seed: int) -> State:
+    """The state every dtype starts from: float32, in the workload's order.
 
-    Weights are `default_rng([seed, 0]).standard_normal(shape) * sigma` in float64, rounded once.
+    Drawn from `default_rng([seed, 0])` in float64 and rounded once; "normal":
+    `standard_normal(shape) * scale`, "uniform": `random(shape) * (2 * scale) - scale`.
     """
     rng = np.random.default_rng([seed, 0])
-    params: Params = {}
-    for parameter in workload.parameters:
-        if parameter.init == "normal":
-            values = rng.standard_normal(parameter.shape) * workload.sigma
-        elif parameter.init == "zeros":
-            values = np.zeros(parameter.shape)
-        else:
-            raise ValueError(f"unknown initialisation {parameter.init!r} of {parameter.name}")
-        params[parameter.name] = values.astype(np.float32)
-    return params
+    draw = {
+        "normal": lambda shape, scale: rng.standard_normal(shape) * scale,
+        "uniform": lambda shape, scale: rng.random(shape) * (2 * scale) - scale,
+        "zeros": lambda shape, _: np.zeros(shape),
+        "ones": lambda shape, _: np.ones(shape),
+    }
+    return {t.name: draw[t.init](t.shape, t.scale).astype(np.float32) for t in workload.tensors}
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> Array:

@@ -1,0 +1,281 @@
+"""The judge of a model: its layers and its loss, one after another, in float64 NumPy.
+
+A net is plain data, stored with the plan; `Composed` computes it. Whatever else judges (a plug-in's
+own object, a label) is a `Reference` too. Imports NumPy; no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import msgspec
+import numpy as np
+
+from harness.interface import Array, Product, State
+from harness.workloads.reference.losses import Loss, SoftmaxCrossEntropy
+from harness.workloads.reference.pieces import Dense, Keep, Layer, MaxPool, Pass, Relu, Shape
+
+# Two values this near are one: a window of equal inputs ties whichever of them wins.
+TIE = 1e-12
+
+
+class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model as data: x: the shape of one sample."""
+
+    x: Shape
+    layers: tuple[Layer, ...]
+    loss: Loss
+
+    def shapes(self) -> Iterator[tuple[Layer, Shape, Shape]]:
+        """Every layer with the shapes of one sample before and after it; ValueError."""
+        shape = self.x
+        for layer in self.layers:
+            made = layer.shape(shape)
+            yield layer, shape, made
+            shape = made
+
+    def names(self) -> tuple[str, ...]:
+        """What each layer's value is called in a trace, "" where it is called nothing.
+
+        "z2" and "h2" belong to the second layer that makes units; the last are the outputs.
+        """
+        names, number = [], 0
+        for layer in self.layers:
+            number += layer.makes_units
+            names.append(f"{layer.letter}{number}" if layer.letter else "")
+        unscaled = isinstance(self.layers[-1], Dense) and isinstance(self.loss, SoftmaxCrossEntropy)
+        return (*names[:-1], "logits" if unscaled else "outputs")
+
+    def products(self, n: int) -> dict[tuple[int, str], Product]:
+        """The matrix products of a step on n samples, by layer and part, in the order of a step.
+
+        Nobody asks for the gradient by x: the first layer with products has none of it.
+        """
+        of = [layer.products(n, given) for layer, given, _ in self.shapes()]
+        first = next((place for place, products in enumerate(of) if products), 0)
+        forward = [(place, "forward") for place in range(len(of))]
+        back = [(place, part) for place in range(len(of))[::-1] for part in ("weights", "inputs")]
+        return {
+            (place, part): of[place][part]
+            for place, part in (*forward, *back)
+            if part in of[place] and (place, part) != (first, "inputs")
+        }
+
+
+class Look(NamedTuple):
+    """What a step computes, and what a training pass makes of the running tensors."""
+
+    outputs: Array
+    loss: float
+    grads: State
+    running: State
+
+
+class Reference(Protocol):
+    """What the judge of a workload can say of a given state and batch ("x", "y", noise)."""
+
+    def outputs(self, state: State, batch: State) -> Array:
+        """Outputs as they are when a model is evaluated."""
+
+    def look(self, state: State, batch: State) -> Look:
+        """What a step computes there, before it changes anything."""
+
+    def kink_margin(self, state: State, batch: State) -> Array:
+        """Per sample (n,): the least |z| over the scale of its rounding error; inf where that is 0.
+
+        z is what stands before a kink. Of units that see the inputs themselves the scale is
+        S = |x|·|W| + |b|: |error of z| is a small multiple of u·S for unit roundoff u. Deeper
+        it is the root of the mean square of the error (see `Piece.spread`).
+        """
+
+    def kink_distance(self, state: State, batch: State) -> Array:
+        """Per sample (n,): the least |z| before a kink."""
+
+
+@runtime_checkable
+class Opened(Reference, Protocol):
+    """A reference whose arithmetic can be changed: the same function by other operations."""
+
+    def textbook(self, up: bool) -> Reference:
+        """The loss by the formulas that frameworks use: they cancel where a model is sure.
+
+        up: which way an error in the last place goes (see the loss's `textbook`).
+        """
+
+    def rounded(self, product: int, operand: Callable[[Array], Array]) -> Opened:
+        """Both operands of one product (its place in `Workload.products`) go through `operand`."""
+
+
+class Composed:
+    """The judge of a net."""
+
+    def __init__(
+        self,
+        net: Net,
+        loss: Callable[[Array, Array], tuple[float, Array]] | None = None,
+        operands: dict[int, Callable[[Array], Array]] | None = None,
+    ) -> None:
+        self.net = net
+        self._loss = loss or net.loss
+        self._operands = operands or {}
+        self._numbers = {place: number for number, place in enumerate(net.products(1))}
+        # The first layer that has tensors: no gradient is wanted before it.
+        self._first = next((i for i, layer in enumerate(net.layers) if layer.slots("", "")), 0)
+
+    def textbook(self, up: bool) -> Composed:
+        return Composed(self.net, partial(self.net.loss.textbook, up=up), self._operands)
+
+    def rounded(self, product: int, operand: Callable[[Array], Array]) -> Composed:
+        return Composed(self.net, self._loss, self._operands | {product: operand})
+
+    def outputs(self, state: State, batch: State) -> Array:
+        return self._forward(state, batch, training=False)[-1][0]
+
+    def look(self, state: State, batch: State) -> Look:
+        way = self._forward(state, batch, training=True)
+        outputs = way[-1][0]
+        loss, d = self._loss(outputs, batch.get("y", np.zeros(0)))
+        grads: State = {}
+        running: State = {}
+        for place in range(len(way))[::-1]:
+            layer, (_, at, keep) = self.net.layers[place], way[place]
+            grads |= layer.grads(d, at, keep)
+            running |= layer.running(at, keep)
+            if place > self._first:
+                d = layer.back(d, at, keep)
+        return Look(outputs, loss, grads, running)
+
+    def trace(self, state: State, batch: State) -> State:
+        """Every named value on the way of a step, in order."""
+        way = self._forward(state, batch, training=True)
+        named = zip(self.net.names(), way, strict=True)
+        return {name: value for name, (value, _, _) in named if name}
+
+    def before_last(self, state: State, batch: State) -> Array:
+        """What the last layer is given in a step."""
+        return self._forward(state, batch, training=True)[-2][0]
+
+    def largest(self, state: State, batch: State) -> float:
+        """Of each ReLU's values the largest in a sample, in the median; of those the least."""
+        way = self._forward(state, batch, training=True)
+        relus = [v for layer, (v, _, _) in zip(self.net.layers, way, strict=True) if _is_relu(layer)]
+        return float(min(np.median(v.reshape(len(v), -1).max(axis=1)) for v in relus))
+
+    def onwards(self, state: State, batch: State, after: str, value: Array, to: str) -> Array:
+        """The value called `to` of a step whose value called `after` ("": x) is this one."""
+        names = self.net.names()
+        start = names.index(after) + 1 if after else 0
+        for place in range(start, names.index(to) + 1):
+            at = self._pass(place, state, batch, training=True)
+            value = self.net.layers[place].run(value, at, {})
+        return value
+
+    def _forward(
+        self, state: State, batch: State, *, training: bool
+    ) -> list[tuple[Array, Pass, Keep]]:
+        """Each layer's value, with what its way back needs."""
+        value, way = batch["x"], []
+        for place, layer in enumerate(self.net.layers):
+            at, keep = self._pass(place, state, batch, training=training), Keep()
+            value = layer.run(value, at, keep)
+            way.append((value, at, keep))
+        return way
+
+    def _pass(self, place: int, state: State, batch: State, *, training: bool) -> Pass:
+        def times(part: str, a: Array, b: Array) -> Array:
+            operand = self._operands.get(self._numbers[place, part])
+            product: Array = a @ b if operand is None else operand(a) @ operand(b)
+            return product
+
+        return Pass(state, batch, training, times)
+
+    def kink_margin(self, state: State, batch: State) -> Array:
+        least = np.full(len(batch["x"]), np.inf)
+        for distance, scale in self._kinks(state, batch, scaled=True):
+            margin = np.where(scale > 0, distance / np.where(scale > 0, scale, 1.0), np.inf)
+            least = np.minimum(least, _least(margin))
+        return least
+
+    def kink_distance(self, state: State, batch: State) -> Array:
+        least = np.full(len(batch["x"]), np.inf)
+        for distance, _ in self._kinks(state, batch, scaled=False):
+            least = np.minimum(least, _least(distance))
+        return least
+
+    def _kinks(self, state: State, batch: State, *, scaled: bool) -> Iterator[tuple[Array, Array]]:
+        """The distance of each kink's units from it, (n, ...), and the scale of their error."""
+        places = _pooled_first(self.net.layers)
+        layers = [self.net.layers[place] for place in places]
+        last = max((i for i, layer in enumerate(layers) if _kinked(layer)), default=-1)
+        value = batch["x"]
+        scale = error = np.zeros((1,) * value.ndim)  # the inputs are exact
+        exact = True
+        for i, layer in enumerate(layers[: last + 1]):
+            at, keep = self._pass(places[i], state, batch, training=True), Keep()
+            given, value = value, layer.run(value, at, keep)
+            if isinstance(layer, Relu):
+                yield np.abs(given), scale
+            elif isinstance(layer, MaxPool):
+                rectified = i < last and isinstance(layers[i + 1], Relu)
+                both = layer.spread(given, value, 2 * scale, at, keep) if scaled else scale
+                yield _gap(layer, given, value, rectified), both
+            if not scaled or i == last or (exact and not layer.slots("", "")):
+                continue
+            deeper = not all(later.selects for later in layers[i + 1 : last + 1])
+            if exact:
+                exact, scale = False, layer.scale(given, at)
+                if deeper:
+                    error = layer.spread(given, value, np.zeros_like(given), at, keep)
+                continue
+            if deeper or not layer.selects:
+                error = layer.spread(given, value, error, at, keep)
+            if layer.selects:
+                scale = layer.spread(given, value, scale, at, keep)
+            else:
+                scale = np.sqrt(error)
+
+
+def _pooled_first(layers: tuple[Layer, ...]) -> list[int]:
+    """The layers' places, with a pool before the ReLU that it follows: the same function.
+
+    Only the largest of a window is then near a kink that matters.
+    """
+    places = [*range(len(layers))]
+    for i in places[1:]:
+        if isinstance(layers[i], MaxPool) and isinstance(layers[i - 1], Relu):
+            places[i - 1], places[i] = i, i - 1
+    return places
+
+
+def _is_relu(layer: Layer) -> bool:
+    return isinstance(layer, Relu)
+
+
+def _kinked(layer: Layer) -> bool:
+    return isinstance(layer, Relu | MaxPool)
+
+
+def _gap(pool: MaxPool, x: Array, value: Array, rectified: bool) -> Array:
+    """How far the largest of each window is ahead; inf where it does not matter which is taken."""
+    flat = pool.seen(x)
+    second = np.partition(flat, -2, axis=3)[:, :, :, -2]
+    gap = value - second
+    free = gap <= TIE * np.abs(value)
+    if rectified:
+        free |= value < 0
+    return np.where(free, np.inf, gap)
+
+
+def _least(of_units: Array) -> Array:
+    """The least of each sample."""
+    return np.asarray(of_units.reshape(len(of_units), -1).min(axis=1))
+
+
+def cast(state: State, dtype: str = "float64") -> State:
+    """Copies in a dtype; integers (classes) stay what they are."""
+    return {
+        name: value.astype(dtype) if value.dtype.kind == "f" else value.copy()
+        for name, value in state.items()
+    }

@@ -1,0 +1,97 @@
+"""The judge's losses: of outputs and targets, with the gradient by the outputs.
+
+Each in a form without cancellation, and in the textbook's, as frameworks compute it. Losses are
+means over the samples, in nats. Imports NumPy; no framework.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from harness.interface import Array
+
+# Where binary cross-entropy clamps its logarithms, from below.
+LEAST_LOG = -100.0
+
+
+class SoftmaxCrossEntropy(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="softmax-cross-entropy"
+):
+    """-log softmax(outputs)[y]: outputs (n, classes), y int (n,)."""
+
+    def __call__(self, outputs: Array, y: Array) -> tuple[float, Array]:
+        """The mean, and its gradient (n, classes)."""
+        rows = np.arange(len(y))
+        top = outputs.argmax(axis=1)
+        shifted = outputs - outputs[rows, top, None]
+        others = np.exp(shifted)
+        others[rows, top] = 0.0  # log1p: 1 + others would round where p is near 1
+        log_p = shifted - np.log1p(others.sum(axis=1, keepdims=True))
+        grad = np.exp(log_p)
+        grad[rows, y] = np.expm1(log_p[rows, y])  # p - 1 without cancellation where p is near 1
+        return float(-log_p[rows, y].mean()), grad / len(y)
+
+    def textbook(self, outputs: Array, y: Array, up: bool) -> tuple[float, Array]:
+        """The same as frameworks compute it: log-softmax, and softmax less one in the true class.
+
+        Sums are taken one term after another, the largest first: the order of most rounding. The
+        sum over the classes is off by a unit in its last place, as other libraries' exp is: upwards
+        in about half of all samples, alike ones alike, and with `up` in the others.
+        """
+        rows = np.arange(len(y))
+        shifted = outputs - outputs.max(axis=1, keepdims=True)
+        exp = np.exp(shifted)
+        total = np.add.accumulate(np.sort(exp, axis=1)[:, ::-1], axis=1)[:, -1:].copy()
+        odd = total.view(f"u{total.itemsize}") & 1 == 1
+        total = np.nextafter(total, np.where(odd == up, np.inf, 0.0).astype(total.dtype))
+        losses = np.log(total[:, 0]) - shifted[rows, y]
+        grad = exp / total
+        grad[rows, y] -= 1
+        return float(np.add.accumulate(losses)[-1] / len(y)), grad / len(y)
+
+    def of_samples(self, outputs: Array, y: Array) -> Array:
+        """Of each sample: float64 (n,)."""
+        top = outputs.max(axis=1)
+        losses: Array = np.log(np.exp(outputs - top[:, None]).sum(axis=1)) + top
+        losses -= outputs[np.arange(len(y)), y]
+        return losses
+
+
+class BinaryCrossEntropy(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="binary-cross-entropy"
+):
+    """-y log a - (1 - y) log(1 - a), each logarithm -100 at least: outputs a and y (n, 1).
+
+    Where a logarithm is clamped its derivative is 0.
+    """
+
+    def __call__(self, outputs: Array, y: Array) -> tuple[float, Array]:
+        """The mean over the samples, and its gradient (n, 1)."""
+        return self._of(outputs, y, np.log1p(-outputs), len(y))
+
+    def textbook(self, outputs: Array, y: Array, up: bool) -> tuple[float, Array]:
+        """The same with log(1 - a); each output a unit in its last place off."""
+        near = np.nextafter(outputs, np.asarray(1.0 if up else 0.0, outputs.dtype))
+        with np.errstate(divide="ignore"):
+            return self._of(near, y, np.log(1 - near), len(y))
+
+    def of_samples(self, outputs: Array, y: Array) -> Array:
+        """Of each sample: float64 (n,)."""
+        return np.array([self(a[None], b[None])[0] for a, b in zip(outputs, y, strict=True)])
+
+    def _of(self, a: Array, y: Array, log_not: Array, n: int) -> tuple[float, Array]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_a = np.log(a)
+            losses = -y * np.maximum(log_a, LEAST_LOG) - (1 - y) * np.maximum(log_not, LEAST_LOG)
+            d_a = np.where(log_a > LEAST_LOG, -y / a, 0.0)
+            d_not = np.where(log_not > LEAST_LOG, (1 - y) / (1 - a), 0.0)
+        return float(losses.sum() / n), (d_a + d_not) / n
+
+
+Loss = SoftmaxCrossEntropy | BinaryCrossEntropy
+
+
+def loss_name(loss: Loss) -> str:
+    """What a workload calls it."""
+    return str(loss.__struct_config__.tag)
