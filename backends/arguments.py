@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from backends import BACKENDS, PRECISIONS
-from harness.interface import Array, Params, Unavailable, Workload
+from harness.interface import State, Unavailable, Workload
 
 DTYPES = ("float32", "float64")
 # What the harness asks `op` for; of each but "matmul" there is also "<name>/scratch".
@@ -75,33 +75,46 @@ def check_operator(name: str, operator: str, known: Collection[str]) -> None:
         raise Unavailable(f"{name} has no operator {operator}")
 
 
-def check_workload(name: str, workload: Workload) -> None:
-    """The model, loss and optimiser of `workload` are those that the built-in backends know."""
+def check_workload(
+    name: str, workload: Workload, losses: Collection[str], rules: Collection[str]
+) -> None:
+    """The loss and the optimiser's rule are among those that a backend knows.
+
+    name: the backend's; a room that has no file for the workload is refused by `rooms.find`.
+    """
     for what, value, known in (
-        ("model", workload.model, "MLPScratch"),
-        ("loss", workload.loss, "softmax-cross-entropy"),
-        ("optimiser", workload.optimiser, "sgd"),
+        ("loss", workload.loss, losses),
+        ("optimiser", workload.optimiser.rule, rules),
     ):
-        if value != known:
-            raise ValueError(f"{name}: unknown {what} {value!r}; known: {known}")
+        if value not in known:
+            raise ValueError(f"{name}: unknown {what} {value!r}; known: {', '.join(known)}")
 
 
-def check_params(params: Params, workload: Workload) -> None:
-    """`params` has exactly the workload's names, each with its shape."""
-    shapes = {parameter.name: parameter.shape for parameter in workload.parameters}
-    for word, names in (("missing", shapes.keys() - params), ("unknown", params.keys() - shapes)):
+def check_state(state: State, workload: Workload) -> None:
+    """`state` has exactly the workload's tensors, each with its shape."""
+    shapes = {tensor.name: tensor.shape for tensor in workload.tensors}
+    for word, names in (("missing", shapes.keys() - state), ("unknown", state.keys() - shapes)):
         if names:
-            raise ValueError(f"parameters: {word} {', '.join(sorted(names))}")
+            raise ValueError(f"state: {word} {', '.join(sorted(names))}")
     for name, shape in shapes.items():
-        if params[name].shape != shape:
-            raise ValueError(f"parameter {name}: shape {params[name].shape}, expected {shape}")
+        if state[name].shape != shape:
+            raise ValueError(f"state: {name} has shape {state[name].shape}, expected {shape}")
 
 
-def check_batch(x: Array, y: Array, num_inputs: int) -> None:
-    """x: (n, num_inputs), y: integers (n,)."""
-    if x.ndim != 2 or x.shape[1] != num_inputs:
-        raise ValueError(f"batch: x has shape {x.shape}, expected (n, {num_inputs})")
-    if y.shape != x.shape[:1]:
-        raise ValueError(f"batch: y has shape {y.shape}, expected {x.shape[:1]}, one label a row")
-    if y.dtype.kind not in "iu":
-        raise ValueError(f"batch: y has dtype {y.dtype}, expected integers")
+def check_batch(batch: State, workload: Workload) -> None:
+    """`batch` has exactly what the workload's batches have, as many samples of each."""
+    targets = {"class": {"y": ()}, "number": {"y": workload.outputs}, "none": {}}[workload.y]
+    noise = {tensor.name: tensor.shape for tensor in workload.noise}
+    shapes: dict[str, tuple[int, ...]] = {"x": workload.x} | targets | noise
+    for word, names in (("missing", shapes.keys() - batch), ("unknown", batch.keys() - shapes)):
+        if names:
+            raise ValueError(f"batch: {word} {', '.join(sorted(names))}")
+    for name, shape in shapes.items():
+        got, n = batch[name].shape, batch["x"].shape[:1]
+        if not n or got != (*n, *shape):
+            expected = ", ".join(map(str, ("n", *shape)))
+            raise ValueError(f"batch: {name} has shape {got}, expected ({expected})")
+        kinds = "iu" if name == "y" and workload.y == "class" else "f"
+        if batch[name].dtype.kind not in kinds:
+            wanted = "integers" if kinds == "iu" else "floats"
+            raise ValueError(f"batch: {name} has dtype {batch[name].dtype}, expected {wanted}")

@@ -160,7 +160,9 @@ class Composed:
     def largest(self, state: State, batch: State) -> float:
         """Of each ReLU's values the largest in a sample, in the median; of those the least."""
         way = self._forward(state, batch, training=True)
-        relus = [v for layer, (v, _, _) in zip(self.net.layers, way, strict=True) if _is_relu(layer)]
+        relus = [
+            v for layer, (v, _, _) in zip(self.net.layers, way, strict=True) if _is_relu(layer)
+        ]
         return float(min(np.median(v.reshape(len(v), -1).max(axis=1)) for v in relus))
 
     def onwards(self, state: State, batch: State, after: str, value: Array, to: str) -> Array:

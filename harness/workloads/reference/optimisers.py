@@ -29,32 +29,32 @@ class Rule(NamedTuple):
 
 
 def sgd(lr: float) -> Optimiser:
-    """p -= lr g."""
+    """P -= lr g."""
     return Optimiser("sgd", lr)
 
 
 def momentum(lr: float, momentum: float = 0.9) -> Optimiser:
-    """v = m v + g; p -= lr v."""
+    """V = m v + g; p -= lr v."""
     return Optimiser("momentum", lr, {"momentum": momentum})
 
 
 def nesterov(lr: float, momentum: float = 0.9) -> Optimiser:
-    """v = m v + g; p -= lr (g + m v)."""
+    """V = m v + g; p -= lr (g + m v)."""
     return Optimiser("nesterov", lr, {"momentum": momentum})
 
 
 def rmsprop(lr: float, rho: float = 0.9, eps: float = 1e-8) -> Optimiser:
-    """v = rho v + (1 - rho) g²; p -= lr g / (sqrt(v) + eps)."""
+    """V = rho v + (1 - rho) g²; p -= lr g / (sqrt(v) + eps)."""
     return Optimiser("rmsprop", lr, {"rho": rho, "eps": eps})
 
 
 def adagrad(lr: float, eps: float = 1e-10) -> Optimiser:
-    """v += g²; p -= lr g / (sqrt(v) + eps)."""
+    """V += g²; p -= lr g / (sqrt(v) + eps)."""
     return Optimiser("adagrad", lr, {"eps": eps})
 
 
 def adam(lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimiser:
-    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²;
+    """M = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²;
     p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps), t from 1.
     """
     return Optimiser("adam", lr, {"beta1": beta1, "beta2": beta2, "eps": eps})

@@ -1,0 +1,80 @@
+"""Where a framework's file of a workload is, and how its tensors lie in it.
+
+A room is backends/<framework>/: one Trainer that knows no model, and a file for each workload. A
+user's own files lie in a folder outside, <framework>/<workload>.py each, named by the variable
+ROOMS. Imports no framework; from the harness it may import `interface` only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.interface import Array
+
+# Of a worker's environment: the folder with a user's own files.
+ROOMS = "HARNESS_ROOMS"
+
+
+class Layout(NamedTuple):
+    """How a framework has a tensor: its own name, and how it lies there.
+
+    Ours is theirs, reshaped to `split` where that is given, then transposed by `axes`, then
+    reshaped to ours: ("conv1.weight", (2, 3, 1, 0)); ("fc1.weight", (2, 3, 1, 0), (120, 16, 5, 5))
+    where 16 channels of 5 x 5 are flattened channel by channel.
+    """
+
+    name: str
+    axes: tuple[int, ...] = ()
+    split: tuple[int, ...] = ()
+
+    def ours(self, theirs: Array, shape: tuple[int, ...]) -> Array:
+        """Their array in our layout; shape: ours."""
+        if self.split:
+            theirs = theirs.reshape(self.split)
+        return theirs.transpose(self.axes).reshape(shape) if self.axes else theirs.reshape(shape)
+
+    def theirs(self, ours: Array, shape: tuple[int, ...]) -> Array:
+        """Our array in their layout; shape: theirs."""
+        if not self.axes:
+            return ours.reshape(shape)
+        split = self.split or shape
+        turned = ours.reshape([split[axis] for axis in self.axes])
+        return turned.transpose(np.argsort(self.axes)).reshape(shape)
+
+
+def layouts(room: ModuleType, names: list[str], table: str = "LAYOUT") -> dict[str, Layout]:
+    """How a room's file has each of these; what its table does not name is there as it is."""
+    entries = getattr(room, table, {})
+    return {name: Layout(*entries.get(name, (name,))) for name in names}
+
+
+def place(framework: str, workload: str, rooms: str = "") -> Path | None:
+    """The file of a workload in a framework's room; `rooms`: a user's folder, looked at first."""
+    file = workload.replace("-", "_") + ".py"
+    if not file[:-3].isidentifier():
+        return None
+    folders = [Path(rooms) / framework] if rooms else []
+    found = (folder / file for folder in (*folders, Path(__file__).parent / framework))
+    return next((path for path in found if path.is_file()), None)
+
+
+def find(framework: str, workload: str) -> ModuleType:
+    """The module of a workload in a framework's room; ValueError where there is none."""
+    own = place(framework, workload, os.environ.get(ROOMS, ""))
+    if own is None:
+        raise ValueError(f"{framework}: unknown workload {workload!r}: its room has no such file")
+    if own.parent.parent == Path(__file__).parent:
+        return importlib.import_module(f"backends.{framework}.{own.stem}")
+    spec = importlib.util.spec_from_file_location(f"loaded_{framework}_{own.stem}", own)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
