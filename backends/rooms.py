@@ -55,9 +55,9 @@ def layouts(room: ModuleType, names: list[str], table: str = "LAYOUT") -> dict[s
     return {name: Layout(*entries.get(name, (name,))) for name in names}
 
 
-def place(framework: str, workload: str, rooms: str = "") -> Path | None:
-    """The file of a workload in a framework's room; `rooms`: a user's folder, looked at first."""
-    file = workload.replace("-", "_") + ".py"
+def place(framework: str, model: str, rooms: str = "") -> Path | None:
+    """The file of a model in a framework's room; `rooms`: a user's folder, looked at first."""
+    file = model.replace("-", "_") + ".py"
     if not file[:-3].isidentifier():
         return None
     folders = [Path(rooms) / framework] if rooms else []
@@ -65,11 +65,11 @@ def place(framework: str, workload: str, rooms: str = "") -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def find(framework: str, workload: str) -> ModuleType:
-    """The module of a workload in a framework's room; ValueError where there is none."""
-    own = place(framework, workload, os.environ.get(ROOMS, ""))
+def find(framework: str, model: str) -> ModuleType:
+    """The module of a model in a framework's room; ValueError where there is none."""
+    own = place(framework, model, os.environ.get(ROOMS, ""))
     if own is None:
-        raise ValueError(f"{framework}: unknown workload {workload!r}: its room has no such file")
+        raise ValueError(f"{framework}: unknown model {model!r}: its room has no such file")
     if own.parent.parent == Path(__file__).parent:
         return importlib.import_module(f"backends.{framework}.{own.stem}")
     spec = importlib.util.spec_from_file_location(f"loaded_{framework}_{own.stem}", own)

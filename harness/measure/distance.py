@@ -193,12 +193,14 @@ def without_row_mean(logits: Array) -> Array:
     return np.asarray(logits - logits.mean(axis=1, keepdims=True))
 
 
-def excess_update(given: Array, change: Array) -> Formula:
+def excess_update(given: Array, change: Array, allowed: Array | None = None) -> Formula:
     """Excess update error of one parameter, with the plain distance and its floor beside it.
 
-    given: W(t) as the backend holds it; change: lr * g in float64. What is compared is W(t+1).
-    excess_i = max(0, |(got_i - given_i) + change_i| - spacing(max(|given_i|, |got_i|)) / 2):
-    what is left of the error after the half spacing that storing the weight itself may cost.
+    given: W(t) as the backend holds it; change: what a step takes from it (lr * g for SGD), and
+    allowed: how far that may be off (None: not at all), float64. What is compared is W(t+1).
+    excess_i = max(0, |(got_i - given_i) + change_i| - spacing(max(|given_i|, |got_i|)) / 2 -
+    allowed_i): what is left of the error after the half spacing that storing the weight itself may
+    cost.
     The floor is the distance of a perfect update, rounded once to the dtype.
     """
 
@@ -210,7 +212,8 @@ def excess_update(given: Array, change: Array) -> Formula:
         floor = (perfect - wide) + change
         beside = {"plain": relative(error, change), "floor": relative(floor, change)}
         # As a factor of the change itself, for the pattern: what moved less what was to move.
-        return Error(beyond_spacing(np.abs(error), given, got, 0.5), change, -error, beside)
+        off = np.abs(error) if allowed is None else np.maximum(0.0, np.abs(error) - allowed)
+        return Error(beyond_spacing(off, given, got, 0.5), change, -error, beside)
 
     return formula
 

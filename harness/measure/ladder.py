@@ -8,12 +8,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.interface import Array, Params, Workload
-from harness.measure.distance import Formula, centred, compare, excess_update, plain, relative
+from harness.interface import Array, State, Workload
+from harness.measure.distance import (
+    Formula,
+    centred,
+    compare,
+    excess_update,
+    norm,
+    plain,
+    relative,
+)
 from harness.measure.measurement import identical, measure
 from harness.record.schema import Measurement, Repeat, evaluation_case, number
+from harness.workloads.reference.composed import Composed, Opened, Reference, cast
+from harness.workloads.reference.limits import limit_for
 from harness.workloads.reference.noise import ROUNDINGS, replica_answers, rounded
-from harness.workloads.reference.pieces import Opened, Reference, cast
+from harness.workloads.reference.optimisers import RULES, moved
 
 # What stands for the tensor's name where all parameters are judged together.
 ALL = "all parameters"
@@ -25,38 +35,67 @@ UNIT = {"float32": 1.0, "float64": 2.0**-29}
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """What a process was given (params, x, in its dtype) and what the judge says of it (float64).
+    """What a process was given (state, batch, in its dtype) and what the judge says of it (float64).
 
-    `centred`: compare logits less their row mean.
+    `changes`: what a step takes from each trained tensor; `after`: the other tensors after it.
+    `training`: outputs as a step computes them, where evaluation computes others. `centred`:
+    compare outputs less their row mean.
     """
 
-    params: Params
-    x: Array
-    logits: Array
+    workload: Workload
+    state: State
+    batch: State
+    outputs: Array
+    training: Array | None
     loss: float
-    grads: Params
+    grads: State
+    changes: State
+    after: State
     centred: bool
 
     @classmethod
     def of(
-        cls, judge: Reference, params: Params, x: Array, y: Array, dtype: str, centred: bool
+        cls,
+        judge: Reference,
+        workload: Workload,
+        state: State,
+        batch: State,
+        dtype: str,
+        centred: bool = False,
     ) -> Wanted:
         """What the judge says of a batch at the very values that processes of a dtype hold."""
-        held = cast(params, dtype)
-        return cls(held, x.astype(dtype), *_said(judge, held, x, y), centred)
+        held, given = cast(state, dtype), cast(batch, dtype)
+        return cls._said(judge, workload, held, given, centred)
+
+    @classmethod
+    def _said(
+        cls, judge: Reference, workload: Workload, held: State, given: State, centred: bool
+    ) -> Wanted:
+        wide, wide_batch = cast(held), cast(given)
+        look = judge.look(wide, wide_batch)
+        two = workload.two_modes
+        outputs = judge.outputs(wide, wide_batch) if two else look.outputs
+        changes, slots = moved(workload.optimiser, wide, look.grads)
+        training, after = look.outputs if two else None, look.running | slots
+        said = outputs, training, look.loss, look.grads, changes, after
+        return cls(workload, held, given, *said, centred)
+
+    def instead(self, judge: Reference) -> Wanted:
+        """What another judge says of the same."""
+        return self._said(judge, self.workload, self.state, self.batch, self.centred)
 
 
 def find_noise(
-    reference: Reference, workload: Workload, params: Params, x: Array, y: Array, centred: bool
+    reference: Reference, workload: Workload, state: State, batch: State, centred: bool
 ) -> dict[tuple[str, str], float]:
     """How far float32 replicas of the reference stray on a batch, by rung and tensor.
 
     A distance that is not finite tells nothing, and is left out.
     """
-    wanted = Wanted.of(reference, params, x, y, "float32", centred)
+    wanted = Wanted.of(reference, workload, state, batch, "float32", centred)
     furthest: dict[tuple[str, str], float] = {}
-    for tensors in replica_answers(reference, workload, wanted.params, wanted.x, y):
-        for one in _asked(wanted, workload.lr):
+    for tensors in replica_answers(reference, workload, wanted.state, wanted.batch):
+        for one in _asked(wanted):
             distance = _distance(one, tensors)
             if distance is not None:
                 furthest[one.place] = max(distance, furthest.get(one.place, 0.0))
@@ -68,12 +107,6 @@ def grant(measurements: list[Measurement], noise: dict[tuple[str, str], float]) 
     for m in measurements:
         if (m.rung, m.tensor) in noise:
             m.noise = noise[m.rung, m.tensor] * UNIT[m.dtype]
-
-
-def _said(judge: Reference, params: Params, x: Array, y: Array) -> tuple[Array, float, Params]:
-    """Logits, loss and gradients in float64 at parameters as they are held."""
-    wide, wide_x = cast(params), x.astype(np.float64)
-    return judge.logits(wide, wide_x), *judge.loss_and_grads(wide, wide_x, y)
 
 
 class _Asked(NamedTuple):
@@ -91,19 +124,42 @@ class _Asked(NamedTuple):
         return self.rung, self.tensor
 
 
-def _asked(wanted: Wanted, lr: float) -> list[_Asked]:
+def _asked(wanted: Wanted) -> list[_Asked]:
     """The rungs forward to update of one batch."""
-    loss = np.array(wanted.loss)
-    asked = [
-        _Asked("forward", "logits", "logits", wanted.logits, centred if wanted.centred else plain),
-        *(_Asked("loss", key, key, loss, dtype="float64") for key in ("loss", "step loss")),
-    ]
+    loss, name = np.array(wanted.loss), wanted.workload.trace[-1]
+    forward = centred if wanted.centred else plain
+    asked = [_Asked("forward", name, "outputs", wanted.outputs, forward)]
+    if wanted.training is not None:
+        key = "outputs, training"
+        asked.append(_Asked("forward", f"{name}, training", key, wanted.training, forward))
+    asked += [_Asked("loss", key, key, loss, dtype="float64") for key in ("loss", "step loss")]
     asked += [_Asked("gradients", name, f"grad.{name}", g) for name, g in wanted.grads.items()]
-    for name, given in wanted.params.items():
-        change = lr * wanted.grads[name]
-        want, formula = given.astype(np.float64) - change, excess_update(given, change)
-        asked.append(_Asked("update", name, f"new.{name}", want, formula))
+    for tensor in wanted.workload.tensors:
+        name = tensor.name
+        if tensor.role == "trained":
+            given, change = wanted.state[name], wanted.changes[name]
+            want = given.astype(np.float64) - change
+            formula = excess_update(given, change, _allowed(wanted, name))
+            asked.append(_Asked("update", name, f"new.{name}", want, formula))
+        else:
+            asked.append(_Asked("update", name, f"new.{name}", wanted.after[name]))
     return asked
+
+
+def _allowed(wanted: Wanted, name: str) -> Array | None:
+    """How far an update may be off since its gradient may be: where it is no multiple of that.
+
+    Adam's change is lr times the sign of a first gradient, however small; what the limit of the
+    gradients leaves open decides it there. None: the update's own limit says it all.
+    """
+    optimiser, dtype = wanted.workload.optimiser, str(wanted.state[name].dtype)
+    limit = limit_for("gradients", dtype, "")
+    if RULES[optimiser.rule].linear or limit is None:
+        return None
+    grad, wide = wanted.grads[name], cast(wanted.state)
+    off = limit.value * norm(grad) / math.sqrt(max(grad.size, 1))
+    moves = [moved(optimiser, wide, {name: grad + d})[0][name] for d in (off, -off)]
+    return np.maximum(*(np.abs(move - wanted.changes[name]) for move in moves))
 
 
 def _distance(asked: _Asked, tensors: dict[str, Array]) -> float | None:
@@ -117,38 +173,60 @@ def teacher_forced(
     tensors: dict[str, Array],
     wanted: Wanted,
     *,
-    y: Array,
-    lr: float,
     process: str,
     case: str,
     step: int | None,
+    judge: Reference | None = None,
 ) -> list[Measurement]:
     """Every measurement of one teacher-forced batch, rung by rung.
 
-    tensors: what the worker wrote; y: int64 (n,), the labels it was given.
+    tensors: what the worker wrote; judge: where it knows the layers, their own errors are measured
+    too.
     """
     where: dict[str, Any] = {"process": process, "case": case, "step": step}
     got = tensors.get
     measurements = [
-        identical("x", got("x"), wanted.x, **where),
-        identical("y", got("y"), y, **where),
+        *(identical(name, got(name), given, **where) for name, given in wanted.batch.items()),
+        *(identical(n, got(f"held.{n}"), given, **where) for n, given in wanted.state.items()),
     ]
-    for name, given in wanted.params.items():
-        measurements.append(identical(name, got(f"held.{name}"), given, **where))
-    for one in _asked(wanted, lr):
+    if isinstance(judge, Composed):
+        measurements += own_errors(tensors, wanted, judge, where)
+    for one in _asked(wanted):
         at = where | {"dtype": one.dtype, "formula": one.formula}
         measurements.append(measure(one.rung, one.tensor, got(one.key), one.want, **at))
     return measurements
 
 
+def own_errors(
+    tensors: dict[str, Array], wanted: Wanted, judge: Composed, where: dict[str, Any]
+) -> list[Measurement]:
+    """What each named value adds to the error of those before it, in order, as far as shown.
+
+    It is the judge's, in float64, of the value that the process itself had before; beside it stands
+    the distance from the judge's own value, which has all that was inherited.
+    """
+    shown = [name for name in wanted.workload.trace if f"trace.{name}" in tensors]
+    if not shown:
+        return []
+    state, batch = cast(wanted.state), cast(wanted.batch)
+    true = judge.trace(state, batch)
+    before, value, measurements = "", batch["x"], []
+    for name in shown:
+        got = tensors[f"trace.{name}"]
+        want = judge.onwards(state, batch, before, value, name)
+        own = measure("forward", f"{name}, own error", got, want, **where)
+        inherited = compare(got, true[name], str(got.dtype)).distance
+        if inherited is not None:
+            own.beside = {"reference": number(inherited)}
+        measurements.append(own)
+        if own.problem is not None:
+            break  # nothing is known of what follows
+        before, value = name, got.astype(np.float64)
+    return measurements
+
+
 def find_rounding(
-    measurement: Measurement,
-    tensors: dict[str, Array],
-    wanted: Wanted,
-    *,
-    y: Array,
-    reference: Opened,
-    workload: Workload,
+    measurement: Measurement, tensors: dict[str, Array], wanted: Wanted, reference: Opened
 ) -> str | None:
     """The rounding of products' operands that gives a measurement's very error; None: none does.
 
@@ -159,10 +237,9 @@ def find_rounding(
         return None
     left: dict[str, float] = {}
     for rounding in ROUNDINGS:
-        for products, coarser in rounded(reference, workload, rounding):
-            said = _said(coarser, wanted.params, wanted.x, y)
-            instead = Wanted(wanted.params, wanted.x, *said, wanted.centred)
-            one = next((o for o in _asked(instead, workload.lr) if o.place == place), None)
+        for products, coarser in rounded(reference, wanted.workload, rounding):
+            instead = _asked(wanted.instead(coarser))
+            one = next((o for o in instead if o.place == place), None)
             distance = None if one is None else _distance(one, tensors)
             if distance is not None and distance < SAME_ERROR * measurement.distance:
                 left[f"{rounding} {products}"] = distance
@@ -170,15 +247,22 @@ def find_rounding(
 
 
 def evaluation(
-    logits: Array | None, want: Array, *, process: str, seed: int, epoch: int, step: int
+    tensor: str,
+    outputs: Array | None,
+    want: Array,
+    *,
+    process: str,
+    seed: int,
+    epoch: int,
+    step: int,
 ) -> Measurement:
-    """The outputs that a metric is counted from, at the parameters as they are held then."""
+    """The outputs (called `tensor`) that a metric is counted from, at the state as held then."""
     case = evaluation_case(seed, epoch)
-    return measure("forward", "logits", logits, want, process=process, case=case, step=step)
+    return measure("forward", tensor, outputs, want, process=process, case=case, step=step)
 
 
 def lockstep(
-    params: Params, want_params: Params, losses: Array, want_losses: Array, before: int
+    params: State, want_params: State, losses: Array, want_losses: Array, before: int
 ) -> list[Measurement]:
     """Free-running float64 after some steps: every parameter, and every loss since `before`.
 
@@ -198,7 +282,7 @@ def lockstep(
     return [*measurements, of_losses]
 
 
-def together(params: Params, want: Params) -> tuple[float, dict[str, float]]:
+def together(params: State, want: State) -> tuple[float, dict[str, float]]:
     """Distance of all parameters together, as one vector, and of each by name."""
     each, errors, wanted = {}, [], []
     for name, value in want.items():
@@ -210,7 +294,7 @@ def together(params: Params, want: Params) -> tuple[float, dict[str, float]]:
 
 
 def trajectory(
-    regime: str, params: Params, want: Params, *, process: str, after: int
+    regime: str, params: State, want: State, *, process: str, after: int
 ) -> Measurement:
     """Free-running parameters after so many steps against the float64 reference's.
 
@@ -235,7 +319,7 @@ def trajectory(
 
 
 def repeat(
-    losses: Array, params: Params, again_losses: Array, again_params: Params, process: str
+    losses: Array, params: State, again_losses: Array, again_params: State, process: str
 ) -> Repeat:
     """A against A: losses (steps,) and last parameters of the same training, done twice."""
     differ = np.flatnonzero(losses.view(np.uint64) != again_losses.view(np.uint64))

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.interface import Array
+from harness.interface import Array, Workload
 from harness.measure.measurement import stored_norm
 from harness.record.schema import Churn, Training, number
 from harness.workloads.reference import canonical
 
 
-def predictions(logits: Array) -> Array:
-    """The class of each row of logits (n, classes), int64 (n,): -1 for one with NaN."""
-    return np.where(np.isnan(logits).any(axis=1), -1, np.argmax(logits, axis=1))
+def predictions(workload: Workload, outputs: Array) -> Array | None:
+    """The class of each row of outputs (n, ...), int64 (n,), -1 for one with NaN; None: no classes.
+
+    The largest output's; of one number, whether it exceeds .5.
+    """
+    metric = accuracy_metric(workload)
+    if metric is None or outputs.ndim != 2 or outputs.shape[1:] != workload.outputs:
+        return None
+    if metric == "binary accuracy":
+        return np.where(np.isnan(outputs[:, 0]), -1, outputs[:, 0] > 0.5)
+    return largest(outputs)
+
+
+def largest(outputs: Array) -> Array:
+    """Where the largest of each row (n, classes) is, the first of several; -1 for one with NaN."""
+    return np.where(np.isnan(outputs).any(axis=1), -1, np.argmax(outputs, axis=1))
+
+
+def accuracy_metric(workload: Workload) -> str | None:
+    """Which accuracy a workload counts; None where it has none."""
+    return next((o.metric for o in workload.outcome if o.metric.endswith("accuracy")), None)
+
+
+def true_classes(y: Array) -> Array:
+    """The classes that predictions are held to, int64 (n,)."""
+    return y.astype(np.int64).reshape(len(y))
 
 
 def confusion(predicted: Array, labels: Array, classes: int) -> list[list[int]]:
@@ -37,12 +60,11 @@ def differing(predicted: dict[str, Array], reference: Array, labels: Array, most
     return [int(index) for index in order if count[index]]
 
 
-def churn(logits: Array, reference: Array, labels: Array, seed: int) -> Churn:
-    """Predictions against the reference's: logits (n, classes) each, labels int (n,).
+def churn(own: Array, other: Array, labels: Array, seed: int) -> Churn:
+    """Predictions against the reference's, int (n,) each.
 
-    A row with NaN predicts nothing: it is right nowhere and differs from everything.
+    A row that predicts nothing (-1) is right nowhere and differs from everything.
     """
-    own, other = predictions(logits), predictions(reference)
     right, wanted = own == labels, other == labels
     return Churn(
         seed=seed,
@@ -54,18 +76,25 @@ def churn(logits: Array, reference: Array, labels: Array, seed: int) -> Churn:
 
 
 def training(
-    series: dict[str, Array], logits: list[Array], test_y: Array, rows: Array, ends: list[int]
+    workload: Workload,
+    series: dict[str, Array],
+    outputs: list[Array],
+    test_y: Array,
+    rows: Array,
+    ends: list[int],
 ) -> Training:
     """One free training as it is stored (dtype, seed and whole still open).
 
     series: losses float64 (steps,), step_ns, epoch_ns, eval_ns int64, gather_ns and put_ns where
     they were timed, final.<name> parameters;
-    logits: (test samples, outputs) after each evaluation; rows: samples of each step; ends: the
-    last step of each epoch.
+    outputs: (test samples, ...) after each evaluation; rows: samples of each step; ends: the last
+    step of each epoch.
     """
-    losses = series["losses"]
-    last = logits[-1] if logits else np.zeros(0)
-    whole = last.ndim == 2 and len(last) == len(test_y) and last.shape[1] > max(test_y, default=0)
+    losses, labels = series["losses"], true_classes(test_y)
+    counted = [predictions(workload, array) for array in outputs]
+    last = counted[-1] if counted else None
+    classes = max(2, *workload.outputs)
+    whole = last is not None and len(last) == len(labels) and max(labels, default=0) < classes
     starts = [0, *(end + 1 for end in ends[:-1])]
     spans = [slice(start, end + 1) for start, end in zip(starts, ends, strict=True)]
     return Training(
@@ -76,10 +105,10 @@ def training(
         losses=[number(value) for value in losses],
         epoch_losses=[number(canonical.epoch_loss(losses[s], rows[s])) for s in spans],
         test_accuracy=[
-            number(canonical.accuracy(array, test_y))
-            if array.ndim == 2 and len(array) == len(test_y) and array.shape[1] > 0
+            number(canonical.accuracy(array, labels))
+            if array is not None and len(array) == len(labels)
             else "nan"
-            for array in logits
+            for array in counted
         ],
         step_ns=series["step_ns"].tolist(),
         gather_ns=series["gather_ns"].tolist() if "gather_ns" in series else [],
@@ -91,5 +120,5 @@ def training(
             for name, value in series.items()
             if name.startswith("final.")
         },
-        confusion=confusion(predictions(last), test_y, last.shape[1]) if whole else [],
+        confusion=confusion(last, labels, classes) if whole and last is not None else [],
     )

@@ -37,6 +37,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     threads: int | None = None
     dataset: str = "auto"
     data_dir: str | None = None
+    rooms: str | None = None
     reference: str = REFERENCE
     expect: tuple[Expected, ...] = ()
     operators: bool = False

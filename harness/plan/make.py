@@ -11,7 +11,7 @@ import sys
 import msgspec
 
 from backends import BACKENDS, PRECISIONS, Entry
-from harness.data import CHOICES as DATASETS
+from backends.rooms import place
 from harness.errors import InputError
 from harness.interface import Workload
 from harness.plan import interpreters, plugins
@@ -28,7 +28,8 @@ from harness.plan.model import (
     Timing,
 )
 from harness.plan.profiles import SMALL_SIZES, TABLE, Profile
-from harness.workloads import WORKLOADS
+from harness.workloads import DEFAULT, NETS, WORKLOADS
+from harness.workloads.reference.composed import Net
 from harness.workloads.reference.limits import RUNGS
 from harness.workloads.reference.screening import SCREEN_MARGINS
 
@@ -48,12 +49,14 @@ def available_threads() -> int:
 
 def make_plan(
     choices: Choices,
-    workload: Workload = WORKLOADS["mlp-scratch"],
+    workload: Workload = WORKLOADS[DEFAULT],
+    net: Net | None = NETS[DEFAULT],
     provided: Provided | None = None,
 ) -> Plan:
     """A Plan that carries out `choices`. Raises InputError, in one line, where that cannot be.
 
-    workload: what is trained; `provided`: where it comes from, if it is a plug-in.
+    workload: what is trained; net: its layers, where they are known; `provided`: where it comes
+    from, if it is a plug-in.
     Without `backends` one whose framework is missing, or that has no such precision, is skipped
     with its reason; a backend asked for by name that is not available is an error. The precision is
     one for the whole plan: reduced runs never stand beside strict ones. With `all_variants` every
@@ -63,13 +66,14 @@ def make_plan(
     profile = _profile(choices)
     entries = find_entries(choices)
     _check_texts(choices, entries)
-    labels, skipped = _labels(choices, entries)
+    labels, skipped = _labels(choices, entries, workload.model)
     reference = _reference(choices.reference, provided, workload, labels, skipped)
     _check_expected(choices, labels)
     timeout_s = choices.timeout_s
     return Plan(
         profile=choices.profile,
         workload=workload,
+        net=net,
         labels=labels,
         reference=reference,
         dataset=choices.dataset,
@@ -91,6 +95,7 @@ def make_plan(
         memory_headroom=choices.memory_headroom,
         skipped=skipped,
         provided=provided,
+        rooms=_rooms(choices.rooms),
     )
 
 
@@ -104,7 +109,6 @@ def _profile(choices: Choices) -> Profile:
             f"--precision {choices.precision}: for float32 only; leave out --dtype {choices.dtype}"
         )
     check_choice("--device", choices.device, DEVICES)
-    check_choice("--dataset", choices.dataset, DATASETS)
     if choices.threads is not None and not 1 <= choices.threads <= available_threads():
         raise InputError(f"--threads {choices.threads}: choose from 1 to {available_threads()}")
     if choices.all_variants and choices.variants:
@@ -157,7 +161,16 @@ def _check_texts(choices: Choices, entries: Entries) -> None:
             ) from None
 
 
-def _labels(choices: Choices, entries: Entries) -> tuple[dict[str, Label], dict[str, str]]:
+def _rooms(folder: str | None) -> str:
+    """The absolute path of a user's own rooms, "" where there are none; InputError for no folder."""
+    if folder is not None and not os.path.isdir(folder):
+        raise InputError(f"--rooms {folder}: there is no such folder")
+    return os.path.abspath(folder) if folder is not None else ""
+
+
+def _labels(
+    choices: Choices, entries: Entries, model: str
+) -> tuple[dict[str, Label], dict[str, str]]:
     """The configurations under test, and why some of them are skipped, by label."""
     planted = {name: check_plant(text) for name, text in choices.plants.items()}
     labels: dict[str, Label] = {}
@@ -174,6 +187,7 @@ def _labels(choices: Choices, entries: Entries) -> tuple[dict[str, Label], dict[
                 plugins.missing(entry, choices.device, python)
                 or entry.lacks(choices.device, choices.precision)
                 or entry.lacks_variant(variant, choices.device)
+                or _lacks_model(entry, model, choices.rooms)
             )
             if reason and by_name:
                 raise InputError(f"--backend {name}: {reason}")
@@ -196,6 +210,14 @@ def _labels(choices: Choices, entries: Entries) -> tuple[dict[str, Label], dict[
                 default=variant == entry.variants[0],
             )
     return labels, skipped
+
+
+def _lacks_model(entry: Entry, model: str, rooms: str | None) -> str | None:
+    """Why a built-in backend has no such model; a plug-in's own process says so."""
+    if entry.plug_in or place(entry.name, model, rooms or "") is not None:
+        return None
+    where = f" nor {rooms}/{entry.name}" if rooms else "; --rooms names a folder with your own"
+    return f"{entry.name} has no file for {model} in its room{where}"
 
 
 def _timing(choices: Choices, timing: Timing, entering: list[str]) -> Timing:

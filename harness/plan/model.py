@@ -12,6 +12,7 @@ import msgspec
 
 from backends import BUILT_IN
 from harness.interface import Workload
+from harness.workloads.reference.composed import Net
 
 DTYPES = ("float32", "float64")
 DEVICES = ("cpu", "cuda")
@@ -138,12 +139,15 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     (indices as above), of samples whose reference loss is at least SMALL_LEAST_LOSS nats.
     `operators`: measure the table of single operators. `expect`: differences known beforehand.
     `memory_headroom`: bytes a worker may allocate beyond what it holds after import, or None.
+    `net`: the workload's layers, from which its judge is made; None where a plug-in or a label
+    judges it. `rooms`: a folder with the user's own files of models, by framework.
     `provided`: of a workload that is a plug-in. `reference`: what judges; a float64 process of a
     label, a golden file's absolute path, or NAME/float64, which comes with harness or plug-in.
     """
 
     profile: str
     workload: Workload
+    net: Net | None
     labels: dict[str, Label]
     reference: str
     dataset: str
@@ -164,6 +168,13 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_headroom: int | None = None
     skipped: dict[str, str] = {}
     provided: Provided | None = None
+    rooms: str = ""
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of a full batch: the workload's, known at the latest when the data are."""
+        assert self.workload.batch_size is not None
+        return self.workload.batch_size
 
 
 def checkpoint_steps(plan: Plan, steps: int) -> list[int]:

@@ -20,8 +20,8 @@ def describe_dataset(dataset: Dataset) -> DatasetFacts:
         name=dataset.name,
         synthetic=dataset.synthetic,
         sha256=dataset.sha256,
-        train=len(dataset.train_labels),
-        test=len(dataset.test_labels),
+        train=len(dataset.train_x),
+        test=len(dataset.test_x),
         source=dataset.source.encode("utf-8", "replace").decode(),
         class_names=list(dataset.class_names),
     )

@@ -24,7 +24,7 @@ from harness.verdict.finding import Finding, void_part
 from harness.verdict.timing_stats import PowerLaw, Ratio, break_even, power_law, ratio
 from harness.verdict.timings import floor_logs, share_of_physics
 from harness.verdict.verdict import LabelVerdict, exit_status, judge, timing_parts
-from harness.workloads.mlp_scratch import resized
+from harness.workloads import SIZED, width_of
 from harness.workloads.reference.limits import DECIDING, MEASURED
 
 # What the step may cost above BAR_WIDTH hidden units, as multiples of the floor: there the five
@@ -134,8 +134,8 @@ def read(folder: Path) -> Grid:
     records = [store.read(place) for place in places]
     for place, record in zip(places, records, strict=True):
         workload = record.plan.workload
-        width = workload.sizes.get("num_hiddens", 0)
-        if min(width, workload.batch_size) < 1 or workload != resized(width, workload.batch_size):
+        width, batch = width_of(workload), workload.batch_size or 0
+        if min(width, batch) < 1 or workload != SIZED[workload.name](width, batch).workload:
             raise InputError(f"record {place}: its workload is not one of a grid")
     return judged(folder.resolve().name, records)
 
@@ -169,7 +169,7 @@ def judged(name: str, records: list[Record]) -> Grid:
 
 def _size(record: Record) -> tuple[int, int, int]:
     workload = record.plan.workload
-    return record.plan.threads, workload.sizes["num_hiddens"], workload.batch_size
+    return record.plan.threads, width_of(workload), record.plan.batch_size
 
 
 def _figure(record: Record, label: str, found: LabelVerdict) -> Figure:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.interface import Array, Params
+from harness.interface import Array
+from harness.interface import State as StateOf
 from harness.measure import ladder
 from harness.measure.ladder import Wanted
 from harness.measure.measurement import identical
 from harness.measure.precision import not_in_force, precision_operands
+from harness.plan.model import judged_by_label
 from harness.record.schema import Case, Measurement
 from harness.run.keeping import first_off, keep_if_off, keep_lockstep_if_off
 from harness.run.learning import train_worker
@@ -20,7 +22,7 @@ from harness.run.state import Batch, State
 from harness.tensors import load_tensors, save_tensors
 from harness.workers.launch import WorkerUnavailable
 from harness.workers.pool import Key
-from harness.workloads.reference.pieces import cast, sample_losses
+from harness.workloads.reference.composed import cast
 from harness.workloads.reference.screening import SMALL_LEAST_LOSS
 
 
@@ -70,19 +72,19 @@ def start_twice(state: State) -> None:
     state.progress.phase(
         "the first steps, twice: does each repeat itself?", sum(steps for _, steps in todo)
     )
-    first: dict[Key, tuple[Array, Params]] = {}
+    first: dict[Key, tuple[Array, StateOf]] = {}
     done = 0
     for key, steps in todo:
         if key not in state.pool.workers:
             continue
         with state.pool.containing(key):
             out = state.fresh_folder()
-            params, schedule, _ = state.inputs.training("start", state.seed)
+            initial, schedule, _ = state.inputs.training("start", state.seed)
             snapshots = [n - 1 for n in after if n <= steps]
-            state.pool.train(key, params, schedule, steps, snapshots=snapshots, out=out, done=done)
+            state.pool.train(key, initial, schedule, steps, snapshots=snapshots, out=out, done=done)
             done += steps
             series = load_tensors(f"{out}/series")["losses"][:again]
-            held = load_tensors(f"{out}/params-{again - 1}")
+            held = load_tensors(f"{out}/state-{again - 1}")
             if key in first:
                 repeat = ladder.repeat(*first[key], series, held, key.dtype)
                 state.results(key).repeats.append(repeat)
@@ -90,15 +92,15 @@ def start_twice(state: State) -> None:
             first[key] = series, held
             if key.dtype == "float32":
                 for n in after:
-                    got = load_tensors(f"{out}/params-{n - 1}")
+                    got = load_tensors(f"{out}/state-{n - 1}")
                     measurement = ladder.trajectory(
-                        "start", got, want[n], process=key.dtype, after=n
+                        "start", got, state.learnt(want[n]), process=key.dtype, after=n
                     )
                     state.results(key).measurements.append(measurement)
 
 
 def teacher_force(state: State) -> None:
-    """Every checkpoint, small batch and probe, in every process, at the judge's parameters.
+    """Every checkpoint, small batch and probe, in every process, at the judge's state.
 
     One process computes at a time; meanwhile the parent measures what the one before made. Small
     batches go to all at once: there is little to compute, but much to compile.
@@ -113,21 +115,21 @@ def teacher_force(state: State) -> None:
         state.record.cases.append(batch.case)
         file = state.inputs.file(f"batch-{turn % 2}")
         save_tensors(file, batch.given)
-        params: dict[str, str] = {}
+        held: dict[str, str] = {}
         keys = state.pool.live()
         for dtype in dict.fromkeys(key.dtype for key in keys):
             if dtype not in batch.wanted:
-                at = batch.params, batch.x, batch.y
+                at = state.plan.workload, batch.state, batch.batch
                 batch.wanted[dtype] = Wanted.of(state.judge, *at, dtype, batch.centred)
-            params[dtype] = state.inputs.file(f"params-{dtype}-{turn % 2}")
-            save_tensors(params[dtype], batch.wanted[dtype].params)
+            held[dtype] = state.inputs.file(f"state-{dtype}-{turn % 2}")
+            save_tensors(held[dtype], batch.wanted[dtype].state)
         outs = {key: state.scratch / f"case-{turn % 2}-{place}" for place, key in enumerate(keys)}
         small = batch.case.rows in state.plan.small_sizes
         for group in [keys] if small else [[key] for key in keys]:
             for key in group:
                 outs[key].unlink(missing_ok=True)  # what another left there is no answer
                 with state.pool.containing(key):
-                    words = {"params": params[key.dtype], "batch": file, "out": str(outs[key])}
+                    words = {"state": held[key.dtype], "batch": file, "out": str(outs[key])}
                     state.pool.ask(key, "case", **words)
             for earlier in before:
                 _measure(state, *earlier)
@@ -147,29 +149,41 @@ def batches(state: State) -> Iterator[Batch]:
     """The teacher-forced batches of a run, in order; nothing of a backend decides them."""
     inputs = state.inputs
     for step in inputs.checkpoints:
-        params = state.judged("schedule", step)
-        rows, replaced = inputs.screened(step, cast(params, "float32"), state.reference)
+        judged = state.judged("schedule", step)
+        rows, replaced = inputs.screened(step, cast(judged, "float32"), state.reference)
         case = Case(case=f"step {step}", step=step, rows=len(rows), replaced=replaced)
-        yield Batch(case, params, inputs.x[rows], inputs.y[rows], {"rows": rows})
+        yield _of_rows(state, case, judged, rows)
         if step in inputs.small:
-            yield from _small(state, step, params, rows)
+            yield from _small(state, step, judged, rows)
     for probe in state.probes():
-        case = Case(case=probe.case, step=None, rows=len(probe.y), replaced=0)
-        arrays = {"x": probe.x, "y": probe.y}
-        yield Batch(case, probe.params, probe.x, probe.y, arrays, centred=probe.centred)
+        case = Case(case=probe.case, step=None, rows=len(probe.batch["x"]), replaced=0)
+        yield Batch(case, probe.state, probe.batch, probe.batch, centred=probe.centred)
 
 
-def _small(state: State, step: int, params: Params, rows: Array) -> Iterator[Batch]:
+def _of_rows(state: State, case: Case, judged: StateOf, rows: Array) -> Batch:
+    """A batch of the data, which workers have too: they are told the rows."""
+    assert case.step is not None
+    batch = state.inputs.batch(rows, state.seed, case.step)
+    given = {name: value for name, value in batch.items() if name not in ("x", "y")}
+    return Batch(case, judged, batch, given | {"rows": rows})
+
+
+def _small(state: State, step: int, judged: StateOf, rows: Array) -> Iterator[Batch]:
     """Small batches of a checkpoint's samples that the reference is not confident of."""
-    inputs = state.inputs
-    logits = state.reference.logits(params, inputs.x[rows].astype(np.float64))
-    losses = sample_losses(logits, inputs.y[rows])
-    usable = rows[losses >= SMALL_LEAST_LOSS]
+    usable = rows[_unsure(state, judged, state.inputs.batch(rows, state.seed, step))]
     for size in state.plan.small_sizes:
-        if size <= len(usable):
-            few = usable[:size]
+        if size <= len(usable) and size < len(rows):
             case = Case(case=f"step {step}, batch of {size}", step=step, rows=size, replaced=0)
-            yield Batch(case, params, inputs.x[few], inputs.y[few], {"rows": few})
+            yield _of_rows(state, case, judged, usable[:size])
+
+
+def _unsure(state: State, judged: StateOf, batch: StateOf) -> Array:
+    """Which rows of a batch the reference is not sure of; of a loss that is no likelihood all."""
+    net = state.plan.net
+    if net is None:
+        return np.full(len(batch["x"]), True)
+    outputs = state.reference.outputs(judged, cast(batch))
+    return net.loss.of_samples(outputs, batch["y"]) >= SMALL_LEAST_LOSS
 
 
 def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
@@ -178,19 +192,13 @@ def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
         return
     with state.pool.containing(key):
         got, wanted = load_tensors(str(out)), batch.wanted[key.dtype]
-        measurements = ladder.teacher_forced(
-            got,
-            wanted,
-            y=batch.y,
-            lr=state.plan.workload.lr,
-            process=key.dtype,
-            case=batch.case.case,
-            step=batch.case.step,
-        )
+        layers = None if judged_by_label(state.plan) else state.reference
+        where = {"process": key.dtype, "case": batch.case.case, "step": batch.case.step}
+        measurements = ladder.teacher_forced(got, wanted, judge=layers, **where)
         state.results(key).measurements += measurements
         if first_off(state, key, measurements) is not None:
             ladder.grant(measurements, _noise(state, batch))
-            keep_if_off(state, key, measurements, wanted, batch.y, got)
+            keep_if_off(state, key, measurements, wanted, got)
 
 
 def _noise(state: State, batch: Batch) -> dict[tuple[str, str], float]:
@@ -198,7 +206,7 @@ def _noise(state: State, batch: Batch) -> dict[tuple[str, str], float]:
     if batch.noise is None:
         batch.noise = {}
         if state.reference is not state.judge:
-            at = batch.params, batch.x, batch.y, batch.centred
+            at = batch.state, batch.batch, batch.centred
             batch.noise = ladder.find_noise(state.reference, state.plan.workload, *at)
     return batch.noise
 
@@ -218,22 +226,19 @@ def lockstep(state: State) -> None:
             out = train_worker(
                 state, key, state.seed, "lockstep", snapshots, place * inputs.lockstep_steps
             )
-            for after, params, measurements in in_lockstep(out, want, inputs.snapshots):
+            for after, held, measurements in in_lockstep(state, out, want):
                 state.results(key).measurements += measurements
-                keep_lockstep_if_off(state, key, measurements, after, params)
+                keep_lockstep_if_off(state, key, measurements, after, held)
 
 
 def in_lockstep(
-    out: Path, want: Path, snapshots: list[int]
-) -> Iterator[tuple[int, Params, list[Measurement]]]:
-    """What two trainings left, compared after so many steps; with the parameters of the first."""
+    state: State, out: Path, want: Path
+) -> Iterator[tuple[int, StateOf, list[Measurement]]]:
+    """What two trainings left, compared at every snapshot; with the state of the first."""
     losses, judged = (load_tensors(f"{folder}/series")["losses"] for folder in (out, want))
     before = 0
-    for after in snapshots:
-        params, right = (load_tensors(f"{folder}/params-{after - 1}") for folder in (out, want))
-        yield (
-            after,
-            params,
-            ladder.lockstep(params, right, losses[before:after], judged[before:after], before),
-        )
+    for after in state.inputs.snapshots:
+        held, right = (load_tensors(f"{folder}/state-{after - 1}") for folder in (out, want))
+        parts = losses[before:after], judged[before:after]
+        yield after, held, ladder.lockstep(held, state.learnt(right), *parts, before)
         before = after

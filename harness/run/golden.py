@@ -101,8 +101,8 @@ def make(plan: Plan, *, own: bool, after: list[int] | None, progress: Progress) 
                 versions=versions(facts),
             )
         losses = load_tensors(f"{out}/series")["losses"]
-        params = {n: load_tensors(f"{out}/params-{n - 1}") for n in after}
-        tensors = named(losses, params)
+        states = {n: state.learnt(load_tensors(f"{out}/state-{n - 1}")) for n in after}
+        tensors = named(losses, states)
         for name, problem in unfit(tensors, plan.workload, after):
             raise HarnessError(f"{writer.label}: {name} {problem}: nothing can be held to that")
         header = Header(
@@ -117,7 +117,7 @@ def make(plan: Plan, *, own: bool, after: list[int] | None, progress: Progress) 
             shared=shared(inputs, seed, after[-1]),
             tensors={name: digest(value) for name, value in tensors.items()},
         )
-    return Golden(header, losses, params)
+    return Golden(header, losses, states)
 
 
 def check(golden: Golden, plan: Plan, progress: Progress) -> Checked:
@@ -134,7 +134,7 @@ def check(golden: Golden, plan: Plan, progress: Progress) -> Checked:
         judge = FileJudge(golden, state.reference, state.inputs, progress.advance)
         judge.train("lockstep", state.seed, set(), [], want)
         out, facts = _train_label(state)
-        each = in_lockstep(out, want, state.inputs.snapshots)
+        each = in_lockstep(state, out, want)
         measured = [(n, m) for n, _, measurements in each for m in measurements]
         losses = load_tensors(f"{out}/series")["losses"]
     first = next((m for _, m in measured if not within(m, limit)), None)

@@ -19,11 +19,11 @@ from safetensors.numpy import save
 
 from harness.errors import HarnessError, InputError
 from harness.files import decode, open_plain, why, write_atomic
-from harness.interface import Array, Params, Workload
+from harness.interface import Array, State, Tensor, Workload
 from harness.record.schema import DatasetFacts
 from harness.results.golden import Data, Header
 from harness.run.inputs import Inputs
-from harness.workloads import WORKLOADS
+from harness.workloads import WORKLOADS, known
 from harness.workloads.reference import canonical
 from harness.workloads.reference.canonical import digest
 
@@ -40,15 +40,16 @@ class Golden(NamedTuple):
 
     header: Header
     losses: Array
-    params: dict[int, Params]
+    states: dict[int, State]
 
 
 def shared(inputs: Inputs, seed: int, steps: int) -> dict[str, str]:
     """Digests of what no backend makes: initial parameters, and the samples of so many steps."""
     workload, n = inputs.plan.workload, len(inputs.x)
-    slots = canonical.schedule(n, workload.batch_size, workload.epochs)[:steps]
+    size = inputs.plan.batch_size
+    slots = canonical.schedule(n, size, workload.epochs)[:steps]
     epochs = range(slots[-1].epoch + 1)
-    orders = [canonical.epoch_order(seed, epoch, n).astype(np.int64) for epoch in epochs]
+    orders = [canonical.epoch_order(seed, epoch, n, size).astype(np.int64) for epoch in epochs]
     rows = np.concatenate([orders[slot.epoch][slot.start : slot.stop] for slot in slots])
     digests = {name: digest(value) for name, value in inputs.initial(seed).items()}
     return digests | {"the order": digest(rows)}
@@ -56,7 +57,7 @@ def shared(inputs: Inputs, seed: int, steps: int) -> dict[str, str]:
 
 def data_of(facts: DatasetFacts) -> Data:
     """A run's data set, as a file names it."""
-    return Data(name="synthetic" if facts.synthetic else "fashion-mnist", sha256=facts.sha256)
+    return Data(name="synthetic" if facts.synthetic else facts.name, sha256=facts.sha256)
 
 
 def follow(inputs: Inputs, data: Data, header: Header) -> None:
@@ -81,7 +82,7 @@ def follow(inputs: Inputs, data: Data, header: Header) -> None:
             f"{', '.join(moved)}: made here, not what the golden file was trained with; every "
             "backend would share the mistake"
         )
-    whole = canonical.schedule(len(inputs.x), workload.batch_size, workload.epochs)
+    whole = canonical.schedule(len(inputs.x), inputs.plan.batch_size, workload.epochs)
     pairs = enumerate(zip(inputs.slots, whole, strict=False))
     same = next((step for step, (a, b) in pairs if a != b), min(len(inputs.slots), len(whole)))
     after = [steps for steps in header.after if steps <= same]
@@ -93,17 +94,22 @@ def follow(inputs: Inputs, data: Data, header: Header) -> None:
     inputs.follow(after)
 
 
-def named(losses: Array, params: dict[int, Params]) -> dict[str, Array]:
-    """A file's tensors: "losses", and "<steps>/<parameter>"."""
+def named(losses: Array, states: dict[int, State]) -> dict[str, Array]:
+    """A file's tensors: "losses", and "<steps>/<tensor>"."""
     return {"losses": losses} | {
-        f"{n}/{name}": value for n, of in params.items() for name, value in of.items()
+        f"{n}/{name}": value for n, of in states.items() for name, value in of.items()
     }
 
 
 def _shapes(workload: Workload, after: list[int]) -> dict[str, tuple[int, ...]]:
     """The names and shapes of a file's tensors, all float64."""
     shapes: dict[str, tuple[int, ...]] = {"losses": (after[-1],)}
-    return shapes | {f"{n}/{p.name}": p.shape for n in after for p in workload.parameters}
+    return shapes | {f"{n}/{t.name}": t.shape for n in after for t in learnt(workload)}
+
+
+def learnt(workload: Workload) -> list[Tensor]:
+    """What a training is for: all but the optimiser's own numbers."""
+    return [tensor for tensor in workload.tensors if tensor.role != "optimiser"]
 
 
 def unfit(
@@ -123,7 +129,7 @@ def unfit(
 def write(golden: Golden, path: Path) -> None:
     """Store it, whole or not at all."""
     metadata = {KEY: msgspec.json.encode(golden.header).decode()}
-    write_atomic(path, save(named(golden.losses, golden.params), metadata))
+    write_atomic(path, save(named(golden.losses, golden.states), metadata))
 
 
 def read(path: Path) -> Golden:
@@ -145,7 +151,7 @@ def _read(file: Any, path: Path) -> Golden:
     header = decode(text, KIND, str(path), Header, SCHEMA)
     if any(a >= b for a, b in pairwise(header.after)):
         raise InputError(f"{KIND} {path}: its steps are not ascending")
-    if header.workload != WORKLOADS.get(header.workload.name):
+    if not known(header.workload):
         raise InputError(
             f"{KIND} {path}: made for another workload than {' or '.join(WORKLOADS)} is here"
         )
@@ -162,8 +168,8 @@ def _read(file: Any, path: Path) -> Golden:
             raise InputError(f"{KIND} {path}: {name} was changed since it was written")
     for name, problem in unfit(tensors, header.workload, header.after):
         raise InputError(f"{KIND} {path}: {name} {problem}")
-    params = {
-        n: {p.name: tensors[f"{n}/{p.name}"] for p in header.workload.parameters}
+    states = {
+        n: {t.name: tensors[f"{n}/{t.name}"] for t in learnt(header.workload)}
         for n in header.after
     }
-    return Golden(header, tensors["losses"], params)
+    return Golden(header, tensors["losses"], states)

@@ -14,20 +14,25 @@ from numpy.lib.format import open_memmap
 
 from harness import data
 from harness.errors import InputError
-from harness.interface import Array, Params
+from harness.interface import Array, State
+from harness.measure import outcome
 from harness.plan.model import Plan, checkpoint_steps, small_steps
 from harness.tensors import load_tensors, save_tensors
 from harness.workloads.reference import canonical
 from harness.workloads.reference.canonical import Slot
-from harness.workloads.reference.pieces import Reference
+from harness.workloads.reference.composed import Reference
 from harness.workloads.reference.screening import clear, screen
+
+# Lockstep takes so many steps at least, where epochs are shorter.
+LEAST_LOCKSTEP = 100
 
 
 class Inputs:
     """Data and schedules of a plan.
 
-    x, test_x: float32 pixels (n, inputs), mapped; y, test_y: int64 labels. `image_shape`: rows and
-    columns of an image. `slots`: every step of the schedule; `ends`: the last step of each epoch.
+    x, test_x: float32 (n, *workload.x), mapped; y, test_y: classes int64 (n,) or numbers float32.
+    `images`: the test set's samples as pixels of 8 bits, None where they are none. `slots`: every step of the schedule; `ends`: the last step of each epoch;
+    `evaluations`: those after which an accuracy is counted.
     `order`: int64 (epochs, n), of the first seed. `lockstep_steps`: how many steps lockstep takes;
     `snapshots`: numbers of steps done after which it compares.
     """
@@ -35,13 +40,20 @@ class Inputs:
     def __init__(self, plan: Plan, dataset: data.Dataset, scratch: Path) -> None:
         self.plan = plan
         self.scratch = scratch
-        train, test = (
-            reserve(scratch / f"{name}.npy", (len(images), images[0].size))
-            for name, images in (("x", dataset.train_images), ("test_x", dataset.test_images))
+        workload = plan.workload
+        self.images = dataset.test_x if dataset.images else None
+        self.x, self.test_x = (
+            data.prepared(
+                given,
+                workload.x,
+                workload.normalise,
+                reserve(scratch / f"{name}.npy", (len(given), *workload.x)),
+            )
+            for name, given in (("x", dataset.train_x), ("test_x", dataset.test_x))
         )
-        self.image_shape = dataset.test_images.shape[1:]
-        self.x, self.y = data.training_set(dataset, train)
-        self.test_x, self.test_y = data.evaluation_set(dataset, test)
+        self.y, self.test_y = (
+            data.targets(given, workload.y) for given in (dataset.train_y, dataset.test_y)
+        )
         np.save(self.file("y.npy"), self.y)
         np.save(self.file("test_y.npy"), self.test_y)
         names = {"train_x": "x", "train_y": "y", "test_x": "test_x", "test_y": "test_y"}
@@ -57,10 +69,8 @@ class Inputs:
 
     def _schedule(self, plan: Plan) -> None:
         """Every step that the plan asks for, and those that are looked at; written for workers."""
-        workload, n = plan.workload, len(self.x)
-        self.slots: list[Slot] = canonical.schedule(
-            n, workload.batch_size, workload.epochs, plan.steps
-        )
+        workload, n, size = plan.workload, len(self.x), plan.batch_size
+        self.slots: list[Slot] = canonical.schedule(n, size, workload.epochs, plan.steps)
         self.rows = np.array([slot.stop - slot.start for slot in self.slots])
         epochs = max(slot.epoch for slot in self.slots) + 1
         self.ends = [
@@ -68,14 +78,17 @@ class Inputs:
             for step, slot in enumerate(self.slots)
             if step + 1 == len(self.slots) or self.slots[step + 1].epoch != slot.epoch
         ]
+        counts = outcome.accuracy_metric(workload) is not None
+        self.evaluations = self.ends if counts else []
         cut = plan.steps is not None
-        last = len(self.slots) - 1 if cut else self.ends[min(plan.lockstep_epochs, epochs) - 1]
+        whole = self.ends[min(plan.lockstep_epochs, epochs) - 1]
+        last = len(self.slots) - 1 if cut else max(whole, min(LEAST_LOCKSTEP, len(self.slots)) - 1)
         self.checkpoints = checkpoint_steps(plan, len(self.slots))
         self.small = small_steps(plan, len(self.slots))
         late = plan.trajectory.late_from if plan.trajectory is not None else None
         self.late = self.ends[late - 1 :] if late is not None and plan.steps is None else []
         for seed in plan.seeds:
-            order = np.stack([canonical.epoch_order(seed, e, n) for e in range(epochs)])
+            order = np.stack([canonical.epoch_order(seed, e, n, size) for e in range(epochs)])
             if seed == plan.seeds[0]:
                 self.order = order
             self.save_schedule("schedule", seed, order, self.slots)
@@ -101,18 +114,23 @@ class Inputs:
         """A file of the scratch folder."""
         return str(self.scratch / name)
 
-    def initial(self, seed: int) -> Params:
-        """The parameters every dtype starts from, float32."""
-        return canonical.initial_params(self.plan.workload, seed)
+    def initial(self, seed: int) -> State:
+        """The state every dtype starts from, float32."""
+        return canonical.initial_state(self.plan.workload, seed)
+
+    def batch(self, rows: Array | slice, seed: int, step: int) -> State:
+        """The batch of these rows at a step of a training: x float32, y, noise."""
+        x = self.x[rows]
+        return {"x": x, "y": self.y[rows]} | canonical.noise(self.plan.workload, seed, step, len(x))
 
     def training(self, kind: str, seed: int) -> tuple[str, str, int]:
-        """The files of initial parameters and of a saved schedule, and how many steps it has."""
+        """The files of an initial state and of a saved schedule, and how many steps it has."""
         steps = len(self.schedule(kind, seed))
         return self.file(f"initial-{seed}"), self.file(f"{kind}-{seed}"), steps
 
     def save_schedule(self, kind: str, seed: int, order: Array, slots: list[Slot]) -> None:
         """A schedule as workers read it: order int64 (epochs, samples), slots int64 (steps, 3)."""
-        schedule = {"order": order, "slots": np.array(slots, dtype=np.int64)}
+        schedule = {"order": order, "slots": np.array(slots, dtype=np.int64), "seed": np.array(seed)}
         save_tensors(self.file(f"{kind}-{seed}"), schedule)
 
     def schedule(self, kind: str, seed: int) -> list[Array]:
@@ -120,10 +138,10 @@ class Inputs:
         schedule = load_tensors(self.file(f"{kind}-{seed}"))
         return [schedule["order"][e, start:stop] for e, start, stop in schedule["slots"].tolist()]
 
-    def screened(self, step: int, params: Params, judge: Reference) -> tuple[Array, int]:
+    def screened(self, step: int, state: State, judge: Reference) -> tuple[Array, int]:
         """The rows of a checkpoint's batch without kinks, and how many were replaced.
 
-        params: float32. InputError where the data set has too few samples.
+        state: float32. InputError where the data set has too few samples.
         """
         slot = self.slots[step]
         try:
@@ -131,17 +149,17 @@ class Inputs:
                 self.order[slot.epoch],
                 slot.start,
                 slot.stop,
-                lambda rows: self.clear(params, self.x[rows], judge),
+                lambda rows: self.clear(state, self.batch(rows, self.plan.seeds[0], step), judge),
             )
         except ValueError as error:
             raise InputError(f"too few samples of the data set are usable: {error}") from None
 
-    def clear(self, params: Params, x: Array, judge: Reference) -> Array:
-        """Which rows of x have no pre-activation within rounding of a kink: bool (n,)."""
-        return clear(judge, params, x, self.plan.screen_margin)
+    def clear(self, state: State, batch: State, judge: Reference) -> Array:
+        """Which rows of a batch have nothing within rounding of a kink: bool (n,)."""
+        return clear(judge, state, batch, self.plan.screen_margin)
 
 
-def reserve(path: Path, shape: tuple[int, int]) -> Array:
+def reserve(path: Path, shape: tuple[int, ...]) -> Array:
     """A mapped float32 .npy file with its room on the disk taken; OSError where there is none."""
     array = open_memmap(path, "w+", np.float32, shape)
     if hasattr(os, "posix_fallocate"):

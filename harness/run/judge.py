@@ -1,7 +1,7 @@
 """What everything is judged against, in float64: a reference in NumPy, a label, or a golden file.
 
-A judge is a `Reference` (logits, loss and gradients, kinks at given parameters) that also trains
-along a schedule. All leave the same files as a worker: `params-<step>`, `logits-<step>` (both after
+A judge is a `Reference` (outputs, loss and gradients, kinks at a given state) that also trains
+along a schedule. All leave the same files as a worker: `state-<step>`, `outputs-<step>` (both after
 that step) and `series` in a folder. What is screened is decided by the workload's reference, where
 it has one.
 """
@@ -16,20 +16,22 @@ from typing import Protocol
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.interface import Array, Params
+from harness.interface import Array, State
 from harness.run.golden_file import Golden
 from harness.run.inputs import Inputs
 from harness.tensors import UNUSABLE, save_tensors
 from harness.workers.launch import WorkerFailed
 from harness.workers.pool import Key, Pool
-from harness.workloads.reference.pieces import Reference, cast, sgd
+from harness.workloads.reference import canonical
+from harness.workloads.reference.composed import Look, Reference, cast
+from harness.workloads.reference.optimisers import stepped
 
 # The judge looks at test images in pieces of this many: its float64 copy stays small.
 EVALUATION_ROWS = 2000
 
 
 class Judge(Reference, Protocol):
-    """Says what is right at given parameters, and trains. params, x: float64; y: int64 (n,)."""
+    """Says what is right at a given state, and trains. state, batch: float64."""
 
     def train(
         self, kind: str, seed: int, snapshots: set[int], evaluations: list[int], out: Path
@@ -37,17 +39,20 @@ class Judge(Reference, Protocol):
         """Train through a schedule of the run; see the module for the files left in `out`."""
 
 
-def evaluate(judge: Reference, params: Params, x: Array) -> Array:
-    """Logits of a whole test set. params: float64; x (n, inputs) of any floating dtype."""
-    pieces = [x[at : at + EVALUATION_ROWS] for at in range(0, len(x), EVALUATION_ROWS)]
-    return np.concatenate([judge.logits(params, piece.astype(np.float64)) for piece in pieces])
+def evaluate(judge: Reference, state: State, x: Array) -> Array:
+    """Outputs of a whole test set. state: float64; x (n, ...) of any floating dtype."""
+    rows = EVALUATION_ROWS if x.ndim == 2 else EVALUATION_ROWS // 10
+    pieces = [x[at : at + rows] for at in range(0, len(x), rows)]
+    return np.concatenate(
+        [judge.outputs(state, {"x": piece.astype(np.float64)}) for piece in pieces]
+    )
 
 
 class ReferenceJudge:
     """The harness's own reference, or a plug-in's. `each(step)` is called before every step."""
 
     def __init__(self, reference: Reference, inputs: Inputs, each: Callable[[int], None]) -> None:
-        self.logits, self.loss_and_grads = reference.logits, reference.loss_and_grads
+        self.outputs, self.look = reference.outputs, reference.look
         self.kink_margin, self.kink_distance = reference.kink_margin, reference.kink_distance
         self._inputs = inputs
         self._each = each
@@ -58,21 +63,19 @@ class ReferenceJudge:
         """Train through a schedule of the inputs."""
         inputs = self._inputs
         out.mkdir(parents=True)
-        params = cast(inputs.initial(seed))
+        state = cast(inputs.initial(seed))
         losses = []
         for step, rows in enumerate(inputs.schedule(kind, seed)):
             self._each(step)
-            x = inputs.x[rows].astype(np.float64)
-            loss, grads = self.loss_and_grads(params, x, inputs.y[rows])
-            sgd(params, grads, inputs.plan.workload.lr)
-            losses.append(loss)
+            look = self.look(state, cast(inputs.batch(rows, seed, step)))
+            state = stepped(inputs.plan.workload.optimiser, state | look.running, look.grads)
+            losses.append(look.loss)
             if step in snapshots:
-                save_tensors(f"{out}/params-{step}", params)
+                save_tensors(f"{out}/state-{step}", state)
             if step in evaluations:
-                save_tensors(
-                    f"{out}/logits-{step}", {"logits": evaluate(self, params, inputs.test_x)}
-                )
-        final = {f"final.{name}": value for name, value in params.items()}
+                outputs = evaluate(self, state, inputs.test_x)
+                save_tensors(f"{out}/outputs-{step}", {"outputs": outputs})
+        final = {f"final.{name}": value for name, value in state.items()}
         untimed = dict.fromkeys(("step_ns", "epoch_ns", "eval_ns"), np.zeros(0, dtype=np.int64))
         save_tensors(f"{out}/series", {"losses": np.array(losses)} | untimed | final)
 
@@ -97,8 +100,8 @@ class FileJudge(ReferenceJudge):
             super().train(kind, seed, snapshots, evaluations, out)
             return
         out.mkdir(parents=True)
-        for done, params in self._golden.params.items():
-            save_tensors(f"{out}/params-{done - 1}", params)
+        for done, state in self._golden.states.items():
+            save_tensors(f"{out}/state-{done - 1}", state)
         save_tensors(f"{out}/series", {"losses": self._golden.losses})
 
 
@@ -123,26 +126,35 @@ class LabelJudge:
                 self._key, *training, snapshots=snapshots, evaluations=evaluations, out=out
             )
 
-    def logits(self, params: Params, x: Array) -> Array:
+    def outputs(self, state: State, batch: State) -> Array:
         with self._needed():
-            return self._ask(params, x, np.zeros(len(x), dtype=np.int64))["logits"]
+            n, workload = len(batch["x"]), self._inputs.plan.workload
+            y = np.zeros(n, np.int64) if workload.y == "class" else np.zeros((n, *workload.outputs))
+            needed = canonical.noise(workload, 0, 0, n) | ({} if workload.y == "none" else {"y": y})
+            return self._ask(state, needed | batch, "case")["outputs"]
 
-    def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
-        tensors = self._ask(params, x, y)
+    def look(self, state: State, batch: State) -> Look:
+        tensors = self._ask(state, batch, "case")
         with self._needed():
-            return float(tensors["loss"]), {name: tensors[f"grad.{name}"] for name in params}
+            names = [t.name for t in self._inputs.plan.workload.tensors if t.role == "running"]
+            return Look(
+                tensors.get("outputs, training", tensors["outputs"]),
+                float(tensors["loss"]),
+                {t.name: tensors[f"grad.{t.name}"] for t in self._inputs.plan.workload.trained},
+                {name: tensors[f"new.{name}"] for name in names},
+            )
 
-    def kink_margin(self, params: Params, x: Array) -> Array:  # noqa: ARG002
-        return np.full(len(x), np.inf)
+    def kink_margin(self, state: State, batch: State) -> Array:  # noqa: ARG002
+        return np.full(len(batch["x"]), np.inf)
 
     kink_distance = kink_margin
 
-    def _ask(self, params: Params, x: Array, y: Array) -> dict[str, Array]:
-        at, batch = self._inputs.file("judge-params"), self._inputs.file("judge-batch")
-        save_tensors(at, params)
-        save_tensors(batch, {"x": x, "y": y})
+    def _ask(self, state: State, batch: State, do: str) -> dict[str, Array]:
+        at, given = self._inputs.file("judge-state"), self._inputs.file("judge-batch")
+        save_tensors(at, state)
+        save_tensors(given, batch)
         with self._needed():
-            return self._pool.exchange(self._key, "case", params=at, batch=batch)[1]
+            return self._pool.exchange(self._key, do, state=at, batch=given)[1]
 
     @contextmanager
     def _needed(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from harness.run.judge import FileJudge, Judge, LabelJudge, ReferenceJudge
 from harness.run.learning import stored_training
 from harness.run.state import State
 from harness.workers.pool import Key
-from harness.workloads.reference.canonical import Slot
+from harness.workloads.reference.canonical import Slot, schedule
 from harness.workloads.reference.envelope import clear_batches
 
 
@@ -44,7 +44,7 @@ def train_judge(state: State) -> None:
     state.progress.phase("training the reference", steps)
     state.judge_steps = itertools.count()
     try:
-        _train_judge(state, "schedule", state.seed, keep, state.inputs.ends)
+        _train_judge(state, "schedule", state.seed, keep, state.inputs.evaluations)
         if state.lockstep_kind != "schedule":
             _train_judge(state, state.lockstep_kind, state.seed, keep, [])
         _find_start_batches(state)
@@ -74,28 +74,28 @@ def _judge(state: State, before_step: Callable[[int], None]) -> Judge:
 
 
 def _find_start_batches(state: State) -> None:
-    """The schedule of the start: the first steps of epoch 0 without samples near a kink."""
+    """The schedule of the start: the first full batches without samples near a kink."""
     chosen, inputs = state.plan.trajectory, state.inputs
     if chosen is None:
         return
-    size = state.plan.workload.batch_size
-    steps = min(chosen.start_steps, len(inputs.x) // size)
+    size = state.plan.batch_size
+    every = schedule(len(inputs.x), size, len(inputs.order))
+    full = [slot for slot in every if slot.stop - slot.start == size]
     try:
         batches, _ = clear_batches(
             state.reference,
             state.plan.workload,
             inputs.initial(state.seed),
-            inputs.x,
-            inputs.y,
-            inputs.order[0],
-            steps,
+            lambda rows, step: inputs.batch(rows, state.seed, step),
+            inputs.order,
+            full[: chosen.start_steps],
             chosen.clearance,
         )
     except ValueError as error:
         raise InputError(f"too few samples of the data set are usable: {error}") from None
-    slots = [Slot(0, i * size, (i + 1) * size) for i in range(steps)]
+    slots = [Slot(0, i * size, (i + 1) * size) for i in range(len(batches))]
     inputs.save_schedule("start", state.seed, np.concatenate(batches)[None], slots)
-    state.start_steps = steps
+    state.start_steps = len(batches)
 
 
 def train_reference(state: State) -> None:
@@ -106,7 +106,7 @@ def train_reference(state: State) -> None:
         state.progress.phase("training the reference from other seeds", steps)
         state.judge_steps = itertools.count()
     for seed in others:
-        _train_judge(state, "schedule", seed, set(), state.inputs.ends)
+        _train_judge(state, "schedule", seed, set(), state.inputs.evaluations)
 
 
 def _train_judge(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from harness.files import sync
-from harness.interface import Array, Params
+from harness.interface import Array
+from harness.interface import State as StateOf
 from harness.measure.ladder import Wanted, find_rounding
 from harness.record.schema import LONGEST_KEPT, Kept, Measurement
 from harness.run.state import State
@@ -16,7 +17,7 @@ from harness.tensors import save_tensors
 from harness.verdict.numbers import limit_of, within
 from harness.workers.pool import Key
 from harness.workloads.reference.limits import RUNGS
-from harness.workloads.reference.pieces import Opened
+from harness.workloads.reference.composed import Opened
 
 
 def keep_if_off(
@@ -24,42 +25,42 @@ def keep_if_off(
     key: Key,
     measurements: list[Measurement],
     wanted: Wanted,
-    y: Array,
     got: dict[str, Array],
 ) -> None:
     """Keep what a teacher-forced case was given and gave, if it is this label's first."""
     worst = _first_off(state, key, measurements)
     if worst is None:
         return
-    tensors = {f"given.{n}": v for n, v in wanted.params.items()} | {"x": wanted.x, "y": y}
-    want = {"want.logits": wanted.logits, "want.loss": np.array(wanted.loss)}
-    want |= {f"want.grad.{n}": v for n, v in wanted.grads.items()}
-    same = () if worst.rung == "inputs" else ("x", "y")
+    tensors = {f"given.{n}": v for n, v in wanted.state.items()} | wanted.batch
+    want = {"want.outputs": wanted.outputs, "want.loss": np.array(wanted.loss)}
+    if wanted.training is not None:
+        want["want.outputs, training"] = wanted.training
+    for what, of in (("grad", wanted.grads), ("change", wanted.changes), ("new", wanted.after)):
+        want |= {f"want.{what}.{name}": value for name, value in of.items()}
+    same = () if worst.rung == "inputs" else tuple(wanted.batch)
     kept_got = {f"got.{name}": value for name, value in got.items() if name not in same}
     _keep(state, key, worst, tensors | want | kept_got)
     if worst.pattern is not None and key.dtype == "float32" and isinstance(state.reference, Opened):
-        worst.pattern.rounding = find_rounding(
-            worst, got, wanted, y=y, reference=state.reference, workload=state.plan.workload
-        )
+        worst.pattern.rounding = find_rounding(worst, got, wanted, state.reference)
 
 
 def keep_lockstep_if_off(
-    state: State, key: Key, measurements: list[Measurement], after: int, params: Params
+    state: State, key: Key, measurements: list[Measurement], after: int, held: StateOf
 ) -> None:
     """Keep the first steps' batches if lockstep is this label's first divergence."""
     worst = _first_off(state, key, measurements)
-    if worst is None or after > LONGEST_KEPT:
+    if worst is None or after > LONGEST_KEPT or state.plan.workload.noise:
         return
     batches = state.inputs.schedule("lockstep", state.seed)[:after]
     rows = np.concatenate(batches)
     tensors = {f"given.{n}": v for n, v in state.inputs.initial(state.seed).items()}
     tensors |= {
-        "images": np.rint(state.inputs.x[rows] * np.float32(255)).astype(np.uint8),
+        "x": state.inputs.x[rows],
         "y": state.inputs.y[rows],
         "sizes": np.array([len(batch) for batch in batches]),
     }
     tensors |= {f"want.{n}": v for n, v in state.judged(state.lockstep_kind, after).items()}
-    tensors |= {f"got.{n}": v for n, v in params.items()}
+    tensors |= {f"got.{n}": v for n, v in held.items()}
     _keep(state, key, worst, tensors)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.interface import Array
+from harness.interface import State as StateOf
 from harness.measure import ladder, outcome
 from harness.record.schema import Differing, Measurement, Training, number
 from harness.record.schema import Replica as StoredReplica
@@ -17,7 +18,7 @@ from harness.run.state import State
 from harness.tensors import load_tensors
 from harness.workers.pool import Key, checked
 from harness.workloads.reference.envelope import Replica, train_replica
-from harness.workloads.reference.pieces import cast
+from harness.workloads.reference.composed import cast
 
 # Enough to see what kind of image is at the edge; 1 kB each in the record.
 MOST_IMAGES = 24
@@ -42,8 +43,8 @@ def train(state: State) -> None:
                     state.results(key).measurements.append(
                         ladder.trajectory(
                             "late",
-                            load_tensors(f"{out}/params-{end}"),
-                            state.judged("schedule", end + 1),
+                            load_tensors(f"{out}/state-{end}"),
+                            state.learnt(state.judged("schedule", end + 1)),
                             process=key.dtype,
                             after=end + 1,
                         )
@@ -52,22 +53,22 @@ def train(state: State) -> None:
 
 def show_differing(state: State) -> None:
     """Keep some test images that the labels do not agree on."""
-    folder = state.judge_folder("schedule", state.seed)
-    judged = folder / f"logits-{state.inputs.ends[-1]}"
-    if not state.predicted:
+    images, workload = state.inputs.images, state.plan.workload
+    if not state.predicted or images is None:
         return
-    reference = outcome.predictions(load_tensors(str(judged))["logits"])
-    truth = state.inputs.test_y
+    folder = state.judge_folder("schedule", state.seed)
+    judged = load_tensors(f"{folder}/outputs-{state.inputs.ends[-1]}")["outputs"]
+    reference, truth = outcome.predictions(workload, judged), state.inputs.test_y
+    assert reference is not None
     for index in outcome.differing(state.predicted, reference, truth, MOST_IMAGES):
-        pixels = np.rint(state.inputs.test_x[index] * np.float32(255)).astype(np.uint8)
         state.record.differing.append(
             Differing(
                 index=index,
                 true=int(truth[index]),
                 reference=int(reference[index]),
                 predicted={label: int(of[index]) for label, of in state.predicted.items()},
-                shape=list(state.inputs.image_shape),
-                pixels=base64.b64encode(pixels.tobytes()).decode(),
+                shape=list(images.shape[1:]),
+                pixels=base64.b64encode(images[index].tobytes()).decode(),
             )
         )
 
@@ -83,9 +84,8 @@ def train_worker(
 ) -> Path:
     """Train one worker through "schedule" or "lockstep"; stores the series; the folder."""
     steps = len(state.inputs.slots) if kind == "schedule" else state.inputs.lockstep_steps
-    ends = [step for step in state.inputs.ends if step < steps]
     # The accuracy of a training cut short says nothing, and costs a compilation.
-    evaluations = ends if steps == len(state.inputs.slots) else []
+    evaluations = state.inputs.evaluations if steps == len(state.inputs.slots) else []
     out = state.fresh_folder()
     training = state.inputs.training(kind, seed)
     held = sorted({*snapshots, *evaluations})
@@ -94,27 +94,31 @@ def train_worker(
     results.training.append(stored_training(state, out, key.dtype, seed, evaluations, steps))
     results.measurements += judge_evaluations(state, key, out, seed, evaluations)
     if evaluations and state.pool.own(key):
-        last = f"logits-{evaluations[-1]}"
-        logits = load_tensors(f"{out}/{last}")["logits"]
-        judged = load_tensors(f"{state.judge_folder('schedule', seed)}/{last}")["logits"]
-        if logits.shape == judged.shape:
-            results.churn.append(outcome.churn(logits, judged, state.inputs.test_y, seed))
+        last, workload = f"outputs-{evaluations[-1]}", state.plan.workload
+        own, judged = (
+            outcome.predictions(workload, load_tensors(f"{folder}/{last}")["outputs"])
+            for folder in (out, state.judge_folder("schedule", seed))
+        )
+        if own is not None and judged is not None and own.shape == judged.shape:
+            truth = outcome.true_classes(state.inputs.test_y)
+            results.churn.append(outcome.churn(own, judged, truth, seed))
             if seed == state.seed:
-                state.predicted[key.label] = outcome.predictions(logits)
+                state.predicted[key.label] = own
     return out
 
 
 def judge_evaluations(
     state: State, key: Key, out: Path, seed: int, evaluations: list[int]
 ) -> list[Measurement]:
-    """The outputs that accuracies were counted from, at the parameters as they were held then."""
+    """The outputs that accuracies were counted from, at the state as it was held then."""
     measurements = []
     for epoch, step in enumerate(evaluations):
-        params = cast(load_tensors(f"{out}/params-{step}"))
-        want = judge.evaluate(state.judge, params, state.inputs.test_x)
-        got = load_tensors(f"{out}/logits-{step}")["logits"]
+        held = cast(load_tensors(f"{out}/state-{step}"))
+        want = judge.evaluate(state.judge, held, state.inputs.test_x)
+        got = load_tensors(f"{out}/outputs-{step}")["outputs"]
+        where = {"process": key.dtype, "seed": seed, "epoch": epoch, "step": step}
         measurements.append(
-            ladder.evaluation(got, want, process=key.dtype, seed=seed, epoch=epoch, step=step)
+            ladder.evaluation(state.plan.workload.trace[-1], got, want, **where)
         )
     return measurements
 
@@ -126,12 +130,16 @@ def stored_training(
     steps = len(state.inputs.slots) if steps is None else steps
     ends = [step for step in state.inputs.ends if step < steps]
     series = load_tensors(f"{out}/series")
-    logits = [load_tensors(f"{out}/logits-{e}")["logits"] for e in evaluations]
-    trained = outcome.training(series, logits, state.inputs.test_y, state.inputs.rows[:steps], ends)
+    outputs = [load_tensors(f"{out}/outputs-{e}")["outputs"] for e in evaluations]
+    workload, inputs = state.plan.workload, state.inputs
+    trained = outcome.training(
+        workload, series, outputs, inputs.test_y, inputs.rows[:steps], ends
+    )
     trained.dtype, trained.seed, trained.whole = dtype, seed, steps == len(state.inputs.slots)
-    names = [parameter.name for parameter in state.plan.workload.parameters]
     trained.final_norms = {
-        name: norm for name in names if (norm := trained.final_norms.get(name)) is not None
+        t.name: norm
+        for t in workload.tensors
+        if (norm := trained.final_norms.get(t.name)) is not None
     }
     return checked(trained)
 
@@ -139,7 +147,8 @@ def stored_training(
 def find_envelope(state: State) -> None:
     """How far replicas of the float32 reference stray: at the start, and late where asked."""
     chosen = state.plan.trajectory
-    if chosen is None or not any(key.dtype == "float32" for key in state.pool.processes):
+    float32 = any(key.dtype == "float32" for key in state.pool.processes)
+    if chosen is None or not float32 or not state.plan.workload.symmetries:
         return
     late = [end + 1 for end in state.inputs.late]
     total = chosen.replicas * (state.start_steps + max(late, default=0))
@@ -150,7 +159,7 @@ def find_envelope(state: State) -> None:
         if not after:
             continue
         schedule = state.inputs.schedule(kind, state.seed)
-        want = {n: state.judged(kind, n) for n in after}
+        want = {n: state.learnt(state.judged(kind, n)) for n in after}
         for place in range(chosen.replicas):
             held = train_replica(
                 state.reference,
@@ -162,8 +171,8 @@ def find_envelope(state: State) -> None:
             )
             done += max(after)
             state.progress.advance(done)
-            for steps, params in held.items():
-                distance, each = ladder.together(params, want[steps])
+            for steps, replica in held.items():
+                distance, each = ladder.together(replica, want[steps])
                 state.record.envelope.append(
                     StoredReplica(
                         regime="start" if regime == "start" else "late",
@@ -175,6 +184,5 @@ def find_envelope(state: State) -> None:
                 )
 
 
-def _batch(state: State, schedule: list[Array], step: int) -> tuple[Array, Array]:
-    rows = schedule[step]
-    return state.inputs.x[rows], state.inputs.y[rows]
+def _batch(state: State, schedule: list[Array], step: int) -> StateOf:
+    return state.inputs.batch(schedule[step], state.seed, step)

@@ -20,7 +20,7 @@ import msgspec
 from harness.data import Dataset
 from harness.errors import InputError
 from harness.files import sync
-from harness.plan.choices import Choices
+from harness.plan.choices import Choices, check_choice
 from harness.plan.make import make_plan
 from harness.plan.model import CONTROL, Plan, Trajectory
 from harness.progress import Progress
@@ -37,7 +37,7 @@ from harness.run.timing import time_rounds
 from harness.text import many
 from harness.workers.pool import Key, Pool
 from harness.workers.scratch import scratch_bytes, scratch_folder
-from harness.workloads.mlp_scratch import resized
+from harness.workloads import DEFAULT, NETS, SIZED, WORKLOADS, width_of
 
 WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 BATCHES = (32, 64, 128, 256, 512, 1024)
@@ -82,6 +82,7 @@ def make_plans(
     widths: str | None = None,
     batches: str | None = None,
     threads: str | None = None,
+    workload: str = DEFAULT,
 ) -> list[Plan]:
     """A plan a size, by number of threads; InputError where a word cannot be used.
 
@@ -96,8 +97,12 @@ def make_plans(
         rounds=ROUNDS if choices.rounds is None else choices.rounds,
         sessions=1 if choices.sessions is None else choices.sessions,
     )
+    check_choice("scale --workload", workload, tuple(SIZED))
     counts = parse_sizes("--threads", threads) if threads is not None else (None,)
-    plans = [make_plan(msgspec.structs.replace(chosen, threads=count)) for count in counts]
+    named_so = WORKLOADS[workload], NETS[workload]
+    plans = [
+        make_plan(msgspec.structs.replace(chosen, threads=count), *named_so) for count in counts
+    ]
     sizes = itertools.product(
         parse_sizes("--widths", widths) if widths is not None else WIDTHS,
         parse_sizes("--batches", batches) if batches is not None else BATCHES,
@@ -111,12 +116,13 @@ def _sized(plan: Plan, width: int, batch: int) -> Plan:
 
     Only the label's own process is timed, and once: lockstep and A against A are for `compare`.
     """
-    workload = resized(width, batch)
-    _, warmup_steps, steps, products = next(row for row in BLOCKS if workload.flop <= row[0])
+    sized = SIZED[plan.workload.name](width, batch)
+    _, warmup_steps, steps, products = next(row for row in BLOCKS if sized.workload.flop <= row[0])
     return msgspec.structs.replace(
         plan,
         profile="scale",
-        workload=workload,
+        workload=sized.workload,
+        net=sized.net,
         labels={n: msgspec.structs.replace(k, twin=False) for n, k in plan.labels.items()},
         steps=len(CHECKPOINTS),
         checkpoints=CHECKPOINTS,
@@ -141,8 +147,9 @@ def run(plans: list[Plan], results_dir: Path, progress: Progress) -> Path:
     that were not reached have a record that says so.
     """
     check_folder(results_dir)
-    dataset = load_dataset(max(plans, key=lambda plan: plan.workload.batch_size), progress)
-    with scratch_folder(max(map(scratch_bytes, plans))) as scratch:
+    _, dataset = load_dataset(max(plans, key=lambda plan: plan.batch_size), progress)
+    samples = len(dataset.train_x) + len(dataset.test_x)
+    with scratch_folder(max(scratch_bytes(plan, samples) for plan in plans)) as scratch:
         folder = new_run_folder(results_dir, "scale")
         grid = _Grid(folder, scratch, progress)
         with stored(grid, folder, scratch, end_all=grid.end, write=grid.store):
@@ -210,7 +217,7 @@ class _Grid:
 
     def _state(self, plan: Plan) -> State:
         """A size that nothing was measured of; its files go to places of its own."""
-        place = f"{plan.workload.sizes['num_hiddens']}x{plan.workload.batch_size}-{plan.threads}"
+        place = f"{width_of(plan.workload)}x{plan.batch_size}-{plan.threads}"
         record = empty_record(plan, f"{self.name}-{place}")
         record.ended, folder = "", self.folder / "runs" / place
         folder.mkdir(parents=True)

@@ -32,6 +32,7 @@ from harness.run.state import State
 from harness.run.timing import end_twins, time_steps
 from harness.signals import undisturbed
 from harness.workers.scratch import scratch_bytes, scratch_folder
+from harness.workloads.declare import of_batches
 
 
 def check_answers(record: Record, dataset: data.Dataset, scratch: Path) -> Inputs:
@@ -43,7 +44,7 @@ def check_answers(record: Record, dataset: data.Dataset, scratch: Path) -> Input
     _refuse_wrong_answers(record)
     record.dataset = describe_dataset(dataset)
     inputs = Inputs(record.plan, dataset, scratch)
-    record.known_answers += known_answers.check_pixels(dataset, inputs.x, inputs.test_x)
+    record.known_answers += known_answers.check_data(dataset)
     _refuse_wrong_answers(record)
     return inputs
 
@@ -144,17 +145,36 @@ class Live:
                 pool.call(key, "plant", plant=plants[key.label])
 
 
-def load_dataset(plan: Plan, progress: Progress) -> data.Dataset:
-    """The plan's data; InputError where there is none or it is too small."""
+def load_dataset(plan: Plan, progress: Progress) -> tuple[Plan, data.Dataset]:
+    """The plan's data, and the plan with its batch size, if that is all rows.
+
+    InputError where there are none, too few, or they are not what the workload takes.
+    """
+    workload = plan.workload
     directory = Path(plan.data_dir) if plan.data_dir is not None else None
-    dataset = data.load(plan.dataset, directory, warn=progress.note)
-    least = 2 * plan.workload.batch_size
-    if len(dataset.train_labels) < least:
+    classes = workload.outputs[-1] if workload.y == "class" and workload.outputs else 0
+    dataset = data.load(
+        workload.data,
+        plan.dataset,
+        directory,
+        shape=workload.x,
+        classes=classes,
+        warn=progress.note,
+    )
+    n = len(dataset.train_x)
+    if workload.batch_size is None:
+        workload = of_batches(workload, plan.net, n)
+        return msgspec.structs.replace(plan, workload=workload), dataset
+    if n < 2 * workload.batch_size:
         raise InputError(
-            f"data set {dataset.source}: {len(dataset.train_labels)} training images, and two "
-            f"batches need {least}"
+            f"data set {dataset.source}: {n} training samples, and two batches need "
+            f"{2 * workload.batch_size}"
         )
-    return dataset
+    return plan, dataset
+
+
+def _samples(dataset: data.Dataset) -> int:
+    return len(dataset.train_x) + len(dataset.test_x)
 
 
 def empty_record(plan: Plan, run: str) -> Record:
@@ -177,8 +197,8 @@ def unstored(
     plan: Plan, progress: Progress, folder: Path | None = None
 ) -> Iterator[tuple[State, data.Dataset]]:
     """A session whose record nobody stores; its logs go to `folder`, or with the scratch folder."""
-    dataset = load_dataset(plan, progress)
-    with scratch_folder(scratch_bytes(plan)) as scratch:
+    plan, dataset = load_dataset(plan, progress)
+    with scratch_folder(scratch_bytes(plan, _samples(dataset))) as scratch:
         folder = folder or scratch
         state = State(plan, empty_record(plan, folder.name), folder, scratch, progress)
         try:
@@ -208,8 +228,8 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
     check_folder(results_dir)
     if judged_by_file(plan):
         golden_file.read(Path(plan.reference))  # refused now, if at all
-    dataset = load_dataset(plan, progress)
-    with scratch_folder(scratch_bytes(plan)) as scratch:
+    plan, dataset = load_dataset(plan, progress)
+    with scratch_folder(scratch_bytes(plan, _samples(dataset))) as scratch:
         folder = new_run_folder(results_dir)
         record = empty_record(plan, folder.name.removeprefix("."))
         state = State(plan, record, folder, scratch, progress)

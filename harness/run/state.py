@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.interface import Array, Params
+from harness.interface import Array
+from harness.interface import State as StateOf
 from harness.measure.ladder import Wanted
 from harness.plan.model import Plan, judged_by_file
 from harness.progress import Progress
@@ -20,28 +21,23 @@ from harness.run.judge import Judge
 from harness.tensors import load_tensors
 from harness.workers.pool import Key, Pool
 from harness.workers.providers import ProvidedReference
-from harness.workloads import PROBES, REFERENCES, WORKLOADS
-from harness.workloads.probes import Probe
-from harness.workloads.reference.pieces import Reference, cast
-
-# Probe batches are chosen from so many samples: enough for 256 clear and bright ones.
-PROBE_POOL = 4096
+from harness.workloads.corners import POOL_BATCHES, Probe, probes
+from harness.workloads.reference.composed import Composed, Reference, cast
 
 
 @dataclass(eq=False)
 class Batch:
-    """One teacher-forced batch: parameters (any dtype), x: float32 (n, inputs), y: int64 (n,).
+    """One teacher-forced batch: a state (any dtype), and "x" float32, "y", noise.
 
-    `given`: what workers read, rows of the data or x and y; `wanted`: the judge's word, by dtype,
+    `given`: what workers read, rows of the data or x and y, and noise; `wanted`: the judge's word, by dtype,
     filled as it is asked for; `centred`: as `ladder.Wanted`'s; `noise`: see
     `ladder.find_noise`, None until it is asked for.
     """
 
     case: Case
-    params: Params
-    x: Array
-    y: Array
-    given: dict[str, Array]
+    state: StateOf
+    batch: StateOf
+    given: StateOf
     centred: bool = False
     wanted: dict[str, Wanted] = field(default_factory=dict)
     noise: dict[tuple[str, str], float] | None = None
@@ -84,33 +80,39 @@ class State:
 
         A golden file is read, and the inputs lead through its steps; InputError for another's.
         """
-        provided = self.plan.provided
-        if provided is None:
-            self.reference = REFERENCES[self.plan.workload.name]
-            if judged_by_file(self.plan):
-                self.golden = golden_file.read(Path(self.plan.reference))
+        plan, provided = self.plan, self.plan.provided
+        if plan.net is not None:
+            self.reference = Composed(plan.net)
+            if judged_by_file(plan):
+                self.golden = golden_file.read(Path(plan.reference))
                 assert self.record.dataset is not None
                 data = golden_file.data_of(self.record.dataset)
                 golden_file.follow(self.inputs, data, self.golden.header)
-        elif provided.reference:
+        elif provided is not None and provided.reference:
             self.reference = self.provided = ProvidedReference(
-                provided.source, self.record.run, self.folder / "logs", self.scratch
+                provided.source,
+                self.record.run,
+                self.folder / "logs",
+                self.scratch,
+                plan.workload,
             )
 
     def probes(self) -> list[Probe]:
-        """The workload's made batches."""
-        pool, initial = self.inputs.order[0][:PROBE_POOL], self.inputs.initial(self.seed)
-        x, y = self.inputs.x[pool], self.inputs.y[pool]
-        if self.plan.provided is None:
-            if self.plan.workload != WORKLOADS[self.plan.workload.name]:
-                return []  # they are made for its usual size
-            make = PROBES[self.plan.workload.name]
-            return make(
-                initial, x, y, lambda params, x: self.inputs.clear(params, x, self.reference)
-            )
-        if self.provided is None or not self.plan.provided.probes:
+        """The workload's made batches; none of one that is resized, whose limits are for steps."""
+        plan, inputs = self.plan, self.inputs
+        rows = inputs.order[0][: POOL_BATCHES * plan.batch_size]
+        initial, pool = inputs.initial(self.seed), inputs.batch(rows, self.seed, 0)
+        if isinstance(self.reference, Composed):
+            if plan.profile == "scale":
+                return []
+
+            def clear(state: StateOf, batch: StateOf) -> Array:
+                return inputs.clear(state, batch, self.reference)
+
+            return probes(self.reference, plan.workload, initial, pool, clear)
+        if self.provided is None or plan.provided is None or not plan.provided.probes:
             return []
-        return self.provided.probes(initial, x, y, self.plan.screen_margin)
+        return self.provided.probes(initial, pool, plan.screen_margin)
 
     def new_pool(self, session: int) -> Pool:
         """Workers that are not started yet."""
@@ -141,12 +143,17 @@ class State:
         """The judge's training that lockstep is held to: its own, or what a golden file holds."""
         return "schedule" if self.golden is None else "lockstep"
 
-    def judged(self, kind: str, done: int) -> Params:
-        """The judge's parameters after so many steps, float64."""
+    def judged(self, kind: str, done: int) -> StateOf:
+        """The judge's state after so many steps, float64."""
         if done == 0:
             initial = self.inputs.initial(self.seed)
             return cast(initial)
-        return load_tensors(f"{self.judge_folder(kind, self.seed)}/params-{done - 1}")
+        return load_tensors(f"{self.judge_folder(kind, self.seed)}/state-{done - 1}")
+
+    def learnt(self, held: StateOf) -> StateOf:
+        """Of a state what a training is for: all but the optimiser's own numbers."""
+        workload = self.plan.workload
+        return {t.name: held[t.name] for t in workload.tensors if t.role != "optimiser"}
 
     def start_after(self) -> list[int]:
         """Numbers of steps after which the start is compared: the plan's, or its end."""

@@ -52,8 +52,8 @@ def _surviving(state: State) -> list[Key]:
 def time_rounds(state: State, session: int) -> None:
     """One session's rounds: each worker one block a round, in random order."""
     timing = state.plan.timing
-    full = len(state.inputs.x) // state.plan.workload.batch_size
-    steps = min(timing.steps, full)
+    full = len(state.inputs.x) // state.plan.batch_size
+    steps = timing.steps if full else 0
     total = timing.warmup_rounds + timing.rounds
     of = f", session {session + 1} of {timing.sessions}" if timing.sessions > 1 else ""
     state.progress.phase(f"timing steps{of}", total)
@@ -67,9 +67,9 @@ def time_rounds(state: State, session: int) -> None:
                 block = state.pool.call(
                     key,
                     "block",
-                    params=state.inputs.file(f"initial-{state.seed}"),
+                    state=state.inputs.file(f"initial-{state.seed}"),
                     schedule=state.inputs.file(f"schedule-{state.seed}"),
-                    first=round_ * steps % (full - steps + 1),
+                    first=round_ * steps % max(1, full - steps + 1),
                     warmup_steps=timing.warmup_steps,
                     steps=steps,
                     products=timing.products,

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from backends.rooms import ROOMS
 from harness.errors import InputError
 from harness.interface import Array
 from harness.plan.model import Plan, process_precision
@@ -79,6 +80,7 @@ def open_worker(
     place.mkdir(exist_ok=True)
     python = configured.python
     env = environment(plan.threads, configured.environment, precision, python, scratch)
+    env[ROOMS] = plan.rooms
     worker = Worker(name, run, python, env, plan.threads, logs, place, desk)
     try:
         worker.ask(
@@ -236,7 +238,7 @@ class Pool:
     def train(
         self,
         key: Key,
-        params: str,
+        state: str,
         schedule: str,
         steps: int,
         *,
@@ -252,7 +254,7 @@ class Pool:
             "train",
             limits.command_s + steps * limits.per_step_s,
             lambda at, _: self._progress.advance(done + at),
-            params=params,
+            state=state,
             schedule=schedule,
             snapshots=sorted(snapshots),
             evaluations=evaluations or [],

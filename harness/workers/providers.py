@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,20 +16,18 @@ import msgspec
 import numpy as np
 
 from harness.errors import HarnessError, InputError
-from harness.interface import Array, Params, Workload
+from harness.interface import Array, State, Workload
 from harness.plan import plugins
 from harness.plan.model import Provided, Timeouts
 from harness.tensors import UNUSABLE
 from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable, environment
 from harness.workers.processes import Left
 from harness.workers.scratch import scratch_folder
-from harness.workloads import WORKLOADS
-from harness.workloads.probes import Probe
+from harness.workloads import NETS, WORKLOADS
+from harness.workloads.corners import Probe
+from harness.workloads.reference import optimisers
+from harness.workloads.reference.composed import Look, Net
 
-INITS = ("normal", "zeros")
-# What the judge's step is, and what is loaded (or its synthetic stand-in).
-OPTIMISERS = ("sgd",)
-DATASETS = ("fashion-mnist",)
 # Far above any model that is trained here, far below what would fill a machine's memory.
 MOST_ELEMENTS = 10**9
 DESK = "harness.workers.desks.provider:ProviderDesk"
@@ -36,12 +35,12 @@ DESK = "harness.workers.desks.provider:ProviderDesk"
 WORKLOAD = "workload"
 
 
-def find(spec: str) -> tuple[Workload, Provided | None]:
-    """The workload that `spec` names, and where it comes from if it is a plug-in; InputError."""
-    return (WORKLOADS[spec], None) if spec in WORKLOADS else describe(spec)
+def find(spec: str) -> tuple[Workload, Net | None, Provided | None]:
+    """The workload that `spec` names, its net, and where it comes from if it is a plug-in."""
+    return (WORKLOADS[spec], NETS[spec], None) if spec in WORKLOADS else describe(spec)
 
 
-def describe(spec: str) -> tuple[Workload, Provided]:
+def describe(spec: str) -> tuple[Workload, Net | None, Provided]:
     """The workload that `spec` names (see `plugins.find_workload`), as its own process tells it.
 
     InputError where there is none, or it is none that can be trained.
@@ -55,45 +54,56 @@ def describe(spec: str) -> tuple[Workload, Provided]:
             raise InputError(f"--workload {spec}: {error}") from None
     try:
         workload = msgspec.convert(process.answer["workload"], Workload)
+        net = msgspec.convert(process.answer["net"], Net | None)
     except (msgspec.ValidationError, KeyError) as error:
         raise InputError(f"--workload {spec}: not a Workload: {error}") from None
     if (reason := _unusable(workload)) is not None:
         raise InputError(f"--workload {spec}: {reason}")
-    return workload, Provided(
-        source, origin, bool(process.answer["reference"]), bool(process.answer["probes"])
-    )
+    has = (net is not None or bool(process.answer[what]) for what in ("reference", "probes"))
+    return _placed(workload, source), net, Provided(source, origin, *has)
+
+
+def _placed(workload: Workload, source: str) -> Workload:
+    """The workload with its data's file, where it names one, found from its own file's folder."""
+    file = Path(source.rpartition(":")[0])
+    data = file.parent / workload.data
+    if file.suffix != ".py" or not os.path.exists(data):
+        return workload
+    return msgspec.structs.replace(workload, data=str(data.absolute()))
 
 
 def _unusable(workload: Workload) -> str | None:
     """Why a workload cannot be trained; None where it can."""
-    names = [parameter.name for parameter in workload.parameters]
-    shapes = [parameter.shape for parameter in workload.parameters]
+    names = [tensor.name for tensor in workload.tensors]
+    shapes = [tensor.shape for tensor in workload.tensors]
     if not plugins.LABEL.fullmatch(workload.name):
         return f"its name {workload.name!r} is none (letters, digits, _ . @ + -)"
-    if not names or len(set(names)) < len(names):
-        return f"its parameters {', '.join(names) or '(none)'} have no names of their own"
+    if not workload.trained or len(set(names)) < len(names):
+        return f"its tensors {', '.join(names) or '(none)'} have no names of their own"
     if any(size < 1 for shape in shapes for size in shape):
-        return "a parameter has an axis of no length"
+        return "a tensor has an axis of no length"
     if sum(math.prod(shape) for shape in shapes) > MOST_ELEMENTS:
-        return f"more than {MOST_ELEMENTS:,} parameters"
-    for parameter in workload.parameters:
-        if parameter.init not in INITS:
-            return f"{parameter.name} starts as {parameter.init!r}; known: {', '.join(INITS)}"
-        if parameter.axes and len(parameter.axes) != len(parameter.shape):
-            return f"{parameter.name} has {len(parameter.shape)} axes and {parameter.axes}"
-    if min(workload.batch_size, workload.epochs) < 1:
+        return f"more than {MOST_ELEMENTS:,} numbers of state"
+    for tensor in workload.tensors:
+        if tensor.axes and len(tensor.axes) != len(tensor.shape):
+            return f"{tensor.name} has {len(tensor.shape)} axes and {tensor.axes}"
+        if not math.isfinite(tensor.scale):
+            return f"{tensor.name} starts at a scale that is not finite"
+    if min(workload.batch_size or 1, workload.epochs) < 1:
         return "batch_size and epochs are at least 1"
-    if not all(map(math.isfinite, (workload.lr, workload.sigma))):
-        return "lr and sigma are finite"
-    return _undecided(workload)
+    if not workload.trace:
+        return "its trace is empty: the last of it are the outputs"
+    return optimisers.problem(workload.optimiser) or _undecided(workload)
 
 
 def _undecided(workload: Workload) -> str | None:
     """What a workload declares that nothing here would carry out; None where there is nothing."""
-    axes = {axis for parameter in workload.parameters for axis in parameter.axes}
+    axes = {axis.rpartition("*")[2] for tensor in workload.tensors for axis in tensor.axes}
+    slots = {t.name for t in optimisers.slots_of(workload.optimiser, workload.trained)}
+    own = {t.name for t in workload.tensors if t.role == "optimiser"}
+    if slots != own:
+        return f"its optimiser's tensors are {', '.join(sorted(slots)) or 'none'}, not {own or {}}"
     for field, value, known in (
-        ("optimiser", workload.optimiser, OPTIMISERS),
-        ("dataset", workload.dataset, DATASETS),
         *(("symmetry", axis, sorted(axes)) for axis in workload.symmetries),
         *(("transposed operand", p.transposed, ("", "a", "b")) for p in workload.products),
     ):
@@ -111,8 +121,17 @@ class ProvidedReference:
     process fails or answers what is no answer.
     """
 
-    def __init__(self, source: str, run: str, logs: Path, scratch: Path) -> None:
+    def __init__(
+        self,
+        source: str,
+        run: str,
+        logs: Path,
+        scratch: Path,
+        workload: Workload | None = None,
+    ) -> None:
+        """workload: what it said it is, where that is known; None to ask nothing else of it."""
         self._source = source
+        self._workload = workload
         logs.mkdir(parents=True, exist_ok=True)
         env = environment(1, {}, "strict", "", scratch)
         self._worker = Worker(WORKLOAD, run, sys.executable, env, 1, logs, scratch, DESK)
@@ -132,9 +151,9 @@ class ProvidedReference:
         except (WorkerFailed, WorkerUnavailable, *UNUSABLE) as error:
             raise HarnessError(f"the workload {self._source} failed: {error}") from None
 
-    def _tensors(self, what: str, params: Params, **batch: Array) -> dict[str, Array]:
-        """What a method of the reference says at parameters and a batch."""
-        return self._ask("ask", _prefixed(params) | batch, what=what)[1]
+    def _tensors(self, what: str, state: State, batch: State) -> dict[str, Array]:
+        """What a method of the reference says at a state and a batch."""
+        return self._ask("ask", _prefixed(state) | batch, what=what)[1]
 
     def _shaped(self, name: str, got: Array, shape: tuple[int, ...]) -> Array:
         if got.shape != shape or got.dtype.kind != "f":
@@ -144,44 +163,54 @@ class ProvidedReference:
             )
         return got
 
-    def logits(self, params: Params, x: Array) -> Array:
-        logits = self._tensors("logits", params, x=x)["logits"]
-        return self._shaped("logits", logits, (len(x), *logits.shape[1:2]))
+    def outputs(self, state: State, batch: State) -> Array:
+        return self._of_samples(batch, self._tensors("outputs", state, batch)["outputs"])
 
-    def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
-        tensors = self._tensors("loss_and_grads", params, x=x, y=y)
-        grads = {
-            name: self._shaped(
-                f"the gradient of {name}", tensors.get(f"grad.{name}", np.array(0)), value.shape
-            )
-            for name, value in params.items()
-        }
-        return float(tensors["loss"]), grads
+    def _of_samples(self, batch: State, outputs: Array) -> Array:
+        assert self._workload is not None
+        return self._shaped("outputs", outputs, (len(batch["x"]), *self._workload.outputs))
 
-    def kink_margin(self, params: Params, x: Array) -> Array:
-        return self._kinks("kink_margin", params, x)
+    def look(self, state: State, batch: State) -> Look:
+        tensors = self._tensors("look", state, batch)
+        tensors_of = self._workload.tensors if self._workload is not None else ()
 
-    def kink_distance(self, params: Params, x: Array) -> Array:
-        return self._kinks("kink_distance", params, x)
+        def of(kind: str, role: str) -> State:
+            return {
+                t.name: self._shaped(
+                    f"the {kind} of {t.name}", tensors.get(f"{kind}.{t.name}", np.array(0)), t.shape
+                )
+                for t in tensors_of
+                if t.role == role
+            }
 
-    def _kinks(self, method: str, params: Params, x: Array) -> Array:
-        return self._shaped(method, self._tensors(method, params, x=x)[method], (len(x),))
+        outputs = self._of_samples(batch, tensors["outputs"])
+        grads, running = of("grad", "trained"), of("running", "running")
+        return Look(outputs, float(tensors["loss"]), grads, running)
 
-    def probes(self, initial: Params, x: Array, y: Array, screen_margin: float) -> list[Probe]:
+    def kink_margin(self, state: State, batch: State) -> Array:
+        return self._kinks("kink_margin", state, batch)
+
+    def kink_distance(self, state: State, batch: State) -> Array:
+        return self._kinks("kink_distance", state, batch)
+
+    def _kinks(self, method: str, state: State, batch: State) -> Array:
+        return self._shaped(method, self._tensors(method, state, batch)[method], batch["x"].shape[:1])
+
+    def probes(self, initial: State, batch: State, screen_margin: float) -> list[Probe]:
         """The made batches of the workload."""
-        given = _prefixed(initial) | {"x": x, "y": y}
-        answer, tensors = self._ask("probes", given, screen_margin=screen_margin)
+        answer, tensors = self._ask(
+            "probes", _prefixed(initial) | batch, screen_margin=screen_margin
+        )
         return [
             Probe(
                 str(case),
                 {
                     name: self._shaped(
-                        f"{name} of {case}", tensors[f"{number}.params.{name}"], value.shape
+                        f"{name} of {case}", tensors[f"{number}.state.{name}"], value.shape
                     )
                     for name, value in initial.items()
                 },
-                tensors[f"{number}.x"],
-                tensors[f"{number}.y"],
+                {name: tensors[f"{number}.batch.{name}"] for name in batch},
                 bool(centred),
             )
             for number, (case, centred) in enumerate(answer["probes"])
@@ -192,6 +221,6 @@ class ProvidedReference:
         return self._worker.end(grace_s=0)
 
 
-def _prefixed(params: Params) -> dict[str, Array]:
-    """Parameters as they go beside a batch."""
-    return {f"params.{name}": value for name, value in params.items()}
+def _prefixed(state: State) -> dict[str, Array]:
+    """A state as it goes beside a batch."""
+    return {f"state.{name}": value for name, value in state.items()}

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from harness.interface import Array, NoFloat64, Params, Unavailable, Workload
+from harness.interface import Array, NoFloat64, State, Unavailable, Workload
 from harness.tensors import UNUSABLE, load_tensors, save_tensors
 from harness.text import plain_facts
 from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable
@@ -130,19 +130,18 @@ class RemoteTrainer:
         self._number, _ = connection.call("make", workload=msgspec.to_builtins(workload))
         self._closed = False
 
-    def set_params(self, params: Params) -> None:
-        self._call("set_params", {name: np.asarray(value) for name, value in params.items()})
+    def set_state(self, state: State) -> None:
+        self._call("set_state", {name: np.asarray(value) for name, value in state.items()})
 
-    def get_params(self) -> Params:
-        return self._in_order(self._call("get_params", receive=True)[1])
+    def get_state(self) -> State:
+        return self._in_order(self._call("get_state", receive=True)[1])
 
-    def put(self, x: Array, y: Array) -> Handle:
-        number, _ = self._call("put", {"x": np.asarray(x), "y": np.asarray(y)})
+    def put(self, batch: State) -> Handle:
+        number, _ = self._call("put", {name: np.asarray(value) for name, value in batch.items()})
         return Handle(self._connection, number)
 
-    def fetch(self, batch: Handle) -> tuple[Array, Array]:
-        _, held = self._call("fetch", receive=True, batch=self._known(batch))
-        return held["x"], held["y"]
+    def fetch(self, batch: Handle) -> State:
+        return self._call("fetch", receive=True, batch=self._known(batch))[1]
 
     def step(self, batch: Handle) -> Handle:
         number, _ = self._call("step", batch=self._known(batch))
@@ -151,16 +150,21 @@ class RemoteTrainer:
     def wait(self, loss: Handle) -> float:
         return float.fromhex(self._call("wait", loss=self._known(loss))[0])
 
-    def logits(self, batch: Handle) -> Array:
-        return self._call("logits", receive=True, batch=self._known(batch))[1]["logits"]
+    def outputs(self, batch: Handle, *, training: bool) -> Array:
+        known = self._known(batch)
+        return self._call("outputs", receive=True, batch=known, training=training)[1]["outputs"]
 
-    def loss_and_grads(self, batch: Handle) -> tuple[float, Params]:
+    def trace(self, batch: Handle) -> State:
+        shown = self._call("trace", receive=True, batch=self._known(batch))[1]
+        return {name: shown[name] for name in self.workload.trace if name in shown} | shown
+
+    def loss_and_grads(self, batch: Handle) -> tuple[float, State]:
         loss, grads = self._call("loss_and_grads", receive=True, batch=self._known(batch))
         return float.fromhex(loss), self._in_order(grads)
 
-    def _in_order(self, tensors: Params) -> Params:
+    def _in_order(self, tensors: State) -> State:
         """As the workload names them: a file has them sorted."""
-        known = [p.name for p in self.workload.parameters if p.name in tensors]
+        known = [t.name for t in self.workload.tensors if t.name in tensors]
         return {name: tensors[name] for name in known} | tensors
 
     def close(self) -> None:

@@ -24,15 +24,16 @@ from harness.plan.model import Plan
 PREFIX = "framework-harness-"
 # The whole name of a folder's lock: what only begins so is not a run's.
 LOCK = re.compile(f"{PREFIX}[0-9a-f]{{16}}\\.lock")
-# Pixels of 70 000 images as float32 take 220 MB; batches, orders and answers stay below 200 MB.
-DATA_BYTES = 420_000_000
+# Batches, orders and answers stay below this.
+REST_BYTES = 200_000_000
 
 
-def scratch_bytes(plan: Plan) -> int:
-    """Room that a run needs: data, and the parameters of judge and worker at each checkpoint."""
-    held = sum(8 * math.prod(parameter.shape) for parameter in plan.workload.parameters)
+def scratch_bytes(plan: Plan, samples: int) -> int:
+    """Room that a run needs: so many samples, and the states of judge and worker at checkpoints."""
+    held = sum(8 * math.prod(tensor.shape) for tensor in plan.workload.tensors)
     snapshots = len(plan.checkpoints) if plan.checkpoints is not None else 260
-    return DATA_BYTES + 2 * (snapshots + plan.workload.epochs) * held
+    data = 4 * samples * math.prod(plan.workload.x)
+    return REST_BYTES + data + 2 * (snapshots + plan.workload.epochs) * held
 
 
 @contextlib.contextmanager

@@ -6,23 +6,40 @@ A workload is one file here and one in each framework's room. Imports NumPy; no 
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Callable
 from importlib import import_module
 
 from harness.interface import Workload
-from harness.workloads.declare import Declared
+from harness.workloads.declare import Declared, of_batches
 from harness.workloads.reference.composed import Net
 
 
-def _declared() -> dict[str, Declared]:
-    """What every module here declares under its own name in capitals."""
-    found = {}
-    for module in pkgutil.iter_modules(__path__):
-        loaded = import_module(f"{__name__}.{module.name}")
-        if isinstance(declared := getattr(loaded, module.name.upper(), None), Declared):
-            found[declared.workload.name] = declared
-    return found
+# What each module here declares under its own name in capitals.
+DECLARED: dict[str, Declared] = {}
+# By the workloads whose width can be chosen: so many hidden units and samples a batch.
+SIZED: dict[str, Callable[[int, int], Declared]] = {}
+for _module in pkgutil.iter_modules(__path__):
+    _loaded = import_module(f"{__name__}.{_module.name}")
+    _found = getattr(_loaded, _module.name.upper(), None)
+    if isinstance(_found, Declared):
+        DECLARED[_found.workload.name] = _found
+        if hasattr(_loaded, "sized"):
+            SIZED[_found.workload.name] = _loaded.sized
 
-
-DECLARED = _declared()
 WORKLOADS: dict[str, Workload] = {name: d.workload for name, d in DECLARED.items()}
 NETS: dict[str, Net] = {name: d.net for name, d in DECLARED.items()}
+# What is trained where nobody names a workload.
+(DEFAULT,) = (name for name, d in DECLARED.items() if d.default)
+
+
+def known(workload: Workload) -> bool:
+    """Whether a workload is one of these, with any number of samples where it takes all rows."""
+    own = WORKLOADS.get(workload.name)
+    if own is not None and own.batch_size is None and workload.batch_size is not None:
+        own = of_batches(own, NETS[own.name], workload.batch_size)
+    return own == workload
+
+
+def width_of(workload: Workload) -> int:
+    """The hidden units of a workload whose width can be chosen; 0 for any other."""
+    return workload.sizes.get("num_hiddens", 0) if workload.name in SIZED else 0

@@ -18,6 +18,8 @@ from harness.workloads.reference.pieces import Layer, Shape, Slot
 # How a tensor starts: the law and its scale.
 Start = tuple[Literal["normal", "uniform", "zeros", "ones"], float]
 INPUTS, OUTPUTS = "inputs", "outputs"
+# By how much trainings may differ where a workload does not say: shares of the samples, nats.
+OUTCOME = (Outcome("test accuracy", margin=0.01), Outcome("training loss", margin=0.01))
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Declared:
 
     workload: Workload
     net: Net
+    default: bool = False
 
 
 def normal(sigma: float) -> Callable[[Slot], Start]:
@@ -55,24 +58,29 @@ def declare(
     epochs: int,
     sizes: dict[str, int] | None = None,
     normalise: tuple[float, float] | None = None,
-    outcome: tuple[Outcome, ...] = (),
+    outcome: tuple[Outcome, ...] | None = None,
+    model: str = "",
 ) -> Declared:
     """A workload of these layers, one after another; ValueError where one does not fit the other.
 
-    x: the shape of one sample; init: how each tensor starts; see `Workload` for the others.
+    x: the shape of one sample; init: how each tensor starts; model: its file in every room, if it
+    is not called as the workload; outcome: by default, where there are classes, OUTCOME. See
+    `Workload` for the others.
     """
     net = Net(x, layers, loss)
     if (reason := optimisers.problem(optimiser)) is not None:
         raise ValueError(reason)
+    classes = isinstance(loss, SoftmaxCrossEntropy)
     tensors, axes, outputs = _tensors(net, init)
     trained = tuple(tensor for tensor in tensors if tensor.role == "trained")
     workload = Workload(
         name=name,
+        model=model or name,
         sizes=sizes or {},
         tensors=(*tensors, *optimisers.slots_of(optimiser, trained)),
         trace=tuple(filter(None, net.names())),
         x=x,
-        y="class" if isinstance(loss, SoftmaxCrossEntropy) else "number",
+        y="class" if classes else "number",
         outputs=outputs,
         loss=loss_name(loss),
         optimiser=optimiser,
@@ -81,7 +89,7 @@ def declare(
         data=data,
         normalise=normalise,
         symmetries=tuple(axis for axis in axes if axis != OUTPUTS),
-        outcome=outcome,
+        outcome=(OUTCOME if classes else ()) if outcome is None else outcome,
     )
     return Declared(workload if batch_size is None else of_batches(workload, net, batch_size), net)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.interface import Outcome
 from harness.workloads.declare import Declared, declare, normal
 from harness.workloads.reference.losses import SoftmaxCrossEntropy
@@ -11,8 +13,8 @@ from harness.workloads.reference.pieces import Dense, Relu
 INPUTS, OUTPUTS = 784, 10
 
 
-def make(num_hiddens: int = 256, batch_size: int = 256) -> Declared:
-    """The workload with so many hidden units and samples a batch."""
+def sized(num_hiddens: int = 256, batch_size: int = 256) -> Declared:
+    """The workload with so many hidden units and samples a batch: `harness scale` varies both."""
     return declare(
         "mlp-scratch",
         Dense("W1", "b1", INPUTS, num_hiddens),
@@ -34,4 +36,4 @@ def make(num_hiddens: int = 256, batch_size: int = 256) -> Declared:
     )
 
 
-MLP_SCRATCH = make()
+MLP_SCRATCH = replace(sized(), default=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from harness.interface import NoFloat64, Trainer, Unavailable, Workload
+from harness.interface import NoFloat64, Traces, Trainer, Unavailable, Workload
 from harness.tensors import load_tensors, save_tensors
 from harness.workers.desks.backend import BackendDesk
 
@@ -47,19 +47,17 @@ class RemoteDesk(BackendDesk):
     def _do_make(self, workload: dict[str, Any]) -> int:
         return self._keep(self._backend.trainer(msgspec.convert(workload, Workload)))
 
-    def _do_set_params(self, trainer: int, given: str) -> None:
-        self._one(trainer).set_params(load_tensors(given))
+    def _do_set_state(self, trainer: int, given: str) -> None:
+        self._one(trainer).set_state(load_tensors(given))
 
-    def _do_get_params(self, trainer: int, out: str) -> None:
-        save_tensors(out, self._one(trainer).get_params())
+    def _do_get_state(self, trainer: int, out: str) -> None:
+        save_tensors(out, self._one(trainer).get_state())
 
     def _do_put(self, trainer: int, given: str) -> int:
-        arrays = load_tensors(given)
-        return self._keep(self._one(trainer).put(arrays["x"], arrays["y"]))
+        return self._keep(self._one(trainer).put(load_tensors(given)))
 
     def _do_fetch(self, trainer: int, batch: int, out: str) -> None:
-        x, y = self._one(trainer).fetch(self._held[batch])
-        save_tensors(out, {"x": x, "y": y})
+        save_tensors(out, self._one(trainer).fetch(self._held[batch]))
 
     def _do_step(self, trainer: int, batch: int) -> int:
         return self._keep(self._one(trainer).step(self._held[batch]))
@@ -67,8 +65,13 @@ class RemoteDesk(BackendDesk):
     def _do_wait(self, trainer: int, loss: int) -> str:
         return float(self._one(trainer).wait(self._held[loss])).hex()
 
-    def _do_logits(self, trainer: int, batch: int, out: str) -> None:
-        save_tensors(out, {"logits": self._one(trainer).logits(self._held[batch])})
+    def _do_outputs(self, trainer: int, batch: int, training: bool, out: str) -> None:
+        outputs = self._one(trainer).outputs(self._held[batch], training=training)
+        save_tensors(out, {"outputs": outputs})
+
+    def _do_trace(self, trainer: int, batch: int, out: str) -> None:
+        one = self._one(trainer)
+        save_tensors(out, one.trace(self._held[batch]) if isinstance(one, Traces) else {})
 
     def _do_loss_and_grads(self, trainer: int, batch: int, out: str) -> str:
         loss, grads = self._one(trainer).loss_and_grads(self._held[batch])

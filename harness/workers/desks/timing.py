@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from harness.interface import Array, Params, RunsMany, Workload
+from harness.interface import Array, RunsMany, State, Workload
 from harness.tensors import load_tensors
 from harness.workers.desks.backend import clock
 from harness.workers.desks.training import TrainingDesk
@@ -33,7 +33,7 @@ class TimingDesk(TrainingDesk):
 
     def block(
         self,
-        params: str,
+        state: str,
         schedule: str,
         first: int,
         warmup_steps: int,
@@ -52,22 +52,25 @@ class TimingDesk(TrainingDesk):
         afresh and finished before the next: `digest` of the timed parameters, `replayed` of those.
         """
         trainer = self._trainer
-        trainer.set_params(load_tensors(params))
+        trainer.set_state(load_tensors(state))
         floor = self._floor()
         numbers = range(first, first + steps)
         at_once = steps if isinstance(trainer, RunsMany) else 1
         warmup_steps += -warmup_steps % at_once
         times: dict[str, list[int]] = {"gather_ns": [], "put_ns": [], "burst_ns": []}
         with _uncollected():
-            batches = [self._put(self._full(schedule, number), times) for number in numbers]
+            batches = [
+                self._put(schedule, number, self._full(schedule, number), times)
+                for number in numbers
+            ]
             times["warmup_ns"] = self._timed([*cycled(batches, warmup_steps)], at_once)
             cpu_before = time.process_time_ns()
             times["step_ns"] = self._timed(batches, at_once)
             cpu_ns = time.process_time_ns() - cpu_before
             t0 = clock()
-            timed = trainer.get_params()
+            timed = trainer.get_state()
             t1 = clock()
-            trainer.get_params()
+            trainer.get_state()
             times["drain_ns"] = [t1 - t0, clock() - t1]
             times["products_ns"] = _each(floor, products)
             if burst_steps:
@@ -82,28 +85,29 @@ class TimingDesk(TrainingDesk):
         digests: dict[str, Any] = {"digest": None, "replayed": None}
         if replay:
             again = [*cycled(numbers, warmup_steps), *numbers]
-            replayed = self._replayed(params, schedule, again, at_once)
+            replayed = self._replayed(state, schedule, again, at_once)
             digests = {"digest": _digest(timed), "replayed": _digest(replayed)}
         counts = {"at_once": at_once, "cpu_ns": cpu_ns, "burst_steps": burst_steps}
         return digests | counts | times
 
     def _full(self, schedule: str, number: int) -> Array:
-        """The rows of a full batch of the schedule's first epoch."""
-        size = self._workload.batch_size
+        """The rows of a full batch of the schedule's first epoch, counted round and round."""
+        size = self._batch_size
         order: Array = self._schedule(schedule)[0][0]
-        return order[number * size : (number + 1) * size]
+        place = number % (len(order) // size)
+        return order[place * size : (place + 1) * size]
 
-    def _replayed(self, params: str, schedule: str, numbers: list[int], at_once: int) -> Params:
-        """The parameters after the same steps, each call finished before the next one's `put`."""
-        self._trainer.set_params(load_tensors(params))
+    def _replayed(self, state: str, schedule: str, numbers: list[int], at_once: int) -> State:
+        """The state after the same steps, each call finished before the next one's `put`."""
+        self._trainer.set_state(load_tensors(state))
         for start in range(0, len(numbers), at_once):
             fresh = [
-                self._trainer.put(*self._gather(self._full(schedule, number)))
+                self._trainer.put(self._gather(schedule, number, self._full(schedule, number)))
                 for number in numbers[start : start + at_once]
             ]
             self._timed(fresh, at_once)
-            self._trainer.get_params()
-        return self._trainer.get_params()
+            self._trainer.get_state()
+        return self._trainer.get_state()
 
     def _floor(self) -> Callable[[], None]:
         """The workload's matrix products, compiled."""
@@ -124,7 +128,7 @@ class TimingDesk(TrainingDesk):
             if at_once > 1:
                 self._run(batches[start : start + at_once])
             else:
-                self._step(batches[start], self._workload.batch_size)
+                self._step(batches[start], self._batch_size)
             times.append((clock() - t0) // at_once)
         return times
 
@@ -203,11 +207,11 @@ def _each(work: Callable[[], Any], times: int) -> list[int]:
     return ns
 
 
-def _digest(params: Params) -> str:
-    """SHA-256 (hex) of all parameters' bytes, by name."""
+def _digest(state: State) -> str:
+    """SHA-256 (hex) of a state's bytes, by name."""
     digest = hashlib.sha256()
-    for name in sorted(params):
-        digest.update(np.ascontiguousarray(params[name]).tobytes())
+    for name in sorted(state):
+        digest.update(np.ascontiguousarray(state[name]).tobytes())
     return digest.hexdigest()
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.interface import Array, Params, RunsMany, Trainer, Unavailable
+from harness.interface import Array, RunsMany, State, Traces, Trainer, Unavailable
 from harness.tensors import load_tensors, save_tensors
 from harness.text import described
 from harness.workers.desks.backend import BackendDesk, clock
+from harness.workloads.reference import canonical
 
 # Progress goes out at most so often: enough for a smooth bar, too seldom to disturb a step.
 PROGRESS_INTERVAL_NS = 200_000_000
@@ -21,27 +22,33 @@ EVALUATION_ROWS = 10_000
 
 def teacher_forced(
     trainer: Trainer,
-    params: Params,
-    x: Array,
-    y: Array,
+    state: State,
+    batch: State,
     step: Callable[[Any], float] | None = None,
+    *,
+    two_modes: bool = False,
 ) -> dict[str, Array]:
-    """One batch at given parameters: what is held, logits, loss, gradients, and one update.
+    """One batch at a given state: what is held, outputs, loss, gradients, and one update.
 
-    params, x (n, inputs) in the trainer's dtype, y (n,). Tensors: "x", "y", "held.NAME", "logits",
-    "loss", "grad.NAME", "step loss", "new.NAME". `step` takes the one step, finished.
+    state, batch: in the trainer's dtype. Tensors: "x", "y", noise by name, "held.NAME", "outputs",
+    with `two_modes` "outputs, training", "trace.NAME" where the trainer shows any, "loss",
+    "grad.NAME", "step loss", "new.NAME". `step` takes the one step, finished.
     """
-    trainer.set_params(params)
-    batch = trainer.put(x, y)
-    held_x, held_y = trainer.fetch(batch)
-    tensors = {"x": held_x, "y": held_y, "logits": trainer.logits(batch)}
-    tensors |= {f"held.{name}": value for name, value in trainer.get_params().items()}
-    loss, grads = trainer.loss_and_grads(batch)
+    trainer.set_state(state)
+    put = trainer.put(batch)
+    tensors = dict(trainer.fetch(put))
+    tensors["outputs"] = trainer.outputs(put, training=False)
+    if two_modes:
+        tensors["outputs, training"] = trainer.outputs(put, training=True)
+    if isinstance(trainer, Traces):
+        tensors |= {f"trace.{name}": value for name, value in trainer.trace(put).items()}
+    tensors |= {f"held.{name}": value for name, value in trainer.get_state().items()}
+    loss, grads = trainer.loss_and_grads(put)
     tensors |= {f"grad.{name}": value for name, value in grads.items()}
     tensors["loss"] = np.array(loss, dtype=np.float64)
-    step_loss = step(batch) if step is not None else trainer.wait(trainer.step(batch))
+    step_loss = step(put) if step is not None else trainer.wait(trainer.step(put))
     tensors["step loss"] = np.array(step_loss, dtype=np.float64)
-    return tensors | {f"new.{name}": value for name, value in trainer.get_params().items()}
+    return tensors | {f"new.{name}": value for name, value in trainer.get_state().items()}
 
 
 class TrainingDesk(BackendDesk):
@@ -56,30 +63,48 @@ class TrainingDesk(BackendDesk):
         self._test: list[Any] = []
         self._gathered: dict[int, Array] = {}
         self._first_step_ns: dict[str, int] = {}
-        self._schedules: dict[str, tuple[Array, Array]] = {}
+        self._schedules: dict[str, tuple[Array, Array, int]] = {}
 
     def _forget(self) -> None:
         self._test, self._gathered, self._first_step_ns = [], {}, {}
 
+    @property
+    def _batch_size(self) -> int:
+        """Samples of a full batch: all there are where the workload says no number."""
+        return self._workload.batch_size or len(self._x)
+
     def data(self, train_x: str, train_y: str, test_x: str, test_y: str) -> dict[str, Any]:
-        """Map the data, read only: pixels float32 (n, inputs), labels int64 (n,)."""
+        """Map the data, read only: x float32 (n, ...), y classes int64 (n,) or numbers float32."""
         self._x, self._y, self._test_x, self._test_y = (
             np.asarray(np.load(path, mmap_mode="r")) for path in (train_x, train_y, test_x, test_y)
         )
         self._gathered = {}
         return {}
 
-    def case(self, params: str, batch: str, out: str) -> dict[str, Any]:
-        """One teacher-forced batch; its tensors go to `out`."""
-        arrays = load_tensors(batch)
-        if "rows" in arrays:
-            arrays = {"x": self._x[arrays["rows"]], "y": self._y[arrays["rows"]]}
-        x, y = arrays["x"].astype(self._dtype), arrays["y"]
+    def case(self, state: str, batch: str, out: str) -> dict[str, Any]:
+        """One teacher-forced batch ("rows" of the data, or "x" and "y"); its tensors go to `out`."""
+        given = load_tensors(batch)
+        if "rows" in given:
+            rows = given.pop("rows")
+            given |= {"x": self._x[rows], "y": self._y[rows]}
+        batch_ = self._typed(given)
         tensors = teacher_forced(
-            self._trainer, load_tensors(params), x, y, lambda held: self._step(held, len(y))
+            self._trainer,
+            load_tensors(state),
+            batch_,
+            lambda held: self._step(held, len(batch_["x"])),
+            two_modes=self._workload.two_modes,
         )
         save_tensors(out, tensors)
         return {}
+
+    def _typed(self, batch: State) -> State:
+        """A batch in the process's dtype, classes as they are."""
+        classes = self._workload.y == "class"
+        return {
+            name: value if name == "y" and classes else value.astype(self._dtype, copy=False)
+            for name, value in batch.items()
+        }
 
     def _step(self, batch: Any, rows: int) -> float:
         """One step, finished; the first of each batch size is kept: compilation shows there."""
@@ -93,30 +118,30 @@ class TrainingDesk(BackendDesk):
         assert isinstance(self._trainer, RunsMany)
         before = clock()
         losses = self._trainer.run(batches)
-        size = f"{self._workload.batch_size} x {len(batches)}"
+        size = f"{self._batch_size} x {len(batches)}"
         self._first_step_ns.setdefault(size, clock() - before)
         return losses
 
     def train(
         self,
-        params: str,
+        state: str,
         schedule: str,
         snapshots: list[int],
         evaluations: list[int],
         at_once: int,
         out: str,
     ) -> dict[str, Any]:
-        """Train freely from `params` through a schedule (see `_schedule`).
+        """Train freely from `state` through a schedule (see `_schedule`).
 
-        After each step in `snapshots` the parameters go to out/params-<step>, after each in
-        `evaluations` the test set's logits to out/logits-<step>; the series to out/series.
+        After each step in `snapshots` the state goes to out/state-<step>, after each in
+        `evaluations` the test set's outputs to out/outputs-<step>; the series to out/series.
         `step_ns`: step and wait; `epoch_ns`: the loop between evaluations, gather and put included,
         saving and telling left out.
         A trainer with `run` makes `at_once` full steps at once wherever none of them is looked at.
         """
-        trainer, size = self._trainer, self._workload.batch_size
-        trainer.set_params(load_tensors(params))
-        orders, slots = self._schedule(schedule)
+        trainer, size = self._trainer, self._batch_size
+        trainer.set_state(load_tensors(state))
+        orders, slots, _ = self._schedule(schedule)
         losses: list[float] = []
         times: dict[str, list[int]] = {
             name: [] for name in ("step_ns", "gather_ns", "put_ns", "epoch_ns", "eval_ns")
@@ -128,59 +153,56 @@ class TrainingDesk(BackendDesk):
         places = slots.tolist()
         last_report = epoch_started = clock()
         for group in groups:
-            losses += self._take(
-                [
-                    orders[epoch, start:stop]
-                    for epoch, start, stop in places[group.start : group.stop]
-                ],
-                times,
-            )
+            rows = [orders[e, start:stop] for e, start, stop in places[group.start : group.stop]]
+            losses += self._take(schedule, dict(zip(group, rows, strict=True)), times)
             after, number = clock(), group[-1]
             if number in evaluate_after:
                 times["epoch_ns"].append(after - epoch_started)
                 epoch_started = after
-                save_tensors(f"{out}/logits-{number}", {"logits": self._evaluate()})
+                save_tensors(f"{out}/outputs-{number}", {"outputs": self._evaluate()})
                 times["eval_ns"].append(clock() - after)
             if number in save_after:
-                save_tensors(f"{out}/params-{number}", trainer.get_params())
+                save_tensors(f"{out}/state-{number}", trainer.get_state())
             if after - last_report > PROGRESS_INTERVAL_NS:
                 self._progress(number + 1, len(slots))
                 last_report = clock()
             epoch_started += clock() - after  # what is looked at between steps is no training
         series = {name: np.array(ns, dtype=np.int64) for name, ns in times.items()}
-        final = {f"final.{name}": value for name, value in trainer.get_params().items()}
+        final = {f"final.{name}": value for name, value in trainer.get_state().items()}
         save_tensors(f"{out}/series", {"losses": np.array(losses, np.float64)} | series | final)
         return {}
 
-    def _take(self, rows: list[Array], times: dict[str, list[int]]) -> list[float]:
-        """The steps on batches of these rows, several as one call; the loss before each."""
-        batches = [self._put(each, times) for each in rows]
+    def _take(
+        self, schedule: str, rows: dict[int, Array], times: dict[str, list[int]]
+    ) -> list[float]:
+        """The steps of these numbers, on these rows, several as one call; the loss before each."""
+        batches = [self._put(schedule, step, each, times) for step, each in rows.items()]
         before = clock()
         many = len(batches) > 1
-        losses = self._run(batches) if many else [self._step(batches[0], len(rows[0]))]
+        losses = self._run(batches) if many else [self._step(batches[0], len(next(iter(rows.values()))))]
         times["step_ns"] += shared(clock() - before, len(batches))
         return losses
 
-    def _schedule(self, path: str) -> tuple[Array, Array]:
-        """Orders int64 (epochs, samples) and slots int64 (steps, 3): epoch, start, stop."""
+    def _schedule(self, path: str) -> tuple[Array, Array, int]:
+        """Orders int64 (epochs, samples), slots int64 (steps, 3): epoch, start, stop; the seed."""
         if path not in self._schedules:
             schedule = load_tensors(path)
-            self._schedules = {path: (schedule["order"], schedule["slots"])}
+            self._schedules = {path: (schedule["order"], schedule["slots"], int(schedule["seed"]))}
         return self._schedules[path]
 
-    def _put(self, rows: Array, times: dict[str, list[int]]) -> Any:
-        """A batch of these rows on the device; what took how long is added to gather_ns, put_ns."""
+    def _put(self, schedule: str, step: int, rows: Array, times: dict[str, list[int]]) -> Any:
+        """A step's batch on the device; what took how long is added to gather_ns, put_ns."""
         t0 = clock()
-        x, y = self._gather(rows)
+        gathered = self._gather(schedule, step, rows)
         t1 = clock()
-        batch = self._trainer.put(x, y)
+        batch = self._trainer.put(gathered)
         t2 = clock()
         times["gather_ns"].append(t1 - t0)
         times["put_ns"].append(t2 - t1)
         return batch
 
-    def _gather(self, rows: Array) -> tuple[Array, Array]:
-        """Pixels in the process's dtype and labels of these rows, valid until the next call.
+    def _gather(self, schedule: str, step: int, rows: Array) -> State:
+        """The batch of these rows in the process's dtype, valid until the next call.
 
         A fresh array of 0.8 MB costs twice as much: the system hands out its pages one by one.
         """
@@ -189,16 +211,20 @@ class TrainingDesk(BackendDesk):
             x = self._gathered[len(rows)] = np.empty((len(rows), *self._x.shape[1:]), self._x.dtype)
         # "clip" writes straight to `out`; "raise" would go through an array in between.
         np.take(self._x, rows, axis=0, out=x, mode="clip")
-        return x.astype(self._dtype, copy=False), self._y[rows]
+        batch = {"x": x, "y": self._y[rows]}
+        if self._workload.noise:
+            batch |= canonical.noise(self._workload, self._schedule(schedule)[2], step, len(rows))
+        return self._typed(batch)
 
     def _evaluate(self) -> Array:
-        """Logits of the whole test set, float (n, outputs); its batches stay on the device."""
+        """Outputs of the whole test set, float (n, ...); its batches stay on the device."""
         if not self._test:
             for start in range(0, len(self._test_x), EVALUATION_ROWS):
                 rows = slice(start, start + EVALUATION_ROWS)
-                x = np.array(self._test_x[rows], dtype=self._dtype)
-                self._test.append(self._trainer.put(x, np.array(self._test_y[rows])))
-        return np.concatenate([self._trainer.logits(batch) for batch in self._test])
+                batch = {"x": np.array(self._test_x[rows]), "y": np.array(self._test_y[rows])}
+                batch |= canonical.noise(self._workload, 0, 0, len(batch["x"]))  # to no effect
+                self._test.append(self._trainer.put(self._typed(batch)))
+        return np.concatenate([self._trainer.outputs(put, training=False) for put in self._test])
 
     def op(self, name: str, given: str, out: str) -> dict[str, Any]:
         """One operator: arguments "0", "1", ... and perhaps "weights" are `given` in a file.

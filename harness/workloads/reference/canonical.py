@@ -8,11 +8,12 @@ Imports NumPy and the interface; no framework.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from harness.interface import Array, State, Workload
+from harness.interface import Array, State, Tensor, Workload
 
 
 class Slot(NamedTuple):
@@ -30,37 +31,50 @@ def digest(array: Array) -> str:
 
 
 def initial_state(workload: Workload, seed: int) -> State:
-    """The state every dtype starts from: float32, in the workload's order.
+    """The state every dtype starts from: float32, in the workload's order."""
+    return drawn(workload.tensors, seed)
+
+
+def drawn(tensors: Iterable[Tensor], seed: int) -> State:
+    """Tensors as they start, float32, one after another.
 
     Drawn from `default_rng([seed, 0])` in float64 and rounded once; "normal":
     `standard_normal(shape) * scale`, "uniform": `random(shape) * (2 * scale) - scale`.
     """
     rng = np.random.default_rng([seed, 0])
-    draw = {
+    draw: dict[str, Callable[[tuple[int, ...], float], Array]] = {
         "normal": lambda shape, scale: rng.standard_normal(shape) * scale,
         "uniform": lambda shape, scale: rng.random(shape) * (2 * scale) - scale,
         "zeros": lambda shape, _: np.zeros(shape),
         "ones": lambda shape, _: np.ones(shape),
     }
-    return {t.name: draw[t.init](t.shape, t.scale).astype(np.float32) for t in workload.tensors}
+    return {t.name: draw[t.init](t.shape, t.scale).astype(np.float32) for t in tensors}
 
 
-def epoch_order(seed: int, epoch: int, n: int) -> Array:
-    """The order of the n training samples in one epoch: int64 (n,)."""
+def epoch_order(seed: int, epoch: int, n: int, batch_size: int = 1) -> Array:
+    """The order of the n training samples in one epoch: int64 (n,); file order for one batch."""
+    if batch_size >= n:
+        return np.arange(n)
     return np.random.default_rng([seed, 1, epoch]).permutation(n)
+
+
+def noise(workload: Workload, seed: int, step: int, n: int) -> State:
+    """What a step's batch of n samples brings of random numbers: float32 from 0 to 1, by name."""
+    rng = np.random.default_rng([seed, 3, step])
+    return {t.name: rng.random((n, *t.shape)).astype(np.float32) for t in workload.noise}
 
 
 def schedule(n: int, batch_size: int, epochs: int, steps: int | None = None) -> list[Slot]:
     """Every step of a training: the epochs' batches in order, short last batches kept.
 
-    With `steps`, only the first `steps` full batches of epoch 0, then its short batch if any.
+    With `steps`, only the first `steps` full batches, then the short batch of epoch 0 if any.
     """
     one_epoch = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+    slots = [Slot(epoch, *rows) for epoch in range(epochs) for rows in one_epoch]
     if steps is None:
-        return [Slot(epoch, *rows) for epoch in range(epochs) for rows in one_epoch]
-    full = [Slot(0, *rows) for rows in one_epoch if rows[1] - rows[0] == batch_size]
-    short = [Slot(0, *rows) for rows in one_epoch if rows[1] - rows[0] < batch_size]
-    return full[:steps] + short
+        return slots
+    full = [slot for slot in slots if slot.stop - slot.start == batch_size]
+    return full[:steps] + [slot for slot in slots[: len(one_epoch)] if slot not in full]
 
 
 def epoch_loss(losses: Array, rows: Array) -> float:
@@ -71,10 +85,6 @@ def epoch_loss(losses: Array, rows: Array) -> float:
     return float(np.dot(losses, rows) / np.sum(rows))
 
 
-def accuracy(logits: Array, labels: Array) -> float:
-    """Share of the rows of logits (n, classes) whose largest entry is at the label (n,).
-
-    A row with NaN counts as wrong: a broken model must not score by argmax's tie rule.
-    """
-    right = (np.argmax(logits, axis=1) == labels) & ~np.isnan(logits).any(axis=1)
-    return float(np.count_nonzero(right) / len(labels))
+def accuracy(predicted: Array, labels: Array) -> float:
+    """Share of predicted classes (n,) that are the labels (n,); -1 is right nowhere."""
+    return float(np.count_nonzero(predicted == labels) / len(labels))

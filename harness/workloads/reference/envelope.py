@@ -12,13 +12,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.interface import Array, Params, Workload
-from harness.workloads.reference.pieces import Reference, cast, sgd
+from harness.interface import Array, State, Workload
+from harness.workloads.reference.canonical import Slot
+from harness.workloads.reference.composed import Reference, cast
+from harness.workloads.reference.optimisers import stepped
 from harness.workloads.reference.screening import screen
 
 
 class Replica:
-    """The workload's parameters under one drawing of permutations.
+    """The workload's state under one drawing of permutations.
 
     Number 0 is the reference as it stands; the others are drawn from
     default_rng([seed, 2, number]).
@@ -27,11 +29,11 @@ class Replica:
     def __init__(self, workload: Workload, seed: int, number: int) -> None:
         self._workload = workload
         self._rng = np.random.default_rng([seed, 2, number]) if number else None
-        sizes = {
-            axis: size
-            for parameter in workload.parameters
-            for axis, size in zip(parameter.axes, parameter.shape, strict=True)
-        }
+        sizes = {}
+        for tensor in workload.tensors:
+            for axis, length in zip(tensor.axes, tensor.shape, strict=bool(tensor.axes)):
+                blocks, name = _blocks(axis)
+                sizes[name] = length // blocks
         self.orders = {
             axis: self.samples(sizes[axis]) for axis in workload.symmetries if axis in sizes
         }
@@ -40,83 +42,96 @@ class Replica:
         """The order of the n samples of the next batch."""
         return np.arange(n) if self._rng is None else self._rng.permutation(n)
 
-    def permuted(self, params: Params) -> Params:
-        """Parameters in the replica's order of units, as copies."""
-        return self._taken(params, self.orders)
+    def permuted(self, state: State) -> State:
+        """A state in the replica's order of units, as copies; only what is there."""
+        return self._taken(state, self.orders)
 
-    def restored(self, params: Params) -> Params:
-        """Parameters of the replica in canonical order, as copies."""
+    def restored(self, state: State) -> State:
+        """A state of the replica in canonical order, as copies; only what is there."""
         inverse = {axis: np.argsort(order) for axis, order in self.orders.items()}
-        return self._taken(params, inverse)
+        return self._taken(state, inverse)
 
-    def _taken(self, params: Params, orders: dict[str, Array]) -> Params:
+    def _taken(self, state: State, orders: dict[str, Array]) -> State:
         taken = {}
-        for parameter in self._workload.parameters:
-            value = params[parameter.name]
-            for number, axis in enumerate(parameter.axes):
-                if axis in orders:
-                    value = np.take(value, orders[axis], axis=number)
-            taken[parameter.name] = np.array(value, order="C")
+        for tensor in self._workload.tensors:
+            if tensor.name not in state:
+                continue
+            value = state[tensor.name]
+            for number, axis in enumerate(tensor.axes):
+                blocks, name = _blocks(axis)
+                if name in orders:
+                    value = np.take(value, _in_blocks(orders[name], blocks), axis=number)
+            taken[tensor.name] = np.array(value, order="C")
         return taken
 
-    def inputs(self, x: Array) -> Array:
-        """x: (n, inputs) with its columns in the replica's order."""
+    def batch(self, batch: State, samples: Array) -> State:
+        """Rows of a batch, each x with its last axis in the replica's order."""
+        taken = {name: value[samples] for name, value in batch.items()}
         order = self.orders.get("inputs")
-        return x if order is None else x[:, order]
+        return taken if order is None else taken | {"x": taken["x"][..., order]}
+
+
+def _blocks(axis: str) -> tuple[int, str]:
+    """How many blocks of which units an axis counts: "25*units2" or "units2"."""
+    blocks, star, name = axis.rpartition("*")
+    return (int(blocks), name) if star else (1, name)
+
+
+def _in_blocks(order: Array, blocks: int) -> Array:
+    """An order of units, in each of so many blocks of them."""
+    return (np.arange(blocks)[:, None] * len(order) + order).ravel()
 
 
 def train_replica(
     reference: Reference,
     workload: Workload,
-    initial: Params,
-    batches: Callable[[int], tuple[Array, Array]],
+    initial: State,
+    batches: Callable[[int], State],
     after: list[int],
     replica: Replica,
-) -> dict[int, Params]:
-    """Train one replica in float32; its parameters after each of `after` steps, canonical order.
+) -> dict[int, State]:
+    """Train one replica; its state after each of `after` steps, in canonical order.
 
-    initial: float32; batches(step): x float32 (n, inputs) and y int64 (n,).
+    initial, batches(step): of the dtype that it computes in, float32 for the envelope.
     """
-    params = replica.permuted(initial)
+    state = replica.permuted(initial)
     trained = {}
     for step in range(max(after)):
-        x, y = batches(step)
-        samples = replica.samples(len(y))
-        _, grads = reference.loss_and_grads(params, replica.inputs(x[samples]), y[samples])
-        sgd(params, grads, workload.lr)
+        batch = batches(step)
+        samples = replica.samples(len(batch["x"]))
+        look = reference.look(state, replica.batch(batch, samples))
+        state = stepped(workload.optimiser, state | look.running, look.grads)
         if step + 1 in after:
-            trained[step + 1] = replica.restored(params)
+            trained[step + 1] = replica.restored(state)
     return trained
 
 
 def clear_batches(
     reference: Reference,
     workload: Workload,
-    initial: Params,
-    x: Array,
-    y: Array,
+    initial: State,
+    taken: Callable[[Array, int], State],
     order: Array,
-    steps: int,
+    slots: list[Slot],
     clearance: float,
 ) -> tuple[list[Array], list[int]]:
-    """Rows of the first `steps` full batches with no sample near a kink; how many were replaced.
+    """Rows of the batches of these slots with no sample near a kink; how many were replaced.
 
-    The float64 reference trains along: a sample with a pre-activation |z| < clearance at its
-    parameters gives its place to the next of the order that has none. x: float32 (n, inputs),
-    y: int64 (n,), order: int64 (n,). ValueError where the order has too few.
+    The float64 reference trains along: a sample with a |z| < clearance before a kink at its state
+    gives its place to the next of the order that has none. taken(rows, step): the batch of these
+    rows; order: int64 (epochs, n). ValueError where it has too few.
     """
-    params = cast(initial)
-    size = workload.batch_size
+    state = cast(initial)
     batches, replaced = [], []
 
     def clear(rows: Array) -> Array:
-        far: Array = reference.kink_distance(params, x[rows].astype(np.float64)) >= clearance
-        return far
+        batch = cast(taken(rows, len(batches)))
+        return np.asarray(reference.kink_distance(state, batch) >= clearance)
 
-    for step in range(steps):
-        rows, count = screen(order, step * size, (step + 1) * size, clear)
-        _, grads = reference.loss_and_grads(params, x[rows].astype(np.float64), y[rows])
-        sgd(params, grads, workload.lr)
+    for step, slot in enumerate(slots):
+        rows, count = screen(order[slot.epoch], slot.start, slot.stop, clear)
+        look = reference.look(state, cast(taken(rows, step)))
+        state = stepped(workload.optimiser, state | look.running, look.grads)
         batches.append(rows)
         replaced.append(count)
     return batches, replaced

@@ -13,9 +13,10 @@ from functools import partial
 
 import numpy as np
 
-from harness.interface import Array, Params, Product, Workload
+from harness.interface import Array, Product, State, Workload
+from harness.workloads.reference.composed import Opened, Reference
 from harness.workloads.reference.envelope import Replica
-from harness.workloads.reference.pieces import Opened, Reference
+from harness.workloads.reference.optimisers import stepped
 
 # Modes that round the operands of a product: bits of significand that are kept, the leading one
 # included, and whether the others are rounded to nearest or cut.
@@ -28,30 +29,35 @@ ROUNDINGS = {
 
 
 def replica_answers(
-    reference: Reference, workload: Workload, params: Params, x: Array, y: Array
+    reference: Reference, workload: Workload, state: State, batch: State
 ) -> Iterator[dict[str, Array]]:
     """What each replica makes of a batch, under the names that a worker writes.
 
-    params, x (n, inputs): of one dtype, which they compute in; y int64 (n,).
+    state, batch: of one dtype, which they compute in.
     """
     others = [reference, reference]
     if isinstance(reference, Opened):
         others = [reference.textbook(up) for up in (True, False)]
     for number, form in enumerate([reference, *others]):
         replica = Replica(workload, 0, number)
-        samples, held = replica.samples(len(y)), replica.permuted(params)
-        given = replica.inputs(x[samples])
-        permuted = form.logits(held, given)
-        logits = np.empty_like(permuted)
-        logits[samples] = permuted
-        loss, grads = form.loss_and_grads(held, given, y[samples])
-        grads = replica.restored(grads)
+        samples, held = replica.samples(len(batch["x"])), replica.permuted(state)
+        given = replica.batch(batch, samples)
+        look = form.look(held, given)
+        grads, running = replica.restored(look.grads), replica.restored(look.running)
+        new = stepped(workload.optimiser, state | running, grads)
+        restored = {
+            "outputs": form.outputs(held, given) if workload.two_modes else look.outputs,
+            "outputs, training": look.outputs,
+        }
+        for name, permuted in restored.items():
+            restored[name] = np.empty_like(permuted)
+            restored[name][samples] = permuted
         yield {
-            "logits": logits,
-            "loss": np.array(loss),
-            "step loss": np.array(loss),
+            **restored,
+            "loss": np.array(look.loss),
+            "step loss": np.array(look.loss),
             **{f"grad.{name}": grad for name, grad in grads.items()},
-            **{f"new.{name}": params[name] - workload.lr * grad for name, grad in grads.items()},
+            **{f"new.{name}": value for name, value in new.items()},
         }
 
 

@@ -145,16 +145,19 @@ def slots_of(optimiser: Optimiser, trained: tuple[Tensor, ...]) -> tuple[Tensor,
     return (*slots, Tensor(STEP, (), "optimiser")) if rule.counts else slots
 
 
-def stepped(optimiser: Optimiser, state: State, grads: State) -> State:
-    """The state after a step with these gradients; what they do not touch is as it was."""
-    rule, new = RULES[optimiser.rule], dict(state)
-    t = 0.0
-    if rule.counts:
-        new[STEP] = state[STEP] + 1
-        t = float(new[STEP])
+def moved(optimiser: Optimiser, state: State, grads: State) -> tuple[State, State]:
+    """What a step with these gradients takes from each tensor, and the optimiser's new slots."""
+    rule, changes = RULES[optimiser.rule], State()
+    slots = {STEP: state[STEP] + 1} if rule.counts else State()
+    t = float(slots[STEP]) if rule.counts else 0.0
     for name, grad in grads.items():
         own = {slot: state[f"{name}/{slot}"] for slot in rule.slots}
-        change, slots = rule.change(own, state[name], grad, t, optimiser)
-        new[name] = state[name] - change
-        new |= {f"{name}/{slot}": value for slot, value in slots.items()}
-    return new
+        changes[name], new = rule.change(own, state[name], grad, t, optimiser)
+        slots |= {f"{name}/{slot}": value for slot, value in new.items()}
+    return changes, slots
+
+
+def stepped(optimiser: Optimiser, state: State, grads: State) -> State:
+    """The state after a step with these gradients; what they do not touch is as it was."""
+    changes, slots = moved(optimiser, state, grads)
+    return state | slots | {name: state[name] - change for name, change in changes.items()}

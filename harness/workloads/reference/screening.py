@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.interface import Array, Params
-from harness.workloads.reference.pieces import Reference, cast
+from harness.interface import Array, State
+from harness.workloads.reference.composed import Reference, cast
 
 # Unit roundoff of float32: screening is for float32, and float64 uses the same batches.
 UNIT_ROUNDOFF = 2.0**-24
@@ -54,12 +54,20 @@ SCREEN_MARGINS = {"strict": 64.0, "tf32": 2000.0, "bfloat16": 8000.0}
 SMALL_LEAST_LOSS = 1.0
 
 
-def clear(
-    reference: Reference, params: Params, x: Array, margin: float = SCREEN_MARGINS["strict"]
-) -> Array:
-    """Which rows of x have no pre-activation within rounding of a kink: bool (n,).
+# Rows that are looked at together: a convolution's windows of them take some 100 MB.
+PIECE = 256
 
-    params: by name, x: (n, inputs), of any floating dtype; margin: a row of SCREEN_MARGINS.
+
+def clear(
+    reference: Reference, state: State, batch: State, margin: float = SCREEN_MARGINS["strict"]
+) -> Array:
+    """Which rows of a batch have nothing before a kink within rounding of it: bool (n,).
+
+    state, batch: by name, of any floating dtype; margin: a row of SCREEN_MARGINS.
     """
-    margins = reference.kink_margin(cast(params), x.astype(np.float64))
-    return np.asarray(margins >= margin * UNIT_ROUNDOFF)
+    wide, n = cast(state), len(batch["x"])
+    margins = [
+        reference.kink_margin(wide, cast({k: v[at : at + PIECE] for k, v in batch.items()}))
+        for at in range(0, n, PIECE)
+    ]
+    return np.asarray(np.concatenate(margins) >= margin * UNIT_ROUNDOFF)
