@@ -4,36 +4,51 @@ Magic number, dimensions and lengths are checked before anything is allocated, a
 stops one byte after the size that the header promises. Format: http://yann.lecun.com/exdb/mnist/
 (big-endian uint32: magic number, then one number per dimension; then the bytes, C order).
 
-Imports the standard library, NumPy and harness.errors; opens no file but the one it is given.
+Imports NumPy, harness.errors and harness.data.packed; opens no file but the one it is given.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
 import math
 import struct
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.data.packed import defect, fill, unpacked
 from harness.errors import InputError
-from harness.files import open_plain, why
 
 MAX_ITEMS = 1_000_000  # images or labels: 784 MB of pixels, far above any set in this format
 MAX_LABEL = 9  # ten classes
+# What a set in this format consists of: images and labels of training, then of test.
+NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 _IMAGES_MAGIC = 0x00000803  # unsigned bytes, three dimensions
 _LABELS_MAGIC = 0x00000801  # unsigned bytes, one dimension
-_GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, section 2.3.1
-_MAX_EXPANSION = 1032  # deflate's limit: 258 bytes from 2 bits, https://zlib.net/zlib_tech.html
-_BLOCK_BYTES = 1 << 18  # read at a time, so that no second copy of the data is made
-
-_REMEDY = "delete it and fetch it again, or give another directory"
 
 Bytes = npt.NDArray[np.uint8]
+
+
+def packed(*sha256: str) -> dict[str, str]:
+    """SHA-256 of the four files as they are published, by name."""
+    return {f"{name}.gz": digest for name, digest in zip(NAMES, sha256, strict=True)}
+
+
+def read_set(paths: Sequence[Path]) -> tuple[Bytes, Bytes, Bytes, Bytes]:
+    """Train images (n, 28, 28), train labels (n,), test images, test labels, of the four files.
+
+    Raises InputError where a file is missing or damaged, or numbers disagree.
+    """
+    train_images, train_labels, test_images, test_labels = paths
+    return *_read_pair(train_images, train_labels), *_read_pair(test_images, test_labels)
 
 
 def read_images(
@@ -55,34 +70,33 @@ def read_labels(path: Path, max_items: int = MAX_ITEMS) -> Bytes:
     largest = int(labels.max())
     if largest > MAX_LABEL:
         where = int(np.argmax(labels > MAX_LABEL))
-        raise _error(path, f"label {labels[where]} at index {where}, expected 0 to {MAX_LABEL}")
+        raise defect(path, f"label {labels[where]} at index {where}, expected 0 to {MAX_LABEL}")
     return labels
 
 
-def _error(path: Path, what: str) -> InputError:
-    return InputError(f"{path}: {what}; {_REMEDY}")
+def _read_pair(images_path: Path, labels_path: Path) -> tuple[Bytes, Bytes]:
+    images, labels = read_images(images_path), read_labels(labels_path)
+    if len(images) != len(labels):
+        raise InputError(
+            f"{images_path} has {len(images)} images but {labels_path} has {len(labels)} labels: "
+            "they must agree; fetch both again, or give another directory"
+        )
+    return images, labels
 
 
 def _read(path: Path, magic: int, item_shape: tuple[int, ...], max_items: int) -> Bytes:
     """The array of an idx file, uint8 (n, *item_shape); InputError for every defect."""
-    try:
-        with open_plain(path) as file:
-            packed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-            file_bytes = file.seek(0, io.SEEK_END)
-            file.seek(0)
-            most = file_bytes * (_MAX_EXPANSION if packed else 1)
-            with gzip.GzipFile(fileobj=file, mode="rb") if packed else file as stream:
-                shape = _shape(path, stream, magic, item_shape, max_items)
-                expected = f"expected {math.prod(shape)} bytes of data for shape {shape}"
-                if 4 + 4 * len(shape) + math.prod(shape) > most:
-                    raise _error(path, f"{expected}, impossible in a file of {file_bytes} bytes")
-                return _data(path, stream, np.empty(shape, dtype=np.uint8), expected)
-    except EOFError as error:
-        raise _error(path, "the gzip stream is cut short (an interrupted download?)") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise _error(path, f"the gzip stream is damaged ({error})") from error
-    except OSError as error:
-        raise _error(path, f"cannot be read ({why(error)})") from error
+    with unpacked(path) as (stream, file_bytes, most):
+        shape = _shape(path, stream, magic, item_shape, max_items)
+        expected = f"expected {math.prod(shape)} bytes of data for shape {shape}"
+        if 4 + 4 * len(shape) + math.prod(shape) > most:
+            raise defect(path, f"{expected}, impossible in a file of {file_bytes} bytes")
+        array = np.empty(shape, dtype=np.uint8)
+        if (filled := fill(stream, array)) < array.size:
+            raise defect(path, f"{expected}, got {filled}")
+        if stream.read(1):  # reaching the end is also what makes gzip check the CRC
+            raise defect(path, f"{expected}, got more")
+        return array
 
 
 def _shape(
@@ -92,30 +106,16 @@ def _shape(
     layout = struct.Struct(f">{2 + len(item_shape)}I")
     header = stream.read(layout.size)
     if not header:
-        raise _error(path, f"is empty, expected an idx file with magic 0x{magic:08x}")
+        raise defect(path, f"is empty, expected an idx file with magic 0x{magic:08x}")
     if header[:4] != struct.pack(">I", magic):
-        raise _error(
+        raise defect(
             path, f"not such an idx file: magic 0x{header[:4].hex()}, expected 0x{magic:08x}"
         )
     if len(header) < layout.size:
-        raise _error(path, f"header of {len(header)} bytes, expected {layout.size}")
+        raise defect(path, f"header of {len(header)} bytes, expected {layout.size}")
     _, items, *item = layout.unpack(header)
     if not 1 <= items <= max_items:
-        raise _error(path, f"the header promises {items} items, expected 1 to {max_items}")
+        raise defect(path, f"the header promises {items} items, expected 1 to {max_items}")
     if tuple(item) != item_shape:
-        raise _error(path, f"items of shape {tuple(item)}, expected {item_shape}")
+        raise defect(path, f"items of shape {tuple(item)}, expected {item_shape}")
     return (items, *item)
-
-
-def _data(path: Path, stream: io.BufferedIOBase, array: Bytes, expected: str) -> Bytes:
-    """The array, filled with the bytes after the header: exactly as many as it takes."""
-    view = array.reshape(-1).data
-    filled = 0
-    while filled < len(view):
-        got = stream.readinto(view[filled : filled + _BLOCK_BYTES])
-        if not got:
-            raise _error(path, f"{expected}, got {filled}")
-        filled += got
-    if stream.read(1):  # reaching the end is also what makes gzip check the CRC
-        raise _error(path, f"{expected}, got more")
-    return array

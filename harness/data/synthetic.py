@@ -38,7 +38,7 @@ _INCREMENT = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 
-# Counters are (use, image, number): no two draws share one.
+# Counters are (use, image, number): no two draws share one. Uses 4 and 5 are those of stand_ins.
 _ORDER_USE, _SHAPE_USE, _NOISE_USE = (np.uint64(use << 56) for use in (1, 2, 3))
 _NUMBERS_PER_IMAGE = np.uint64(128)  # more than the 98 words of noise, and than any shape draws
 _NOISE_WORDS = SIDE * SIDE // 8  # eight pixels a word
@@ -80,14 +80,12 @@ def split(first: int, items: int) -> tuple[Bytes, Bytes]:
     How many there are decides which image is of which class.
     """
     index = np.arange(first, first + items, dtype=np.uint64)
-    order = np.argsort(_splitmix64(_ORDER_USE + index), kind="stable")
-    labels = np.empty(items, dtype=np.uint8)
-    labels[order] = np.arange(items) % CLASSES
+    labels = balanced(index, CLASSES).astype(np.uint8)
     outline = np.empty((items, SIDE), dtype=np.uint32)
     detail = np.empty((items, SIDE), dtype=np.uint32)
     for label in range(CLASSES):
         members = np.flatnonzero(labels == label)
-        outline[members], detail[members] = _shape(label, _draws(index[members], first_number=8))
+        outline[members], detail[members] = _shape(label, draws(index[members], first_number=8))
     images = np.empty((items, SIDE, SIDE), dtype=np.uint8)
     for start in range(0, items, _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -95,7 +93,15 @@ def split(first: int, items: int) -> tuple[Bytes, Bytes]:
     return images, labels
 
 
-def _splitmix64(counter: Words) -> Words:
+def balanced(index: Words, classes: int) -> Ints:
+    """A class for each of these images, (n,), each class as often, in an order that is mixed."""
+    order = np.argsort(splitmix64(_ORDER_USE + index), kind="stable")
+    labels = np.empty(len(index), dtype=np.int64)
+    labels[order] = np.arange(len(index)) % classes
+    return labels
+
+
+def splitmix64(counter: Words) -> Words:
     """SplitMix64's output function at each counter."""
     word = (counter + np.uint64(1)) * _INCREMENT
     word = (word ^ (word >> _SHIFTS[0])) * _MULTIPLIERS[0]
@@ -103,13 +109,13 @@ def _splitmix64(counter: Words) -> Words:
     return word ^ (word >> _SHIFTS[2])
 
 
-def _draws(index: Words, first_number: int) -> Draw:
+def draws(index: Words, first_number: int) -> Draw:
     """A function (it keeps count) that draws one integer in low .. high for each image."""
     base = _SHAPE_USE + index * _NUMBERS_PER_IMAGE
     numbers = itertools.count(first_number)
 
     def draw(low: int, high: int) -> Ints:
-        word = _splitmix64(base + np.uint64(next(numbers))) >> np.uint64(32)
+        word = splitmix64(base + np.uint64(next(numbers))) >> np.uint64(32)
         return low + ((word * np.uint64(high - low + 1)) >> np.uint64(32)).astype(np.int64)
 
     return draw
@@ -208,7 +214,7 @@ def _bag(draw: Draw) -> tuple[Rows, Rows]:
 
 def _paint(index: Words, outline: Rows, detail: Rows) -> Bytes:
     """Grey values (n, 28, 28): brightness, stripes, dark details and noise inside the outline."""
-    draw = _draws(index, first_number=0)
+    draw = draws(index, first_number=0)
 
     def column(low: int, high: int) -> npt.NDArray[np.int16]:
         return draw(low, high).astype(np.int16)[:, None]
@@ -221,7 +227,7 @@ def _paint(index: Words, outline: Rows, detail: Rows) -> Bytes:
     words: Words = np.arange(_NOISE_WORDS, dtype=np.uint64)
     first: Words = index[:, None] * _NUMBERS_PER_IMAGE
     counter = first + words
-    noise = _splitmix64(_NOISE_USE + counter).astype("<u8").view(np.uint8).astype(np.int16)
+    noise = splitmix64(_NOISE_USE + counter).astype("<u8").view(np.uint8).astype(np.int16)
     noise -= 128
     noise *= grain
     noise >>= 8

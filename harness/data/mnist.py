@@ -1,0 +1,40 @@
+"""MNIST: 60 000 + 10 000 handwritten digits, 28 x 28. http://yann.lecun.com/exdb/mnist/"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from harness.data import idx, stand_ins
+from harness.data.source import Source
+
+# The official files' arrays.
+REAL_SHA256 = "21b4688f20b46395e3a8cb00eec54d9106ea50c3e9064f71374f48ccd74e83ae"
+
+SOURCE = Source(
+    name="mnist",
+    title="MNIST",
+    files=(idx.NAMES,),
+    read=idx.read_set,
+    class_names=tuple("0123456789"),
+    make=partial(stand_ins.images, (28, 28), 10, 60_000, 10_000),
+    maker="harness.data.stand_ins",
+    folders=("mnist",),
+    origin="http://yann.lecun.com/exdb/mnist/",
+    sha256=idx.packed(
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    ),
+    # Those of PyTorch and of TensorFlow's data sets. What they send is checked.
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    pinned={
+        (REAL_SHA256, (0.1307, 0.3081)): (
+            "f1c2bb7165ea73871fe2009a9e6c6d555ceb6ddc9d484219ca231a524b401391",
+            "757b3cee157a4aa2c485805da043b480cbfaf2ac25054baf1a0d998fbb91f8b4",
+        )
+    },
+)
