@@ -48,7 +48,7 @@ Clear = Callable[[State, State], Array]
 
 
 class _Pool(NamedTuple):
-    """What made batches are chosen from: a judge, an initial state, samples several times a batch."""
+    """What made batches are chosen from: a judge, an initial state, samples for several batches."""
 
     judge: Composed
     state: State
@@ -83,14 +83,17 @@ def probes(
     last, sure = judge.net.layers[-1], isinstance(judge.net.loss, SoftmaxCrossEntropy)
     made = [*_corner(pool)]
     if sure and isinstance(last, Dense) and last.bias and len(judge.net.layers) > 1:
-        made += [*_confident(pool, last), *_shifted(pool, last)]
+        # Where samples are coupled a chosen one is another in another batch.
+        if not any(layer.couples for layer in judge.net.layers):
+            made += _confident(pool, last)
+        made += _shifted(pool, last)
     if any(isinstance(layer, Relu) for layer in judge.net.layers):
         made += _far(pool)
     return made
 
 
 def _corner(pool: _Pool) -> Iterator[Probe]:
-    """A blank sample, all ones, and a repeat; the first bias is 0, so a blank's units are exactly 0.
+    """A blank sample, all ones, and a repeat; the first bias is 0, so a blank's units are too.
 
     Where ones lie near a kink, with as few zeros in front as clear them. (An even shade would not
     do: with a bias of 0 it scales every pre-activation alike.)
@@ -105,8 +108,9 @@ def _corner(pool: _Pool) -> Iterator[Probe]:
     if len(made["x"]) < 4:
         return
     shape = made["x"].shape[1:]
-    ones = np.arange(made["x"][0].size) >= np.arange(min(64, made["x"][0].size))[:, None]
-    ones = ones.astype(np.float32).reshape(-1, *shape)
+    size = made["x"][0].size
+    ones = (np.arange(size) >= np.arange(min(64, size))[:, None]).astype(np.float32)
+    ones = ones.reshape(-1, *shape)
     far = pool.clear(state, {"x": ones})
     if not far.any():
         raise ValueError("no sample of ones is clear of every kink")
@@ -118,11 +122,11 @@ def _corner(pool: _Pool) -> Iterator[Probe]:
 
 
 def _confident(pool: _Pool, last: Dense) -> Iterator[Probe]:
-    """Last weights made so that class 0 is nearly certain: right for even rows; odd ones have the
-    last class.
+    """Last weights made so that class 0 is nearly certain: right for even rows, not for odd ones.
 
-    What comes in behind a ReLU has a large part along its mean; weights along that give each sample
-    logits in proportion to it, which is at least 1 in the brightest samples, chosen here.
+    Those have the last class. What comes in behind a ReLU has a large part along its mean; weights
+    along that give each sample logits in proportion to it, which is at least 1 in the brightest
+    samples, chosen here.
     """
     batch = pool.taken(pool.batch, np.flatnonzero(pool.clear(pool.state, pool.batch)))
     hidden = pool.judge.before_last(pool.state, batch).astype(np.float64)
@@ -140,9 +144,7 @@ def _confident(pool: _Pool, last: Dense) -> Iterator[Probe]:
 
 
 def _shifted(pool: _Pool, last: Dense) -> Iterator[Probe]:
-    """The last bias moved by +-1e3: mathematically nothing, unless softmax forgets to subtract the
-    maximum.
-    """
+    """The last bias moved by +-1e3: nothing, unless softmax forgets to subtract the maximum."""
     made = pool.taken(pool.batch, pool.first(pool.state, pool.batch))
     logits = pool.judge.before_last(pool.state, made) @ pool.state[last.weight]
     rms = float(np.sqrt(np.mean(np.square(logits - logits.mean(axis=1, keepdims=True)))))

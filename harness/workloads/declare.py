@@ -1,4 +1,7 @@
-"""`declare`: a workload from its layers; nobody types a shape twice. Imports NumPy; no framework."""
+"""`declare`: a workload from its layers; nobody types a shape twice.
+
+Imports NumPy; no framework.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import msgspec
 from harness.interface import Optimiser, Outcome, Tensor, Workload
 from harness.workloads.reference import optimisers
 from harness.workloads.reference.composed import Net
-from harness.workloads.reference.losses import Loss, SoftmaxCrossEntropy, loss_name
+from harness.workloads.reference.losses import Loss, loss_name
 from harness.workloads.reference.pieces import Layer, Shape, Slot
 
 # How a tensor starts: the law and its scale.
@@ -60,18 +63,26 @@ def declare(
     normalise: tuple[float, float] | None = None,
     outcome: tuple[Outcome, ...] | None = None,
     model: str = "",
+    l2: float = 0.0,
 ) -> Declared:
     """A workload of these layers, one after another; ValueError where one does not fit the other.
 
-    x: the shape of one sample; init: how each tensor starts; model: its file in every room, if it
-    is not called as the workload; outcome: by default, where there are classes, OUTCOME. See
-    `Workload` for the others.
+    name: "-" stands for "_" of a module. x: the shape of one sample; init: how each tensor starts;
+    model: its file in every room, if it is not called as the workload; outcome: by default, where
+    there are classes, OUTCOME; l2: see `Net`. See `Workload` for the others.
     """
-    net = Net(x, layers, loss)
+    if not name.replace("-", "_").isidentifier():
+        raise ValueError(
+            f"{name!r} is no name of a workload: letters, digits and -, no digit first"
+        )
     if (reason := optimisers.problem(optimiser)) is not None:
-        raise ValueError(reason)
-    classes = isinstance(loss, SoftmaxCrossEntropy)
-    tensors, axes, outputs = _tensors(net, init)
+        raise ValueError(f"{name}: {reason}")
+    net = Net(x, layers, loss, l2)
+    try:
+        tensors, noise, symmetries, outputs = _tensors(net, init)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    classes = loss.targets == "class"
     trained = tuple(tensor for tensor in tensors if tensor.role == "trained")
     workload = Workload(
         name=name,
@@ -80,15 +91,16 @@ def declare(
         tensors=(*tensors, *optimisers.slots_of(optimiser, trained)),
         trace=tuple(filter(None, net.names())),
         x=x,
-        y="class" if classes else "number",
+        y=loss.targets,
         outputs=outputs,
-        loss=loss_name(loss),
+        loss=f"{loss_name(loss)}+l2" if l2 else loss_name(loss),
         optimiser=optimiser,
         batch_size=batch_size,
         epochs=epochs,
         data=data,
         normalise=normalise,
-        symmetries=tuple(axis for axis in axes if axis != OUTPUTS),
+        noise=noise,
+        symmetries=symmetries,
         outcome=(OUTCOME if classes else ()) if outcome is None else outcome,
     )
     return Declared(workload if batch_size is None else of_batches(workload, net, batch_size), net)
@@ -102,19 +114,38 @@ def of_batches(workload: Workload, net: Net | None, batch_size: int) -> Workload
 
 def _tensors(
     net: Net, init: Callable[[Slot], Start]
-) -> tuple[tuple[Tensor, ...], tuple[str, ...], Shape]:
-    """Every layer's tensors, the axes whose units they count, and the shape of an output."""
-    makers = [place for place, layer in enumerate(net.layers) if layer.makes_units]
-    axis, axes, tensors, made = INPUTS, [INPUTS], [], net.x
-    for place, (layer, given, made) in enumerate(net.shapes()):
-        number = makers.index(place) + 1 if place in makers else 0
-        own = OUTPUTS if number == len(makers) else f"units{number}"
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[str, ...], Shape]:
+    """Every layer's tensors, the noise, the axes whose units may be permuted, an output's shape."""
+    makers = sum(layer.makes_units for layer in net.layers)
+    if not any(slot.tensor.role == "trained" for one in net.layers for slot in one.slots("", "")):
+        raise ValueError("no layer has anything to train")
+    axis, number = INPUTS, 0
+    tensors: list[Tensor] = []
+    noise: list[Tensor] = []
+    shapes = [*net.shapes()]
+    for layer, given, _ in shapes:
+        number += layer.makes_units
+        own = OUTPUTS if layer.makes_units and number == makers else f"units{number}"
         for slot in layer.slots(axis, own):
             law, scale = init(slot) if slot.kind in ("weight", "bias") else (slot.kind, 0.0)
             tensors.append(msgspec.structs.replace(slot.tensor, init=law, scale=scale))
+        noise += layer.noise(axis, own, given)
         axis = layer.axis(axis, own, given)
-        if number:
-            axes.append(own)
-    if len({tensor.name for tensor in tensors}) < len(tensors):
-        raise ValueError("two layers have a tensor of one name")
-    return tuple(tensors), tuple(axes), made
+    _check_names([*tensors, *noise])
+    axes = dict.fromkeys(_units(one) for tensor in tensors for one in tensor.axes if one)
+    # Nobody may permute the outputs.
+    free = tuple(one for one in axes if one != _units(axis))
+    return tuple(tensors), tuple(noise), free, shapes[-1][2]
+
+
+def _units(axis: str) -> str:
+    """Whose units an axis counts: "units2" of "25*units2"."""
+    return axis.rpartition("*")[2]
+
+
+def _check_names(tensors: list[Tensor]) -> None:
+    taken = {"x", "y", optimisers.STEP}
+    for tensor in tensors:
+        if not tensor.name or "/" in tensor.name or tensor.name in taken:
+            raise ValueError(f"a tensor called {tensor.name!r}: empty, with /, or taken already")
+        taken.add(tensor.name)

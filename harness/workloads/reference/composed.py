@@ -6,7 +6,7 @@ own object, a label) is a `Reference` too. Imports NumPy; no framework.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -14,19 +14,32 @@ import msgspec
 import numpy as np
 
 from harness.interface import Array, Product, State
-from harness.workloads.reference.losses import Loss, SoftmaxCrossEntropy
-from harness.workloads.reference.pieces import Dense, Keep, Layer, MaxPool, Pass, Relu, Shape
-
-# Two values this near are one: a window of equal inputs ties whichever of them wins.
-TIE = 1e-12
+from harness.workloads.reference.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy
+from harness.workloads.reference.pieces import (
+    Conv,
+    Dense,
+    Keep,
+    Kink,
+    Layer,
+    MaxPool,
+    Pass,
+    Relu,
+    Residual,
+    Seen,
+    Shape,
+)
 
 
 class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model as data: x: the shape of one sample."""
+    """A model as data: x: the shape of one sample.
+
+    l2: the loss has + l2 / 2 times the sum of the squares of all weights and kernels.
+    """
 
     x: Shape
     layers: tuple[Layer, ...]
     loss: Loss
+    l2: float = 0.0
 
     def shapes(self) -> Iterator[tuple[Layer, Shape, Shape]]:
         """Every layer with the shapes of one sample before and after it; ValueError."""
@@ -45,8 +58,14 @@ class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for layer in self.layers:
             number += layer.makes_units
             names.append(f"{layer.letter}{number}" if layer.letter else "")
-        unscaled = isinstance(self.layers[-1], Dense) and isinstance(self.loss, SoftmaxCrossEntropy)
+        of_logits = isinstance(self.loss, SoftmaxCrossEntropy | SigmoidCrossEntropy)
+        unscaled = isinstance(self.layers[-1], Dense) and of_logits
         return (*names[:-1], "logits" if unscaled else "outputs")
+
+    def weights(self) -> tuple[str, ...]:
+        """What an L2 term is of: weights and kernels, no bias, nothing of a norm."""
+        slots = (slot for layer in self.layers for slot in layer.slots("", ""))
+        return tuple(slot.tensor.name for slot in slots if slot.kind == "weight")
 
     def products(self, n: int) -> dict[tuple[int, str], Product]:
         """The matrix products of a step on n samples, by layer and part, in the order of a step.
@@ -55,12 +74,15 @@ class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         of = [layer.products(n, given) for layer, given, _ in self.shapes()]
         first = next((place for place, products in enumerate(of) if products), 0)
-        forward = [(place, "forward") for place in range(len(of))]
-        back = [(place, part) for place in range(len(of))[::-1] for part in ("weights", "inputs")]
+        places = range(len(of))
+        parts = [(place, part) for place in places for part in of[place] if _is_forward(part)]
+        parts += [
+            (place, part) for place in places[::-1] for part in of[place] if not _is_forward(part)
+        ]
         return {
             (place, part): of[place][part]
-            for place, part in (*forward, *back)
-            if part in of[place] and (place, part) != (first, "inputs")
+            for place, part in parts
+            if (place, part) != (first, "inputs")
         }
 
 
@@ -108,6 +130,18 @@ class Opened(Reference, Protocol):
         """Both operands of one product (its place in `Workload.products`) go through `operand`."""
 
 
+# Each layer's value, with what its way back needs.
+Way = list[tuple[Array, Pass, Keep]]
+
+
+class _Walk(NamedTuple):
+    """A way forward in the order in which it was gone, and the kinks on it."""
+
+    layers: list[Layer]
+    way: Way
+    kinks: list[Kink]
+
+
 class Composed:
     """The judge of a net."""
 
@@ -119,6 +153,7 @@ class Composed:
     ) -> None:
         self.net = net
         self._loss = loss or net.loss
+        self._weights = net.weights() if net.l2 else ()
         self._operands = operands or {}
         self._numbers = {place: number for number, place in enumerate(net.products(1))}
         # The first layer that has tensors: no gradient is wanted before it.
@@ -137,14 +172,13 @@ class Composed:
         way = self._forward(state, batch, training=True)
         outputs = way[-1][0]
         loss, d = self._loss(outputs, batch.get("y", np.zeros(0)))
-        grads: State = {}
+        grads = self._back(self.net.layers, way, d)
+        for name in self._weights:
+            loss += self.net.l2 / 2 * float(np.sum(state[name] ** 2))
+            grads[name] = grads[name] + self.net.l2 * state[name]
         running: State = {}
-        for place in range(len(way))[::-1]:
-            layer, (_, at, keep) = self.net.layers[place], way[place]
-            grads |= layer.grads(d, at, keep)
+        for layer, (_, at, keep) in zip(self.net.layers, way, strict=True):
             running |= layer.running(at, keep)
-            if place > self._first:
-                d = layer.back(d, at, keep)
         return Look(outputs, loss, grads, running)
 
     def trace(self, state: State, batch: State) -> State:
@@ -174,9 +208,7 @@ class Composed:
             value = self.net.layers[place].run(value, at, {})
         return value
 
-    def _forward(
-        self, state: State, batch: State, *, training: bool
-    ) -> list[tuple[Array, Pass, Keep]]:
+    def _forward(self, state: State, batch: State, *, training: bool) -> Way:
         """Each layer's value, with what its way back needs."""
         value, way = batch["x"], []
         for place, layer in enumerate(self.net.layers):
@@ -184,6 +216,16 @@ class Composed:
             value = layer.run(value, at, keep)
             way.append((value, at, keep))
         return way
+
+    def _back(self, layers: Sequence[Layer], way: Way, d: Array) -> State:
+        """The gradient by what is trained, from that by the outputs."""
+        grads: State = {}
+        for place in range(len(way))[::-1]:
+            layer, (_, at, keep) = layers[place], way[place]
+            grads |= layer.grads(d, at, keep)
+            if place > self._first:
+                d = layer.back(d, at, keep)
+        return grads
 
     def _pass(self, place: int, state: State, batch: State, *, training: bool) -> Pass:
         def times(part: str, a: Array, b: Array) -> Array:
@@ -195,48 +237,83 @@ class Composed:
 
     def kink_margin(self, state: State, batch: State) -> Array:
         least = np.full(len(batch["x"]), np.inf)
-        for distance, scale in self._kinks(state, batch, scaled=True):
+        for kink in self._walk(state, batch).kinks:
+            distance, scale = kink.distance, kink.scale
             margin = np.where(scale > 0, distance / np.where(scale > 0, scale, 1.0), np.inf)
             least = np.minimum(least, _least(margin))
         return least
 
     def kink_distance(self, state: State, batch: State) -> Array:
         least = np.full(len(batch["x"]), np.inf)
-        for distance, _ in self._kinks(state, batch, scaled=False):
-            least = np.minimum(least, _least(distance))
+        for kink in self._walk(state, batch, scaled=False).kinks:
+            least = np.minimum(least, _least(kink.distance))
         return least
 
-    def _kinks(self, state: State, batch: State, *, scaled: bool) -> Iterator[tuple[Array, Array]]:
-        """The distance of each kink's units from it, (n, ...), and the scale of their error."""
+    def jumps(self, state: State, batch: State, margin: float) -> State:
+        """By how much each gradient would move, were a sample's near kinks on their other side.
+
+        margin: kinks less than this from 0, as `kink_margin` tells it, are near. By trained tensor,
+        (n,): the norm of the jump over that of the batch's gradient; 0 where no kink is near.
+        """
+        look = self.look(state, batch)
+        n = len(batch["x"])
+        d = self._loss(look.outputs, batch.get("y", np.zeros(0)))[1]
+        jumps = {name: np.zeros(n) for name in look.grads}
+        couples = any(layer.couples for layer in self.net.layers)
+        for i in np.flatnonzero(self.kink_margin(state, batch) < margin):
+            rows = slice(None) if couples else slice(i, i + 1)
+            walk = self._walk(state, {k: v[rows] for k, v in batch.items()}, whole=True)
+            own = np.arange(n)[rows] == i
+            before = self._back(walk.layers, walk.way, d[rows])
+            for kink in walk.kinks:
+                near = kink.distance < margin * kink.scale
+                near &= own.reshape(-1, *[1] * (near.ndim - 1))
+                kink.layer.other_side(kink.keep, near)
+            after = self._back(walk.layers, walk.way, d[rows])
+            for name, grad in look.grads.items():
+                jump, whole = np.linalg.norm(after[name] - before[name]), np.linalg.norm(grad)
+                jumps[name][i] = jump / whole if whole else np.inf * jump if jump else 0.0
+        return jumps
+
+    def _walk(
+        self, state: State, batch: State, *, scaled: bool = True, whole: bool = False
+    ) -> _Walk:
+        """A step's way forward, pools first, with its kinks; to the last of them, or to the end.
+
+        scaled: with the scale of each one's error.
+        """
         places = _pooled_first(self.net.layers)
         layers = [self.net.layers[place] for place in places]
         last = max((i for i, layer in enumerate(layers) if _kinked(layer)), default=-1)
+        way: Way = []
+        kinks: list[Kink] = []
         value = batch["x"]
         scale = error = np.zeros((1,) * value.ndim)  # the inputs are exact
         exact = True
-        for i, layer in enumerate(layers[: last + 1]):
+        for i, layer in enumerate(layers if whole else layers[: last + 1]):
             at, keep = self._pass(places[i], state, batch, training=True), Keep()
             given, value = value, layer.run(value, at, keep)
-            if isinstance(layer, Relu):
-                yield np.abs(given), scale
-            elif isinstance(layer, MaxPool):
-                rectified = i < last and isinstance(layers[i + 1], Relu)
-                both = layer.spread(given, value, 2 * scale, at, keep) if scaled else scale
-                yield _gap(layer, given, value, rectified), both
-            if not scaled or i == last or (exact and not layer.slots("", "")):
+            way.append((value, at, keep))
+            if i > last:
+                continue
+            for kink in layer.kinks(Seen(given, value, error, scale), keep):
+                behind = i < last and isinstance(layers[i + 1], Relu)
+                kinks.append(_rectified(kink, value) if behind else kink)
+            if not scaled or i == last or (exact and layer.selects):
                 continue
             deeper = not all(later.selects for later in layers[i + 1 : last + 1])
-            if exact:
-                exact, scale = False, layer.scale(given, at)
-                if deeper:
-                    error = layer.spread(given, value, np.zeros_like(given), at, keep)
-                continue
-            if deeper or not layer.selects:
-                error = layer.spread(given, value, error, at, keep)
-            if layer.selects:
+            inherited = np.zeros_like(given) if exact else error
+            first = exact and isinstance(layer, Dense | Conv)
+            if deeper or not (layer.selects or first):
+                error = layer.spread(given, value, inherited, at, keep)
+            if first and isinstance(layer, Dense | Conv):
+                scale = layer.scale(given, at)
+            elif layer.selects:
                 scale = layer.spread(given, value, scale, at, keep)
             else:
                 scale = np.sqrt(error)
+            exact = False
+        return _Walk(layers, way, kinks)
 
 
 def _pooled_first(layers: tuple[Layer, ...]) -> list[int]:
@@ -255,19 +332,21 @@ def _is_relu(layer: Layer) -> bool:
     return isinstance(layer, Relu)
 
 
+def _is_forward(part: str) -> bool:
+    return part.endswith("forward")
+
+
 def _kinked(layer: Layer) -> bool:
+    if isinstance(layer, Residual):
+        return any(map(_kinked, (*layer.branch, *layer.shortcut)))
     return isinstance(layer, Relu | MaxPool)
 
 
-def _gap(pool: MaxPool, x: Array, value: Array, rectified: bool) -> Array:
-    """How far the largest of each window is ahead; inf where it does not matter which is taken."""
-    flat = pool.seen(x)
-    second = np.partition(flat, -2, axis=3)[:, :, :, -2]
-    gap = value - second
-    free = gap <= TIE * np.abs(value)
-    if rectified:
-        free |= value < 0
-    return np.where(free, np.inf, gap)
+def _rectified(kink: Kink, value: Array) -> Kink:
+    """Which of a window is taken does not matter where the ReLU behind it gives 0."""
+    if not isinstance(kink.layer, MaxPool):
+        return kink
+    return kink._replace(distance=np.where(value < 0, np.inf, kink.distance))
 
 
 def _least(of_units: Array) -> Array:

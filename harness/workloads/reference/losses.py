@@ -1,16 +1,20 @@
 """The judge's losses: of outputs and targets, with the gradient by the outputs.
 
 Each in a form without cancellation, and in the textbook's, as frameworks compute it. Losses are
-means over the samples, in nats. Imports NumPy; no framework.
+means over the samples, cross-entropies in nats. Imports NumPy; no framework.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 import numpy as np
 
 from harness.interface import Array
 
+# What a target is: an integer from 0, or as many numbers as outputs.
+Targets = Literal["class", "number"]
 # Where binary cross-entropy clamps its logarithms, from below.
 LEAST_LOG = -100.0
 
@@ -19,6 +23,10 @@ class SoftmaxCrossEntropy(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="softmax-cross-entropy"
 ):
     """-log softmax(outputs)[y]: outputs (n, classes), y int (n,)."""
+
+    @property
+    def targets(self) -> Targets:
+        return "class"
 
     def __call__(self, outputs: Array, y: Array) -> tuple[float, Array]:
         """The mean, and its gradient (n, classes)."""
@@ -66,6 +74,10 @@ class BinaryCrossEntropy(
     Where a logarithm is clamped its derivative is 0.
     """
 
+    @property
+    def targets(self) -> Targets:
+        return "number"
+
     def __call__(self, outputs: Array, y: Array) -> tuple[float, Array]:
         """The mean over the samples, and its gradient (n, 1)."""
         return self._of(outputs, y, np.log1p(-outputs), len(y))
@@ -89,9 +101,104 @@ class BinaryCrossEntropy(
         return float(losses.sum() / n), (d_a + d_not) / n
 
 
-Loss = SoftmaxCrossEntropy | BinaryCrossEntropy
+class SigmoidCrossEntropy(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sigmoid-cross-entropy"
+):
+    """-sum of y log a + (1 - y) log(1 - a) with a = sigmoid(outputs): outputs (n, k).
+
+    targets: y is (n, k), or classes (n,), which count as one-hot.
+    """
+
+    targets: Targets = "number"
+
+    def __call__(self, outputs: Array, y: Array) -> tuple[float, Array]:
+        """The mean over the samples, and its gradient (n, k)."""
+        y = _as_numbers(y, outputs)
+        p, q = _sigmoid(outputs), _sigmoid(-outputs)
+        return float(self.of_samples(outputs, y).mean()), ((1 - y) * p - y * q) / len(y)
+
+    def textbook(self, outputs: Array, y: Array, up: bool) -> tuple[float, Array]:
+        """The same as frameworks compute it: max(z, 0) - z y + log(1 + exp(-|z|)), and a - y.
+
+        Each a is a unit in its last place off.
+        """
+        y = _as_numbers(y, outputs)
+        losses = np.maximum(outputs, 0) - outputs * y + np.log1p(np.exp(-np.abs(outputs)))
+        p = np.nextafter(_sigmoid(outputs), np.asarray(1.0 if up else 0.0, outputs.dtype))
+        return float(losses.sum() / len(y)), (p - y) / len(y)
+
+    def of_samples(self, outputs: Array, y: Array) -> Array:
+        """Of each sample: (n,)."""
+        y = _as_numbers(y, outputs)
+        losses = (1 - y) * _softplus(outputs) + y * _softplus(-outputs)
+        return np.asarray(losses.sum(axis=1))
+
+
+class Quadratic(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="quadratic"):
+    """|outputs - y|² / 2, the mean over the samples: outputs (n, k).
+
+    targets: y is (n, k), or classes (n,), which count as one-hot.
+    """
+
+    targets: Targets = "number"
+
+    def __call__(self, outputs: Array, y: Array) -> tuple[float, Array]:
+        """The mean over the samples, and its gradient (n, k)."""
+        d = outputs - _as_numbers(y, outputs)
+        return float(0.5 * np.sum(d**2) / len(y)), d / len(y)
+
+    def textbook(self, outputs: Array, y: Array, up: bool) -> tuple[float, Array]:  # noqa: ARG002
+        """The same: there is no other form."""
+        return self(outputs, y)
+
+    def of_samples(self, outputs: Array, y: Array) -> Array:
+        """Of each sample: (n,)."""
+        return np.asarray(0.5 * np.sum((outputs - _as_numbers(y, outputs)) ** 2, axis=1))
+
+
+class HalfSquaredSum(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="half-squared-sum"
+):
+    """|outputs - y|² / 2, summed over the batch: no mean. outputs and y (n, k)."""
+
+    @property
+    def targets(self) -> Targets:
+        return "number"
+
+    def __call__(self, outputs: Array, y: Array) -> tuple[float, Array]:
+        """The sum, and its gradient (n, k)."""
+        d = outputs - y
+        return float(0.5 * np.sum(d**2)), d
+
+    def textbook(self, outputs: Array, y: Array, up: bool) -> tuple[float, Array]:  # noqa: ARG002
+        """The same: there is no other form."""
+        return self(outputs, y)
+
+    def of_samples(self, outputs: Array, y: Array) -> Array:
+        """Of each sample: (n,)."""
+        return np.asarray(0.5 * np.sum((outputs - y) ** 2, axis=1))
+
+
+Loss = SoftmaxCrossEntropy | BinaryCrossEntropy | SigmoidCrossEntropy | Quadratic | HalfSquaredSum
 
 
 def loss_name(loss: Loss) -> str:
     """What a workload calls it."""
     return str(loss.__struct_config__.tag)
+
+
+def _as_numbers(y: Array, outputs: Array) -> Array:
+    """Targets of the outputs' shape and dtype; classes as one-hot."""
+    if y.ndim == outputs.ndim:
+        return y
+    return np.asarray(y[:, None] == np.arange(outputs.shape[1]), outputs.dtype)
+
+
+def _sigmoid(z: Array) -> Array:
+    small = np.exp(-np.abs(z))
+    return np.asarray(np.where(z >= 0, 1.0, small) / (1.0 + small))
+
+
+def _softplus(z: Array) -> Array:
+    """log(1 + exp(z)), without overflow."""
+    return np.asarray(np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z))))

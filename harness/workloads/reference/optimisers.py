@@ -54,8 +54,9 @@ def adagrad(lr: float, eps: float = 1e-10) -> Optimiser:
 
 
 def adam(lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimiser:
-    """M = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²;
-    p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps), t from 1.
+    """M = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²; p as follows, t from 1.
+
+    p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
     """
     return Optimiser("adam", lr, {"beta1": beta1, "beta2": beta2, "eps": eps})
 
@@ -66,6 +67,11 @@ def adamw(
     """As adam, and p -= lr decay p, of the p before the step."""
     numbers = {"beta1": beta1, "beta2": beta2, "eps": eps, "decay": decay}
     return Optimiser("adamw", lr, numbers)
+
+
+def decay(lr: float, decay: float) -> Optimiser:
+    """P -= lr (g + decay p) for weights and kernels, lr g for what has fewer than two axes."""
+    return Optimiser("decay", lr, {"decay": decay})
 
 
 Changed = tuple[Array, State]
@@ -108,6 +114,11 @@ def _adamw(slots: State, p: Array, g: Array, t: float, o: Optimiser) -> Changed:
     return change + o.lr * o.numbers["decay"] * p, new
 
 
+def _decay(slots: State, p: Array, g: Array, t: float, o: Optimiser) -> Changed:  # noqa: ARG001
+    # A bias or a norm's tensor is a row.
+    return o.lr * (g + o.numbers["decay"] * p if p.ndim > 1 else g), {}
+
+
 RULES: dict[str, Rule] = {
     "sgd": Rule((), (), False, True, _sgd),
     "momentum": Rule(("momentum",), ("velocity",), False, True, _momentum),
@@ -115,6 +126,7 @@ RULES: dict[str, Rule] = {
     "rmsprop": Rule(("rho", "eps"), ("v",), False, False, _rmsprop),
     "adagrad": Rule(("eps",), ("v",), False, False, _adagrad),
     "adam": Rule(("beta1", "beta2", "eps"), ("m", "v"), True, False, _adam),
+    "decay": Rule(("decay",), (), False, True, _decay),
     "adamw": Rule(("beta1", "beta2", "eps", "decay"), ("m", "v"), True, False, _adamw),
 }
 # How many steps were taken, where a rule counts them.

@@ -1,396 +1,176 @@
-"""The judge's pieces: layers as plain data that say their value, and what goes back.
+"""The judge's pieces: every layer that a net can have, and the one that holds others.
 
-Float64 NumPy, no buffers, no tricks; independent of the NumPy backend, and shares no line with it.
 Each is proven by tests: central differences, brute force, the frameworks' autodiff. Imports NumPy
 and the interface only.
-
-Shapes for a batch of n: x (n, ...), images (n, rows, columns, channels), kernels (height, width,
-inputs, outputs). Whatever dtype goes in is computed in.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 
-import msgspec
 import numpy as np
 
 from harness.interface import Array, Product, State, Tensor
+from harness.workloads.reference.base import Keep, Kink, Pass, Piece, Seen, Shape, Slot
+from harness.workloads.reference.images import AveragePool, Conv, Flatten, MaxPool
+from harness.workloads.reference.modes import BatchNorm, Dropout
+from harness.workloads.reference.units import Dense, Relu, Sigmoid, Softmax, Tanh
 
-Shape = tuple[int, ...]
-# What a layer leaves on the way forward for the way back.
-Keep = dict[str, Any]
+__all__ = [
+    "AveragePool",
+    "BatchNorm",
+    "Conv",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Keep",
+    "Kink",
+    "Layer",
+    "MaxPool",
+    "Pass",
+    "Piece",
+    "Relu",
+    "Residual",
+    "Seen",
+    "Shape",
+    "Sigmoid",
+    "Slot",
+    "Softmax",
+    "Tanh",
+]
+
+# What a residual block can hold.
+Inner = Dense | Conv | Relu | Sigmoid | Tanh | Softmax | MaxPool | AveragePool | BatchNorm | Dropout
 
 
-@dataclass(frozen=True, eq=False)
-class Pass:
-    """One way through the layers: state, noise, training or evaluation, and how to multiply.
+class Residual(Piece, frozen=True):
+    """branch(x) + shortcut(x): layers one after another each; with no shortcut layers x itself."""
 
-    times(part, a, b): the layer's product of that name ("forward", "weights", "inputs").
-    """
-
-    state: State
-    noise: State
-    training: bool
-    times: Callable[[str, Array, Array], Array]
-
-
-class Slot(msgspec.Struct, frozen=True):
-    """A tensor that a layer needs: how it starts is the workload's choice.
-
-    fan_in: inputs of one unit; kind: "weight" or "bias", or "ones" and "zeros" for what starts so
-    whatever is chosen.
-    """
-
-    tensor: Tensor
-    fan_in: int
-    kind: str
-
-
-class Piece(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
-    """A layer. `letter`: what its value is called in a trace ("" for none: nothing is computed)."""
+    branch: tuple[Inner, ...]
+    shortcut: tuple[Inner, ...] = ()
 
     @property
     def letter(self) -> str:
-        return "h"
+        return "r"
 
     @property
     def makes_units(self) -> bool:
-        """Whether the last axis of its value counts other units than that of its input."""
-        return False
+        return True
 
     @property
-    def selects(self) -> bool:
-        """Whether each element of its value is one of its input, or 0."""
-        return False
+    def couples(self) -> bool:
+        return any(layer.couples for layer in (*self.branch, *self.shortcut))
 
     def shape(self, given: Shape) -> Shape:
-        """Of one sample's value; ValueError where it cannot take what it is given."""
-        return given
-
-    def slots(self, axis: str, made: str) -> tuple[Slot, ...]:  # noqa: ARG002
-        """Its tensors. axis, made: what the last axes of its input and of its value count."""
-        return ()
+        made = []
+        for layers in (self.branch, self.shortcut):
+            shape = given
+            for layer in layers:
+                shape = layer.shape(shape)
+            made.append(shape)
+        if made[0] != made[1]:
+            raise ValueError(f"a branch makes {made[0]}, its shortcut {made[1]}: they do not add")
+        return made[0]
 
     def axis(self, axis: str, made: str, given: Shape) -> str:  # noqa: ARG002
-        """What the last axis of its value counts."""
-        return made if self.makes_units else axis
-
-    def products(self, n: int, given: Shape) -> dict[str, Product]:  # noqa: ARG002
-        """Its matrix products for n samples, by part."""
-        return {}
-
-    def run(self, x: Array, at: Pass, keep: Keep) -> Array:
-        """Its value."""
-        raise NotImplementedError
-
-    def grads(self, d: Array, at: Pass, keep: Keep) -> State:  # noqa: ARG002
-        """The gradient by each of its trained tensors, from that by its value."""
-        return {}
-
-    def back(self, d: Array, at: Pass, keep: Keep) -> Array:
-        """The gradient by its input."""
-        raise NotImplementedError
-
-    def running(self, at: Pass, keep: Keep) -> State:  # noqa: ARG002
-        """What a training pass makes of its running tensors."""
-        return {}
-
-    def scale(self, x: Array, at: Pass) -> Array:
-        """Of an exact input: |error of its value| is a small multiple of u times this."""
-        raise NotImplementedError
-
-    def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:
-        """Mean square of its value's rounding error, in units of u², from that of its input."""
-        raise NotImplementedError
-
-
-class Dense(Piece, frozen=True):
-    """x @ W + b: (n, inputs) -> (n, outputs). No bias where its name is empty."""
-
-    weight: str
-    bias: str
-    inputs: int
-    outputs: int
-
-    @property
-    def letter(self) -> str:
-        return "z"
-
-    @property
-    def makes_units(self) -> bool:
-        return True
-
-    def shape(self, given: Shape) -> Shape:
-        if given != (self.inputs,):
-            raise ValueError(f"{self.weight} takes ({self.inputs},) and is given {given}")
-        return (self.outputs,)
+        # What is added to the input itself counts the input's units.
+        sides = (self.branch, self.shortcut)
+        return made if all(any(one.makes_units for one in side) for side in sides) else axis
 
     def slots(self, axis: str, made: str) -> tuple[Slot, ...]:
-        weight = Tensor(self.weight, (self.inputs, self.outputs), axes=(axis, made))
-        bias = Tensor(self.bias, (self.outputs,), axes=(made,))
-        return _with_bias(weight, bias, self.inputs)
+        return tuple(slot for layer, *axes in self._axes(axis, made) for slot in layer.slots(*axes))
 
-    def products(self, n: int, given: Shape) -> dict[str, Product]:  # noqa: ARG002
-        x, w, d = (n, self.inputs), (self.inputs, self.outputs), (n, self.outputs)
-        return {
-            "forward": Product(x, w),
-            "weights": Product(x, d, transposed="a"),
-            "inputs": Product(d, w, transposed="b"),
-        }
-
-    def run(self, x: Array, at: Pass, keep: Keep) -> Array:
-        keep["x"] = x
-        z = at.times("forward", x, at.state[self.weight])
-        return z + at.state[self.bias] if self.bias else z
-
-    def grads(self, d: Array, at: Pass, keep: Keep) -> State:
-        weights = {self.weight: at.times("weights", keep["x"].T, d)}
-        return weights | ({self.bias: d.sum(axis=0)} if self.bias else {})
-
-    def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        return at.times("inputs", d, at.state[self.weight].T)
-
-    def scale(self, x: Array, at: Pass) -> Array:
-        z = np.abs(x) @ np.abs(at.state[self.weight])
-        return z + np.abs(at.state[self.bias]) if self.bias else z
-
-    def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        z = (x**2 + error) @ at.state[self.weight] ** 2
-        return z + at.state[self.bias] ** 2 if self.bias else z
-
-
-class Conv(Piece, frozen=True):
-    """Cross-correlation with kernels (size, size, inputs, outputs), and a bias unless it is empty.
-
-    pad: rows and columns of zeros on each side.
-    """
-
-    kernel: str
-    bias: str
-    inputs: int
-    outputs: int
-    size: int
-    stride: int = 1
-    pad: int = 0
-
-    @property
-    def letter(self) -> str:
-        return "z"
-
-    @property
-    def makes_units(self) -> bool:
-        return True
-
-    def shape(self, given: Shape) -> Shape:
-        if len(given) != 3 or given[2] != self.inputs or min(given[:2]) + 2 * self.pad < self.size:
-            raise ValueError(
-                f"{self.kernel} takes images of {self.inputs} channels, {self.size} x {self.size} "
-                f"at least, and is given {given}"
-            )
-        return (*_positions(given, self.size, self.stride, self.pad), self.outputs)
-
-    def slots(self, axis: str, made: str) -> tuple[Slot, ...]:
-        shape = (self.size, self.size, self.inputs, self.outputs)
-        kernel = Tensor(self.kernel, shape, axes=("", "", axis, made))
-        bias = Tensor(self.bias, (self.outputs,), axes=(made,))
-        return _with_bias(kernel, bias, self.size**2 * self.inputs)
+    def noise(self, axis: str, made: str, given: Shape) -> tuple[Tensor, ...]:
+        every = zip(self._axes(axis, made), self._inside(given), strict=True)
+        return tuple(
+            noise
+            for (layer, before, own), (_, _, shape) in every
+            for noise in layer.noise(before, own, shape)
+        )
 
     def products(self, n: int, given: Shape) -> dict[str, Product]:
-        rows = n * math.prod(self.shape(given)[:2])
-        x, w = (rows, self.size**2 * self.inputs), (self.size**2 * self.inputs, self.outputs)
-        d = (rows, self.outputs)
-        return {
-            "forward": Product(x, w, bound=False),
-            "weights": Product(x, d, transposed="a", bound=False),
-            "inputs": Product(d, w, transposed="b", bound=False),
-        }
+        forward: dict[str, Product] = {}
+        back: dict[str, Product] = {}
+        for name, layer, shape in self._inside(given):
+            parts = layer.products(n, shape)
+            forward |= {f"{name}.{part}": p for part, p in parts.items() if part == "forward"}
+            own = {f"{name}.{part}": p for part, p in parts.items() if part != "forward"}
+            back = own | back
+        return forward | back
 
     def run(self, x: Array, at: Pass, keep: Keep) -> Array:
-        keep["windows"], keep["shape"] = self._windows(x), x.shape
-        z = at.times("forward", keep["windows"], self._flat(at.state[self.kernel]))
-        z = z.reshape(len(x), *self.shape(x.shape[1:]))
-        return z + at.state[self.bias] if self.bias else z
+        sums = []
+        for side, layers in (("branch", self.branch), ("shortcut", self.shortcut)):
+            value, keep[side] = x, []
+            for i, layer in enumerate(layers):
+                inner, own = replace(at, times=partial(_times, at, f"{side}{i}")), Keep()
+                given, value = value, layer.run(value, inner, own)
+                keep[side].append((layer, given, value, inner, own))
+            sums.append(value)
+        return np.asarray(sums[0] + sums[1])
 
-    def grads(self, d: Array, at: Pass, keep: Keep) -> State:
-        flat = d.reshape(-1, self.outputs)
-        kernel = at.times("weights", keep["windows"].T, flat)
-        grads = {self.kernel: kernel.reshape(at.state[self.kernel].shape)}
-        return grads | ({self.bias: flat.sum(axis=0)} if self.bias else {})
-
-    def back(self, d: Array, at: Pass, keep: Keep) -> Array:
-        kernel = self._flat(at.state[self.kernel])
-        windows = at.times("inputs", d.reshape(-1, self.outputs), kernel.T)
-        windows = windows.reshape(*d.shape[:3], self.size, self.size, self.inputs)
-        return _gathered(windows, keep["shape"], self.stride, self.pad)
-
-    def scale(self, x: Array, at: Pass) -> Array:
-        return self._like(np.abs, x, at)
-
-    def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        return self._like(np.square, np.sqrt(x**2 + error), at)
-
-    def _like(self, function: Callable[[Array], Array], x: Array, at: Pass) -> Array:
-        """The value of f(x), f(K) and f(b) in place of x, K and b."""
-        z = self._windows(function(x)) @ self._flat(function(at.state[self.kernel]))
-        z = z.reshape(len(x), *self.shape(x.shape[1:]))
-        return z + function(at.state[self.bias]) if self.bias else z
-
-    def _windows(self, x: Array) -> Array:
-        """(n * positions, size * size * inputs): what each position sees, in the kernel's order."""
-        windows = _windows(x, self.size, self.stride, self.pad, 0.0)
-        return windows.reshape(-1, self.size**2 * self.inputs)
-
-    def _flat(self, kernel: Array) -> Array:
-        return kernel.reshape(-1, self.outputs)
-
-
-class Relu(Piece, frozen=True):
-    """max(z, 0); derivative 0 at 0, NaN passes."""
-
-    @property
-    def selects(self) -> bool:
-        return True
-
-    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        keep["z"] = x
-        return np.maximum(x, 0.0)
+    def grads(self, d: Array, at: Pass, keep: Keep) -> State:  # noqa: ARG002
+        """The gradients; the one by its input, which is found on the way, is kept for `back`."""
+        grads: State = {}
+        keep["d"] = 0.0
+        for side in ("branch", "shortcut"):
+            back = d
+            for layer, _, _, inner, own in keep[side][::-1]:
+                grads |= layer.grads(back, inner, own)
+                back = layer.back(back, inner, own)
+            keep["d"] = keep["d"] + back
+        return grads
 
     def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        return np.where(keep["z"] <= 0.0, 0.0, d)  # NaN passes, as forward
+        return np.asarray(keep["d"])
+
+    def running(self, at: Pass, keep: Keep) -> State:  # noqa: ARG002
+        found: State = {}
+        for layer, _, _, inner, own in (*keep["branch"], *keep["shortcut"]):
+            found |= layer.running(inner, own)
+        return found
 
     def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        return error
+        total = value**2
+        for side in ("branch", "shortcut"):
+            own = error
+            for layer, given, made, inner, kept in keep[side]:
+                own = layer.spread(given, made, own, inner, kept)
+            total = total + own
+        return np.asarray(total)
+
+    def kinks(self, seen: Seen, keep: Keep) -> Iterator[Kink]:
+        for side in ("branch", "shortcut"):
+            error, scale = np.broadcast_to(seen.error, seen.x.shape), seen.scale
+            for layer, given, value, inner, kept in keep[side]:
+                yield from layer.kinks(Seen(given, value, error, scale), kept)
+                error = layer.spread(given, value, error, inner, kept)
+                scale = np.sqrt(error)
+
+    def _inside(self, given: Shape) -> Iterator[tuple[str, Inner, Shape]]:
+        """Every layer inside with its name, and what shape it is given."""
+        for side, layers in (("branch", self.branch), ("shortcut", self.shortcut)):
+            shape = given
+            for i, layer in enumerate(layers):
+                yield f"{side}{i}", layer, shape
+                shape = layer.shape(shape)
+
+    def _axes(self, axis: str, made: str) -> Iterator[tuple[Inner, str, str]]:
+        """Every layer inside with what the last axes of its input and its value count."""
+        end = self.axis(axis, made, ())
+        for side, layers in (("branch", self.branch), ("shortcut", self.shortcut)):
+            last = max((i for i, one in enumerate(layers) if one.makes_units), default=-1)
+            before = axis
+            for i, layer in enumerate(layers):
+                own = end if i == last else f"{made}.{side}{i}"
+                yield layer, before, own
+                before = layer.axis(before, own, ())
 
 
-class Sigmoid(Piece, frozen=True):
-    """1 / (1 + exp(-z)), without overflow."""
-
-    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        small = np.exp(-np.abs(x))
-        value = np.where(x >= 0, 1.0, small) / (1.0 + small)
-        # 1 - value, without cancellation.
-        keep["slope"] = value * (np.where(x >= 0, small, 1.0) / (1.0 + small))
-        return value
-
-    def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        return np.asarray(d * keep["slope"])
-
-    def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        return np.asarray(error * keep["slope"] ** 2 + value**2)
+Layer = Inner | Flatten | Residual
 
 
-class MaxPool(Piece, frozen=True):
-    """The largest of each window; the gradient goes to the first largest, in row order.
-
-    stride: 0 is the window's size. What is padded never wins.
-    """
-
-    size: int
-    stride: int = 0
-    pad: int = 0
-
-    @property
-    def letter(self) -> str:
-        return "p"
-
-    @property
-    def selects(self) -> bool:
-        return True
-
-    def shape(self, given: Shape) -> Shape:
-        if len(given) != 3 or min(given[:2]) + 2 * self.pad < self.size:
-            raise ValueError(f"a pool of {self.size} x {self.size} is given {given}")
-        return (*_positions(given, self.size, self._stride, self.pad), given[2])
-
-    @property
-    def _stride(self) -> int:
-        return self.stride or self.size
-
-    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        flat = self.seen(x)
-        keep["first"], keep["shape"] = flat.argmax(axis=3), x.shape
-        return self.taken(flat, keep)
-
-    def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        flat = np.zeros((*d.shape[:3], self.size**2, d.shape[3]), d.dtype)
-        np.put_along_axis(flat, keep["first"][:, :, :, None], d[:, :, :, None], axis=3)
-        windows = flat.reshape(*d.shape[:3], self.size, self.size, d.shape[3])
-        return _gathered(windows, keep["shape"], self._stride, self.pad)
-
-    def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        return self.taken(self.seen(error), keep)
-
-    def seen(self, x: Array) -> Array:
-        """(n, rows, columns, size * size, channels): every window."""
-        windows = _windows(x, self.size, self._stride, self.pad, -np.inf)
-        return windows.reshape(*windows.shape[:3], self.size**2, windows.shape[5])
-
-    def taken(self, flat: Array, keep: Keep) -> Array:
-        """What stands where the largest was, of windows as `seen` gives them."""
-        return np.take_along_axis(flat, keep["first"][:, :, :, None], axis=3)[:, :, :, 0]
-
-
-class Flatten(Piece, frozen=True):
-    """Rows, columns, channels in that order: (n, r, c, k) -> (n, r c k)."""
-
-    @property
-    def letter(self) -> str:
-        return ""
-
-    @property
-    def selects(self) -> bool:
-        return True
-
-    def shape(self, given: Shape) -> Shape:
-        return (math.prod(given),)
-
-    def axis(self, axis: str, made: str, given: Shape) -> str:  # noqa: ARG002
-        blocks = math.prod(given[:-1])
-        return f"{blocks}*{axis}" if axis and blocks > 1 else axis
-
-    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        keep["shape"] = x.shape
-        return x.reshape(len(x), -1)
-
-    def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        return np.asarray(d.reshape(keep["shape"]))
-
-    def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
-        return error.reshape(value.shape)
-
-
-Layer = Dense | Conv | Relu | Sigmoid | MaxPool | Flatten
-
-
-def _with_bias(weight: Tensor, bias: Tensor, fan_in: int) -> tuple[Slot, ...]:
-    weights = Slot(weight, fan_in, "weight")
-    return (weights, Slot(bias, fan_in, "bias")) if bias.name else (weights,)
-
-
-def _positions(given: Shape, size: int, stride: int, pad: int) -> tuple[int, int]:
-    rows, columns = ((length + 2 * pad - size) // stride + 1 for length in given[:2])
-    return rows, columns
-
-
-def _windows(x: Array, size: int, stride: int, pad: int, padded: float) -> Array:
-    """(n, rows, columns, size, size, channels): every window of an image padded all around."""
-    if pad:
-        around = ((0, 0), (pad, pad), (pad, pad), (0, 0))
-        x = np.pad(x, around, constant_values=padded)
-    every = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
-    return np.ascontiguousarray(every[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3))
-
-
-def _gathered(windows: Array, shape: Shape, stride: int, pad: int) -> Array:
-    """What came back through all windows, added up where they overlap: of the image's shape."""
-    n, rows, columns, channels = shape
-    d = np.zeros((n, rows + 2 * pad, columns + 2 * pad, channels), windows.dtype)
-    down, right, size = windows.shape[1] * stride, windows.shape[2] * stride, windows.shape[3]
-    for i in range(size):
-        for j in range(size):
-            d[:, i : i + down : stride, j : j + right : stride] += windows[:, :, :, i, j]
-    return d[:, pad : pad + rows, pad : pad + columns]
+def _times(at: Pass, name: str, part: str, a: Array, b: Array) -> Array:
+    return at.times(f"{name}.{part}", a, b)

@@ -1,0 +1,144 @@
+"""Pieces of units: dense layers and what is applied to each unit, and softmax.
+
+Imports NumPy and the interface only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.interface import Array, Product, State, Tensor
+from harness.workloads.reference.base import Keep, Kink, Pass, Piece, Seen, Shape, Slot, with_bias
+
+
+class Dense(Piece, frozen=True):
+    """x @ W + b: (n, inputs) -> (n, outputs). No bias where its name is empty."""
+
+    weight: str
+    bias: str
+    inputs: int
+    outputs: int
+
+    @property
+    def letter(self) -> str:
+        return "z"
+
+    @property
+    def makes_units(self) -> bool:
+        return True
+
+    def shape(self, given: Shape) -> Shape:
+        if given != (self.inputs,):
+            raise ValueError(f"{self.weight} takes ({self.inputs},) and is given {given}")
+        return (self.outputs,)
+
+    def slots(self, axis: str, made: str) -> tuple[Slot, ...]:
+        weight = Tensor(self.weight, (self.inputs, self.outputs), axes=(axis, made))
+        bias = Tensor(self.bias, (self.outputs,), axes=(made,))
+        return with_bias(weight, bias, self.inputs)
+
+    def products(self, n: int, given: Shape) -> dict[str, Product]:  # noqa: ARG002
+        x, w, d = (n, self.inputs), (self.inputs, self.outputs), (n, self.outputs)
+        return {
+            "forward": Product(x, w),
+            "weights": Product(x, d, transposed="a"),
+            "inputs": Product(d, w, transposed="b"),
+        }
+
+    def run(self, x: Array, at: Pass, keep: Keep) -> Array:
+        keep["x"] = x
+        z = at.times("forward", x, at.state[self.weight])
+        return z + at.state[self.bias] if self.bias else z
+
+    def grads(self, d: Array, at: Pass, keep: Keep) -> State:
+        weights = {self.weight: at.times("weights", keep["x"].T, d)}
+        return weights | ({self.bias: d.sum(axis=0)} if self.bias else {})
+
+    def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return at.times("inputs", d, at.state[self.weight].T)
+
+    def scale(self, x: Array, at: Pass) -> Array:
+        z = np.abs(x) @ np.abs(at.state[self.weight])
+        return z + np.abs(at.state[self.bias]) if self.bias else z
+
+    def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        z: Array = (x**2 + error) @ at.state[self.weight] ** 2
+        return z + at.state[self.bias] ** 2 if self.bias else z
+
+
+class Relu(Piece, frozen=True):
+    """max(z, 0); derivative 0 at 0, NaN passes."""
+
+    @property
+    def selects(self) -> bool:
+        return True
+
+    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        keep["z"] = x
+        return np.asarray(np.maximum(x, 0.0))
+
+    def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return np.where(keep["z"] <= 0.0, 0.0, d)  # NaN passes, as forward
+
+    def kinks(self, seen: Seen, keep: Keep) -> Iterator[Kink]:
+        yield Kink(self, keep, np.abs(seen.x), seen.scale)
+
+    def other_side(self, keep: Keep, near: Array) -> None:
+        keep["z"] = np.where(near, np.where(keep["z"] <= 0.0, 1.0, -1.0), keep["z"])
+
+    def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return error
+
+
+class Sigmoid(Piece, frozen=True):
+    """1 / (1 + exp(-z)), without overflow."""
+
+    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        small = np.exp(-np.abs(x))
+        value = np.where(x >= 0, 1.0, small) / (1.0 + small)
+        # 1 - value, without cancellation.
+        keep["slope"] = value * (np.where(x >= 0, small, 1.0) / (1.0 + small))
+        return value
+
+    def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return np.asarray(d * keep["slope"])
+
+    def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return np.asarray(error * keep["slope"] ** 2 + value**2)
+
+
+class Tanh(Piece, frozen=True):
+    """(exp(z) - exp(-z)) / (exp(z) + exp(-z))."""
+
+    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        # 1 - tanh(z)², without cancellation.
+        small = np.exp(-2 * np.abs(x))
+        keep["slope"] = 4 * small / (1 + small) ** 2
+        return np.tanh(x)
+
+    def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return np.asarray(d * keep["slope"])
+
+    def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return np.asarray(error * keep["slope"] ** 2 + value**2)
+
+
+class Softmax(Piece, frozen=True):
+    """exp(z) / sum of exp(z) over the last axis."""
+
+    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        exp = np.exp(x - x.max(axis=-1, keepdims=True))
+        keep["p"] = exp / exp.sum(axis=-1, keepdims=True)
+        return np.asarray(keep["p"])
+
+    def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        p = keep["p"]
+        return np.asarray(p * (d - (d * p).sum(axis=-1, keepdims=True)))
+
+    def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        # exp makes an error of its argument, the shift's rounding too, a relative one.
+        error = error + (x - x.max(axis=-1, keepdims=True)) ** 2
+        mean = (value**2 * error).sum(axis=-1, keepdims=True)
+        return np.asarray(value**2 * (error * np.abs(1 - 2 * value) + mean + 1))
