@@ -20,6 +20,7 @@ import msgspec
 
 import backends
 from backends import BACKENDS, STILL_BLAS
+from backends.rooms import place
 from harness import interface
 from harness.bundle import reproduction, scripts
 from harness.bundle.readme import readme
@@ -27,7 +28,7 @@ from harness.errors import InputError
 from harness.files import beside, sync, why
 from harness.measure import distance
 from harness.measure.distance import Difference, Formula, compare, compare_bits
-from harness.plan.model import Label, process_precision
+from harness.plan.model import Label, Plan, process_precision
 from harness.record.schema import Record
 from harness.results.kept import Reproduced, Tensors, find, read_tensors
 from harness.tensors import save_tensors
@@ -68,9 +69,9 @@ def make_bundle(record: Record, run_folder: Path, out: Path) -> Made:
     out = Path(os.path.realpath(out))
     _check_free(out)
     tensors = read_tensors(record, run_folder, reproduced)
-    check_stated(reproduced, tensors, record.plan.workload.lr)
+    check_stated(reproduced, tensors)
     with _whole_folder(out) as folder:
-        planted = _copy_code(folder / "code", label.plant)
+        planted = _copy_code(folder / "code", label.plant, record.plan)
         plug_in = _copy_plug_in(folder / "code" / "plug_in", label)
         sources = _sources(record, reproduced, planted)
         for name, source in sources.items():
@@ -107,11 +108,11 @@ def as_text(made: Made) -> str:
     return "\n".join([*lines, f"scripts: {', '.join(made.scripts)}"])
 
 
-def check_stated(reproduced: Reproduced, tensors: Tensors, lr: float) -> None:
+def check_stated(reproduced: Reproduced, tensors: Tensors) -> None:
     """InputError unless the kept tensors are as far apart as the record says."""
     at = reproduced.at
     try:
-        kept = _difference(reproduced, tensors, lr)
+        kept = _difference(reproduced, tensors)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"tensors {clean(reproduced.kept.file)}: {error}") from None
     stated = None if at.distance is None else float(at.distance)
@@ -122,16 +123,17 @@ def check_stated(reproduced: Reproduced, tensors: Tensors, lr: float) -> None:
         )
 
 
-def _difference(reproduced: Reproduced, tensors: Tensors, lr: float) -> Difference:
+def _difference(reproduced: Reproduced, tensors: Tensors) -> Difference:
     """What the label's script shows, from the tensors that the run kept."""
     at, got = reproduced.at, tensors.got.get(reproduced.key)
     want = tensors.want[_wanted(reproduced)]
     if at.rung == "inputs":
         return compare_bits(got, want)
     formula: Formula = distance.centred if reproduced.kind == "centred" else distance.plain
-    if at.rung == "update":
-        change = lr * tensors.want[f"grad.{at.tensor}"]
-        formula = distance.excess_update(tensors.given[f"param.{at.tensor}"], change)
+    if reproduced.kind == "update":
+        want_of = tensors.want.get
+        change, free = tensors.want[f"change.{at.tensor}"], want_of(f"allowed.{at.tensor}")
+        formula = distance.excess_update(tensors.given[f"state.{at.tensor}"], change, free)
     return compare(got, want, _compared_as(reproduced), formula)
 
 
@@ -179,7 +181,7 @@ def _stated(reproduced: Reproduced) -> dict[str, object]:
 def _sources(record: Record, reproduced: Reproduced, planted: str | None) -> dict[str, str]:
     """The scripts by file name: for every framework that has the model, and what diverges."""
     faulty = record.plan.labels[reproduced.label]
-    known = scripts.have_model(record.plan.workload)
+    known = scripts.have_model(record.plan)
     labels = {name: _label_of(record, name) for name in known}
     # A plug-in's variables are the harness's own; a record's could be any.
     labels[scripts.title(reproduced.label, faulty)] = faulty
@@ -201,6 +203,7 @@ def _sources(record: Record, reproduced: Reproduced, planted: str | None) -> dic
             dtype=_compared_as(reproduced),
             plant=faulty.plant if own else None,
             planted=planted,
+            rooms=bool(record.plan.rooms),
         )
     return sources
 
@@ -221,8 +224,10 @@ def _copy_plug_in(folder: Path, label: Label) -> str | None:
     return source.file
 
 
-def _copy_code(code: Path, plant: str | None) -> str | None:
+def _copy_code(code: Path, plant: str | None, plan: Plan) -> str | None:
     """What the scripts import: backends, the interface, the formulas, and a planted fault.
+
+    Also the model's files in a user's own rooms.
 
     Returns the fault's file, None where there is none to copy.
     """
@@ -231,13 +236,17 @@ def _copy_code(code: Path, plant: str | None) -> str | None:
     files[Path(interface.__file__)] = Path("harness", "interface.py")
     files[Path(distance.__file__)] = Path("harness", "measure", "distance.py")
     files[Path(reproduction.__file__)] = Path("reproduction.py")
+    for name in BACKENDS:
+        own = place(name, plan.workload.model, plan.rooms) if plan.rooms else None
+        if own is not None and own.is_relative_to(plan.rooms):
+            files[own] = Path("rooms", name, own.name)
     planted = _plant_file(plant) if plant is not None else None
     if planted is not None:
         beside = (file for file in Path(planted).parent.glob("*.py") if os.path.isfile(file))
         files |= {file: Path("plant", file.name) for file in beside}
-    for source, place in files.items():
-        (code / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, code / place)
+    for source, to in files.items():
+        (code / to).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, code / to)
     for package in ("harness", "harness/measure"):
         (code / package / "__init__.py").touch()
     return planted

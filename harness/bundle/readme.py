@@ -61,7 +61,7 @@ def _notes(
     if others:
         yield f"Faults were planted in {', '.join(others)} too; their scripts are clean."
     if record.dataset is not None and record.dataset.synthetic:
-        yield "SYNTHETIC data, not Fashion-MNIST."
+        yield f"SYNTHETIC data, not {record.plan.workload.data}."
     if record.harness_version != __version__:
         yield f"code/ is of harness {__version__}; the run was made with {record.harness_version}."
 
@@ -129,7 +129,7 @@ def _pip(record: Record, faulty: str) -> list[str]:
         installed |= _installed(record, name)
     pip = "python -m pip install"
     lines = [f"{pip} {_pinned('numpy', installed)[0]} {' '.join(REQUIREMENTS)}"]
-    needed = {record.plan.labels[faulty].backend, *have_model(record.plan.workload)}
+    needed = {record.plan.labels[faulty].backend, *have_model(record.plan)}
     for entry in BACKENDS.values():
         if not entry.extra or entry.name not in needed:
             continue
@@ -150,11 +150,11 @@ def _pinned(name: str, installed: dict[str, str]) -> tuple[str, str]:
 
 
 def _files(reproduced: Reproduced, scripts: list[str]) -> list[tuple[str, str]]:
-    given = "what was given: parameters (param.*), pixels x, labels y"
+    given = "what was given: the state (state.*), samples x, targets y"
     if reproduced.at.rung == "lockstep":
         given = (
-            "the parameters at the start (param.*), images uint8 (pixels are image / "
-            "float32(255)), labels y, and the sizes of the batches"
+            "the state at the start (state.*), samples x or images uint8 (pixels are image / "
+            "float32(255)), targets y, and the sizes of the batches"
         )
     return [
         *((name, "this framework, as the harness runs it") for name in scripts),

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from safetensors.numpy import load_file
 
-from harness.interface import Array, Params, Workload
+from harness.interface import Array, State, Workload
 from harness.measure.distance import Difference
 
 
@@ -33,18 +33,33 @@ class Bundle:
     want: dict[str, Array]
 
     @property
-    def params(self) -> Params:
-        """The parameters that were given, by name."""
-        return {p.name: self.given[f"param.{p.name}"] for p in self.workload.parameters}
+    def state(self) -> State:
+        """The state that was given, by name."""
+        return {t.name: self.given[f"state.{t.name}"] for t in self.workload.tensors}
 
-    def batches(self) -> Iterator[tuple[Array, Array]]:
-        """The batches of a lockstep: x float64 (n, inputs), pixels / 255 in float32; y (n,)."""
+    @property
+    def batch(self) -> State:
+        """The batch that was given, by name."""
+        return {n: v for n, v in self.given.items() if not n.startswith("state.")}
+
+    def batches(self) -> Iterator[State]:
+        """The batches of a lockstep, float64: x of its pixels in float32, where it was made so."""
         start = 0
         for size in self.given["sizes"].tolist():
-            rows = slice(start, start + size)
-            x = self.given["images"][rows].astype(np.float32) / np.float32(255)
-            yield x.astype(np.float64), self.given["y"][rows]
+            rows = {n: v[start : start + size] for n, v in self.batch.items() if n != "sizes"}
+            if "images" in rows:
+                rows["x"] = self._prepared(rows.pop("images"))
+            floats = {n: v.astype(np.float64) for n, v in rows.items() if v.dtype.kind == "f"}
+            yield rows | floats
             start += size
+
+    def _prepared(self, images: Array) -> Array:
+        """As the harness makes x of pixels of 8 bits."""
+        x = images.reshape(-1, *self.workload.x).astype(np.float32) / np.float32(255)
+        if self.workload.normalise is None:
+            return x
+        mean, deviation = map(np.float32, self.workload.normalise)
+        return (x - mean) / deviation
 
 
 def read(folder: Path) -> Bundle:

@@ -5,7 +5,6 @@ What comes from a record enters a script as a literal only, never as code or as 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import keyword
 import os
@@ -15,9 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from backends import BACKENDS
-from backends.arguments import check_workload
-from harness.interface import Workload
-from harness.plan.model import DEVICES, Label
+from backends.rooms import place
+from harness.plan.model import DEVICES, Label, Plan
 from harness.plan.plugins import LABEL
 from harness.report.tables import escape
 from harness.workers.launch import environment
@@ -50,28 +48,33 @@ class Kind(NamedTuple):
 _OF_A_LOSS = "|got − expected| / |expected|, in float64"
 KINDS = {
     "inputs": Kind(
-        "What the device holds of given parameters and a batch",
+        "What the device holds of a given state and a batch",
         "the number of elements whose bits differ",
         "compare_bits",
     ),
-    "forward": Kind("The logits of one batch at given parameters"),
+    "forward": Kind("The outputs of one batch at a given state"),
+    "training": Kind("The outputs of one batch at a given state, as a step computes them"),
     "centred": Kind(
-        "The logits of one batch at given parameters, less their row's mean",
-        "||got − expected|| / ||expected|| of logits less their row's mean, in float64",
+        "The outputs of one batch at a given state, less their row's mean",
+        "||got − expected|| / ||expected|| of outputs less their row's mean, in float64",
         "centred, compare",
     ),
-    "loss": Kind("The mean loss of one batch at given parameters", _OF_A_LOSS),
-    "step loss": Kind(
-        "The mean loss that a step returns, one batch at given parameters", _OF_A_LOSS
+    "trace": Kind(
+        "A value inside the model, one batch at a given state",
+        "||got − expected|| / ||expected||, in float64; expected is what the reference makes of "
+        "the value before it, as the label had that in the run",
     ),
-    "gradients": Kind("A gradient of one batch at given parameters"),
+    "loss": Kind("The loss of one batch at a given state", _OF_A_LOSS),
+    "step loss": Kind("The loss that a step returns, one batch at a given state", _OF_A_LOSS),
+    "gradients": Kind("A gradient of one batch at a given state"),
+    "slot": Kind("What one step leaves beside what is trained, from a given state on one batch"),
     "update": Kind(
-        "One step from given parameters on one batch",
+        "One step from a given state on one batch",
         "excess update error: ||max(0, |change got − change expected| − half the spacing of "
         "the stored parameter)|| / ||change expected||, in float64",
         "compare, excess_update",
     ),
-    "lockstep": Kind("Parameters after some steps of free training in float64"),
+    "lockstep": Kind("The state after some steps of free training in float64"),
     "losses": Kind("Losses of the steps of free training in float64"),
 }
 
@@ -109,14 +112,9 @@ def built_in(name: str) -> Source:
     return Source(BACKENDS[name].source.partition(":")[0])
 
 
-def have_model(workload: Workload) -> list[str]:
-    """The backends of this project that have a workload's model, loss and optimiser."""
-    names = []
-    for name in BACKENDS:
-        with contextlib.suppress(ValueError):
-            check_workload(name, workload)
-            names.append(name)
-    return names
+def have_model(plan: Plan) -> list[str]:
+    """The backends of this project that have a plan's model in their rooms."""
+    return [name for name in BACKENDS if place(name, plan.workload.model, plan.rooms) is not None]
 
 
 def is_built_in(label: Label) -> bool:
@@ -149,8 +147,8 @@ def script(
 
     name and extra are those of the table of backends (or checked, see `title`); all else may come
     from anywhere. how: device, dtype, threads, variant, precision. of: the `kind` (of KINDS), the
-    `tensor`, its name in want.safetensors (`wanted`) and what that is compared as (`dtype`); a
-    fault (`plant`, FILE:FUNCTION) and the file that was copied of it (`planted`), or None.
+    `tensor`, its name in want.safetensors (`wanted`) and what that is compared as (`dtype`);
+    whether there are a user's own `rooms`; a fault (`plant`, FILE:FUNCTION) and the file that was copied of it (`planted`), or None.
     """
     _, _, threads, _, precision = how
     whole = environment(threads, extra, precision)
@@ -190,6 +188,7 @@ def _templates() -> Any:
         "md": lambda value: escape("none" if value is None else str(value)),
         "basename": os.path.basename,
         "function": lambda plant: plant.rpartition(":")[2],
+        "inside": lambda wanted: wanted.removeprefix("trace."),
     }
     return made
 

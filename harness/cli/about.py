@@ -20,6 +20,8 @@ def list_(as_json: opts.Json = False) -> int:
 def doctor(
     backend: opts.Backends = None,
     threads: opts.Threads = None,
+    workload: opts.WorkloadName = None,
+    rooms: opts.Rooms = None,
     results_dir: opts.ResultsDir = Path("results"),
     quick: opts.Quick = False,
     as_json: opts.Json = False,
@@ -29,8 +31,12 @@ def doctor(
     from harness.doctor.system import examine_system
     from harness.plan.choices import Choices
     from harness.plan.make import make_plan
+    from harness.workers import providers
 
-    plan = make_plan(Choices(backends=tuple(backend or ()), threads=threads))
+    chosen = Choices(
+        backends=tuple(backend or ()), threads=threads, rooms=None if rooms is None else str(rooms)
+    )
+    plan = make_plan(chosen, *providers.find(workload))
     lines = examine_system(plan, results_dir)
     if not quick:
         from harness.doctor.neighbours import examine_workers
@@ -43,15 +49,20 @@ def doctor(
 
 
 def data_(
-    dataset: opts.DatasetName = "auto", data_dir: opts.DataDir = None, as_json: opts.Json = False
+    workload: opts.WorkloadName = None,
+    dataset: opts.DatasetName = "auto",
+    data_dir: opts.DataDir = None,
+    as_json: opts.Json = False,
 ) -> int:
-    """Find (or fetch) the data set, verify it, and describe it."""
+    """Find (or fetch) a workload's data, verify them, and describe them."""
     import msgspec
 
     from harness import data
     from harness.record.facts import describe_dataset
+    from harness.workers import providers
 
-    facts = describe_dataset(data.load(dataset, data_dir, warn=warn))
+    of = providers.find(workload)[0]
+    facts = describe_dataset(data.of_workload(of, dataset, data_dir, warn=warn))
     document = msgspec.to_builtins(facts)
     text = "\n".join(f"{name}: {value}" for name, value in document.items())
     print_document(document, as_json, text)

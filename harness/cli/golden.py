@@ -15,6 +15,7 @@ from harness.cli.options import (
     Spec,
     Text,
     Threads,
+    WorkloadName,
     argument,
     option,
 )
@@ -49,6 +50,7 @@ def golden_write(
     seed: Seed = 0,
     python: Python = None,
     threads: Threads = None,
+    workload: WorkloadName = None,
     dataset: DatasetName = "auto",
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -70,6 +72,7 @@ def golden_write(
         settled=settings.read().python,
         seed=seed,
         threads=threads,
+        workload=workload,
         dataset=dataset,
         data_dir=data_dir,
     )
@@ -103,6 +106,7 @@ def golden_check(
         settled=settings.read().python,
         seed=wanted.header.seed,
         threads=threads,
+        workload=wanted.header.workload.name,
         dataset=dataset if dataset is not None else wanted.header.data.name,
         data_dir=data_dir,
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # What a plan for its times chooses: as little of the numbers as a verdict needs.
 TIMING = (
     *("backend", "python", "variant", "all_variants", "device", "threads", "dataset", "data_dir"),
-    *("sessions", "rounds", "plant", "timeout"),
+    *("sessions", "rounds", "plant", "timeout", "workload", "rooms"),
 )
 
 
@@ -143,7 +143,7 @@ def baseline_check(
 
 @opts.choosing(
     *("backend", "python", "variant", "all_variants"),
-    *("rounds", "sessions", "dataset", "data_dir"),
+    *("rounds", "sessions", "workload", "dataset", "data_dir"),
 )
 def scale(
     words: dict[str, Any],
@@ -168,7 +168,7 @@ def scale(
             raise InputError("scale RECORD shows a stored run: leave out what chooses a new one")
         folder = locate(record, results_dir / "scale", "runs")
     else:
-        plans = sizes.make_plans(opts.choices(words), widths, batches, threads)
+        plans = sizes.make_plans(opts.choices(words), widths, batches, threads, words["workload"])
         with at_work() as progress:
             folder = sizes.run(plans, results_dir, progress)
     grid = results.read(folder)
@@ -185,7 +185,7 @@ def _plan(words: dict[str, Any], **fixed: Any) -> Plan:
     from harness.plan.make import make_plan
     from harness.workers import providers
 
-    workload = providers.find(words.get("workload", "mlp-scratch"))
+    workload = providers.find(words.get("workload"))
     return make_plan(opts.choices(words, **fixed), *workload)
 
 

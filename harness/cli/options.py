@@ -104,9 +104,16 @@ GROUPS = {
     },
     "What is trained": {
         "workload": Chosen(
-            str, "mlp-scratch", "--workload SPEC", "A name, MODULE:NAME or FILE.py:NAME."
+            *(Text, None, "--workload SPEC"),
+            "A name of `harness list`, MODULE:NAME or FILE.py:NAME; default: the first of those.",
         ),
-        "dataset": Chosen(str, "auto", f"--dataset {DATASETS}", "The images."),
+        "rooms": Chosen(
+            *(Place, None, "--rooms DIR"),
+            "Your own files of models: DIR/torch/my_net.py, DIR/jax/my_net.py …",
+        ),
+        "dataset": Chosen(
+            *(str, "auto", f"--dataset {DATASETS}"), "The workload's own data, or made ones."
+        ),
         "data_dir": Chosen(Place, None, "--data-dir DIR", "Folder with the four idx files."),
     },
     "What judges": {
@@ -130,6 +137,8 @@ Device = Annotated[str, CHOOSING["device"]._replace(heading="").option]
 Threads = Annotated[Whole, CHOOSING["threads"]._replace(heading="").option]
 DatasetName = Annotated[str, CHOOSING["dataset"]._replace(heading="").option]
 DataDir = Annotated[Place, CHOOSING["data_dir"]._replace(heading="").option]
+WorkloadName = Annotated[Text, CHOOSING["workload"]._replace(heading="").option]
+Rooms = Annotated[Place, CHOOSING["rooms"]._replace(heading="").option]
 Python = Annotated[
     Text, option("--python PATH", "The interpreter it runs under (or harness.toml).")
 ]
@@ -268,6 +277,7 @@ def choices(words: Mapping[str, Any], **fixed: Any) -> Choices:
         "variant": ("variants", lambda texts: reading.pairs("--variant", texts)),
         "plant": ("plants", lambda texts: reading.pairs("--plant", texts)),
         "data_dir": ("data_dir", str),
+        "rooms": ("rooms", str),
         "expect": ("expect", lambda texts: tuple(map(reading.parse_expectation, texts))),
         "timeout": ("timeout_s", reading.parse_timeout),
         "memory_limit": ("memory_headroom", reading.parse_memory),

@@ -42,6 +42,8 @@ PRODUCTS = 100
 LEAST_USE = 0.7
 # Processor time of so much of one more thread than asked for means that there are more.
 MOST_EXTRA = 0.25
+# Samples of a batch where a workload takes all there are.
+ROWS = 256
 # Pixels of a few batches, parameters and logs.
 SCRATCH_BYTES = 100_000_000
 # What a library says of float32 products that round their operands.
@@ -178,15 +180,22 @@ def neighbours(label: str, blocks: Mapping[str, Times], warmup_steps: int) -> Li
 
 
 def _files(plan: Plan, scratch: Path) -> dict[str, str]:
-    """Data, parameters and order of one block: random pixels and labels, since no number counts."""
+    """Data, state and order of one block: random pixels and labels, since no number counts."""
     rng = np.random.default_rng(0)
-    rows = plan.timing.steps * plan.workload.batch_size
-    x = rng.random((rows, plan.workload.sizes["num_inputs"]), dtype=np.float32)
-    y = rng.integers(plan.workload.sizes["num_outputs"], size=rows)
+    workload = plan.workload
+    rows = plan.timing.steps * (workload.batch_size or ROWS)
+    x = rng.random((rows, *workload.x), dtype=np.float32)
+    y = rng.integers(2, size=(rows, *workload.outputs)).astype(np.float32)
+    if workload.y == "class":
+        y = rng.integers(workload.outputs[-1], size=rows)
     np.save(scratch / "x.npy", x)
     np.save(scratch / "y.npy", y)
-    save_tensors(str(scratch / "initial"), canonical.initial_params(plan.workload, 0))
-    order = {"order": canonical.epoch_order(0, 0, rows)[None], "slots": np.zeros((0, 3), np.int64)}
+    save_tensors(str(scratch / "initial"), canonical.initial_state(workload, 0))
+    order = {
+        "order": canonical.epoch_order(0, 0, rows)[None],
+        "slots": np.zeros((0, 3), np.int64),
+        "seed": np.array(0),
+    }
     save_tensors(str(scratch / "schedule"), order)
     names = {"train_x": "x.npy", "train_y": "y.npy", "test_x": "x.npy", "test_y": "y.npy"}
     return {name: str(scratch / file) for name, file in names.items()}
@@ -250,7 +259,7 @@ def _block(pool: Pool, key: Key, scratch: Path) -> dict[str, Any] | None:
         return pool.call(
             key,
             "block",
-            params=str(scratch / "initial"),
+            state=str(scratch / "initial"),
             schedule=str(scratch / "schedule"),
             first=0,
             warmup_steps=timing.warmup_steps,

@@ -225,8 +225,8 @@ def _params(run: Run, name: str, label: LabelVerdict) -> dict[str, Any]:
     facts = label.process.facts if label.process else {}
     return {
         "workload": workload.name,
-        "optimiser": workload.optimiser,
-        "lr": workload.lr,
+        "optimiser": workload.optimiser.rule,
+        "lr": workload.optimiser.lr,
         "batch_size": workload.batch_size,
         "epochs": workload.epochs,
         **{f"size.{key}": value for key, value in workload.sizes.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,6 +28,8 @@ from harness.workloads.reference.optimisers import RULES, moved
 
 # What stands for the tensor's name where all parameters are judged together.
 ALL = "all parameters"
+# What follows the name of a value where its own error is told.
+OWN = ", own error"
 # Two computations make the same error where less than this share of it is left between them.
 SAME_ERROR = 0.1
 # Unit roundoff of a dtype in float32's.
@@ -139,14 +142,14 @@ def _asked(wanted: Wanted) -> list[_Asked]:
         if tensor.role == "trained":
             given, change = wanted.state[name], wanted.changes[name]
             want = given.astype(np.float64) - change
-            formula = excess_update(given, change, _allowed(wanted, name))
+            formula = excess_update(given, change, allowed(wanted, name))
             asked.append(_Asked("update", name, f"new.{name}", want, formula))
         else:
             asked.append(_Asked("update", name, f"new.{name}", wanted.after[name]))
     return asked
 
 
-def _allowed(wanted: Wanted, name: str) -> Array | None:
+def allowed(wanted: Wanted, name: str) -> Array | None:
     """How far an update may be off since its gradient may be: where it is no multiple of that.
 
     Adam's change is lr times the sign of a first gradient, however small; what the limit of the
@@ -202,27 +205,39 @@ def own_errors(
 ) -> list[Measurement]:
     """What each named value adds to the error of those before it, in order, as far as shown.
 
-    It is the judge's, in float64, of the value that the process itself had before; beside it stands
-    the distance from the judge's own value, which has all that was inherited.
+    Beside it stands the distance from the judge's own value, which has all that was inherited.
     """
-    shown = [name for name in wanted.workload.trace if f"trace.{name}" in tensors]
-    if not shown:
-        return []
-    state, batch = cast(wanted.state), cast(wanted.batch)
-    true = judge.trace(state, batch)
-    before, value, measurements = "", batch["x"], []
-    for name in shown:
+    measurements = []
+    for name, want, true in inside(tensors, wanted, judge):
         got = tensors[f"trace.{name}"]
-        want = judge.onwards(state, batch, before, value, name)
-        own = measure("forward", f"{name}, own error", got, want, **where)
-        inherited = compare(got, true[name], str(got.dtype)).distance
+        own = measure("forward", f"{name}{OWN}", got, want, **where)
+        inherited = compare(got, true, str(got.dtype)).distance
         if inherited is not None:
             own.beside = {"reference": number(inherited)}
         measurements.append(own)
-        if own.problem is not None:
-            break  # nothing is known of what follows
-        before, value = name, got.astype(np.float64)
     return measurements
+
+
+def inside(
+    tensors: dict[str, Array], wanted: Wanted, judge: Composed
+) -> Iterator[tuple[str, Array, Array]]:
+    """Each value that a process shows: its name, what is wanted of it, and the judge's own.
+
+    Wanted is what the judge makes, in float64, of the value that the process itself had before; of
+    what follows one that cannot be compared nothing is known.
+    """
+    shown = [name for name in wanted.workload.trace if f"trace.{name}" in tensors]
+    if not shown:
+        return
+    state, batch = cast(wanted.state), cast(wanted.batch)
+    true = judge.trace(state, batch)
+    before, value = "", batch["x"]
+    for name in shown:
+        yield name, judge.onwards(state, batch, before, value, name), true[name]
+        got = tensors[f"trace.{name}"]
+        if got.shape != true[name].shape or got.dtype.kind != "f":
+            return
+        before, value = name, got.astype(np.float64)
 
 
 def find_rounding(
@@ -293,9 +308,7 @@ def together(params: State, want: State) -> tuple[float, dict[str, float]]:
     return relative(np.concatenate(errors), np.concatenate(wanted)), each
 
 
-def trajectory(
-    regime: str, params: State, want: State, *, process: str, after: int
-) -> Measurement:
+def trajectory(regime: str, params: State, want: State, *, process: str, after: int) -> Measurement:
     """Free-running parameters after so many steps against the float64 reference's.
 
     They are judged together: the biases alone, a few hundred numbers, scatter from replica to

@@ -27,11 +27,12 @@ def describe() -> dict[str, Any]:
             entries |= {n: e for n, e in plugins.known(python).items() if n == name}
     workloads = {
         name: {
-            "dataset": workload.dataset,
-            "parameters": {p.name: list(p.shape) for p in workload.parameters},
+            "dataset": workload.data,
+            "parameters": {t.name: list(t.shape) for t in workload.trained},
             "batch_size": workload.batch_size,
             "epochs": workload.epochs,
-            "lr": workload.lr,
+            "optimiser": workload.optimiser.rule,
+            "lr": workload.optimiser.lr,
         }
         for name, workload in WORKLOADS.items()
     }
@@ -104,7 +105,8 @@ def as_text(catalogue: dict[str, Any]) -> str:
             continue
         shapes = ", ".join(f"{k} {tuple(v)}" for k, v in workload["parameters"].items())
         lines.append(
-            f"  {name:<11} {workload['dataset']}, {shapes}; batch {workload['batch_size']}, "
-            f"{workload['epochs']} epochs, lr {workload['lr']}"
+            f"  {name:<11} {workload['dataset']}, {shapes}; "
+            f"batch {workload['batch_size'] or 'of all rows'}, "
+            f"{workload['epochs']} epochs, {workload['optimiser']}, lr {workload['lr']}"
         )
     return "\n".join(lines)

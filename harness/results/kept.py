@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import InputError
-from harness.interface import Array, Params
+from harness.interface import Array, State
 from harness.plan.model import DTYPES, process_precision
 from harness.record.schema import LONGEST_KEPT, Kept, Measurement, Record, Results
 from harness.tensors import UNUSABLE, load_tensors
@@ -19,12 +19,16 @@ from harness.verdict.numbers import evidence, sentence_for, within
 from harness.verdict.verdict import Verdict
 from harness.workloads.reference.limits import DECIDING, Limit, limit_for
 
+# What follows a tensor's name in the rung forward, as `measure/ladder.py` has it.
+OWN, TRAINING = ", own error", ", training"
+
 
 @dataclass(frozen=True)
 class Reproduced:
     """What a bundle reproduces. `instead`: why it is not the verdict's first divergence, or None.
 
-    `first`: the number of the first loss that is compared (lockstep).
+    `first`: the number of the first loss that is compared (lockstep). `tensors`: of the state, and
+    those of them that are `trained`.
     """
 
     label: str
@@ -36,22 +40,35 @@ class Reproduced:
     hint: str | None
     instead: str | None
     first: int
+    tensors: tuple[str, ...]
+    trained: tuple[str, ...]
 
     @property
     def kind(self) -> str:
         """Which template shows it."""
-        if self.at.rung == "forward" and self.at.case.startswith("shifted"):
-            return "centred"  # as the limits tell these probes apart
+        rung, tensor = self.at.rung, self.at.tensor
+        if rung == "forward":
+            if tensor.endswith(OWN):
+                return "trace"
+            if tensor.endswith(TRAINING):
+                return "training"
+            # As the limits tell these probes apart.
+            return "centred" if self.at.case.startswith("shifted") else "forward"
+        if rung == "update" and tensor not in self.trained:
+            return "slot"
         special = {("loss", "step loss"): "step loss", ("lockstep", "losses"): "losses"}
-        return special.get((self.at.rung, self.at.tensor), self.at.rung)
+        return special.get((rung, tensor), rung)
 
     @property
     def key(self) -> str:
         """The tensor's name in want.safetensors and got.safetensors (a loss is wanted once)."""
-        before = {"gradients": "grad.", "update": "new."}.get(self.at.rung, "")
-        if self.at.rung == "inputs" and self.at.tensor not in ("x", "y"):
-            before = "held."
-        return before + self.at.tensor
+        named = {"forward": "outputs", "centred": "outputs", "training": f"outputs{TRAINING}"}
+        if self.kind in named:
+            return named[self.kind]
+        before = {"gradients": "grad.", "update": "new.", "slot": "new.", "trace": "trace."}
+        if self.at.rung == "inputs" and self.at.tensor in self.tensors:
+            return f"held.{self.at.tensor}"
+        return before.get(self.kind, "") + self.at.tensor.removesuffix(OWN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +121,13 @@ def find(record: Record, verdict: Verdict) -> Reproduced:
         )
         sentence = clean(f"{label}, {sentence_for(kept.rung, evidence(at, limit))}")
     before = [step + 1 for step in record.lockstep_steps if step < (at.step or 0)]
+    workload = record.plan.workload
+    tensors, trained = (
+        tuple(tensor.name for tensor in of) for of in (workload.tensors, workload.trained)
+    )
+    first_loss = max(before, default=0)
     return Reproduced(
-        label, at, limit, kept, precision, sentence, hint, instead, first=max(before, default=0)
+        *(label, at, limit, kept, precision, sentence, hint, instead, first_loss, tensors, trained)
     )
 
 
@@ -151,13 +173,15 @@ def _inside(run_folder: Path, name: str) -> Path:
 def _sorted(record: Record, reproduced: Reproduced, tensors: dict[str, Array]) -> Tensors:
     """given, want and got from the kept file's names ("given.W1", "x", "want.loss", ...)."""
     workload = record.plan.workload
-    params: Params = {p.name: tensors[f"given.{p.name}"] for p in workload.parameters}
-    for p in workload.parameters:
-        if params[p.name].shape != p.shape:
-            raise ValueError(f"{p.name} has shape {params[p.name].shape}")
+    state: State = {t.name: tensors[f"given.{t.name}"] for t in workload.tensors}
+    for t in workload.tensors:
+        if state[t.name].shape != t.shape:
+            raise ValueError(f"{t.name} has shape {state[t.name].shape}")
     rung = reproduced.at.rung
-    batch = ("images", "y", "sizes") if rung == "lockstep" else ("x", "y")
-    given = {f"param.{name}": value for name, value in params.items()}
+    samples = "images" if rung == "lockstep" and "images" in tensors else "x"
+    batch = [samples, *([] if workload.y == "none" else ["y"])]
+    batch += ["sizes"] if rung == "lockstep" else [t.name for t in workload.noise]
+    given = {f"state.{name}": value for name, value in state.items()}
     given |= {name: tensors[name] for name in batch}
     want, got = (
         {n.removeprefix(side): v for n, v in tensors.items() if n.startswith(side)}
@@ -165,20 +189,24 @@ def _sorted(record: Record, reproduced: Reproduced, tensors: dict[str, Array]) -
     )
     if rung == "inputs":
         want |= {name: given[name] for name in batch}
-        want |= {f"held.{name}": value for name, value in params.items()}
+        want |= {f"held.{name}": value for name, value in state.items()}
     if rung == "update":
         want |= {
-            f"new.{name}": value.astype(np.float64) - workload.lr * want[f"grad.{name}"]
-            for name, value in params.items()
+            f"new.{name}": state[name].astype(np.float64) - want[f"change.{name}"]
+            for name in reproduced.trained
         }
-    inputs, labels = given[batch[0]], given["y"]
-    if inputs.ndim != 2 or labels.shape != (len(inputs),):
-        raise ValueError(f"{batch[0]} has shape {inputs.shape}, y {labels.shape}")
-    if rung == "lockstep" and int(np.sum(given["sizes"])) != len(labels):
-        raise ValueError(f"{len(labels)} images in batches of {given['sizes'].tolist()}")
+    n = len(given[samples]) if given[samples].ndim else 0
+    if n == 0 or any(given[name].shape[:1] != (n,) for name in batch if name != "sizes"):
+        raise ValueError(f"{samples} has shape {given[samples].shape}, y {_shape(given, 'y')}")
+    if rung == "lockstep" and int(np.sum(given["sizes"])) != n:
+        raise ValueError(f"{n} samples in batches of {given['sizes'].tolist()}")
     if reproduced.kind == "losses":
         want["losses"], got["losses"] = _losses(record, reproduced, len(given["sizes"]))
     return Tensors(given, want, got)
+
+
+def _shape(given: State, name: str) -> object:
+    return given[name].shape if name in given else "none"
 
 
 def _losses(record: Record, reproduced: Reproduced, steps: int) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 from harness.interface import Array
 from harness.measure.distance import relative
 from harness.plan import plugins
-from harness.plan.choices import Choices
+from harness.plan.choices import Choices, check_choice
 from harness.plan.make import make_plan
 from harness.plan.model import CONTROL, REFERENCE, Plan
 from harness.progress import Progress
@@ -31,6 +31,7 @@ from harness.run.state import State
 from harness.tensors import load_tensors
 from harness.verdict.numbers import evidence, within
 from harness.workers.pool import Key
+from harness.workloads import DEFAULT, NETS, WORKLOADS
 from harness.workloads.reference.canonical import digest
 from harness.workloads.reference.limits import Limit, limit_for
 
@@ -45,13 +46,16 @@ def plan_for(
     settled: dict[str, str] | None = None,
     seed: int = 0,
     threads: int | None = None,
+    workload: str | None = None,
     dataset: str = "auto",
     data_dir: Path | None = None,
 ) -> Plan:
     """The plan of one float64 training; InputError for words that cannot be used.
 
     spec: [LABEL=]SPEC as `--backend` takes it; None: nobody but the harness's reference trains.
+    workload: one of the harness's own.
     """
+    name = check_choice("--workload", workload or DEFAULT, tuple(WORKLOADS))
     pythons = {}
     if spec is not None and python is not None:
         label, named_so = plugins.split(spec)
@@ -66,7 +70,9 @@ def plan_for(
             threads=threads,
             dataset=dataset,
             data_dir=str(data_dir) if data_dir is not None else None,
-        )
+        ),
+        WORKLOADS[name],
+        NETS[name],
     )
 
 

@@ -169,7 +169,6 @@ def _read(file: Any, path: Path) -> Golden:
     for name, problem in unfit(tensors, header.workload, header.after):
         raise InputError(f"{KIND} {path}: {name} {problem}")
     states = {
-        n: {t.name: tensors[f"{n}/{t.name}"] for t in learnt(header.workload)}
-        for n in header.after
+        n: {t.name: tensors[f"{n}/{t.name}"] for t in learnt(header.workload)} for n in header.after
     }
     return Golden(header, tensors["losses"], states)

@@ -31,7 +31,8 @@ class Inputs:
     """Data and schedules of a plan.
 
     x, test_x: float32 (n, *workload.x), mapped; y, test_y: classes int64 (n,) or numbers float32.
-    `images`: the test set's samples as pixels of 8 bits, None where they are none. `slots`: every step of the schedule; `ends`: the last step of each epoch;
+    `pixels`, `images`: training and test samples as pixels of 8 bits; None where they are none.
+    `slots`: every step of the schedule; `ends`: the last step of each epoch;
     `evaluations`: those after which an accuracy is counted.
     `order`: int64 (epochs, n), of the first seed. `lockstep_steps`: how many steps lockstep takes;
     `snapshots`: numbers of steps done after which it compares.
@@ -41,19 +42,15 @@ class Inputs:
         self.plan = plan
         self.scratch = scratch
         workload = plan.workload
-        self.images = dataset.test_x if dataset.images else None
-        self.x, self.test_x = (
-            data.prepared(
-                given,
-                workload.x,
-                workload.normalise,
-                reserve(scratch / f"{name}.npy", (len(given), *workload.x)),
-            )
+        self.pixels, self.images = (
+            (dataset.train_x, dataset.test_x) if dataset.images else (None, None)
+        )
+        train, test = (
+            reserve(scratch / f"{name}.npy", (len(given), *workload.x))
             for name, given in (("x", dataset.train_x), ("test_x", dataset.test_x))
         )
-        self.y, self.test_y = (
-            data.targets(given, workload.y) for given in (dataset.train_y, dataset.test_y)
-        )
+        self.x, self.y = data.training_set(dataset, workload, train)
+        self.test_x, self.test_y = data.evaluation_set(dataset, workload, test)
         np.save(self.file("y.npy"), self.y)
         np.save(self.file("test_y.npy"), self.test_y)
         names = {"train_x": "x", "train_y": "y", "test_x": "test_x", "test_y": "test_y"}
@@ -130,7 +127,11 @@ class Inputs:
 
     def save_schedule(self, kind: str, seed: int, order: Array, slots: list[Slot]) -> None:
         """A schedule as workers read it: order int64 (epochs, samples), slots int64 (steps, 3)."""
-        schedule = {"order": order, "slots": np.array(slots, dtype=np.int64), "seed": np.array(seed)}
+        schedule = {
+            "order": order,
+            "slots": np.array(slots, dtype=np.int64),
+            "seed": np.array(seed),
+        }
         save_tensors(self.file(f"{kind}-{seed}"), schedule)
 
     def schedule(self, kind: str, seed: int) -> list[Array]:

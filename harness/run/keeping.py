@@ -10,14 +10,14 @@ import numpy as np
 from harness.files import sync
 from harness.interface import Array
 from harness.interface import State as StateOf
-from harness.measure.ladder import Wanted, find_rounding
+from harness.measure.ladder import OWN, Wanted, allowed, find_rounding, inside
 from harness.record.schema import LONGEST_KEPT, Kept, Measurement
 from harness.run.state import State
 from harness.tensors import save_tensors
 from harness.verdict.numbers import limit_of, within
 from harness.workers.pool import Key
+from harness.workloads.reference.composed import Composed, Opened
 from harness.workloads.reference.limits import RUNGS
-from harness.workloads.reference.composed import Opened
 
 
 def keep_if_off(
@@ -37,6 +37,11 @@ def keep_if_off(
         want["want.outputs, training"] = wanted.training
     for what, of in (("grad", wanted.grads), ("change", wanted.changes), ("new", wanted.after)):
         want |= {f"want.{what}.{name}": value for name, value in of.items()}
+    for name in wanted.grads:
+        if (free := allowed(wanted, name)) is not None:
+            want[f"want.allowed.{name}"] = free
+    if worst.tensor.endswith(OWN) and isinstance(state.reference, Composed):
+        want |= {f"want.trace.{n}": v for n, v, _ in inside(got, wanted, state.reference)}
     same = () if worst.rung == "inputs" else tuple(wanted.batch)
     kept_got = {f"got.{name}": value for name, value in got.items() if name not in same}
     _keep(state, key, worst, tensors | want | kept_got)
@@ -55,13 +60,20 @@ def keep_lockstep_if_off(
     rows = np.concatenate(batches)
     tensors = {f"given.{n}": v for n, v in state.inputs.initial(state.seed).items()}
     tensors |= {
-        "x": state.inputs.x[rows],
-        "y": state.inputs.y[rows],
+        **_samples(state, rows),
         "sizes": np.array([len(batch) for batch in batches]),
     }
     tensors |= {f"want.{n}": v for n, v in state.judged(state.lockstep_kind, after).items()}
     tensors |= {f"got.{n}": v for n, v in held.items()}
     _keep(state, key, worst, tensors)
+
+
+def _samples(state: State, rows: Array) -> StateOf:
+    """Samples as they are kept: images as the pixels of 8 bits that x is made of."""
+    inputs = state.inputs
+    pixels = inputs.pixels
+    x = {"x": inputs.x[rows]} if pixels is None else {"images": pixels[rows]}
+    return x | ({} if state.plan.workload.y == "none" else {"y": inputs.y[rows]})
 
 
 def first_off(state: State, key: Key, measurements: list[Measurement]) -> Measurement | None:

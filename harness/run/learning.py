@@ -6,8 +6,6 @@ import base64
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from harness.interface import Array
 from harness.interface import State as StateOf
 from harness.measure import ladder, outcome
@@ -17,8 +15,8 @@ from harness.run import judge
 from harness.run.state import State
 from harness.tensors import load_tensors
 from harness.workers.pool import Key, checked
-from harness.workloads.reference.envelope import Replica, train_replica
 from harness.workloads.reference.composed import cast
+from harness.workloads.reference.envelope import Replica, train_replica
 
 # Enough to see what kind of image is at the edge; 1 kB each in the record.
 MOST_IMAGES = 24
@@ -117,9 +115,7 @@ def judge_evaluations(
         want = judge.evaluate(state.judge, held, state.inputs.test_x)
         got = load_tensors(f"{out}/outputs-{step}")["outputs"]
         where = {"process": key.dtype, "seed": seed, "epoch": epoch, "step": step}
-        measurements.append(
-            ladder.evaluation(state.plan.workload.trace[-1], got, want, **where)
-        )
+        measurements.append(ladder.evaluation(state.plan.workload.trace[-1], got, want, **where))
     return measurements
 
 
@@ -132,9 +128,7 @@ def stored_training(
     series = load_tensors(f"{out}/series")
     outputs = [load_tensors(f"{out}/outputs-{e}")["outputs"] for e in evaluations]
     workload, inputs = state.plan.workload, state.inputs
-    trained = outcome.training(
-        workload, series, outputs, inputs.test_y, inputs.rows[:steps], ends
-    )
+    trained = outcome.training(workload, series, outputs, inputs.test_y, inputs.rows[:steps], ends)
     trained.dtype, trained.seed, trained.whole = dtype, seed, steps == len(state.inputs.slots)
     trained.final_norms = {
         t.name: norm

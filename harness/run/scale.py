@@ -82,7 +82,7 @@ def make_plans(
     widths: str | None = None,
     batches: str | None = None,
     threads: str | None = None,
-    workload: str = DEFAULT,
+    workload: str | None = None,
 ) -> list[Plan]:
     """A plan a size, by number of threads; InputError where a word cannot be used.
 
@@ -97,7 +97,7 @@ def make_plans(
         rounds=ROUNDS if choices.rounds is None else choices.rounds,
         sessions=1 if choices.sessions is None else choices.sessions,
     )
-    check_choice("scale --workload", workload, tuple(SIZED))
+    workload = check_choice("--workload", workload or DEFAULT, tuple(SIZED))
     counts = parse_sizes("--threads", threads) if threads is not None else (None,)
     named_so = WORKLOADS[workload], NETS[workload]
     plans = [

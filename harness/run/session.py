@@ -44,7 +44,8 @@ def check_answers(record: Record, dataset: data.Dataset, scratch: Path) -> Input
     _refuse_wrong_answers(record)
     record.dataset = describe_dataset(dataset)
     inputs = Inputs(record.plan, dataset, scratch)
-    record.known_answers += known_answers.check_data(dataset)
+    normalise = record.plan.workload.normalise
+    record.known_answers += known_answers.check_data(dataset, normalise, inputs.x, inputs.test_x)
     _refuse_wrong_answers(record)
     return inputs
 
@@ -152,15 +153,7 @@ def load_dataset(plan: Plan, progress: Progress) -> tuple[Plan, data.Dataset]:
     """
     workload = plan.workload
     directory = Path(plan.data_dir) if plan.data_dir is not None else None
-    classes = workload.outputs[-1] if workload.y == "class" and workload.outputs else 0
-    dataset = data.load(
-        workload.data,
-        plan.dataset,
-        directory,
-        shape=workload.x,
-        classes=classes,
-        warn=progress.note,
-    )
+    dataset = data.of_workload(workload, plan.dataset, directory, warn=progress.note)
     n = len(dataset.train_x)
     if workload.batch_size is None:
         workload = of_batches(workload, plan.net, n)

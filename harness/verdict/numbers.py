@@ -164,18 +164,21 @@ def dtypes_in_play(label: str, plan: Plan, results: Results) -> list[str]:
 def _missing(rung: str, record: Record, results: Results, dtypes: list[str]) -> str | None:
     """The first measurement that the record owes and does not hold, in a few words."""
     measurements = [m for m in results.measurements if m.rung == rung]
-    parameters = [parameter.name for parameter in record.plan.workload.parameters]
+    workload = record.plan.workload
+    every_one, outputs = [t.name for t in workload.tensors], workload.trace[-1]
+    given = ["x", *(["y"] if workload.y != "none" else []), *(t.name for t in workload.noise)]
     tensors = {
-        "inputs": ["x", "y", *parameters],
-        "forward": ["logits"],
+        "inputs": [*given, *every_one],
+        "forward": [outputs, *([f"{outputs}, training"] if workload.two_modes else [])],
         "loss": ["loss", "step loss"],
-        "gradients": parameters,
-        "update": parameters,
+        "gradients": [t.name for t in workload.trained],
+        "update": every_one,
     }
     if rung == "lockstep":
         have = {(m.step, m.tensor) for m in measurements}
+        learnt = [t.name for t in workload.tensors if t.role != "optimiser"]
         for step in record.lockstep_steps:
-            for tensor in (*parameters, "losses"):
+            for tensor in (*learnt, "losses"):
                 if (step, tensor) not in have:
                     return f"{tensor} after step {step} in float64"
         return None if record.lockstep_steps else "any step"
@@ -185,7 +188,7 @@ def _missing(rung: str, record: Record, results: Results, dtypes: list[str]) -> 
     every = [(dtype, *one) for dtype in dtypes for one in owed]
     if rung == "forward":  # each accuracy that was counted, of outputs that are judged
         every += [
-            (training.dtype, evaluation_case(training.seed, epoch), "logits")
+            (training.dtype, evaluation_case(training.seed, epoch), outputs)
             for training in results.training
             for epoch in range(len(training.test_accuracy))
         ]

@@ -1,8 +1,9 @@
 """The rung accuracy: did they learn the same? Paired over seeds, against the reference's trainings.
 
+What a training comes to, and by how much it may differ, is the workload's (`Workload.outcome`).
 Equivalence within a margin needs five seeds at least (`harness/verdict/stats.py`); with fewer the
-rung is inconclusive. On the real data every whole training must also lie in the sanity band of
-clean runs.
+rung is inconclusive. On the real data every whole training must also lie in the bands of clean
+runs, where the workload declares any.
 """
 
 from __future__ import annotations
@@ -11,26 +12,24 @@ from typing import Any
 
 import msgspec
 
-from harness.data.fashion_mnist import REAL_SHA256
+from harness.data import official
+from harness.interface import Outcome
 from harness.record.schema import Churn, Number, Record, Results, Training
 from harness.text import many
 from harness.verdict.finding import Evidence, Finding
 from harness.verdict.stats import HUGE, MIN_SEEDS, Equivalence, equivalence, mcnemar
-from harness.workloads.reference.limits import (
-    ACCURACY_BAND,
-    BAND_EPOCHS,
-    LIMITS,
-    LOSS_BAND,
-    METRICS,
-    Limit,
-    limit_for,
-)
+from harness.workloads import WORKLOADS
+from harness.workloads.reference.limits import Limit, limit_for
 
 LAST_EPOCHS = 3
 # What a rung of several tests says, the worst first.
 WORST = ("disagree", "inconclusive", "agree")
 # How each metric is told: times this, in this unit.
-UNITS = {"test accuracy": (100, "points"), "training loss": (1, "nats")}
+UNITS = {
+    "test accuracy": (100, "points"),
+    "binary accuracy": (100, "points"),
+    "training loss": (1, "nats"),
+}
 
 
 class ChurnTest(Churn, kw_only=True, forbid_unknown_fields=False, gc=False):
@@ -46,32 +45,30 @@ def check_accuracy(
     tests: dict[str, Equivalence],
     limits: tuple[Limit, ...],
 ) -> Finding:
-    """Finite, inside the sanity band on the real data, and equivalent over seeds by `tests`."""
+    """Finite, inside the bands on the real data, and equivalent over seeds by `tests`."""
     dtype = record.plan.labels[label].dtype
     trained = trainings(results, dtype)
     finding = Finding(rung="accuracy", sentence="nothing was trained", measured=len(trained))
     if not trained:
         return finding
-    banded = (
-        record.dataset is not None
-        and record.dataset.sha256 == REAL_SHA256
-        and record.plan.provided is None
-        and record.plan.steps is None
-        and record.plan.workload.epochs == BAND_EPOCHS
-    )
-    if wrong := _not_finite(trained) or (_outside(trained) if banded else None):
+    bands = _bands(record)
+    if wrong := _not_finite(trained) or _outside(trained, bands):
         sentence, finding.first = wrong
         finding.verdict, finding.sentence = "disagree", f"{label}, {sentence}"
         return finding
     if record.plan.steps is not None:
         finding.sentence = f"{record.plan.steps} steps are no training to judge"
         return finding
-    margins = {metric: _margin(metric, dtype, limits) for metric in METRICS}
+    margins = _margins(record, dtype, limits)
+    if not margins:
+        finding.verdict = "not-possible"
+        finding.sentence = "the workload declares nothing that its trainings come to"
+        return finding
     # One metric for the value, the limit and the sentence: of the worst word, nearest its margin.
     word = next((w for w in WORST if any(test.verdict == w for test in tests.values())), None)
     metric = _nearest(finding, {m: t for m, t in tests.items() if t.verdict == word}, margins)
     seeds = many(len(trained), "seed")
-    band = "inside the sanity band of clean runs; " if banded else ""
+    band = "inside the sanity band of clean runs; " if bands else ""
     in_words = {name: tell(name, test, margins[name]) for name, test in tests.items()}
     missing = [seed for seed in record.plan.seeds if seed not in {t.seed for t in trained}]
     if missing:
@@ -80,7 +77,7 @@ def check_accuracy(
         finding.sentence = f"{seeds}: {band}equivalence needs at least {MIN_SEEDS}"
     elif word == "agree":
         finding.verdict = "agree"
-        finding.sentence = f"{seeds}: {band}" + "; ".join(in_words[name] for name in METRICS)
+        finding.sentence = f"{seeds}: {band}" + "; ".join(in_words.values())
     elif word == "disagree":
         finding.verdict, finding.first = "disagree", finding.evidence
         finding.sentence = f"{label}, {seeds}: {in_words[metric]}"
@@ -100,14 +97,14 @@ def equivalences(
     if not pairs or record.plan.steps is not None:
         return {}
     tests = {}
-    for metric in METRICS:
+    for metric, margin in _margins(record, dtype, limits).items():
         values = [(_metric(metric, own), _metric(metric, judge)) for own, judge in pairs]
         if not all(isinstance(value, float) for pair in values for value in pair):
             return {}
         differences = [float(own) - float(judge) for own, judge in values]
         if not all(abs(difference) < HUGE for difference in differences):
             return {}
-        tests[metric] = equivalence(differences, _margin(metric, dtype, limits))
+        tests[metric] = equivalence(differences, margin)
     return tests
 
 
@@ -131,14 +128,31 @@ def tell(name: str, test: Equivalence, margin: float) -> str:
     )
 
 
-def _margin(name: str, dtype: str, limits: tuple[Limit, ...]) -> float:
-    limit = limit_for("accuracy", dtype, name, table=(*limits, *LIMITS))
-    assert limit is not None
-    return limit.value
+def _margins(record: Record, dtype: str, limits: tuple[Limit, ...]) -> dict[str, float]:
+    """By how much each metric of the workload may differ: the user's limits go first."""
+    own = {o.metric: limit_for("accuracy", dtype, o.metric, table=limits) for o in _told(record)}
+    return {
+        o.metric: limit.value if (limit := own[o.metric]) is not None else o.margin
+        for o in _told(record)
+    }
+
+
+def _told(record: Record) -> tuple[Outcome, ...]:
+    return record.plan.workload.outcome
+
+
+def _bands(record: Record) -> dict[str, tuple[float, float]]:
+    """Where clean runs end, by metric: of whole trainings, as they are declared, on real data."""
+    plan, data = record.plan, record.dataset
+    declared = WORKLOADS.get(plan.workload.name) if plan.provided is None else plan.workload
+    whole = declared is not None and plan.steps is None and plan.workload.epochs == declared.epochs
+    if not whole or data is None or not official(plan.workload.data, data.sha256):
+        return {}
+    return {o.metric: o.band for o in _told(record) if o.band is not None}
 
 
 def _metric(name: str, training: Training) -> Number:
-    if name == "test accuracy":
+    if name.endswith("accuracy"):
         return mean_accuracy(training)
     return (training.epoch_losses or ["nan"])[-1]
 
@@ -182,13 +196,15 @@ def _not_finite(trained: list[Training]) -> tuple[str, Evidence] | None:
     return None
 
 
-def _outside(trained: list[Training]) -> tuple[str, Evidence] | None:
-    """The first training outside the sanity band, in words too."""
+def _outside(
+    trained: list[Training], bands: dict[str, tuple[float, float]]
+) -> tuple[str, Evidence] | None:
+    """The first training outside a band, in words too."""
+    words = {"training loss": "last-epoch mean loss"}
     for training in trained:
-        for name, value, (low, high) in (
-            ("last-epoch mean loss", _metric("training loss", training), LOSS_BAND),
-            ("mean test accuracy of the last epochs", mean_accuracy(training), ACCURACY_BAND),
-        ):
+        for metric, (low, high) in bands.items():
+            name = words.get(metric, f"mean {metric} of the last epochs")
+            value = _metric(metric, training)
             if not isinstance(value, float) or not low <= value <= high:
                 why = "20 clean seeds stay inside"
                 first = _evidence(training, name, value, why, expected=low, limit=high)

@@ -23,7 +23,7 @@ from harness.tensors import UNUSABLE
 from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable, environment
 from harness.workers.processes import Left
 from harness.workers.scratch import scratch_folder
-from harness.workloads import NETS, WORKLOADS
+from harness.workloads import DEFAULT, NETS, WORKLOADS
 from harness.workloads.corners import Probe
 from harness.workloads.reference import optimisers
 from harness.workloads.reference.composed import Look, Net
@@ -35,8 +35,9 @@ DESK = "harness.workers.desks.provider:ProviderDesk"
 WORKLOAD = "workload"
 
 
-def find(spec: str) -> tuple[Workload, Net | None, Provided | None]:
+def find(spec: str | None = None) -> tuple[Workload, Net | None, Provided | None]:
     """The workload that `spec` names, its net, and where it comes from if it is a plug-in."""
+    spec = spec or DEFAULT
     return (WORKLOADS[spec], NETS[spec], None) if spec in WORKLOADS else describe(spec)
 
 
@@ -194,7 +195,9 @@ class ProvidedReference:
         return self._kinks("kink_distance", state, batch)
 
     def _kinks(self, method: str, state: State, batch: State) -> Array:
-        return self._shaped(method, self._tensors(method, state, batch)[method], batch["x"].shape[:1])
+        return self._shaped(
+            method, self._tensors(method, state, batch)[method], batch["x"].shape[:1]
+        )
 
     def probes(self, initial: State, batch: State, screen_margin: float) -> list[Probe]:
         """The made batches of the workload."""

@@ -179,7 +179,9 @@ class TrainingDesk(BackendDesk):
         batches = [self._put(schedule, step, each, times) for step, each in rows.items()]
         before = clock()
         many = len(batches) > 1
-        losses = self._run(batches) if many else [self._step(batches[0], len(next(iter(rows.values()))))]
+        losses = (
+            self._run(batches) if many else [self._step(batches[0], len(next(iter(rows.values()))))]
+        )
         times["step_ns"] += shared(clock() - before, len(batches))
         return losses
 
