@@ -103,9 +103,10 @@ def check_state(state: State, workload: Workload) -> None:
 
 def check_batch(batch: State, workload: Workload) -> None:
     """`batch` has exactly what the workload's batches have, as many samples of each."""
-    targets = {"class": {"y": ()}, "number": {"y": workload.outputs}, "none": {}}[workload.y]
-    noise = {tensor.name: tensor.shape for tensor in workload.noise}
-    shapes: dict[str, tuple[int, ...]] = {"x": workload.x} | targets | noise
+    shapes: dict[str, tuple[int, ...]] = {"x": workload.x}
+    if workload.y != "none":
+        shapes["y"] = () if workload.y == "class" else workload.outputs
+    shapes |= {tensor.name: tensor.shape for tensor in workload.noise}
     for word, names in (("missing", shapes.keys() - batch), ("unknown", batch.keys() - shapes)):
         if names:
             raise ValueError(f"batch: {word} {', '.join(sorted(names))}")

@@ -148,7 +148,8 @@ def script(
     name and extra are those of the table of backends (or checked, see `title`); all else may come
     from anywhere. how: device, dtype, threads, variant, precision. of: the `kind` (of KINDS), the
     `tensor`, its name in want.safetensors (`wanted`) and what that is compared as (`dtype`);
-    whether there are a user's own `rooms`; a fault (`plant`, FILE:FUNCTION) and the file that was copied of it (`planted`), or None.
+    whether there are a user's own `rooms`; a fault (`plant`, FILE:FUNCTION) and the file that was
+    copied of it (`planted`), or None.
     """
     _, _, threads, _, precision = how
     whole = environment(threads, extra, precision)

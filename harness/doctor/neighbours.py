@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from harness.doctor.lines import Line, told, unknown
+from harness.interface import Array
 from harness.plan.model import Plan
 from harness.progress import Progress
 from harness.run.session import empty_record
@@ -185,7 +186,7 @@ def _files(plan: Plan, scratch: Path) -> dict[str, str]:
     workload = plan.workload
     rows = plan.timing.steps * (workload.batch_size or ROWS)
     x = rng.random((rows, *workload.x), dtype=np.float32)
-    y = rng.integers(2, size=(rows, *workload.outputs)).astype(np.float32)
+    y: Array = rng.integers(2, size=(rows, *workload.outputs)).astype(np.float32)
     if workload.y == "class":
         y = rng.integers(workload.outputs[-1], size=rows)
     np.save(scratch / "x.npy", x)

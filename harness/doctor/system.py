@@ -391,13 +391,17 @@ def gpus(tool: str | None, run: Callable[[list[str]], str | None] = run_tool) ->
     return [*lines, told("GPU processes", running or "none", advice if running else "")]
 
 
+# Of a data set like Fashion-MNIST: what a run finds is not looked for here.
+USUAL_SAMPLES = 70_000
+
+
 def examine_system(plan: Plan, results_dir: Path) -> list[Line]:
     """Every line that needs no worker. InputError where results_dir cannot be a folder."""
     system = System(
         allowed=sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         threads=plan.threads,
         results_dir=results_dir,
-        scratch_bytes=scratch_bytes(plan),
+        scratch_bytes=scratch_bytes(plan, USUAL_SAMPLES),
         work=Work.seen(SAMPLE_S),
     )
     return [*(look(topic, system) for topic in CHECKS), *gpus(shutil.which("nvidia-smi"))]

@@ -38,7 +38,7 @@ UNIT = {"float32": 1.0, "float64": 2.0**-29}
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """What a process was given (state, batch, in its dtype) and what the judge says of it (float64).
+    """What a process was given (state, batch, in its dtype) and the judge's word on it (float64).
 
     `changes`: what a step takes from each trained tensor; `after`: the other tensors after it.
     `training`: outputs as a step computes them, where evaluation computes others. `centred`:
@@ -162,7 +162,7 @@ def allowed(wanted: Wanted, name: str) -> Array | None:
     grad, wide = wanted.grads[name], cast(wanted.state)
     off = limit.value * norm(grad) / math.sqrt(max(grad.size, 1))
     moves = [moved(optimiser, wide, {name: grad + d})[0][name] for d in (off, -off)]
-    return np.maximum(*(np.abs(move - wanted.changes[name]) for move in moves))
+    return np.asarray(np.maximum(*(np.abs(move - wanted.changes[name]) for move in moves)))
 
 
 def _distance(asked: _Asked, tensors: dict[str, Array]) -> float | None:

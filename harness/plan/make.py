@@ -162,7 +162,7 @@ def _check_texts(choices: Choices, entries: Entries) -> None:
 
 
 def _rooms(folder: str | None) -> str:
-    """The absolute path of a user's own rooms, "" where there are none; InputError for no folder."""
+    """The path of a user's own rooms, absolute, "" for none; InputError where it is no folder."""
     if folder is not None and not os.path.isdir(folder):
         raise InputError(f"--rooms {folder}: there is no such folder")
     return os.path.abspath(folder) if folder is not None else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -193,7 +194,7 @@ def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
     with state.pool.containing(key):
         got, wanted = load_tensors(str(out)), batch.wanted[key.dtype]
         layers = None if judged_by_label(state.plan) else state.reference
-        where = {"process": key.dtype, "case": batch.case.case, "step": batch.case.step}
+        where: dict[str, Any] = {"process": key.dtype, "case": batch.case.case, "step": batch.case.step}
         measurements = ladder.teacher_forced(got, wanted, judge=layers, **where)
         state.results(key).measurements += measurements
         if first_off(state, key, measurements) is not None:

@@ -42,9 +42,8 @@ class Inputs:
         self.plan = plan
         self.scratch = scratch
         workload = plan.workload
-        self.pixels, self.images = (
-            (dataset.train_x, dataset.test_x) if dataset.images else (None, None)
-        )
+        self.pixels: Array | None = dataset.train_x if dataset.images else None
+        self.images: Array | None = dataset.test_x if dataset.images else None
         train, test = (
             reserve(scratch / f"{name}.npy", (len(given), *workload.x))
             for name, given in (("x", dataset.train_x), ("test_x", dataset.test_x))
@@ -127,12 +126,8 @@ class Inputs:
 
     def save_schedule(self, kind: str, seed: int, order: Array, slots: list[Slot]) -> None:
         """A schedule as workers read it: order int64 (epochs, samples), slots int64 (steps, 3)."""
-        schedule = {
-            "order": order,
-            "slots": np.array(slots, dtype=np.int64),
-            "seed": np.array(seed),
-        }
-        save_tensors(self.file(f"{kind}-{seed}"), schedule)
+        places, of = np.array(slots, dtype=np.int64), np.array(seed)
+        save_tensors(self.file(f"{kind}-{seed}"), {"order": order, "slots": places, "seed": of})
 
     def schedule(self, kind: str, seed: int) -> list[Array]:
         """The rows of each step of a schedule that was saved."""

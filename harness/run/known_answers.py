@@ -31,14 +31,11 @@ DIGESTS = {
     "order, seed 0, epoch 9": "332278fd90b81e797c4b85efad9702f2b9a5bf69606b9df78770cfe5c5620f4f",
 }
 # Two laws of how tensors start, drawn one after another.
-NORMAL = tuple(
-    Tensor(name, shape, init=init, scale=0.01)
-    for name, shape, init in (
-        ("W1", (784, 256), "normal"),
-        ("b1", (256,), "zeros"),
-        ("W2", (256, 10), "normal"),
-        ("b2", (10,), "zeros"),
-    )
+NORMAL = (
+    Tensor("W1", (784, 256), init="normal", scale=0.01),
+    Tensor("b1", (256,)),
+    Tensor("W2", (256, 10), init="normal", scale=0.01),
+    Tensor("b2", (10,)),
 )
 UNIFORM = tuple(
     Tensor(name, shape, init="uniform", scale=1 / math.sqrt(75))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from harness.interface import Array
 from harness.interface import State as StateOf
@@ -114,7 +115,7 @@ def judge_evaluations(
         held = cast(load_tensors(f"{out}/state-{step}"))
         want = judge.evaluate(state.judge, held, state.inputs.test_x)
         got = load_tensors(f"{out}/outputs-{step}")["outputs"]
-        where = {"process": key.dtype, "seed": seed, "epoch": epoch, "step": step}
+        where: dict[str, Any] = {"process": key.dtype, "seed": seed, "epoch": epoch, "step": step}
         measurements.append(ladder.evaluation(state.plan.workload.trace[-1], got, want, **where))
     return measurements
 

@@ -29,8 +29,8 @@ from harness.workloads.reference.composed import Composed, Reference, cast
 class Batch:
     """One teacher-forced batch: a state (any dtype), and "x" float32, "y", noise.
 
-    `given`: what workers read, rows of the data or x and y, and noise; `wanted`: the judge's word, by dtype,
-    filled as it is asked for; `centred`: as `ladder.Wanted`'s; `noise`: see
+    `given`: what workers read, rows of the data or x and y, and noise; `wanted`: the judge's word,
+    by dtype, filled as it is asked for; `centred`: as `ladder.Wanted`'s; `noise`: see
     `ladder.find_noise`, None until it is asked for.
     """
 

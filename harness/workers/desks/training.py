@@ -82,7 +82,7 @@ class TrainingDesk(BackendDesk):
         return {}
 
     def case(self, state: str, batch: str, out: str) -> dict[str, Any]:
-        """One teacher-forced batch ("rows" of the data, or "x" and "y"); its tensors go to `out`."""
+        """One teacher-forced batch ("rows" of the data, or "x", "y"); its tensors go to `out`."""
         given = load_tensors(batch)
         if "rows" in given:
             rows = given.pop("rows")

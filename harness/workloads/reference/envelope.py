@@ -122,7 +122,8 @@ def clear_batches(
     rows; order: int64 (epochs, n). ValueError where it has too few.
     """
     state = cast(initial)
-    batches, replaced = [], []
+    batches: list[Array] = []
+    replaced: list[int] = []
 
     def clear(rows: Array) -> Array:
         batch = cast(taken(rows, len(batches)))
