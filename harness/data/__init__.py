@@ -100,6 +100,24 @@ def load(
     return made
 
 
+def of_workload(
+    workload: Workload,
+    choice: str = "auto",
+    data_dir: Path | None = None,
+    *,
+    warn: Callable[[str], None],
+) -> Dataset:
+    """The data of a workload, of the shape and with the classes that it takes; as `load`."""
+    classes = workload.outputs[-1] if workload.y == "class" else 0
+    return load(workload.data, choice, data_dir, shape=workload.x, classes=classes, warn=warn)
+
+
+def official(source: str, sha256: str) -> bool:
+    """Whether data are a named source's own, as their digest tells; of a user's none are."""
+    known = SOURCES.get(source)
+    return known is not None and any(identity == sha256 for identity, _ in known.pinned)
+
+
 def prepared(
     x: Array, shape: tuple[int, ...], normalise: Normalise, out: Floats | None = None
 ) -> Floats:
@@ -260,6 +278,8 @@ __all__ = [
     "answers",
     "evaluation_set",
     "load",
+    "of_workload",
+    "official",
     "prepared",
     "targets",
     "training_set",
