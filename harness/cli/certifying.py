@@ -21,6 +21,7 @@ from harness.cli.output import at_work, print_document, show
 from harness.errors import InputError
 
 Name = Annotated[Text, argument("[LABEL=]SPEC", f"The backend: {SPEC}.")]
+Workload = Annotated[Text, option("--workload NAME", "What it is to train (harness list).")]
 Variant = Annotated[Text, option("--variant NAME", "Another way of executing than its first.")]
 Threads = Annotated[
     int, option("--threads N", "With fewer than there are processors, it is seen how many compute.")
@@ -43,6 +44,7 @@ ListChecks = Annotated[bool, option("--list", "Only tell what is checked.")]
 
 def certify(
     name: Name = None,
+    workload: Workload = None,
     python: Python = None,
     variant: Variant = None,
     device: Device = "cpu",
@@ -72,6 +74,7 @@ def certify(
         raise InputError("--expect: every check once")
     asked = kit.ask_for(
         name,
+        workload=workload,
         python=python,
         settled=settings.read().python,
         variant=variant,

@@ -7,7 +7,8 @@ Usable from a backend's own repository, in any process that may import its frame
 
     @pytest.mark.parametrize("check", CHECKS, ids=str)
     def test_it_conforms(check):
-        check(Subject(Backend("cpu", "float64", 1, "default"), dtype="float64"))
+        backend = Backend("cpu", "float64", 1, "default")
+        check(Subject(backend, workload="cifar-net", dtype="float64"))
 
 `harness certify` runs them in workers, float32 and float64 (`harness/conformance/certify.py`).
 Imports NumPy, msgspec, threadpoolctl and the harness's judge, measurements and limits; no
@@ -25,7 +26,7 @@ from harness.conformance.check import DTYPES, Evidence, Failed, NotPossible
 from harness.conformance.subject import Subject
 
 # Which kit a certificate was made with: it goes up when a check is added or made stricter.
-KIT = "1"
+KIT = "2"
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,20 @@ _FLOAT64, _ONCE = ("float64",), ("float32",)
 CHECKS: tuple[Check, ...] = (
     Check(refusals.facts),
     Check(refusals.unknown_workload_refused),
-    Check(refusals.bad_parameters_refused),
+    Check(refusals.bad_states_refused),
     Check(refusals.bad_batches_refused),
     Check(copying.dtype_kept),
-    Check(copying.parameters_round_trip),
+    Check(copying.state_round_trip),
     Check(copying.batch_round_trip),
     Check(copying.inputs_unchanged),
-    Check(state.set_params_resets),
+    Check(state.set_state_is_whole),
     Check(state.looking_changes_nothing),
     Check(copying.callers_memory_copied),
     Check(copying.returned_arrays_fresh),
     Check(state.instances_independent),
-    Check(numbers.logits),
+    Check(numbers.outputs),
+    Check(numbers.training_outputs),
+    Check(numbers.trace),
     Check(numbers.loss),
     Check(numbers.finite_differences, _FLOAT64),
     Check(numbers.gradients),
@@ -84,6 +87,7 @@ CHECKS: tuple[Check, ...] = (
     Check(numbers.corner),
     Check(numbers.shifted),
     Check(numbers.confident),
+    Check(numbers.far),
     Check(numbers.lockstep, _FLOAT64),
     Check(state.repeatable),
     Check(stepping.run),

@@ -40,7 +40,7 @@ class Result(Evidence, frozen=True, kw_only=True):
 
 
 class Certificate(Stored, kw_only=True):
-    """What the kit found of one backend.
+    """What the kit found of one backend, with one workload.
 
     `spec`: what was asked for; `configured`: what that is. `checks`: those that were asked, all of
     the kit where `whole`. `expect`: by check, why its failure is declared.
@@ -53,6 +53,7 @@ class Certificate(Stored, kw_only=True):
     started: str
     seconds: float
     spec: str
+    workload: str
     label: str
     configured: Label
     threads: int

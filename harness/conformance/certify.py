@@ -19,7 +19,7 @@ from harness.conformance.system import processors
 from harness.errors import InputError
 from harness.files import new_name
 from harness.plan import plugins
-from harness.plan.choices import Choices
+from harness.plan.choices import Choices, check_choice
 from harness.plan.make import make_plan
 from harness.plan.model import Plan
 from harness.progress import Progress
@@ -29,6 +29,7 @@ from harness.signals import undisturbed
 from harness.workers.launch import Worker, WorkerFailed, WorkerRaised, WorkerUnavailable
 from harness.workers.pool import Started, open_worker
 from harness.workers.scratch import scratch_folder
+from harness.workloads import WORKLOADS
 
 # The logs of some processes.
 SCRATCH_BYTES = 50_000_000
@@ -65,6 +66,7 @@ class Asked(msgspec.Struct, frozen=True):
 def ask_for(
     spec: str,
     *,
+    workload: str | None = None,
     python: str | None = None,
     settled: dict[str, str] | None = None,
     variant: str | None = None,
@@ -75,8 +77,12 @@ def ask_for(
 ) -> Asked:
     """What the user's words mean; InputError, in one line, for any that cannot be used.
 
-    spec: [LABEL=]SPEC as `--backend` takes it; `settled`: interpreters by label, of harness.toml.
+    spec: [LABEL=]SPEC as `--backend` takes it; `workload`: a built-in one's name (default: the
+    plan's own); `settled`: interpreters by label, of harness.toml.
     """
+    if workload is not None:
+        check_choice("--workload", workload, tuple(WORKLOADS))
+    trained = () if workload is None else (WORKLOADS[workload],)
     settled, expect = settled or {}, expect or {}
     label, named = plugins.split(spec)
     if python is not None:
@@ -85,10 +91,10 @@ def ask_for(
     choices = Choices(
         profile="smoke", backends=(spec,), settled=settled, device=device, threads=threads
     )
-    plan = make_plan(choices)
+    plan = make_plan(choices, *trained)
     if variant is not None:
         variants = dict.fromkeys(plan.labels, variant)
-        plan = make_plan(msgspec.structs.replace(choices, variants=variants))
+        plan = make_plan(msgspec.structs.replace(choices, variants=variants), *trained)
     known = {check.name for check in CHECKS}
     for option, names in (("--check", checks), ("--expect", tuple(expect))):
         for name in names:
@@ -137,6 +143,7 @@ def certify(asked: Asked, progress: Progress) -> Certificate:
         started=started,
         seconds=time.monotonic() - began,
         spec=asked.spec,
+        workload=asked.plan.workload.name,
         label=asked.label,
         configured=asked.plan.labels[asked.label],
         threads=asked.plan.threads,

@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 
 from harness.conformance.check import Evidence, Failed
-from harness.conformance.material import SHORT
-from harness.conformance.subject import Subject, aligned, copied, judged, same_batch, same_bits
-from harness.interface import Array, Trainer
+from harness.conformance.subject import Subject, copied, judged, same_batch, same_bits
+from harness.interface import Array, State, Traces, Trainer
 
 
 def dtype_kept(subject: Subject) -> Evidence:
-    """Parameters, pixels, logits and gradients come back as NumPy arrays of the asked dtype.
+    """State, batches, outputs and gradients come back as NumPy arrays of the asked dtype.
 
-    Labels come back as int64, losses as floats.
+    Classes come back as int64, losses as floats.
     """
     trainer = subject.started()
-    batch = trainer.put(*subject.few(7))
+    batch = trainer.put(subject.few(7))
     arrays = _returned(trainer, batch)
     losses = trainer.loss_and_grads(batch)[0], trainer.wait(trainer.step(batch))
-    arrays |= {f"updated {name}": value for name, value in trainer.get_params().items()}
+    arrays |= {f"updated {name}": value for name, value in trainer.get_state().items()}
     for name, array in arrays.items():
-        wanted = "int64" if name == "fetched y" else subject.dtype
+        classes = name == "fetched y" and subject.workload.y == "class"
+        wanted = "int64" if classes else subject.dtype
         if not isinstance(array, np.ndarray):
             raise Failed(f"{name} is a {type(array).__name__}, no NumPy array", tensor=name)
         if array.dtype != np.dtype(wanted):
@@ -37,83 +37,87 @@ def dtype_kept(subject: Subject) -> Evidence:
     return Evidence(message=f"{len(arrays)} arrays")
 
 
-def parameters_round_trip(subject: Subject) -> Evidence:
-    """What get_params gives is what set_params was given, bit for bit.
+def state_round_trip(subject: Subject) -> Evidence:
+    """What get_state gives is what set_state was given, bit for bit.
 
-    Signed zeros, subnormal, tiny and huge numbers, in any layout in memory.
+    The optimiser's and running tensors too; signed zeros, subnormal, tiny and huge numbers, in any
+    layout in memory.
     """
     rng, strange = np.random.default_rng(0), _strange(subject.dtype)
-    params = {name: rng.choice(strange, value.shape) for name, value in subject.initial.items()}
-    subject.trainer.set_params({n: _laid_out_otherwise(value) for n, value in params.items()})
-    got = subject.trainer.get_params()
-    if {*got} != {*params}:
-        raise Failed(f"get_params has {', '.join(got)} where {', '.join(params)} are wanted")
-    same_bits("parameter {}", got, params)
-    return _none_differs(f"{sum(value.size for value in params.values())} numbers")
+    state = {n: np.asarray(rng.choice(strange, v.shape)) for n, v in subject.initial.items()}
+    state |= {name: np.array(12345, subject.dtype) for name in _counters(subject)}
+    subject.trainer.set_state({n: _laid_out_otherwise(value) for n, value in state.items()})
+    got = subject.trainer.get_state()
+    if {*got} != {*state}:
+        raise Failed(f"get_state has {', '.join(got)} where {', '.join(state)} are wanted")
+    same_bits("{}", got, state)
+    return _none_differs(f"{sum(value.size for value in state.values())} numbers")
 
 
 def batch_round_trip(subject: Subject) -> Evidence:
     """What fetch gives is what put was given, bit for bit, at every batch size.
 
-    In any layout in memory; labels of any integer type.
+    In any layout in memory; classes of any integer type.
     """
     trainer = subject.trainer
     for size in subject.material.sizes:
-        x, y = subject.few(size)
-        same_batch(f"batch of {size}", trainer.fetch(trainer.put(x.copy(), y.copy())), x, y)
-    x, y = subject.few(SHORT)
-    x = np.random.default_rng(0).choice(_strange(subject.dtype), x.shape)
-    kinds = ("int64", "int32", "uint8")
+        batch = subject.few(size)
+        same_batch(f"batch of {size}", trainer.fetch(trainer.put(copied(batch))), batch)
+    rng, strange = np.random.default_rng(0), _strange(subject.dtype)
+    batch = subject.few(subject.material.short)
+    for name, value in batch.items():
+        if value.dtype.kind == "f":
+            batch[name] = np.asarray(rng.choice(strange, value.shape))
+    kinds = ("int64", "int32", "uint8") if subject.workload.y == "class" else (subject.dtype,)
     for kind in kinds:
-        labels = _laid_out_otherwise(y.astype(kind))
-        got = trainer.fetch(trainer.put(_laid_out_otherwise(x), labels))
-        same_batch(f"batch with labels {kind}", got, x, y)
+        given = batch if "y" not in batch else batch | {"y": batch["y"].astype(kind)}
+        held = trainer.put({n: _laid_out_otherwise(value) for n, value in given.items()})
+        same_batch(f"batch of strange numbers, y {kind}", trainer.fetch(held), batch)
     return _none_differs(f"{len(subject.material.sizes) + len(kinds)} batches")
 
 
 def inputs_unchanged(subject: Subject) -> Evidence:
     """No call changes what it is handed, and memory that is read only is taken too."""
     trainer = subject.trainer
-    params, (x, y) = copied(subject.initial), map(aligned, subject.rows(0))
+    state, given = copied(subject.initial), copied(subject.rows(0))
 
     def look(after: str) -> None:
-        same_bits(f"the caller's {{}} after {after}", params, subject.initial)
-        same_batch(f"the caller's batch after {after}", (x, y), *subject.rows(0))
+        same_bits(f"the caller's {{}} after {after}", state, subject.initial)
+        same_batch(f"the caller's batch after {after}", given, subject.rows(0))
 
-    trainer.set_params(params)
-    look("set_params")
-    batch = trainer.put(x, y)
+    trainer.set_state(state)
+    look("set_state")
+    batch = trainer.put(given)
     look("put")
-    trainer.logits(batch)
-    trainer.loss_and_grads(batch)
-    look("logits and loss_and_grads")
+    _looked_at(trainer, batch)
+    look("outputs and loss_and_grads")
     trainer.wait(trainer.step(batch))
     look("a step")
-    same_batch("the batch after a step", trainer.fetch(batch), x, y)
-    for array in (*params.values(), x, y):  # as a mapped file is
+    same_batch("the batch after a step", trainer.fetch(batch), given)
+    for array in (*state.values(), *given.values()):  # as a mapped file is
         array.flags.writeable = False
-    trainer.set_params(params)
-    trainer.wait(trainer.step(trainer.put(x, y)))
-    return Evidence(message="4 parameters, x and y")
+    trainer.set_state(state)
+    trainer.wait(trainer.step(trainer.put(given)))
+    return Evidence(message=f"{len(state)} tensors, {' and '.join(given)}")
 
 
 def callers_memory_copied(subject: Subject) -> Evidence:
-    """What the caller writes into its own arrays later reaches neither parameters nor batches.
+    """What the caller writes into its own arrays later reaches neither state nor batches.
 
-    Later: after set_params or put has returned.
+    Later: after set_state or put has returned.
     """
     trainer = subject.trainer
-    params = copied(subject.initial)
-    trainer.set_params(params)
-    for name in params:
-        params[name] += 1
-    same_bits("{}, after the caller wrote into its own", trainer.get_params(), subject.initial)
-    x, y = subject.rows(0)
-    own_x, own_y = aligned(x), aligned(y)
-    batch, left_alone = trainer.put(own_x, own_y), trainer.put(x, y)
-    own_x.fill(-1)
-    own_y[...] = (own_y + 1) % subject.workload.sizes["num_outputs"]
-    same_batch("after the caller wrote", trainer.fetch(batch), x, y)
+    state = copied(subject.initial)
+    trainer.set_state(state)
+    for name in state:
+        state[name] += 1
+    same_bits("{}, after the caller wrote into its own", trainer.get_state(), subject.initial)
+    right = subject.rows(0)
+    own = copied(right)
+    batch, left_alone = trainer.put(own), trainer.put(right)
+    for value in own.values():
+        value[...] = 0 if value.dtype.kind in "iu" else -1  # a class that there is
+    same_batch("after the caller wrote", trainer.fetch(batch), right)
     # What is fetched may be a copy beside what is computed with.
     want_loss, loss = trainer.loss_and_grads(left_alone)[0], trainer.loss_and_grads(batch)[0]
     case = "a batch whose caller wrote into its own arrays"
@@ -123,39 +127,53 @@ def callers_memory_copied(subject: Subject) -> Evidence:
 def returned_arrays_fresh(subject: Subject) -> Evidence:
     """No array that was returned changes later, and writing into one changes nothing else."""
     trainer = subject.started()
-    batch, other = trainer.put(*subject.rows(0)), trainer.put(*subject.rows(1))
+    batch, other = trainer.put(subject.rows(0)), trainer.put(subject.rows(1))
     returned = _returned(trainer, batch)
     kept = {name: np.array(array) for name, array in returned.items()}
     for _ in range(2):
         trainer.wait(trainer.step(other))
-        trainer.logits(other)
-        trainer.loss_and_grads(other)
+        _looked_at(trainer, other)
         trainer.fetch(other)
-    trainer.set_params({name: value + 1 for name, value in subject.initial.items()})
+    trainer.set_state({name: value + 1 for name, value in subject.initial.items()})
     same_bits("{}, returned before later steps", returned, kept)
 
-    trainer.set_params(copied(subject.initial))
+    trainer.set_state(copied(subject.initial))
     for array in _returned(trainer, batch).values():
         if array.flags.writeable:
             array[...] = 99
     again = _returned(trainer, batch)
     # What is computed may differ by rounding, in a framework that does not repeat itself.
-    computed = {name for name in kept if name.startswith(("logits", "gradient"))}
-    for name in computed:
+    copies = {name for name in kept if name.startswith(("held", "fetched"))}
+    for name in kept.keys() - copies:
         if not np.allclose(again[name], kept[name], rtol=1e-3, atol=1e-6):
             raise Failed(f"{name}: what the caller wrote into an array shows", tensor=name)
-    copies = {name: array for name, array in kept.items() if name not in computed}
-    same_bits("{}, after the caller wrote into it", again, copies)
+    same_bits("{}, after the caller wrote into it", again, {n: kept[n] for n in copies})
     return Evidence(message=f"{len(kept)} arrays")
 
 
 def _returned(trainer: Trainer, batch: Any) -> dict[str, Array]:
     """Every array that a trainer hands out, by a name for people."""
-    arrays = {f"parameter {name}": value for name, value in trainer.get_params().items()}
-    arrays |= {f"fetched {n}": array for n, array in zip("xy", trainer.fetch(batch), strict=True)}
-    arrays["logits"] = trainer.logits(batch)
+    arrays = {f"held {name}": value for name, value in trainer.get_state().items()}
+    arrays |= {f"fetched {name}": value for name, value in trainer.fetch(batch).items()}
+    return arrays | _looked_at(trainer, batch)
+
+
+def _looked_at(trainer: Trainer, batch: Any) -> State:
+    """Every array that is computed without a step, by a name for people."""
+    arrays = {
+        "outputs": trainer.outputs(batch, training=False),
+        "outputs, training": trainer.outputs(batch, training=True),
+    }
     gradients = trainer.loss_and_grads(batch)[1]
-    return arrays | {f"gradient {name}": value for name, value in gradients.items()}
+    arrays |= {f"gradient {name}": value for name, value in gradients.items()}
+    if isinstance(trainer, Traces):
+        arrays |= {f"trace {name}": value for name, value in trainer.trace(batch).items()}
+    return arrays
+
+
+def _counters(subject: Subject) -> list[str]:
+    """Single numbers of the optimiser's: counts of steps."""
+    return [t.name for t in subject.workload.tensors if t.role == "optimiser" and not t.shape]
 
 
 def _strange(dtype: str) -> Array:
@@ -168,6 +186,8 @@ def _strange(dtype: str) -> Array:
 
 def _laid_out_otherwise(array: Array) -> Array:
     """The same values, in a memory that is not C order: Fortran order, or every second place."""
+    if not array.ndim:
+        return array
     return np.asfortranarray(array) if array.ndim > 1 else np.repeat(array, 2)[::2]
 
 

@@ -60,7 +60,7 @@ def threads(subject: Subject) -> Evidence:
             f"there is no more than {len(subject.processors)} processor(s)"
         )
     trainer = subject.started()
-    batch = trainer.put(*subject.rows(0))
+    batch = trainer.put(subject.rows(0))
     with allowed(subject.processors):
         for _ in range(5):
             trainer.wait(trainer.step(batch))
@@ -89,7 +89,7 @@ def threads(subject: Subject) -> Evidence:
 def memory(subject: Subject) -> Evidence:
     """Memory stays flat over 2 000 steps, each with a batch of its own."""
     trainer = subject.started()
-    x, y = subject.few(7)
+    given = subject.few(7)
     held: list[int] = []
     for step in range(WARM_UP + WATCHED + 1):
         if step == WARM_UP:
@@ -98,7 +98,7 @@ def memory(subject: Subject) -> Evidence:
             held.append(resident_bytes())
             if held[-1] - held[0] > MOST_BYTES:
                 break
-        trainer.wait(trainer.step(trainer.put(x, y)))
+        trainer.wait(trainer.step(trainer.put(given)))
     growth = typical_growth(held) / (WATCHED // PARTS)
     return hold(
         growth,
@@ -118,8 +118,8 @@ def clean_end(subject: Subject) -> Evidence:
     """
     subject.renew()
     with subject.another_trainer() as trainer:
-        trainer.set_params(copied(subject.initial))
-        trainer.wait(trainer.step(trainer.put(*subject.few(7))))
+        trainer.set_state(copied(subject.initial))
+        trainer.wait(trainer.step(trainer.put(subject.few(7))))
     del trainer
     left = [
         thread.name

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.conformance.check import Evidence, Failed
 from harness.conformance.subject import Subject, copied, same_bits
+from harness.interface import State
 
 UNKNOWN = "no-such-thing"
 # A message is for a person: longer than this it is a stack of them.
@@ -33,48 +34,69 @@ def facts(subject: Subject) -> Evidence:
 
 
 def unknown_workload_refused(subject: Subject) -> Evidence:
-    """A model, loss or optimiser that the backend does not know is a ValueError in one line."""
-    for field in ("model", "loss", "optimiser"):
-        strange = msgspec.structs.replace(subject.workload, **{field: UNKNOWN})
-        _refused(f"trainer for {field} {UNKNOWN!r}", UNKNOWN, subject.backend.trainer, strange)
-    return Evidence(message="3 of 3 refused")
+    """A workload, loss or optimiser that the backend does not know is a ValueError in one line."""
+    optimiser = msgspec.structs.replace(subject.workload.optimiser, rule=UNKNOWN)
+    strange = {"name": UNKNOWN, "loss": UNKNOWN, "optimiser": optimiser}
+    for field, value in strange.items():
+        other = msgspec.structs.replace(subject.workload, **{field: value})
+        _refused(f"trainer for {field} {UNKNOWN!r}", UNKNOWN, subject.backend.trainer, other)
+    return Evidence(message=f"{len(strange)} of {len(strange)} refused")
 
 
-def bad_parameters_refused(subject: Subject) -> Evidence:
-    """Parameters of other names or shapes are a ValueError in one line, and change nothing."""
+def bad_states_refused(subject: Subject) -> Evidence:
+    """A state of other names or shapes is a ValueError in one line, and changes nothing."""
     trainer, good = subject.trainer, subject.initial
-    trainer.set_params(copied(good))
-    held = {name: np.array(value) for name, value in trainer.get_params().items()}
+    trainer.set_state(copied(good))
+    held = {name: np.array(value) for name, value in trainer.get_state().items()}
     first, last = next(iter(good)), next(reversed(good))
+    longer = np.zeros((good[last].size + 1,), subject.dtype)
     bad = {
         f"{last} missing": (last, {n: v for n, v in good.items() if n != last}),
         "one too many": (UNKNOWN, good | {UNKNOWN: np.zeros_like(good[last])}),
-        f"{first} transposed": (first, good | {first: good[first].T}),
-        f"{last} one too long": (last, good | {last: np.zeros(len(good[last]) + 1, subject.dtype)}),
-        f"{last} as a single number": (last, good | {last: np.zeros((), subject.dtype)}),
+        f"{last} of another length": (last, good | {last: longer}),
     }
+    if good[first].shape != good[first].T.shape:
+        bad[f"{first} transposed"] = (first, good | {first: good[first].T})
+    if good[last].ndim:
+        bad[f"{last} as a single number"] = (last, good | {last: np.zeros((), subject.dtype)})
     # Other values than those that are held: one that was taken in part would show.
-    for what, (name, params) in bad.items():
-        others = {n: v + 1 for n, v in params.items()}
-        _refused(f"set_params with {what}", name, trainer.set_params, others)
-        same_bits("{} after a refused set_params", trainer.get_params(), held)
+    for what, (name, state) in bad.items():
+        others = {n: v + 1 for n, v in state.items()}
+        _refused(f"set_state with {what}", name, trainer.set_state, others)
+        same_bits("{} after a refused set_state", trainer.get_state(), held)
     return Evidence(message=f"{len(bad)} of {len(bad)} refused")
 
 
 def bad_batches_refused(subject: Subject) -> Evidence:
-    """A batch that is not x (n, inputs) and integers y (n,) is a ValueError in one line."""
-    x, y = subject.few(7)
-    bad = {
-        "x of another width": (x[:, :-1], y),
-        "x one-dimensional": (x[0], y[:1]),
-        "x three-dimensional": (x[None], y),
-        "a label too few": (x, y[:-1]),
-        "y two-dimensional": (x, y[:, None]),
-        "labels that are floats": (x, y.astype(subject.dtype)),
-    }
+    """A batch of other names, shapes or kinds is a ValueError in one line."""
+    bad = _bad_batches(subject, subject.few(7))
     for what, batch in bad.items():
-        _refused(f"put with {what}", "", subject.trainer.put, *batch)
+        _refused(f"put with {what}", "", subject.trainer.put, batch)
     return Evidence(message=f"{len(bad)} of {len(bad)} refused")
+
+
+def _bad_batches(subject: Subject, good: State) -> dict[str, State]:
+    """What is wrong with each of them, and the batch."""
+    x = good["x"]
+    bad = {
+        "x of one axis more": good | {"x": x[None]},
+        "x of a single sample": good | {"x": x[0]},
+        "one too many": good | {UNKNOWN: x},
+        "x missing": {name: value for name, value in good.items() if name != "x"},
+        "x that is integers": good | {"x": x.astype(np.int64)},
+    }
+    if subject.workload.x:
+        bad["x of another width"] = good | {"x": x[..., :-1]}
+    for name, value in good.items():
+        if name != "x":
+            bad[f"{name} missing"] = {other: v for other, v in good.items() if other != name}
+            bad[f"a sample too few in {name}"] = good | {name: value[:-1]}
+            bad[f"{name} of one axis more"] = good | {name: value[:, None]}
+    if subject.workload.y == "class":
+        bad["classes that are floats"] = good | {"y": good["y"].astype(subject.dtype)}
+    if subject.workload.y == "number":
+        bad["targets that are integers"] = good | {"y": good["y"].astype(np.int64)}
+    return bad
 
 
 def _refused(what: str, named: str, call: Callable[..., Any], *arguments: Any) -> None:

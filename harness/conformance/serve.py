@@ -37,10 +37,10 @@ class CertifyingDesk(BackendDesk):
         if self._subject is None:
             self._subject = Subject(
                 self._backend,
+                workload=self._workload.name,
                 dtype=str(self._dtype),
                 threads=self._threads,
                 processors=processors,
-                workload=self._workload.name,
             )
         return answer(self._subject, check)
 

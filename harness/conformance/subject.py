@@ -16,7 +16,7 @@ import numpy as np
 from harness.conformance import system
 from harness.conformance.check import Evidence, Failed
 from harness.conformance.material import material, wanted
-from harness.interface import Array, Backend, Params, Trainer, Workload
+from harness.interface import Array, Backend, State, Trainer
 from harness.measure import ladder
 from harness.measure.distance import Error, Formula, beyond_spacing
 from harness.measure.measurement import identical, measure
@@ -24,14 +24,16 @@ from harness.record.schema import Measurement, Worst
 from harness.verdict.numbers import evidence, sentence_for, share
 from harness.workers.desks.training import teacher_forced
 from harness.workers.processes import descendants
+from harness.workloads import DECLARED
+from harness.workloads.declare import Declared
+from harness.workloads.reference.composed import cast
 from harness.workloads.reference.limits import Limit, limit_for
-from harness.workloads.reference.pieces import cast
 
 # Where compilers align: libraries that share the caller's memory do so only if it is aligned.
 ALIGNMENT = 64
 
-# Losses and parameters after a training.
-Trained = tuple[list[float], Params]
+# Losses and the state after a training.
+Trained = tuple[list[float], State]
 Judged = tuple[Measurement, Limit]
 
 
@@ -39,26 +41,28 @@ class Subject:
     """One live backend in this process: its dtype, its threads, and what was measured of it.
 
     `trainer` is the one that checks share (a compiled one costs seconds); a check begins by setting
-    its parameters. After a check that failed call `renew`. `processors`: those that the backend
-    may be given to see how many it uses (default: this process's). `workload`: its name.
+    its state. After a check that failed call `renew`. `workload`: what it is to train, by name, or
+    declared elsewhere. `processors`: those that the backend may be given to see how many it uses
+    (default: this process's).
     """
 
     def __init__(
         self,
         backend: Backend,
         *,
+        workload: str | Declared,
         dtype: str,
         threads: int = 1,
         processors: Sequence[int] | None = None,
-        workload: str = "mlp-scratch",
     ) -> None:
         self.backend = backend
         self.dtype = dtype
         self.threads = threads
         self.processors = system.processors() if processors is None else tuple(processors)
-        self.material = material(workload)
+        self.declared = DECLARED[workload] if isinstance(workload, str) else workload
+        self.material = material(self.declared)
         self.workload = self.material.workload
-        self.reference = self.material.reference
+        self.judge = self.material.judge
         self.initial = cast(self.material.initial, dtype)
         self.first_threads = {*threading.enumerate()}
         self.first_children = {*descendants(os.getpid())}
@@ -67,21 +71,19 @@ class Subject:
 
     @property
     def trainer(self) -> Trainer:
-        """The shared trainer; its parameters are whatever the check before left."""
+        """The shared trainer; its state is whatever the check before left."""
         if self._trainer is None:
             self._trainer = self.backend.trainer(self.workload)
         return self._trainer
 
     def started(self) -> Trainer:
-        """The shared trainer, at the initial parameters."""
-        self.trainer.set_params(copied(self.initial))
+        """The shared trainer, at the initial state."""
+        self.trainer.set_state(copied(self.initial))
         return self.trainer
 
-    def another_trainer(
-        self, workload: Workload | None = None
-    ) -> contextlib.AbstractContextManager[Trainer]:
-        """One more trainer (of another workload, where given), closed at the end."""
-        return contextlib.closing(self.backend.trainer(workload or self.workload))
+    def another_trainer(self) -> contextlib.AbstractContextManager[Trainer]:
+        """One more trainer, closed at the end."""
+        return contextlib.closing(self.backend.trainer(self.workload))
 
     def renew(self) -> None:
         """Close the shared trainer, whatever it is left in; the next check gets a fresh one."""
@@ -90,15 +92,13 @@ class Subject:
             with contextlib.suppress(Exception):  # it failed already, and that was told
                 made.close()
 
-    def rows(self, step: int) -> tuple[Array, Array]:
-        """The batch of a step of the free training, fresh: x (n, inputs) in the dtype, y int64."""
-        rows = self.material.batches[step]
-        return self.material.x[rows].astype(self.dtype), self.material.y[rows]
+    def rows(self, step: int) -> State:
+        """The batch of a step of the free training, fresh, in the dtype."""
+        return cast(self.material.taken(self.material.batches[step]), self.dtype)
 
-    def few(self, n: int, start: int = 0) -> tuple[Array, Array]:
-        """N samples of the pool, fresh, from `start` on: x (n, inputs) in the dtype, y int64."""
-        place = slice(start, start + n)
-        return self.material.x[place].astype(self.dtype), self.material.y[place].copy()
+    def few(self, n: int, start: int = 0) -> State:
+        """N samples of the pool, fresh, from `start` on, in the dtype."""
+        return cast(self.material.taken(slice(start, start + n)), self.dtype)
 
     def limit(self, rung: str, case: str = "step 0") -> Limit:
         """The ladder's limit in this dtype."""
@@ -109,15 +109,11 @@ class Subject:
     def measured(self, case: str) -> list[Measurement]:
         """Every measurement of one teacher-forced case, as a run takes them."""
         if case not in self._measured:
-            want, y = wanted(self.workload.name, case, self.dtype), self.material.cases[case].y
+            want = wanted(self.declared, case, self.dtype)
+            state, batch = copied(want.state), cast(self.material.cases[case].batch, self.dtype)
+            tensors = teacher_forced(self.trainer, state, batch)
             self._measured[case] = ladder.teacher_forced(
-                teacher_forced(self.trainer, copied(want.params), want.x.copy(), y.copy()),
-                want,
-                y=y,
-                lr=self.workload.lr,
-                process=self.dtype,
-                case=case,
-                step=None,
+                tensors, want, process=self.dtype, case=case, step=None
             )
         return self._measured[case]
 
@@ -131,11 +127,11 @@ class Subject:
         measurement = measure(rung, tensor, np.asarray(got), np.asarray(want), **where, **own)
         return measurement, self.limit(rung)
 
-    def train(self, trainer: Trainer, params: Params, batches: Sequence[Any]) -> Trained:
-        """Set `params`, step through `batches` and wait for each: losses, parameters."""
-        trainer.set_params(copied(params))
+    def train(self, trainer: Trainer, state: State, batches: Sequence[Any]) -> Trained:
+        """Set `state`, step through `batches` and wait for each: losses, the state."""
+        trainer.set_state(copied(state))
         losses = [float(trainer.wait(trainer.step(batch))) for batch in batches]
-        return losses, trainer.get_params()
+        return losses, trainer.get_state()
 
     def same_losses(self, got: Sequence[float], want: Sequence[float], case: str) -> list[Judged]:
         """The losses of two trainings, to be the same to rounding."""
@@ -144,11 +140,11 @@ class Subject:
             for step, (one, other) in enumerate(zip(got, want, strict=True))
         ]
 
-    def same_training(self, got: Trained, want: Trained, start: Params, case: str) -> Evidence:
+    def same_training(self, got: Trained, want: Trained, start: State, case: str) -> Evidence:
         """Failed unless two trainings of this backend from `start` are the same to rounding.
 
-        Parameters are held to the ladder's limit of an update, less the spacing that storing both
-        costs, relative to what was trained.
+        Every tensor is held to the ladder's limit of an update, less the spacing that storing both
+        costs, relative to what the training changed.
         """
         pairs = self.same_losses(got[0], want[0], case)
         for name, want_new in want[1].items():
@@ -216,19 +212,21 @@ def same_bits(what: str, got: Mapping[str, Any], want: Mapping[str, Array]) -> N
         )
 
 
-def same_batch(what: str, got: tuple[Array, Array], x: Array, y: Array) -> None:
-    """Failed unless a batch that was fetched is x and y, bit for bit; labels are int64."""
-    wanted = {"x": x, "y": y.astype(np.int64)}
-    same_bits(f"{what}: {{}}", dict(zip("xy", got, strict=True)), wanted)
+def same_batch(what: str, got: Mapping[str, Any], want: State) -> None:
+    """Failed unless a batch that was fetched is this one, bit for bit; classes are int64."""
+    if {*got} != {*want}:
+        raise Failed(f"{what}: has {', '.join(got)} where {', '.join(want)} are wanted")
+    wide = {n: v.astype(np.int64) if v.dtype.kind in "iu" else v for n, v in want.items()}
+    same_bits(f"{what}: {{}}", got, wide)
 
 
 def _place(worst: Worst | None) -> dict[str, Any]:
     return {} if worst is None else {"element": worst.index, "got": worst.got, "want": worst.want}
 
 
-def copied(params: Params) -> Params:
+def copied(state: State) -> State:
     """Copies in memory of their own, aligned so that a library could share it."""
-    return {name: aligned(value) for name, value in params.items()}
+    return {name: aligned(value) for name, value in state.items()}
 
 
 def aligned(array: Array) -> Array:

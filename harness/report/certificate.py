@@ -63,6 +63,7 @@ def headline(certificate: Certificate) -> str:
     words = [
         f"{certificate.label}: {configured.source}",
         configured.origin,
+        certificate.workload,
         f"variant {configured.variant}",
         configured.device,
         f"{certificate.threads} thread(s)",

@@ -25,7 +25,7 @@ INPUTS, OUTPUTS = "inputs", "outputs"
 OUTCOME = (Outcome("test accuracy", margin=0.01), Outcome("training loss", margin=0.01))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Declared:
     """A workload and the net that judges it: what `--workload FILE.py:NAME` names."""
 
