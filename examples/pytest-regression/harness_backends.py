@@ -11,6 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tinynet import Network
 
+from backends.arguments import check_batch, check_state
 from harness.interface import Unavailable
 
 
@@ -34,9 +35,10 @@ class Engine:
         }
 
     def trainer(self, workload):
-        wanted = ("MLPScratch", "softmax-cross-entropy", "sgd")
-        if (workload.model, workload.loss, workload.optimiser) != wanted:
-            raise ValueError(f"tinynet knows {', '.join(wanted)} only")
+        wanted = ("mlp-scratch", "softmax-cross-entropy", "sgd")
+        given = (workload.name, workload.loss, workload.optimiser.rule)
+        if given != wanted:
+            raise ValueError(f"tinynet knows {', '.join(wanted)} only, not {', '.join(given)}")
         return Trainer(self, workload)
 
     def op(self, name, *arrays, weights=None):
@@ -82,38 +84,37 @@ class Trainer:
     """A network of the workload's widths, trained as the library trains."""
 
     def __init__(self, engine, workload):
-        self.sizes = {p.name: p.shape for p in workload.parameters}
+        self.workload = workload
         widths = tuple(workload.sizes[f"num_{layer}"] for layer in ("inputs", "hiddens", "outputs"))
-        self.rate = workload.lr
+        self.rate = workload.optimiser.lr
         self.network = Network(widths, engine.name, engine.dtype)
 
-    def set_params(self, params):
-        if {name: np.shape(value) for name, value in params.items()} != self.sizes:
-            raise ValueError(f"parameters are {self.sizes}")
-        self.network.load([(params["W1"], params["b1"]), (params["W2"], params["b2"])])
+    def set_state(self, state):
+        check_state(state, self.workload)
+        self.network.load([(state["W1"], state["b1"]), (state["W2"], state["b2"])])
 
-    def get_params(self):
+    def get_state(self):
         return _named(self.network.dump())
 
-    def put(self, x, y):
-        if x.ndim != 2 or x.shape[1] != self.network.widths[0] or y.shape != (len(x),):
-            raise ValueError(f"x {x.shape} and y {y.shape} are no batch")
-        return self.network.array(x), np.array(y)
+    def put(self, batch):
+        check_batch(batch, self.workload)
+        return {"x": self.network.array(batch["x"]), "y": np.array(batch["y"])}
 
     def fetch(self, batch):
-        return self.network.engine.to_numpy(batch[0]), batch[1].astype(np.int64)
+        x, y = self.network.engine.to_numpy(batch["x"]), batch["y"].astype(np.int64)
+        return {"x": x, "y": y}
 
     def step(self, batch):
-        return self.network.train_on(*batch, self.rate)
+        return self.network.train_on(batch["x"], batch["y"], self.rate)
 
     def wait(self, loss):
         return loss  # both engines are done when they return
 
-    def logits(self, batch):
-        return self.network.predict(batch[0])
+    def outputs(self, batch, *, training):  # the same in both modes
+        return self.network.predict(batch["x"])
 
     def loss_and_grads(self, batch):
-        loss, grads = self.network.gradients(*batch)
+        loss, grads = self.network.gradients(batch["x"], batch["y"])
         return loss, _named(grads)
 
     def close(self):

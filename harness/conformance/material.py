@@ -101,7 +101,9 @@ def material(declared: Declared) -> Material:
     made.trained.update(state)
     cases = [*_sizes(made, "step 0", initial), *_sizes(made, f"step {STEPS}", state)]
     filled = of_batches(workload, declared.net, made.full)
-    cases += probes(judge, filled, initial, made.taken(slice(None)), functools.partial(clear, judge))
+    cases += probes(
+        judge, filled, initial, made.taken(slice(None)), functools.partial(clear, judge)
+    )
     made.cases.update({case.case: case for case in cases})
     for array in (made.losses, *pool.values(), *initial.values(), *state.values()):
         array.flags.writeable = False

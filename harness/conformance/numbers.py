@@ -133,9 +133,7 @@ def finite_differences(subject: Subject) -> Evidence:
     return max(evidences, key=lambda evidence: float(evidence.value or 0))
 
 
-def _directions(
-    subject: Subject, grads: State
-) -> Iterator[tuple[str, Array, list[int] | None]]:
+def _directions(subject: Subject, grads: State) -> Iterator[tuple[str, Array, list[int] | None]]:
     """By trained tensor a random direction (normal), then its two largest elements one by one."""
     rng = np.random.default_rng(0)
     for name, shape in ((tensor.name, tensor.shape) for tensor in subject.workload.trained):

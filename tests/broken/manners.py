@@ -41,50 +41,61 @@ class RefusesLoudly(Broken):
             raise ValueError(f"something is wrong:\n{error}\nsee above") from None
 
 
-@broken("bad-parameters-refused")
+@broken("bad-states-refused")
 class TakesTheTransposed(Trainer):
-    """Parameters of another shape are made to fit."""
+    """Tensors of another shape are made to fit."""
 
-    def set_params(self, params):
-        right = {p.name: p.shape for p in self.workload.parameters}
-        super().set_params(
+    def set_state(self, state):
+        right = {tensor.name: tensor.shape for tensor in self.workload.tensors}
+        super().set_state(
             {
                 n: v.reshape(right[n]) if n in right and v.size == np.prod(right[n]) else v
-                for n, v in params.items()
+                for n, v in state.items()
             }
         )
 
 
-@broken("bad-parameters-refused")
+@broken("bad-states-refused")
 class TakesThemInPart(Trainer):
-    """What is right of bad parameters is taken before the rest is refused."""
+    """What is right of a bad state is taken before the rest is refused."""
 
-    def set_params(self, params):
-        for p in self.workload.parameters:
-            if p.name in params and params[p.name].shape == p.shape:
-                np.copyto(getattr(self.model, p.name), params[p.name])
-        super().set_params(params)
+    def set_state(self, state):
+        for name, held in self.state.items():
+            if name in state and state[name].shape == held.shape:
+                np.copyto(held, state[name])
+        super().set_state(state)
 
 
-@broken("bad-parameters-refused")
+@broken("bad-states-refused")
 class RaisesKeyError(Trainer):
-    """A missing parameter is a KeyError from somewhere inside."""
+    """A missing tensor is a KeyError from somewhere inside."""
 
-    def set_params(self, params):
-        super().set_params({p.name: params[p.name] for p in self.workload.parameters} | params)
+    def set_state(self, state):
+        super().set_state({t.name: state[t.name] for t in self.workload.tensors} | state)
 
 
 @broken("bad-batches-refused")
 class TakesFloatLabels(Trainer):
     """Labels that are floats are cut to integers."""
 
-    def put(self, x, y):
-        return super().put(x, y.astype(np.int64))
+    def put(self, batch):
+        return super().put(batch | {n: v.astype(np.int64) for n, v in batch.items() if n == "y"})
 
 
 @broken("bad-batches-refused")
 class TakesTooFewLabels(Trainer):
     """Labels that are missing are made up."""
 
-    def put(self, x, y):
-        return super().put(x, np.resize(y, len(x)) if x.ndim == 2 and y.ndim == 1 else y)
+    def put(self, batch):
+        x, y = batch.get("x"), batch.get("y")
+        if x is not None and y is not None and x.ndim == 2 and y.ndim == 1:
+            batch = batch | {"y": np.resize(y, len(x))}
+        return super().put(batch)
+
+
+@broken("bad-batches-refused")
+class TakesWhatItDoesNotKnow(Trainer):
+    """What else stands in a batch is passed over in silence."""
+
+    def put(self, batch):
+        return super().put({name: batch[name] for name in ("x", "y") if name in batch})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from shared import OtherUpdate, Trainer, broken
+from shared import Trainer, broken
 
 
 def rounded(values, bits):
@@ -12,54 +12,8 @@ def rounded(values, bits):
     return np.ldexp(np.round(np.ldexp(significand, bits)), exponent - bits).astype(values.dtype)
 
 
-class OtherModel(Trainer):
-    """A trainer whose forward pass or loss can be replaced; everything is computed anew.
-
-    A subclass says what differs: `hidden` of a pre-activation with its derivative, `objective` of
-    logits and labels with its gradient, `change` of the gradients.
-    """
-
-    def hidden(self, Z):
-        return np.maximum(Z, 0), Z > 0
-
-    def objective(self, logits, y):
-        Z = logits - logits.max(axis=1, keepdims=True)
-        P = np.exp(Z)
-        P /= P.sum(axis=1, keepdims=True)
-        rows = np.arange(len(y))
-        loss = float((np.log(np.exp(Z).sum(axis=1)) - Z[rows, y]).mean())
-        P[rows, y] -= 1
-        return loss, P / len(y)
-
-    def change(self, grads, X, dZ):
-        return grads
-
-    def outputs(self, X):
-        m = self.model
-        H, slope = self.hidden(X @ m.W1 + m.b1)
-        return H, slope, H @ m.W2 + m.b2
-
-    def logits(self, batch):
-        return self.outputs(batch[0])[2]
-
-    def loss_and_grads(self, batch):
-        X, y = batch
-        H, slope, logits = self.outputs(X)
-        loss, error = self.objective(logits, y)
-        dZ = (error @ self.model.W2.T) * slope
-        grads = {"W1": X.T @ dZ, "b1": dZ.sum(axis=0), "W2": H.T @ error, "b2": error.sum(axis=0)}
-        return loss, self.change({n: g.astype(self.dtype) for n, g in grads.items()}, X, dZ)
-
-    def step(self, batch):
-        loss, grads = self.loss_and_grads(batch)
-        for name, grad in grads.items():
-            parameter = getattr(self.model, name)
-            parameter -= self.model.W1.dtype.type(self.workload.lr) * grad
-        return loss
-
-
-@broken("logits")
-class LeakyReLU(OtherModel):
+@broken("outputs")
+class LeakyReLU(Trainer):
     """ReLU has slope 1e-3 below 0."""
 
     def hidden(self, Z):
@@ -67,37 +21,58 @@ class LeakyReLU(OtherModel):
         return Z * slope, slope
 
 
-@broken("logits")
-class RoundedProduct(OtherModel):
+@broken("outputs")
+class RoundedProduct(Trainer):
     """The pixels of the first product are rounded to TF32."""
 
-    def outputs(self, X):
-        return super().outputs(rounded(X, 11))
+    def forward(self, X):
+        return super().forward(rounded(X, 11))
 
 
-@broken("logits")
-class Float64InFloat32(OtherModel):
-    """In float64 the logits are computed in float32, without a word."""
+@broken("outputs")
+class Float64InFloat32(Trainer):
+    """In float64 the outputs are computed in float32, without a word."""
 
-    def logits(self, batch):
-        X, m = batch[0].astype(np.float32), self.model
-        W1, b1, W2, b2 = (a.astype(np.float32) for a in (m.W1, m.b1, m.W2, m.b2))
-        return (np.maximum(X @ W1 + b1, 0) @ W2 + b2).astype(self.dtype)
+    def outputs(self, batch, *, training):
+        held = self.state
+        self.state = {name: value.astype(np.float32) for name, value in held.items()}
+        try:
+            found = self.forward(batch["x"].astype(np.float32))[-1]
+            return found.astype(np.float32).astype(self.dtype)
+        finally:
+            self.state = held
 
 
-@broken("logits")
-class WrongTail(OtherModel):
+@broken("outputs")
+class WrongTail(Trainer):
     """The last row of a batch of 7 is not computed."""
 
-    def logits(self, batch):
-        found = super().logits(batch)
+    def outputs(self, batch, *, training):
+        found = super().outputs(batch, training=training)
         if len(found) == 7:
             found[-1] = 0
         return found
 
 
+@broken("trace")
+class RectifiedTwice(Trainer):
+    """What is shown before the ReLU stands behind it."""
+
+    def trace(self, batch):
+        shown = super().trace(batch)
+        return shown | {"z1": shown["h1"].copy()}
+
+
+@broken("trace")
+class ShowsWhatIsNotAsked(Trainer):
+    """A value is shown that no workload names."""
+
+    def trace(self, batch):
+        return super().trace(batch) | {"attention": batch["x"].copy()}
+
+
 @broken("loss")
-class SummedLoss(OtherModel):
+class SummedLoss(Trainer):
     """The loss is the sum over the batch, not the mean."""
 
     def objective(self, logits, y):
@@ -106,7 +81,7 @@ class SummedLoss(OtherModel):
 
 
 @broken("loss")
-class ShortBatchBy256(OtherModel):
+class ShortBatchBy256(Trainer):
     """The mean of a short batch is taken over 256."""
 
     def objective(self, logits, y):
@@ -115,7 +90,7 @@ class ShortBatchBy256(OtherModel):
 
 
 @broken("finite-differences")
-class NoGradientOfB1(OtherModel):
+class NoGradientOfB1(Trainer):
     """The gradient of b1 is missing: 0."""
 
     def change(self, grads, X, dZ):
@@ -123,7 +98,7 @@ class NoGradientOfB1(OtherModel):
 
 
 @broken("finite-differences")
-class GradientOfTheSum(OtherModel):
+class GradientOfTheSum(Trainer):
     """The loss is the mean, the gradients are those of the sum."""
 
     def change(self, grads, X, dZ):
@@ -131,7 +106,7 @@ class GradientOfTheSum(OtherModel):
 
 
 @broken("gradients")
-class RoundedBackward(OtherModel):
+class RoundedBackward(Trainer):
     """In float32 the operands of W1's gradient are rounded to TF32."""
 
     def change(self, grads, X, dZ):
@@ -141,7 +116,7 @@ class RoundedBackward(OtherModel):
 
 
 @broken("gradients")
-class GradientInFloat32(OtherModel):
+class GradientInFloat32(Trainer):
     """In float64 the gradient of W2 is computed in float32."""
 
     def change(self, grads, X, dZ):
@@ -149,7 +124,7 @@ class GradientInFloat32(OtherModel):
 
 
 @broken("update")
-class LearningRateOff(OtherUpdate):
+class LearningRateOff(Trainer):
     """The learning rate is off by one per mille."""
 
     def updated(self, name, before, after):
@@ -157,7 +132,7 @@ class LearningRateOff(OtherUpdate):
 
 
 @broken("update")
-class NoUpdate(OtherUpdate):
+class NoUpdate(Trainer):
     """A step computes and changes nothing."""
 
     def updated(self, name, before, after):
@@ -165,11 +140,11 @@ class NoUpdate(OtherUpdate):
 
 
 @broken("update")
-class WeightDecay(OtherUpdate):
+class WeightDecay(Trainer):
     """A weight decay of 1e-3 that nobody asked for."""
 
     def updated(self, name, before, after):
-        return after - self.workload.lr * 1e-3 * before
+        return after - self.workload.optimiser.lr * 1e-3 * before
 
 
 @broken("step-loss")
@@ -182,7 +157,7 @@ class LossAfterTheUpdate(Trainer):
 
 
 @broken("corner")
-class SlopeOneAtZero(OtherModel):
+class SlopeOneAtZero(Trainer):
     """ReLU has derivative 1 at 0."""
 
     def hidden(self, Z):
@@ -190,7 +165,7 @@ class SlopeOneAtZero(OtherModel):
 
 
 @broken("shifted")
-class NoMaximumSubtracted(OtherModel):
+class NoMaximumSubtracted(Trainer):
     """The softmax does not subtract the largest logit: it overflows."""
 
     def objective(self, logits, y):
@@ -203,7 +178,7 @@ class NoMaximumSubtracted(OtherModel):
 
 
 @broken("confident")
-class ClippedProbability(OtherModel):
+class ClippedProbability(Trainer):
     """Probabilities are clipped at 1e-12 before their logarithm is taken."""
 
     def objective(self, logits, y):
@@ -212,3 +187,11 @@ class ClippedProbability(OtherModel):
         log_P = Z - np.log(np.exp(Z).sum(axis=1, keepdims=True))
         chosen = log_P[np.arange(len(y)), y]
         return float(-np.maximum(chosen, np.log(1e-12)).mean()), error
+
+
+@broken("far")
+class CutOff(Trainer):
+    """ReLU is cut off at 20, which no unit of the real data reaches."""
+
+    def hidden(self, Z):
+        return np.clip(Z, 0, 20), (Z > 0) & (Z < 20)

@@ -60,8 +60,8 @@ class KeepsEveryBatch(Trainer):
 
     kept: ClassVar[list] = []
 
-    def put(self, x, y):
-        self.kept.append(super().put(x, y))
+    def put(self, batch):
+        self.kept.append(super().put(batch))
         return self.kept[-1]
 
 

@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
-from shared import OtherUpdate, Trainer, broken
+from shared import Trainer, broken
 
 
-class WithMomentum(OtherUpdate):
+class WithMomentum(Trainer):
     """What a step adds, and a hundredth of what the step before added."""
 
     velocity: Mapping = MappingProxyType({})
@@ -23,14 +23,23 @@ class WithMomentum(OtherUpdate):
         return before + change
 
 
-@broken("set-params-resets")
+@broken("set-state-is-whole")
 class KeepsItsMomentum(WithMomentum):
-    """The optimiser's state outlives set_params."""
+    """The optimiser's state outlives set_state."""
 
 
-@broken("set-params-resets")
-class CountsItsSteps(OtherUpdate):
-    """The learning rate decays with every step, and set_params does not count anew."""
+@broken("set-state-is-whole")
+class HidesItsMomentum(WithMomentum):
+    """A momentum that is not in the state: what goes on from there goes on without."""
+
+    def set_state(self, state):
+        super().set_state(state)
+        self.velocity = {}
+
+
+@broken("set-state-is-whole")
+class CountsItsSteps(Trainer):
+    """The learning rate decays with every step, and set_state does not count anew."""
 
     steps = 0
 
@@ -54,13 +63,13 @@ class LooksAndUpdates(Trainer):
 
 
 @broken("looking-changes-nothing")
-class GradientsAddUp(OtherUpdate):
+class GradientsAddUp(Trainer):
     """The next step applies the gradients of loss_and_grads too: they were not reset."""
 
     waiting: Mapping = MappingProxyType({})
 
-    def set_params(self, params):
-        super().set_params(params)
+    def set_state(self, state):
+        super().set_state(state)
         self.waiting = {}
 
     def loss_and_grads(self, batch):
@@ -69,7 +78,7 @@ class GradientsAddUp(OtherUpdate):
         return loss, grads
 
     def updated(self, name, before, after):
-        return after - self.workload.lr * self.waiting.get(name, 0)
+        return after - self.workload.optimiser.lr * self.waiting.get(name, 0)
 
     def step(self, batch):
         loss = super().step(batch)
@@ -78,24 +87,35 @@ class GradientsAddUp(OtherUpdate):
 
 
 @broken("instances-independent")
-class SharesItsParameters(Trainer):
-    """All trainers of one size have the same model."""
+class SharesItsState(Trainer):
+    """All trainers of one dtype have the same state."""
 
-    models: ClassVar[dict] = {}
+    states: ClassVar[dict] = {}
 
-    def __init__(self, backend, workload):
-        super().__init__(backend, workload)
-        key = backend.dtype, workload.sizes["num_hiddens"]
-        self.model = self.models.setdefault(key, self.model)
+    @property
+    def state(self):
+        return self.states[self.dtype]
+
+    @state.setter
+    def state(self, state):
+        self.states[self.dtype] = state
 
 
 @broken("lockstep")
-class Momentum(WithMomentum):
-    """A momentum of 0.01 that nobody asked for; set_params resets it."""
+class EveryTenthUpdateTwice(Trainer):
+    """The tenth update since the state was set, and every tenth after it, is applied twice."""
 
-    def set_params(self, params):
-        super().set_params(params)
-        self.velocity = {}
+    def set_state(self, state):
+        super().set_state(state)
+        self.done = 0
+
+    def updated(self, name, before, after):
+        return after + (after - before) if self.done % 10 == 9 else after
+
+    def step(self, batch):
+        loss = super().step(batch)
+        self.done += 1
+        return loss
 
 
 @broken("repeatable")
@@ -107,34 +127,34 @@ class FlipsALastBit(Trainer):
     def step(self, batch):
         loss = super().step(batch)
         if next(self.count) % 7 == 3:
-            weight = self.model.W1
+            weight = self.state["W1"]
             weight[0, 0] = np.nextafter(weight[0, 0], weight.dtype.type(1))
         return loss
 
 
 @broken("close")
 class KeepsWhatIsClosed(Trainer):
-    """A list somewhere holds on to every model."""
+    """A list somewhere holds on to every state."""
 
     kept: ClassVar[list] = []
 
-    def __init__(self, backend, workload):
-        super().__init__(backend, workload)
-        self.kept.append(self.model)
+    def close(self):
+        self.kept.append(self.state)
+        super().close()
 
 
 @broken("close")
 class ClosesItsNeighbours(Trainer):
-    """Closing one wide trainer scales the weights of all others."""
+    """Once eight are closed, the outputs of all others are half of what they were."""
 
-    scale: ClassVar[dict] = {"all": 1.0}
+    closed: ClassVar[list] = []
 
-    def logits(self, batch):
-        return super().logits(batch) * self.model.W1.dtype.type(self.scale["all"])
+    def outputs(self, batch, *, training):
+        found = super().outputs(batch, training=training)
+        return found / 2 if len(self.closed) > 8 else found
 
     def close(self):
-        if self.workload.sizes["num_hiddens"] > 1000:
-            self.scale["all"] = 0.5
+        self.closed.append(None)
         super().close()
 
 

@@ -56,7 +56,7 @@ class Queueing(Trainer):
         return self.last
 
     def __getattribute__(self, name):
-        if name in ("set_params", "get_params", "logits", "loss_and_grads"):
+        if name in ("set_state", "get_state", "outputs", "loss_and_grads", "trace"):
             self.last.result()
         return super().__getattribute__(name)
 

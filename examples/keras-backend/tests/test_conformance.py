@@ -28,7 +28,7 @@ def subject():
         backend = CLASSES[ENGINE]("cpu", FLOATX, THREADS, "default")
     except Unavailable as reason:
         pytest.skip(str(reason))
-    return Subject(backend, dtype=FLOATX, threads=THREADS)
+    return Subject(backend, workload="mlp-scratch", dtype=FLOATX, threads=THREADS)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=str)

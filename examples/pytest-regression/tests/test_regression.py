@@ -10,22 +10,20 @@ import pytest
 @pytest.mark.parametrize("trainer", ["float32", "float64"], indirect=True)
 @pytest.mark.parametrize("rows", [256, 7])
 def test_gradients_are_the_references(trainer, reference, assert_agrees, rows):
-    params = reference.initial()
-    x, y = reference.batch(rows)
-    trainer.set_params(params)
-    loss, grads = trainer.loss_and_grads(trainer.put(x, y))
-    want_loss, want_grads = reference.loss_and_grads(params, x, y)
-    assert_agrees(loss, want_loss, rung="loss", dtype=trainer.dtype)
-    assert_agrees(grads, want_grads, rung="gradients", dtype=trainer.dtype)
+    state, batch = reference.initial(), reference.batch(rows)
+    trainer.set_state(state)
+    loss, grads = trainer.loss_and_grads(trainer.put(batch))
+    want = reference.look(state, batch)
+    assert_agrees(loss, want.loss, rung="loss", dtype=trainer.dtype)
+    assert_agrees(grads, want.grads, rung="gradients", dtype=trainer.dtype)
 
 
 def test_a_step_is_the_references(trainer, reference, assert_agrees):
-    params = reference.initial()
-    x, y = reference.batch()
-    trainer.set_params(params)
-    trainer.wait(trainer.step(trainer.put(x, y)))
-    want = reference.step(params, x, y)
-    assert_agrees(trainer.get_params(), want, rung="update", before=params)
+    state, batch = reference.initial(), reference.batch()
+    trainer.set_state(state)
+    trainer.wait(trainer.step(trainer.put(batch)))
+    want = reference.step(state, batch)
+    assert_agrees(trainer.get_state(), want, rung="update", before=state)
 
 
 def test_training_is_the_references_on_every_rung(backend, assert_agrees):

@@ -1,7 +1,7 @@
 """The model, its training and single operators, as users of Keras write them.
 
 Imports Keras: to be imported only once a `Backend` has chosen the engine. May import keras, NumPy
-and, from the harness, `interface` only.
+and, from the harness, `interface` and the checks of `backends.arguments` only.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from harness.interface import Array, Params, Unavailable, Workload
+from backends.arguments import check_batch, check_state
+from harness.interface import Array, State, Unavailable, Workload
 
 if TYPE_CHECKING:
     from keras_backend import KerasBackend
 
+# The one workload whose model this is.
+WORKLOAD = "mlp-scratch"
 # What the harness calls `model.weights`, in Keras' order; a Dense kernel is inputs x outputs too.
 NAMES = ("W1", "b1", "W2", "b2")
 
-Batch = tuple[Any, Any]
+Batch = dict[str, Any]
 
 
 class Trainer:
@@ -28,78 +31,70 @@ class Trainer:
 
     def __init__(self, backend: KerasBackend, workload: Workload) -> None:
         for what, value, known in (
-            ("model", workload.model, "MLPScratch"),
+            ("workload", workload.name, WORKLOAD),
             ("loss", workload.loss, "softmax-cross-entropy"),
-            ("optimiser", workload.optimiser, "sgd"),
+            ("optimiser", workload.optimiser.rule, "sgd"),
         ):
             if value != known:
                 raise ValueError(f"{backend.name}: unknown {what} {value!r}; known: {known}")
         self.backend = backend
-        self.num_inputs = workload.sizes["num_inputs"]
-        self.shapes = {parameter.name: parameter.shape for parameter in workload.parameters}
-        normal = keras.initializers.RandomNormal(stddev=workload.sigma)
+        self.workload = workload
         dense = keras.layers.Dense
         self.model = keras.Sequential(
             [
-                keras.Input((self.num_inputs,)),
-                dense(workload.sizes["num_hiddens"], activation="relu", kernel_initializer=normal),
-                dense(workload.sizes["num_outputs"], kernel_initializer=normal),
+                keras.Input(workload.x),
+                dense(workload.sizes["num_hiddens"], activation="relu"),
+                dense(workload.sizes["num_outputs"]),
             ]
         )
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self.model.compile(optimizer=keras.optimizers.SGD(workload.lr), loss=self.loss)
+        optimizer = keras.optimizers.SGD(workload.optimiser.lr)
+        self.model.compile(optimizer=optimizer, loss=self.loss)
         self.model.optimizer.build(self.model.trainable_variables)
         self.initial_state = [_fresh(v.value) for v in self.model.optimizer.variables]
 
-    def set_params(self, params: Params) -> None:
-        """Copy `params` in; the optimiser's variables are as they were at first."""
-        shapes = {name: np.shape(value) for name, value in params.items()}
-        if shapes != self.shapes:
-            raise ValueError(f"parameters: shapes are {shapes}, expected {self.shapes}")
-        self.model.set_weights([np.array(params[name], self.backend.dtype) for name in NAMES])
+    def set_state(self, state: State) -> None:
+        """Copy `state` in; Keras' own variables of the optimiser are as they were at first."""
+        check_state(state, self.workload)
+        self.model.set_weights([np.array(state[name], self.backend.dtype) for name in NAMES])
         # Not by a new optimiser: Keras would trace and compile the step anew for it.
         for variable, value in zip(self.model.optimizer.variables, self.initial_state, strict=True):
             variable.assign(value)
 
-    def get_params(self) -> Params:
-        """Fresh copies of the parameters."""
+    def get_state(self) -> State:
+        """Fresh copies of the state."""
         return _named([variable.value for variable in self.model.weights])
 
-    def put(self, x: Array, y: Array) -> Batch:
-        """x: (n, num_inputs) in the backend's dtype, y: int32 (n,); ValueError for other shapes."""
-        if x.ndim != 2 or x.shape[1] != self.num_inputs:
-            raise ValueError(f"batch: x has shape {x.shape}, expected (n, {self.num_inputs})")
-        if y.shape != x.shape[:1] or y.dtype.kind not in "iu":
-            raise ValueError(f"batch: y is {y.dtype} {y.shape}, expected integers {x.shape[:1]}")
-        batch = _put(x, self.backend.dtype), _put(y, np.int32)
-        self.backend.finish(batch)
-        return batch
+    def put(self, batch: State) -> Batch:
+        """x: (n, num_inputs) in the backend's dtype, y: int32 (n,); ValueError for other batches."""
+        check_batch(batch, self.workload)
+        held = {"x": _put(batch["x"], self.backend.dtype), "y": _put(batch["y"], np.int32)}
+        self.backend.finish([*held.values()])
+        return held
 
-    def fetch(self, batch: Batch) -> tuple[Array, Array]:
-        """Fresh copies of what `put` stored."""
-        x, y = batch
-        return _fresh(x), _fresh(y).astype(np.int64)
+    def fetch(self, batch: Batch) -> State:
+        """Fresh copies of what `put` stored; y: int64."""
+        return {"x": _fresh(batch["x"]), "y": _fresh(batch["y"]).astype(np.int64)}
 
     def step(self, batch: Batch) -> float:
         """One update; `train_on_batch` returns the mean loss before it as a number."""
-        return self.model.train_on_batch(*batch)
+        return self.model.train_on_batch(batch["x"], batch["y"])
 
     def wait(self, loss: float) -> float:
         """Block until the newest parameters are there; the mean loss in nats."""
         self.backend.finish([variable.value for variable in self.model.variables])
         return float(loss)
 
-    def logits(self, batch: Batch) -> Array:
+    def outputs(self, batch: Batch, *, training: bool) -> Array:  # noqa: ARG002 - one mode
         """Logits (n, num_outputs), fresh."""
-        return np.array(self.model.predict_on_batch(batch[0]))
+        return np.array(self.model.predict_on_batch(batch["x"]))
 
-    def loss_and_grads(self, batch: Batch) -> tuple[float, Params]:
+    def loss_and_grads(self, batch: Batch) -> tuple[float, State]:
         """Mean loss in nats and fresh gradients; nothing is updated."""
-        x, y = batch
 
         def loss(*weights: Any) -> Any:
-            logits, _ = self.model.stateless_call(weights, [], x)
-            return self.loss(y, logits)
+            logits, _ = self.model.stateless_call(weights, [], batch["x"])
+            return self.loss(batch["y"], logits)
 
         weights = [variable.value for variable in self.model.trainable_variables]
         value, gradients = self.backend.vjp(loss, *weights)
@@ -151,6 +146,6 @@ def _fresh(tensor: Any) -> Array:
     return np.array(keras.ops.convert_to_numpy(tensor))
 
 
-def _named(tensors: Sequence[Any]) -> Params:
+def _named(tensors: Sequence[Any]) -> State:
     """Copies of the four tensors, by the harness's names."""
     return {name: _fresh(tensor) for name, tensor in zip(NAMES, tensors, strict=True)}

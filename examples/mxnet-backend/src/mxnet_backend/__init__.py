@@ -16,11 +16,13 @@ import numpy.typing as npt
 from mxnet import npx
 from threadpoolctl import threadpool_info
 
-from backends.arguments import check_batch, check_params, check_plug_in, check_workload
-from harness.interface import Array, Params, Unavailable, Workload
+from backends.arguments import check_batch, check_plug_in, check_state, check_workload
+from harness.interface import Array, State, Unavailable, Workload
 from mxnet_backend import mlp_scratch, operators
 
-Batch = tuple[mx.np.ndarray, mx.np.ndarray]
+Batch = dict[str, mx.np.ndarray]
+# The one workload whose model this is.
+WORKLOAD = "mlp-scratch"
 
 
 class Backend:
@@ -53,8 +55,10 @@ class Backend:
         }
 
     def trainer(self, workload: Workload) -> Trainer:
-        """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
-        check_workload(self.name, workload)
+        """A trainer for `workload`; ValueError where it, its loss or optimiser is unknown."""
+        if workload.name != WORKLOAD:
+            raise ValueError(f"mxnet: unknown workload {workload.name!r}; known: {WORKLOAD}")
+        check_workload(self.name, workload, ("softmax-cross-entropy",), ("sgd",))
         return Trainer(self, workload)
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
@@ -88,36 +92,33 @@ class Trainer:
     def __init__(self, backend: Backend, workload: Workload) -> None:
         self.workload = workload
         self.dtype = backend.dtype
-        self.model = mlp_scratch.MLPScratch(
-            **workload.sizes, sigma=workload.sigma, dtype=backend.dtype
-        )
+        self.model = mlp_scratch.MLPScratch(**workload.sizes, dtype=backend.dtype)
 
-    def set_params(self, params: Params) -> None:
-        """Copy `params` in; plain SGD has no state. ValueError for wrong names or shapes."""
-        check_params(params, self.workload)
-        for name, value in params.items():
+    def set_state(self, state: State) -> None:
+        """Copy `state` in; plain SGD has none of its own. ValueError for wrong names or shapes."""
+        check_state(state, self.workload)
+        for name, value in state.items():
             getattr(self.model, name)[:] = value  # a copy, done on return
 
-    def get_params(self) -> Params:
-        """Fresh copies of the parameters."""
-        return {p.name: getattr(self.model, p.name).asnumpy() for p in self.workload.parameters}
+    def get_state(self) -> State:
+        """Fresh copies of the state."""
+        return {t.name: getattr(self.model, t.name).asnumpy() for t in self.workload.tensors}
 
-    def put(self, x: Array, y: Array) -> Batch:
+    def put(self, batch: State) -> Batch:
         """x: (n, num_inputs) in the trainer's dtype, y: int32 (n,), both copied; ValueError."""
-        check_batch(x, y, self.model.num_inputs)
-        return _put(x, self.dtype), _put(y, "int32")
+        check_batch(batch, self.workload)
+        return {"x": _put(batch["x"], self.dtype), "y": _put(batch["y"], "int32")}
 
-    def fetch(self, batch: Batch) -> tuple[Array, Array]:
+    def fetch(self, batch: Batch) -> State:
         """Fresh copies of what `put` stored; y: int64."""
-        X, y = batch
-        return X.asnumpy(), y.asnumpy().astype(np.int64)
+        return {"x": batch["x"].asnumpy(), "y": batch["y"].asnumpy().astype(np.int64)}
 
     def step(self, batch: Batch) -> mx.np.ndarray:
         """One SGD update, queued; the mean loss before it, still in the engine."""
-        value, grads = mlp_scratch.loss_and_grads(self.model, *batch)
+        value, grads = mlp_scratch.loss_and_grads(self.model, batch["x"], batch["y"])
         for name, grad in grads.items():
             parameter = getattr(self.model, name)
-            parameter -= self.workload.lr * grad
+            parameter -= self.workload.optimiser.lr * grad
         return value
 
     def wait(self, loss: mx.np.ndarray) -> float:
@@ -125,13 +126,13 @@ class Trainer:
         npx.waitall()
         return loss.item()
 
-    def logits(self, batch: Batch) -> Array:
+    def outputs(self, batch: Batch, *, training: bool) -> Array:  # noqa: ARG002 - one mode
         """Logits (n, num_outputs), fresh."""
-        return self.model(batch[0]).asnumpy()
+        return self.model(batch["x"]).asnumpy()
 
-    def loss_and_grads(self, batch: Batch) -> tuple[float, Params]:
+    def loss_and_grads(self, batch: Batch) -> tuple[float, State]:
         """Mean loss in nats and fresh gradients; nothing is updated."""
-        value, grads = mlp_scratch.loss_and_grads(self.model, *batch)
+        value, grads = mlp_scratch.loss_and_grads(self.model, batch["x"], batch["y"])
         return value.item(), {name: grad.asnumpy() for name, grad in grads.items()}
 
     def close(self) -> None:
