@@ -110,7 +110,7 @@ class Trainer:
     def wait(self, loss):
         return loss  # both engines are done when they return
 
-    def outputs(self, batch, *, training):  # the same in both modes
+    def outputs(self, batch, *, training):  # noqa: ARG002 - the same in both modes
         return self.network.predict(batch["x"])
 
     def loss_and_grads(self, batch):

@@ -21,7 +21,12 @@ from harness.cli.output import at_work, print_document, show
 from harness.errors import InputError
 
 Name = Annotated[Text, argument("[LABEL=]SPEC", f"The backend: {SPEC}.")]
-Workload = Annotated[Text, option("--workload NAME", "What it is to train (harness list).")]
+Workload = Annotated[
+    Text, option("--workload SPEC", "What it is to train: a name, MODULE:NAME or FILE.py:NAME.")
+]
+Rooms = Annotated[
+    Text, option("--rooms FOLDER", "A folder with your own files of models, by framework.")
+]
 Variant = Annotated[Text, option("--variant NAME", "Another way of executing than its first.")]
 Threads = Annotated[
     int, option("--threads N", "With fewer than there are processors, it is seen how many compute.")
@@ -45,6 +50,7 @@ ListChecks = Annotated[bool, option("--list", "Only tell what is checked.")]
 def certify(
     name: Name = None,
     workload: Workload = None,
+    rooms: Rooms = None,
     python: Python = None,
     variant: Variant = None,
     device: Device = "cpu",
@@ -75,6 +81,7 @@ def certify(
     asked = kit.ask_for(
         name,
         workload=workload,
+        rooms=rooms,
         python=python,
         settled=settings.read().python,
         variant=variant,

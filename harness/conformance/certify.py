@@ -19,17 +19,18 @@ from harness.conformance.system import processors
 from harness.errors import InputError
 from harness.files import new_name
 from harness.plan import plugins
-from harness.plan.choices import Choices, check_choice
+from harness.plan.choices import Choices
 from harness.plan.make import make_plan
 from harness.plan.model import Plan
 from harness.progress import Progress
 from harness.record.facts import describe_machine, now
 from harness.record.schema import Process
 from harness.signals import undisturbed
+from harness.workers import providers
 from harness.workers.launch import Worker, WorkerFailed, WorkerRaised, WorkerUnavailable
 from harness.workers.pool import Started, open_worker
 from harness.workers.scratch import scratch_folder
-from harness.workloads import WORKLOADS
+from harness.workloads import DEFAULT
 
 # The logs of some processes.
 SCRATCH_BYTES = 50_000_000
@@ -67,6 +68,7 @@ def ask_for(
     spec: str,
     *,
     workload: str | None = None,
+    rooms: str | None = None,
     python: str | None = None,
     settled: dict[str, str] | None = None,
     variant: str | None = None,
@@ -77,24 +79,31 @@ def ask_for(
 ) -> Asked:
     """What the user's words mean; InputError, in one line, for any that cannot be used.
 
-    spec: [LABEL=]SPEC as `--backend` takes it; `workload`: a built-in one's name (default: the
-    plan's own); `settled`: interpreters by label, of harness.toml.
+    spec: [LABEL=]SPEC as `--backend` takes it; `workload` and `rooms` as `compare` takes them;
+    `settled`: interpreters by label, of harness.toml.
     """
-    if workload is not None:
-        check_choice("--workload", workload, tuple(WORKLOADS))
-    trained = () if workload is None else (WORKLOADS[workload],)
     settled, expect = settled or {}, expect or {}
     label, named = plugins.split(spec)
     if python is not None:
         settled = settled | {label or named: python}
     plugins.find(named, settled.get(label or named, ""), "certify")  # whose error names the verb
     choices = Choices(
-        profile="smoke", backends=(spec,), settled=settled, device=device, threads=threads
+        profile="smoke",
+        backends=(spec,),
+        settled=settled,
+        device=device,
+        threads=threads,
+        rooms=rooms,
     )
-    plan = make_plan(choices, *trained)
+    found = providers.find(workload or DEFAULT)
+    plan = make_plan(choices, *found)
+    if plan.net is None:
+        raise InputError(
+            f"--workload {workload}: it has no layers here, from which its judge is made"
+        )
     if variant is not None:
         variants = dict.fromkeys(plan.labels, variant)
-        plan = make_plan(msgspec.structs.replace(choices, variants=variants), *trained)
+        plan = make_plan(msgspec.structs.replace(choices, variants=variants), *found)
     known = {check.name for check in CHECKS}
     for option, names in (("--check", checks), ("--expect", tuple(expect))):
         for name in names:
@@ -178,7 +187,8 @@ class Examined:
         try:
             worker = self._worker or self._start()
             starting = False
-            answer = worker.call("certify", CHECK_S, check=check, processors=processors())
+            words = {"processors": processors(), "net": msgspec.to_builtins(self._asked.plan.net)}
+            answer = worker.call("certify", CHECK_S, check=check, **words)
             result = msgspec.convert({"check": check, "dtype": self.process.dtype} | answer, Result)
             if check == CLEAN_END and result.status == "passed":
                 worker.call("close", CHECK_S)

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.data import pixels, synthetic
+from harness.data import load, prepared, targets
 from harness.interface import Array, State, Workload
 from harness.measure.ladder import Wanted
 from harness.workloads.corners import Probe, probes
 from harness.workloads.declare import Declared, of_batches
+from harness.workloads.reference import canonical
 from harness.workloads.reference.canonical import epoch_order, initial_state, schedule
 from harness.workloads.reference.composed import Composed, cast
 from harness.workloads.reference.optimisers import stepped
@@ -69,18 +70,17 @@ class Material:
 
 
 def samples(workload: Workload, n: int | None) -> State:
-    """Samples of the stand-in of a workload's data, float32, and noise; None: all that it has."""
-    images, labels = synthetic.split(0, n or 256)
-    made: State = {"x": pixels(images), "y": labels.astype(np.int64)}
-    rng = np.random.default_rng([SEED, 3])
-    if made["x"].shape[1:] != workload.x:
-        made["x"] = rng.random((len(labels), *workload.x), np.float32)
-    if workload.y == "number":
-        made["y"] = (made["y"][:, None] % 2).astype(np.float32)
-    return made | {
-        tensor.name: rng.random((len(labels), *tensor.shape), np.float32)
-        for tensor in workload.noise
-    }
+    """The first n of the stand-in of a workload's data, with noise; None: all that it has.
+
+    "x" float32, "y" int64 or float32. InputError where nothing stands in for a user's own data.
+    """
+    classes = workload.outputs[0] if workload.y == "class" else 0
+    made = load(workload.data, "synthetic", shape=workload.x, classes=classes, warn=str)
+    x, y = made.train_x[:n], made.train_y[:n]
+    pool = {"x": prepared(x, workload.x, workload.normalise)}
+    if workload.y != "none":
+        pool["y"] = targets(y, workload.y)
+    return pool | canonical.noise(workload, SEED, 0, len(x))
 
 
 @functools.cache

@@ -17,6 +17,8 @@ from harness.conformance.subject import Subject
 from harness.interface import Backend
 from harness.record.schema import number
 from harness.workers.desks.backend import BackendDesk
+from harness.workloads.declare import Declared
+from harness.workloads.reference.composed import Net
 
 # More of a message is a stack of them.
 MOST_LETTERS = 1000
@@ -29,15 +31,16 @@ class CertifyingDesk(BackendDesk):
         super().__init__(started_ns, progress)
         self._subject: Subject | None = None
 
-    def certify(self, check: str, processors: list[int]) -> dict[str, Any]:
+    def certify(self, check: str, processors: list[int], net: dict[str, Any]) -> dict[str, Any]:
         """One check (see `answer`).
 
         processors: those that the parent may use, of which this process has as many as threads.
+        net: the layers of what is trained, from which its judge is made.
         """
         if self._subject is None:
             self._subject = Subject(
                 self._backend,
-                workload=self._workload.name,
+                workload=Declared(self._workload, msgspec.convert(net, Net)),
                 dtype=str(self._dtype),
                 threads=self._threads,
                 processors=processors,

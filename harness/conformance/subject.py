@@ -24,7 +24,7 @@ from harness.record.schema import Measurement, Worst
 from harness.verdict.numbers import evidence, sentence_for, share
 from harness.workers.desks.training import teacher_forced
 from harness.workers.processes import descendants
-from harness.workloads import DECLARED
+from harness.workloads import DECLARED, DEFAULT
 from harness.workloads.declare import Declared
 from harness.workloads.reference.composed import cast
 from harness.workloads.reference.limits import Limit, limit_for
@@ -50,7 +50,7 @@ class Subject:
         self,
         backend: Backend,
         *,
-        workload: str | Declared,
+        workload: str | Declared = DEFAULT,
         dtype: str,
         threads: int = 1,
         processors: Sequence[int] | None = None,
@@ -111,7 +111,8 @@ class Subject:
         if case not in self._measured:
             want = wanted(self.declared, case, self.dtype)
             state, batch = copied(want.state), cast(self.material.cases[case].batch, self.dtype)
-            tensors = teacher_forced(self.trainer, state, batch)
+            two = self.workload.two_modes
+            tensors = teacher_forced(self.trainer, state, batch, two_modes=two)
             self._measured[case] = ladder.teacher_forced(
                 tensors, want, process=self.dtype, case=case, step=None
             )

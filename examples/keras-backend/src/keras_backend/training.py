@@ -66,7 +66,7 @@ class Trainer:
         return _named([variable.value for variable in self.model.weights])
 
     def put(self, batch: State) -> Batch:
-        """x: (n, num_inputs) in the backend's dtype, y: int32 (n,); ValueError for other batches."""
+        """x: (n, num_inputs) in the backend's dtype, y: int32 (n,); ValueError for others."""
         check_batch(batch, self.workload)
         held = {"x": _put(batch["x"], self.backend.dtype), "y": _put(batch["y"], np.int32)}
         self.backend.finish([*held.values()])
