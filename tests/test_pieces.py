@@ -94,7 +94,7 @@ images = st.fixed_dictionaries(
 
 
 @given(of=images)
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_gradients_of_images_equal_central_differences_in_any_shape(of: dict[str, int]) -> None:
     size, stride, pad = of["size"], of["stride"], min(of["pad"], of["size"] // 2)
     layers: list[Layer] = [

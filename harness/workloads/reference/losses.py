@@ -80,12 +80,13 @@ class BinaryCrossEntropy(
 
     def __call__(self, outputs: Array, y: Array) -> tuple[float, Array]:
         """The mean over the samples, and its gradient (n, 1)."""
-        return self._of(outputs, y, np.log1p(-outputs), len(y))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self._of(outputs, y, np.log1p(-outputs), len(y))
 
     def textbook(self, outputs: Array, y: Array, up: bool) -> tuple[float, Array]:
         """The same with log(1 - a); each output a unit in its last place off."""
         near = np.nextafter(outputs, np.asarray(1.0 if up else 0.0, outputs.dtype))
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             return self._of(near, y, np.log(1 - near), len(y))
 
     def of_samples(self, outputs: Array, y: Array) -> Array:
@@ -93,7 +94,7 @@ class BinaryCrossEntropy(
         return np.array([self(a[None], b[None])[0] for a, b in zip(outputs, y, strict=True)])
 
     def _of(self, a: Array, y: Array, log_not: Array, n: int) -> tuple[float, Array]:
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             log_a = np.log(a)
             losses = -y * np.maximum(log_a, LEAST_LOG) - (1 - y) * np.maximum(log_not, LEAST_LOG)
             d_a = np.where(log_a > LEAST_LOG, -y / a, 0.0)
