@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
-from harness.interface import Array
+from harness.interface import Array, Tensor
 
 # Of a worker's environment: the folder with a user's own files.
 ROOMS = "HARNESS_ROOMS"
@@ -48,11 +51,52 @@ class Layout(NamedTuple):
         turned = ours.reshape([split[axis] for axis in self.axes])
         return turned.transpose(np.argsort(self.axes)).reshape(shape)
 
+    def put(self, ours: Array) -> Array:
+        """Our array in their layout, its shape following from ours: without `split`."""
+        return ours.transpose(np.argsort(self.axes)) if self.axes else ours
+
+    def fetch(self, theirs: Array) -> Array:
+        """Their array in our layout, its shape following from theirs: without `split`."""
+        return theirs.transpose(self.axes) if self.axes else theirs
+
+    def fits(self, theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
+        """Whether a tensor of their shape is one of ours in this layout."""
+        if self.axes and sorted(self.axes) != [*range(len(self.split or theirs))]:
+            return False
+        if self.split:
+            return math.prod(self.split) == math.prod(theirs) == math.prod(ours)
+        turned = [theirs[axis] for axis in self.axes or range(len(theirs))]
+        return [n for n in turned if n != 1] == [n for n in ours if n != 1]
+
 
 def layouts(room: ModuleType, names: list[str], table: str = "LAYOUT") -> dict[str, Layout]:
     """How a room's file has each of these; what its table does not name is there as it is."""
     entries = getattr(room, table, {})
     return {name: Layout(*entries.get(name, (name,))) for name in names}
+
+
+def check(
+    where: str,
+    layouts: dict[str, Layout],
+    tensors: Sequence[Tensor],
+    shapes: dict[str, tuple[int, ...]],
+) -> None:
+    """The tensors are the Net's, each of them; ValueError, in one line, where they are not.
+
+    shapes: of what the Net holds, by its own names.
+    """
+    for tensor in tensors:
+        layout = layouts[tensor.name]
+        if layout.name not in shapes:
+            known = ", ".join(shapes)
+            raise ValueError(f"{where}: its Net has no {layout.name} ({tensor.name}), but {known}")
+        if not layout.fits(shapes[layout.name], tensor.shape):
+            raise ValueError(
+                f"{where}: its Net's {layout.name} has shape {shapes[layout.name]}, which LAYOUT "
+                f"does not turn into {tensor.name} {tensor.shape}"
+            )
+    if rest := shapes.keys() - {layout.name for layout in layouts.values()}:
+        raise ValueError(f"{where}: no tensor is its Net's {', '.join(sorted(rest))}")
 
 
 def place(framework: str, model: str, rooms: str = "") -> Path | None:
@@ -76,5 +120,6 @@ def find(framework: str, model: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and compilers look a class's module up there
     spec.loader.exec_module(module)
     return module

@@ -24,18 +24,24 @@ class MLPScratch(nn.Module):
     num_outputs: int
     num_hiddens: int
     sigma: float = 0.01
-    dtype: Any = jnp.float32
 
     @nn.compact
     def forward(self, X: jax.Array) -> jax.Array:
         """X: (n, num_inputs) -> logits (n, num_outputs)."""
         normal, zeros = nn.initializers.normal(self.sigma), nn.initializers.zeros
-        W1 = self.param("W1", normal, (self.num_inputs, self.num_hiddens), self.dtype)
-        b1 = self.param("b1", zeros, (self.num_hiddens,), self.dtype)
-        W2 = self.param("W2", normal, (self.num_hiddens, self.num_outputs), self.dtype)
-        b2 = self.param("b2", zeros, (self.num_outputs,), self.dtype)
+        W1 = self.param("W1", normal, (self.num_inputs, self.num_hiddens))
+        b1 = self.param("b1", zeros, (self.num_hiddens,))
+        W2 = self.param("W2", normal, (self.num_hiddens, self.num_outputs))
+        b2 = self.param("b2", zeros, (self.num_outputs,))
         H = relu(X @ W1 + b1)
         return H @ W2 + b2
+
+    def __call__(self, X: jax.Array) -> jax.Array:
+        """The book's `forward`: Flax calls a model like this."""
+        return self.forward(X)
+
+
+Net = MLPScratch
 
 
 def loss(Y_hat: jax.Array, y: jax.Array) -> jax.Array:
@@ -43,12 +49,9 @@ def loss(Y_hat: jax.Array, y: jax.Array) -> jax.Array:
     return optax.softmax_cross_entropy_with_integer_labels(Y_hat, y).mean()
 
 
-def loss_and_grads(
-    model: MLPScratch, params: dict[str, jax.Array], X: jax.Array, y: jax.Array
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The mean loss, and its gradient by parameter."""
-
-    def objective(params: dict[str, jax.Array]) -> jax.Array:
-        return loss(model.apply({"params": params}, X, method="forward"), y)
-
-    return jax.value_and_grad(objective)(params)
+def trace(_: MLPScratch, variables: dict[str, Any], X: jax.Array) -> dict[str, jax.Array]:
+    """The values on the way, by name."""
+    params = variables["params"]
+    z1 = X @ params["W1"] + params["b1"]
+    h1 = relu(z1)
+    return {"z1": z1, "h1": h1, "logits": h1 @ params["W2"] + params["b2"]}

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from backends.jax.optimisers import Arrays
 from backends.jax.trainer import Batch, Trainer
 from harness.interface import Workload
 
@@ -22,26 +23,22 @@ class ScanTrainer(Trainer):
     def __init__(self, backend: Any, workload: Workload) -> None:
         super().__init__(backend, workload)
 
-        def body(carry: tuple[Any, Any], batch: Batch) -> tuple[tuple[Any, Any], jax.Array]:
-            params, state, value = self._step(*carry, *batch)
-            return (params, state), value
-
-        def run(params: Any, state: Any, batches: Sequence[Batch]) -> tuple[Any, jax.Array]:
-            stacked = tuple(jnp.stack(parts) for parts in zip(*batches, strict=True))
+        def run(state: Arrays, batches: Sequence[Batch]) -> tuple[Arrays, jax.Array]:
+            stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *batches)
             # Unrolled, XLA removes the stacking: each step reads its own batch where `put` left it.
             # Rolled up, every batch is copied twice a call, which eats most of what is gained.
-            return jax.lax.scan(body, (params, state), stacked, unroll=True)
+            return jax.lax.scan(self._step, state, stacked, unroll=True)
 
         # Compiled once for each number and size of batches.
-        self._run = jax.jit(run, donate_argnums=(0, 1))
+        self._run = jax.jit(run, donate_argnums=0)
 
     def run(self, batches: Sequence[Batch]) -> list[float]:
-        """One SGD update a batch, all done on return; the mean loss in nats before each."""
-        (self.params, self.state), losses = self._run(self.params, self.state, tuple(batches))
-        jax.block_until_ready(self.params)
+        """One update a batch, all done on return; the mean loss in nats before each."""
+        self.state, losses = self._run(self.state, tuple(batches))
+        jax.block_until_ready(self.state)
         return np.array(losses).tolist()
 
     def close(self) -> None:
-        """Drop the parameters and the compiled functions."""
+        """Drop the state and the compiled functions."""
         super().close()
         del self._run

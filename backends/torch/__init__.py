@@ -12,11 +12,14 @@ import numpy as np
 import torch
 
 from backends.arguments import check_backend, check_operator, check_workload
-from backends.torch import operators
+from backends.torch import operators, optimisers
 from backends.torch.compile import CompiledTrainer
 from backends.torch.cuda_graph import CudaGraphTrainer
 from backends.torch.trainer import Trainer, synchronize, to_device, to_host
 from harness.interface import Array, Unavailable, Workload
+
+# What a room's file may have as its `loss`.
+LOSSES = ("softmax-cross-entropy", "binary-cross-entropy")
 
 
 class Backend:
@@ -51,7 +54,7 @@ class Backend:
 
     def trainer(self, workload: Workload) -> Trainer:
         """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
-        check_workload(self.name, workload)
+        check_workload(self.name, workload, LOSSES, optimisers.RULES)
         kinds = {"eager": Trainer, "compile": CompiledTrainer, "cuda-graph": CudaGraphTrainer}
         return kinds[self.variant](self, workload)
 

@@ -17,60 +17,73 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value
 
-from backends.torch import mlp_scratch
-from backends.torch.trainer import Batch, Trainer, to_host
-from harness.interface import Array, Params, Unavailable, Workload
+from backends.torch.trainer import Batch, Trainer
+from harness.interface import Unavailable, Workload
 
 
 class CompiledTrainer(Trainer):
-    """Forward, backward and update as one graph; torch.func's gradients, for `backward` is none."""
+    """Forward, backward and update as one graph; torch.func's gradients, for `backward` is none.
+
+    The update is part of it for sgd; other rules take its gradients to torch.optim.
+    """
 
     def __init__(self, backend: Any, workload: Workload) -> None:
         lacking = _lacks(backend.device.type)
         if lacking is not None:
             raise Unavailable(lacking)
         super().__init__(backend, workload)
-        model = self.model
+        model, loss, lr = self.model, self.loss, workload.optimiser.lr
         params = {name: p.detach() for name, p in model.named_parameters()}  # the same memory
+        buffers = dict(model.named_buffers())
 
-        def forward(X: Tensor) -> Tensor:
-            return functional_call(model, params, (X,))
+        def forward(inputs: tuple[Any, ...]) -> Tensor:
+            return functional_call(model, params, inputs)
 
-        def loss_and_grads(X: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            def objective(params: dict[str, Tensor]) -> Tensor:
-                return mlp_scratch.loss(functional_call(model, params, (X,)), y)
+        def grads(inputs: tuple[Any, ...], y: Tensor | None) -> Any:
+            def objective(params: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+                running = {name: buffer.clone() for name, buffer in buffers.items()}
+                return loss(functional_call(model, {**params, **running}, inputs), y), running
 
-            grads, value = grad_and_value(objective)(params)
-            return value, grads
+            grads, (value, running) = grad_and_value(objective, has_aux=True)(params)
+            return value, grads, running
 
-        def step(X: Tensor, y: Tensor) -> Tensor:
-            value, grads = loss_and_grads(X, y)
+        def step(inputs: tuple[Any, ...], y: Tensor | None) -> Tensor:
+            value, by, running = grads(inputs, y)
             for name, parameter in params.items():
-                parameter.sub_(grads[name], alpha=workload.lr)
+                parameter.sub_(by[name], alpha=lr)
+            for name, buffer in buffers.items():
+                buffer.copy_(running[name])
             return value
 
-        self._forward = _compiled(forward)
-        self._loss_and_grads = _compiled(loss_and_grads)
-        self._step = _compiled(step)
+        self._buffers = buffers
+        self._compiled_forward = _compiled(forward)
+        self._compiled_grads = _compiled(grads)
+        self._compiled_step = _compiled(step)
 
     def step(self, batch: Batch) -> Tensor:
-        """One SGD update; the mean loss before it, still on the device."""
-        return self._step(*batch)
-
-    def logits(self, batch: Batch) -> Array:
-        """Logits (n, num_outputs), fresh."""
-        return to_host(self._forward(batch[0]))
-
-    def loss_and_grads(self, batch: Batch) -> tuple[float, Params]:
-        """Mean loss in nats and fresh gradients; nothing is updated."""
-        value, grads = self._loss_and_grads(*batch)
-        return value.item(), {name: to_host(grad) for name, grad in grads.items()}
+        """One update; the mean loss before it, still on the device."""
+        if self.workload.optimiser.rule == "sgd":
+            return self._compiled_step(batch.inputs, batch.y)
+        value, grads, running = self._compiled_grads(batch.inputs, batch.y)
+        for name, parameter in self.model.named_parameters():
+            parameter.grad = grads[name]
+        for name, buffer in self._buffers.items():
+            buffer.copy_(running[name])
+        self.optimizer.step()
+        return value
 
     def close(self) -> None:
         """Drop the model and what was compiled, which torch keeps beyond its functions."""
         super().close()
-        del self._forward, self._loss_and_grads, self._step
+        del self._compiled_forward, self._compiled_grads, self._compiled_step, self._buffers
         torch.compiler.reset()
+
+    def _forward(self, batch: Batch) -> Tensor:
+        return self._compiled_forward(batch.inputs)
+
+    def _grads(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        value, grads, _ = self._compiled_grads(batch.inputs, batch.y)
+        return value, {t.name: grads[self.layouts[t.name].name] for t in self.workload.trained}
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:

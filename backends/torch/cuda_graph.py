@@ -6,7 +6,7 @@ PyTorch's documentation ("CUDA semantics", "Whole-network capture"); not tried o
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,52 +18,60 @@ WARMUP_STEPS = 3  # as in the documentation: what initialises itself at its firs
 
 
 class Captured(NamedTuple):
-    """A step of one batch size: it reads X and y and writes the loss, always in the same places."""
+    """A step of one batch size: it reads a batch and writes the loss, always in the same places."""
 
     graph: torch.cuda.CUDAGraph
-    X: Tensor
-    y: Tensor
+    batch: Batch
     loss: Tensor
 
 
 class CudaGraphTrainer(Trainer):
     """The eager trainer, whose step is one launch: a graph for each batch size."""
 
+    capturable: ClassVar[bool] = True
+
     def __init__(self, backend: Any, workload: Workload) -> None:
         super().__init__(backend, workload)
         self._captured: dict[int, Captured] = {}
 
     def step(self, batch: Batch) -> Tensor:
-        """One SGD update, queued; the mean loss before it, still on the device."""
-        X, y = batch
-        if len(X) not in self._captured:
-            self._captured[len(X)] = self._capture(X, y)
-        captured = self._captured[len(X)]
-        captured.X.copy_(X)
-        captured.y.copy_(y)
+        """One update, queued; the mean loss before it, still on the device."""
+        n = len(batch.X)
+        if n not in self._captured:
+            self._captured[n] = self._capture(batch)
+        captured = self._captured[n]
+        for static, tensor in zip(_tensors(captured.batch), _tensors(batch), strict=True):
+            static.copy_(tensor)
         captured.graph.replay()
         return captured.loss.clone()  # the next replay overwrites it
 
-    def _capture(self, X: Tensor, y: Tensor) -> Captured:
-        """The eager step as a graph; the parameters are left as they were."""
-        static = X.clone(), y.clone()
-        before = [p.detach().clone() for p in self.model.parameters()]
+    def close(self) -> None:
+        """Drop the graphs, the model and the optimiser."""
+        del self._captured
+        super().close()
+
+    def _capture(self, batch: Batch) -> Captured:
+        """The eager step as a graph; the state is left as it was."""
+        y = None if batch.y is None else batch.y.clone()
+        static = Batch(batch.X.clone(), y, {n: u.clone() for n, u in batch.noise.items()})
+        held = [*self.model.buffers(), *(t for tensors in self.tensors.values() for t in tensors)]
+        before = [tensor.detach().clone() for tensor in held]
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARMUP_STEPS):
                 super().step(static)
             with torch.no_grad():
-                for parameter, value in zip(self.model.parameters(), before, strict=True):
-                    parameter.copy_(value)
+                for tensor, value in zip(held, before, strict=True):
+                    tensor.copy_(value)
         torch.cuda.current_stream().wait_stream(side)
         # The step drops the old gradients first, so that the graph allocates its own.
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):  # records, computes nothing
             loss = super().step(static)
-        return Captured(graph, *static, loss)
+        return Captured(graph, static, loss)
 
-    def close(self) -> None:
-        """Drop the graphs, the model and the optimiser."""
-        del self._captured
-        super().close()
+
+def _tensors(batch: Batch) -> list[Tensor]:
+    """All that a batch holds, in one order."""
+    return [t for t in (batch.X, batch.y, *batch.noise.values()) if t is not None]

@@ -18,22 +18,17 @@ class MLPScratch(nn.Module):
     """One hidden layer: relu(X @ W1 + b1) @ W2 + b2; weights are inputs x outputs."""
 
     def __init__(
-        self,
-        num_inputs: int,
-        num_outputs: int,
-        num_hiddens: int,
-        sigma: float = 0.01,
-        dtype: torch.dtype = torch.float32,
+        self, num_inputs: int, num_outputs: int, num_hiddens: int, sigma: float = 0.01
     ) -> None:
         super().__init__()
         self.num_inputs = num_inputs
         self.num_outputs = num_outputs
         self.num_hiddens = num_hiddens
         self.sigma = sigma
-        self.W1 = nn.Parameter(torch.randn(num_inputs, num_hiddens, dtype=dtype) * sigma)
-        self.b1 = nn.Parameter(torch.zeros(num_hiddens, dtype=dtype))
-        self.W2 = nn.Parameter(torch.randn(num_hiddens, num_outputs, dtype=dtype) * sigma)
-        self.b2 = nn.Parameter(torch.zeros(num_outputs, dtype=dtype))
+        self.W1 = nn.Parameter(torch.randn(num_inputs, num_hiddens) * sigma)
+        self.b1 = nn.Parameter(torch.zeros(num_hiddens))
+        self.W2 = nn.Parameter(torch.randn(num_hiddens, num_outputs) * sigma)
+        self.b2 = nn.Parameter(torch.zeros(num_outputs))
 
     def forward(self, X: Tensor) -> Tensor:
         """X: (n, num_inputs) -> logits (n, num_outputs)."""
@@ -41,16 +36,16 @@ class MLPScratch(nn.Module):
         return H @ self.W2 + self.b2
 
 
+Net = MLPScratch
+
+
 def loss(Y_hat: Tensor, y: Tensor) -> Tensor:
     """Mean softmax cross-entropy in nats. Y_hat: logits (n, num_outputs), y: int64 (n,)."""
     return F.cross_entropy(Y_hat, y)
 
 
-def loss_and_grads(
-    model: MLPScratch, X: Tensor, y: Tensor
-) -> tuple[Tensor, dict[str, Tensor | None]]:
-    """The mean loss, and its gradient by parameter, left in each parameter's `grad`."""
-    model.zero_grad()
-    value = loss(model(X), y)
-    value.backward()
-    return value.detach(), {name: p.grad for name, p in model.named_parameters()}
+def trace(net: MLPScratch, X: Tensor) -> dict[str, Tensor]:
+    """The values on the way, by name."""
+    z1 = X @ net.W1 + net.b1
+    h1 = relu(z1)
+    return {"z1": z1, "h1": h1, "logits": h1 @ net.W2 + net.b2}

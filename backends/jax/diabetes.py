@@ -1,0 +1,37 @@
+"""diabetes in JAX with Flax: 8-6-4-1, sigmoid everywhere.
+
+Read it beside the others: same names, same order. May import jax and flax only.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+class Net(nn.Module):
+    """Three dense layers, each with a sigmoid."""
+
+    @nn.compact
+    def __call__(self, X: jax.Array) -> jax.Array:
+        """X: (n, 8) -> probabilities (n, 1)."""
+        H = nn.sigmoid(nn.Dense(6)(X))
+        H = nn.sigmoid(nn.Dense(4)(H))
+        return nn.sigmoid(nn.Dense(1)(H))
+
+
+def loss(Y_hat: jax.Array, y: jax.Array) -> jax.Array:
+    """Mean binary cross-entropy in nats, each logarithm -100 at least. Both (n, 1)."""
+    log_p = jnp.maximum(jnp.log(Y_hat), -100)
+    log_not_p = jnp.maximum(jnp.log1p(-Y_hat), -100)
+    return -(y * log_p + (1 - y) * log_not_p).mean()
+
+
+LAYOUT = {
+    "W1": ("Dense_0.kernel",),
+    "b1": ("Dense_0.bias",),
+    "W2": ("Dense_1.kernel",),
+    "b2": ("Dense_1.bias",),
+    "W3": ("Dense_2.kernel",),
+    "b3": ("Dense_2.bias",),
+}
+TRACE = {"z1": ("Dense_0",), "z2": ("Dense_1",), "z3": ("Dense_2",)}
