@@ -32,7 +32,7 @@ class CompiledTrainer(Trainer):
         if lacking is not None:
             raise Unavailable(lacking)
         super().__init__(backend, workload)
-        model, loss, lr = self.model, self.loss, workload.optimiser.lr
+        model, loss, lr = self.model, self.room.loss, workload.optimiser.lr
         params = {name: p.detach() for name, p in model.named_parameters()}  # the same memory
         buffers = dict(model.named_buffers())
 

@@ -43,7 +43,6 @@ class Trainer:
         self.device = backend.device
         self.dtype = backend.dtype
         room = self.room = rooms.find("torch", workload.model)
-        self.loss = room.loss
         self.model = room.Net(**workload.sizes).to(backend.device, backend.dtype)
         own = [t for t in workload.tensors if t.role != "optimiser"]
         held = self.model.state_dict(keep_vars=True)
@@ -68,8 +67,8 @@ class Trainer:
         check_state(state, self.workload)
         with torch.no_grad():
             for name, tensors in self.tensors.items():
+                value = self._layout(name).theirs(state[name], tuple(tensors[0].shape))
                 for tensor in tensors:
-                    value = self._layout(name).theirs(state[name], tuple(tensor.shape))
                     tensor.copy_(to_device(value, self.dtype, self.device))
             for buffer, start in self.unnamed:
                 buffer.copy_(start)
@@ -118,11 +117,8 @@ class Trainer:
         """Mean loss in nats and fresh gradients; nothing is updated."""
         with self._looking(training=True):
             value, grads = self._grads(batch)
-        turned = {
-            t.name: self.layouts[t.name].ours(to_host(grads[t.name]), t.shape)
-            for t in self.workload.trained
-        }
-        return value.item(), turned
+        trained = [(t.name, self.layouts[t.name], t.shape) for t in self.workload.trained]
+        return value.item(), {n: to.ours(to_host(grads[n]), shape) for n, to, shape in trained}
 
     def trace(self, batch: Batch) -> State:
         """What the room's `trace` gives, or the values of the submodules that its TRACE names."""
@@ -146,7 +142,7 @@ class Trainer:
     def _backward(self, batch: Batch) -> Tensor:
         """The mean loss; its gradients are left in each parameter's `grad`."""
         self.model.zero_grad()
-        value = self.loss(self._forward(batch), batch.y)
+        value = self.room.loss(self._forward(batch), batch.y)
         value.backward()
         return value.detach()
 
