@@ -152,8 +152,8 @@ class State:
 
     def learnt(self, held: StateOf) -> StateOf:
         """Of a state what a training is for: all but the optimiser's own numbers."""
-        workload = self.plan.workload
-        return {t.name: held[t.name] for t in workload.tensors if t.role != "optimiser"}
+        own = {t.name for t in self.plan.workload.tensors if t.role == "optimiser"}
+        return {name: value for name, value in held.items() if name not in own}
 
     def start_after(self) -> list[int]:
         """Numbers of steps after which the start is compared: the plan's, or its end."""
