@@ -28,7 +28,7 @@ from harness.record.schema import (
     evaluation_case,
 )
 from harness.workers import providers
-from harness.workloads import WORKLOADS
+from harness.workloads import DEFAULT, NETS, WORKLOADS
 
 CASES = (("step 0", 0), ("step 10", 10), ("corner", None))
 PARAMETERS = ("W1", "b1", "W2", "b2")
@@ -43,7 +43,7 @@ PRODUCTS = ("product, left operand", "product, right operand")
 LOCKSTEP_STEPS = (9, 234)
 
 
-def make_plan(workload: str = "mlp-scratch", **choices: Any) -> Plan:
+def make_plan(workload: str | None = None, **choices: Any) -> Plan:
     """The plan for a user's words: the fields of Choices, and the workload's name."""
     return planning.make_plan(Choices(**choices), *providers.find(workload))
 
@@ -66,7 +66,8 @@ def plan(names: tuple[str, ...] = ("numpy", "torch"), **changes: Any) -> Plan:
     row = TABLE["default"]
     made = Plan(
         profile="default",
-        workload=WORKLOADS["mlp-scratch"],
+        workload=WORKLOADS[DEFAULT],
+        net=NETS[DEFAULT],
         labels={name: label(re.split("[:@]", name)[0]) for name in names},
         reference="harness/float64",
         dataset="auto",
