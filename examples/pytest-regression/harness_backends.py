@@ -36,7 +36,7 @@ class Engine:
 
     def trainer(self, workload):
         wanted = ("mlp-scratch", "softmax-cross-entropy", "sgd")
-        given = (workload.name, workload.loss, workload.optimiser.rule)
+        given = (workload.model, workload.loss, workload.optimiser.rule)
         if given != wanted:
             raise ValueError(f"tinynet knows {', '.join(wanted)} only, not {', '.join(given)}")
         return Trainer(self, workload)

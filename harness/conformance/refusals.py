@@ -34,9 +34,9 @@ def facts(subject: Subject) -> Evidence:
 
 
 def unknown_workload_refused(subject: Subject) -> Evidence:
-    """A workload, loss or optimiser that the backend does not know is a ValueError in one line."""
+    """A model, loss or optimiser that the backend does not know is a ValueError in one line."""
     optimiser = msgspec.structs.replace(subject.workload.optimiser, rule=UNKNOWN)
-    strange = {"name": UNKNOWN, "loss": UNKNOWN, "optimiser": optimiser}
+    strange = {"model": UNKNOWN, "loss": UNKNOWN, "optimiser": optimiser}
     for field, value in strange.items():
         other = msgspec.structs.replace(subject.workload, **{field: value})
         _refused(f"trainer for {field} {UNKNOWN!r}", UNKNOWN, subject.backend.trainer, other)

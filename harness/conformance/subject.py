@@ -132,7 +132,8 @@ class Subject:
         """Set `state`, step through `batches` and wait for each: losses, the state."""
         trainer.set_state(copied(state))
         losses = [float(trainer.wait(trainer.step(batch))) for batch in batches]
-        return losses, trainer.get_state()
+        # Copies: whether what is handed out is fresh, a check of its own asks.
+        return losses, {name: np.array(value) for name, value in trainer.get_state().items()}
 
     def same_losses(self, got: Sequence[float], want: Sequence[float], case: str) -> list[Judged]:
         """The losses of two trainings, to be the same to rounding."""

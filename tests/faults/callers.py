@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.workloads.reference.optimisers import stepped
+
 
 class Wrapped:
     """A trainer behind another; what a subclass does not define goes through unchanged."""
@@ -20,10 +22,80 @@ class Wrapped:
 
 
 def wrap(backend, kind):
-    """Make `backend` build trainers of `kind`."""
+    """Make `backend` build trainers of `kind`, which know their workload."""
     original = backend.trainer
-    backend.trainer = lambda workload: kind(original(workload))
+
+    def trainer(workload):
+        made = kind(original(workload))
+        made.workload = workload
+        return made
+
+    backend.trainer = trainer
     return backend
+
+
+class Stepping(Wrapped):
+    """Every step is finished at once; `done` are those since the state was set."""
+
+    done = 0
+    run = None  # many steps at once would go round the fault
+
+    def set_state(self, state):
+        self.done = 0
+        self.trainer.set_state(state)
+
+    def step(self, batch):
+        loss = self.do(batch)
+        self.done += 1
+        return loss
+
+    def wait(self, loss):
+        return loss
+
+    def do(self, batch):
+        """One step, with its fault; the loss."""
+        raise NotImplementedError
+
+    def do_right(self, batch):
+        """One step, to its end; the loss."""
+        return self.trainer.wait(self.trainer.step(batch))
+
+    def do_nothing(self, batch):
+        """All but the update; the loss."""
+        return self.trainer.loss_and_grads(batch)[0]
+
+    def change(self, batch):
+        """One step; the loss, the state before it, and what it added to each tensor."""
+        before = self.trainer.get_state()
+        loss = self.do_right(batch)
+        return loss, before, {k: v - before[k] for k, v in self.trainer.get_state().items()}
+
+
+class Regraded(Stepping):
+    """Other gradients than the trainer's own, also in a step: `regrade` says which."""
+
+    def regrade(self, grads, state, batch):
+        """What takes the place of gradients by name; state and batch as they are held."""
+        raise NotImplementedError
+
+    def loss_and_grads(self, batch):
+        loss, grads = self.trainer.loss_and_grads(batch)
+        state, held = self.trainer.get_state(), self.trainer.fetch(batch)
+        return loss, grads | self.regrade(grads, state, held)
+
+    def do(self, batch):
+        before, (_, grads) = self.trainer.get_state(), self.loss_and_grads(batch)
+        loss = self.do_right(batch)
+        moved = stepped(self.workload.optimiser, before, grads)
+        running = {t.name for t in self.workload.tensors if t.role == "running"}
+        new = {name: value for name, value in moved.items() if name not in running}
+        self.trainer.set_state(self.trainer.get_state() | like(new, before))
+        return loss
+
+
+def like(state, other):
+    """A state's arrays in the dtypes of another's: scalars of NumPy are none."""
+    return {name: np.asarray(value, other[name].dtype) for name, value in state.items()}
 
 
 class Hostile(Wrapped):
@@ -38,36 +110,36 @@ class Hostile(Wrapped):
                 raise AssertionError(f"{name}, handed out earlier, has changed")
         del self.watched[:-40]
 
-    def set_params(self, params):
-        mine = {name: np.array(value) for name, value in params.items()}
-        self.trainer.set_params(mine)
+    def set_state(self, state):
+        mine = {name: np.array(value) for name, value in state.items()}
+        self.trainer.set_state(mine)
         for value in mine.values():
             value += 1
 
-    def put(self, x, y):
-        x, y = np.array(x), np.array(y)
-        batch = self.trainer.put(x, y)
-        x += 1
-        y[:] = (y + 1) % 10
-        return batch
+    def put(self, batch):
+        mine = {name: np.array(value) for name, value in batch.items()}
+        made = self.trainer.put(mine)
+        for value in mine.values():
+            value[...] = (value + 1) % 10 if value.dtype.kind in "iu" else value + 1
+        return made
 
-    def get_params(self):
-        params = self.trainer.get_params()
-        self.watch(**{f"parameter {name}": value for name, value in params.items()})
+    def get_state(self):
+        state = self.trainer.get_state()
+        self.watch(**{f"held {name}": value for name, value in state.items()})
         # A caller may also write into what is its own: the next copy must not show it.
-        scribbled = self.trainer.get_params()
+        scribbled = self.trainer.get_state()
         for value in scribbled.values():
             value += 1
-        return params
+        return state
 
     def fetch(self, batch):
-        x, y = self.trainer.fetch(batch)
-        self.watch(x=x, y=y)
-        return x, y
+        held = self.trainer.fetch(batch)
+        self.watch(**held)
+        return held
 
-    def logits(self, batch):
-        found = self.trainer.logits(batch)
-        self.watch(logits=found)
+    def outputs(self, batch, *, training):
+        found = self.trainer.outputs(batch, training=training)
+        self.watch(outputs=found)
         return found
 
     def loss_and_grads(self, batch):
@@ -89,9 +161,9 @@ def aliasing_put(backend):
     """A backend that keeps the caller's memory, under the hostile caller: must be caught."""
 
     class Aliasing(Wrapped):
-        def put(self, x, y):
-            self.kept = (x, y)
-            return self.trainer.put(x, y)
+        def put(self, batch):
+            self.kept = batch
+            return self.trainer.put(batch)
 
         def fetch(self, batch):
             return self.kept
@@ -105,12 +177,12 @@ def handing_out_itself(backend):
     class Sharing(Wrapped):
         shared = None
 
-        def get_params(self):
-            now = self.trainer.get_params()
+        def get_state(self):
+            now = self.trainer.get_state()
             if self.shared is None:
                 self.shared = now
             for name, value in now.items():
-                self.shared[name][:] = value
+                self.shared[name][...] = value
             return self.shared
 
     return wrap(wrap(backend, Sharing), Hostile)

@@ -16,42 +16,44 @@ def scaled_twice(backend):
     """The test images are divided by 255 once more."""
 
     class Scaled(Wrapped):
-        def put(self, x, y):
-            return self.trainer.put(x / x.dtype.type(255) if _tested(y) else x, y)
+        def put(self, batch):
+            x = batch["x"]
+            scaled = {"x": x / x.dtype.type(255)} if _tested(x) else {}
+            return self.trainer.put(batch | scaled)
 
     return wrap(backend, Scaled)
 
 
 def last_rows_reversed(backend):
-    """The logits of the last 500 test images belong to one another."""
+    """The outputs of the last 500 test images belong to one another."""
 
     class Reversed(Wrapped):
-        def logits(self, batch):
-            logits = np.array(self.trainer.logits(batch))
-            if _tested(logits):
-                logits[-500:] = logits[-500:][::-1]
-            return logits
+        def outputs(self, batch, *, training):
+            found = np.array(self.trainer.outputs(batch, training=training))
+            if _tested(found):
+                found[-500:] = found[-500:][::-1]
+            return found
 
     return wrap(backend, Reversed)
 
 
 def stale(backend):
-    """Test images meet the parameters that training began with."""
+    """Test images meet the state that training began with."""
 
     class Stale(Wrapped):
-        def set_params(self, params):
-            self.first = {name: np.array(value) for name, value in params.items()}
-            self.trainer.set_params(params)
+        def set_state(self, state):
+            self.first = {name: np.array(value) for name, value in state.items()}
+            self.trainer.set_state(state)
 
-        def logits(self, batch):
-            logits = self.trainer.logits(batch)
-            if not _tested(logits):
-                return logits
-            held = self.trainer.get_params()
-            self.trainer.set_params(self.first)
-            logits = np.array(self.trainer.logits(batch))
-            self.trainer.set_params(held)
-            return logits
+        def outputs(self, batch, *, training):
+            found = self.trainer.outputs(batch, training=training)
+            if not _tested(found):
+                return found
+            held = self.trainer.get_state()
+            self.trainer.set_state(self.first)
+            found = np.array(self.trainer.outputs(batch, training=training))
+            self.trainer.set_state(held)
+            return found
 
     return wrap(backend, Stale)
 

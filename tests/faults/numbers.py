@@ -1,8 +1,9 @@
 """Wrong numbers, one fault a function, planted in a real backend inside its worker.
 
-A fault of the model changes the backend's own module of it, which is looked up when the trainer
-is built or called; a fault of the training loop wraps the trainer. Each is planted in every dtype
-and written once for all frameworks, in the names that their array namespaces share.
+They are of the MLP with one hidden layer; those that any workload can have are in generic.py. A
+fault of the model changes the framework's own file of it, which is looked up when the trainer is
+built or called; one of the training loop wraps the trainer. Each is planted in every dtype and
+written once for all frameworks, in the names that their array namespaces share.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ import importlib
 
 import msgspec
 import numpy as np
-from callers import Wrapped, wrap
+from callers import Regraded, Stepping, Wrapped, wrap
 
 NAMES = ("W1", "b1", "W2", "b2")
-LEARNING_RATE = 0.1  # the workload's
 
 
 def _module(backend):
@@ -45,8 +45,9 @@ def _change_put(backend, change):
     """Let what is put on the device be `change(x, y)`."""
 
     class Changed(Wrapped):
-        def put(self, x, y):
-            return self.trainer.put(*change(x, y))
+        def put(self, batch):
+            x, y = change(batch["x"], batch["y"])
+            return self.trainer.put(batch | {"x": x, "y": y})
 
     return wrap(backend, Changed)
 
@@ -70,8 +71,8 @@ def w1_transposed(backend):
     """W1 is transposed on import; only a square one goes in at all."""
 
     class Transposed(Wrapped):
-        def set_params(self, params):
-            self.trainer.set_params(params | {"W1": params["W1"].T})
+        def set_state(self, state):
+            self.trainer.set_state(state | {"W1": state["W1"].T})
 
     return wrap(backend, Transposed)
 
@@ -197,47 +198,32 @@ def softmax_without_shift(backend):
 
 
 def _change_grads(backend, change):
-    """Replace the gradients that `change(grads, weights, X, y, scale)` names.
+    """Replace the gradients that `change(grads, state, X, y, lr)` names, in NumPy."""
 
-    `scale` is what the gradients are multiplied by already: NumPy's step asks for lr times them.
-    """
-    module = _module(backend)
-    original = module.loss_and_grads
+    class Changed(Regraded):
+        def regrade(self, grads, state, batch):
+            lr = state["W1"].dtype.type(self.workload.optimiser.lr)
+            return change(grads, state, batch["x"], batch["y"], lr)
 
-    def loss_and_grads(model, *given, scale=None):
-        value, grads = original(model, *given, **({} if scale is None else {"scale": scale}))
-        *params, X, y = given
-        weights = params[0] if params else {name: getattr(model, name) for name in NAMES}
-        if backend.name == "torch":
-            weights = {name: weight.detach() for name, weight in weights.items()}
-        grads = grads | change(grads, weights, X, y, scale or 1.0)
-        if backend.name == "torch":  # its optimiser reads them from the parameters
-            for name, parameter in model.named_parameters():
-                parameter.grad = grads[name]
-        return value, grads
-
-    module.loss_and_grads = loss_and_grads
+    return wrap(backend, Changed)
 
 
-def _hidden_error(xp, weights, X, y, W2):
+def _hidden_error(state, X, y, W2):
     """The loss's derivative at the hidden layer before ReLU (n, hiddens), sent back through W2."""
-    Z = X @ weights["W1"] + weights["b1"]
-    H = xp.where(Z > 0, Z, 0 * Z)
-    P = _softmax(xp, H @ weights["W2"] + weights["b2"])
-    labels = xp.arange(P.shape[1], dtype=y.dtype)
-    error = xp.where(y[:, None] == labels, P - 1, P) / len(X)
-    dH = error @ xp.swapaxes(W2, 0, 1)
-    return xp.where(Z > 0, dH, 0 * dH)
+    Z = X @ state["W1"] + state["b1"]
+    error = _softmax(np, np.maximum(Z, 0) @ state["W2"] + state["b2"])
+    error[np.arange(len(y)), y] -= 1
+    return (error / len(X)) @ W2.T * (Z > 0)
 
 
 def no_gradient_of_b1(backend):
     """The gradient of b1 is missing: 0."""
-    _change_grads(backend, lambda grads, *_: {"b1": 0 * grads["b1"]})
+    return _change_grads(backend, lambda grads, *_: {"b1": 0 * grads["b1"]})
 
 
 def no_gradient_of_b2(backend):
     """The gradient of b2 is missing: 0."""
-    _change_grads(backend, lambda grads, *_: {"b2": 0 * grads["b2"]})
+    return _change_grads(backend, lambda grads, *_: {"b2": 0 * grads["b2"]})
 
 
 def relu_slope_1_at_0(backend):
@@ -248,76 +234,43 @@ def relu_slope_1_at_0(backend):
 
 def w2_updated_too_early(backend):
     """The gradients of W1 and b1 are sent back through the W2 that is updated already."""
-    xp = _namespace(backend)
 
-    def change(grads, weights, X, y, scale):
-        W2 = weights["W2"] - LEARNING_RATE / scale * grads["W2"]
-        dZ = scale * _hidden_error(xp, weights, X, y, W2)
-        return {"W1": xp.swapaxes(X, 0, 1) @ dZ, "b1": xp.sum(dZ, axis=0)}
+    def change(grads, state, X, y, lr):
+        dZ = _hidden_error(state, X, y, state["W2"] - lr * grads["W2"])
+        return {"W1": X.T @ dZ, "b1": dZ.sum(axis=0)}
 
-    _change_grads(backend, change)
+    return _change_grads(backend, change)
 
 
 def gradient_of_the_sum(backend):
     """The loss is the mean, the gradients are those of the sum."""
-    _change_grads(backend, lambda grads, weights, X, *_: {k: g * len(X) for k, g in grads.items()})
+    return _change_grads(
+        backend, lambda grads, _, X, *__: {k: g * len(X) for k, g in grads.items()}
+    )
 
 
 def tf32_backward(backend):
     """The operands of W1's gradient, a product, are rounded to TF32."""
-    xp = _namespace(backend)
 
-    def change(grads, weights, X, y, scale):
-        dZ = scale * _hidden_error(xp, weights, X, y, weights["W2"])
-        return {"W1": xp.swapaxes(_rounded(X, TF32), 0, 1) @ _rounded(dZ, TF32)}
+    def change(grads, state, X, y, lr):
+        dZ = _hidden_error(state, X, y, state["W2"])
+        return {"W1": _rounded(X, TF32).T @ _rounded(dZ, TF32)}
 
-    _change_grads(backend, change)
+    return _change_grads(backend, change)
 
 
 # -- update --------------------------------------------------------------------------------------
 
 
-class Stepping(Wrapped):
-    """Every step is finished at once; `done` are those since the parameters were set."""
-
-    done = 0
-
-    def set_params(self, params):
-        self.done = 0
-        self.trainer.set_params(params)
-
-    def step(self, batch):
-        loss = self.do(batch)
-        self.done += 1
-        return loss
-
-    def wait(self, loss):
-        return loss
-
-    def do(self, batch):
-        """One step, with its fault; the loss."""
-        raise NotImplementedError
-
-    def do_right(self, batch):
-        """One step, to its end; the loss."""
-        return self.trainer.wait(self.trainer.step(batch))
-
-    def do_nothing(self, batch):
-        """All but the update; the loss."""
-        return self.trainer.loss_and_grads(batch)[0]
-
-    def change(self, batch):
-        """One step; the loss, the parameters before it, and what it added to each."""
-        before = self.trainer.get_params()
-        loss = self.do_right(batch)
-        return loss, before, {k: v - before[k] for k, v in self.trainer.get_params().items()}
-
-
 def _change_learning_rate(backend, factor):
     original = backend.trainer
-    backend.trainer = lambda workload: original(
-        msgspec.structs.replace(workload, lr=workload.lr * factor)
-    )
+
+    def trainer(workload):
+        optimiser = workload.optimiser
+        faster = msgspec.structs.replace(optimiser, lr=optimiser.lr * factor)
+        return original(msgspec.structs.replace(workload, optimiser=faster))
+
+    backend.trainer = trainer
 
 
 def lr_one_per_mille(backend):
@@ -339,10 +292,8 @@ def _decay(backend, weight_decay):
     class Decaying(Stepping):
         def do(self, batch):
             loss, before, _ = self.change(batch)
-            after = self.trainer.get_params()
-            self.trainer.set_params(
-                {k: after[k] - LEARNING_RATE * weight_decay * before[k] for k in after}
-            )
+            after, lr = self.trainer.get_state(), self.workload.optimiser.lr
+            self.trainer.set_state({k: after[k] - lr * weight_decay * before[k] for k in after})
             return loss
 
     return wrap(backend, Decaying)
@@ -379,7 +330,7 @@ def _carried_over(backend, share_of):
             loss, before, change = self.change(batch)
             if self.done and (share := share_of(self.done)):
                 change = {k: v + share * self.last[k] for k, v in change.items()}
-                self.trainer.set_params({k: before[k] + v for k, v in change.items()})
+                self.trainer.set_state({k: before[k] + v for k, v in change.items()})
             self.last = change
             return loss
 
@@ -401,12 +352,12 @@ def stale_parameters(backend):
 
     class Stale(Stepping):
         def do(self, batch):
-            now = self.trainer.get_params()
+            now = self.trainer.get_state()
             older = self.older if self.done else now
-            self.trainer.set_params(older)
+            self.trainer.set_state(older)
             loss = self.do_right(batch)
-            moved = self.trainer.get_params()
-            self.trainer.set_params({k: now[k] + (moved[k] - older[k]) for k in now})
+            moved = self.trainer.get_state()
+            self.trainer.set_state({k: now[k] + (moved[k] - older[k]) for k in now})
             self.older = now
             return loss
 
@@ -420,7 +371,7 @@ def every_tenth_update_twice(backend):
         def do(self, batch):
             loss, before, change = self.change(batch)
             if self.done % 10 == 9:
-                self.trainer.set_params({k: before[k] + 2 * change[k] for k in before})
+                self.trainer.set_state({k: before[k] + 2 * change[k] for k in before})
             return loss
 
     return wrap(backend, Eager)

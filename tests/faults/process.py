@@ -58,7 +58,7 @@ def missing(backend):
 
 
 def not_a_number(backend):
-    """Every parameter becomes NaN in a step of a training."""
+    """Every tensor becomes NaN in a step of a training."""
 
     class Nan(Wrapped):
         count = 0
@@ -68,42 +68,42 @@ def not_a_number(backend):
             loss = self.trainer.step(batch)
             if self.count == TRAINING:
                 self.trainer.wait(loss)
-                params = self.trainer.get_params()
-                self.trainer.set_params({k: v * np.nan for k, v in params.items()})
+                state = self.trainer.get_state()
+                self.trainer.set_state({k: np.full_like(v, np.nan) for k, v in state.items()})
             return loss
 
     return wrap(backend, Nan)
 
 
 def nan_logit(backend):
-    """One logit of every batch is NaN."""
+    """One output of every batch is NaN."""
 
     class Nan(Wrapped):
-        def logits(self, batch):
-            found = self.trainer.logits(batch)
-            found[-1, 4] = np.nan
+        def outputs(self, batch, *, training):
+            found = self.trainer.outputs(batch, training=training)
+            found[-1, -1] = np.nan
             return found
 
     return wrap(backend, Nan)
 
 
 def wrong_shape(backend):
-    """Logits with a column too few, everywhere."""
+    """Outputs with a column too few, everywhere."""
 
     class Narrow(Wrapped):
-        def logits(self, batch):
-            return self.trainer.logits(batch)[:, :-1]
+        def outputs(self, batch, *, training):
+            return self.trainer.outputs(batch, training=training)[:, :-1]
 
     return wrap(backend, Narrow)
 
 
 def wrong_gradient_names(backend):
-    """The gradient of b2 is missing altogether."""
+    """The gradient of the last tensor is missing altogether."""
 
     class Missing(Wrapped):
         def loss_and_grads(self, batch):
             loss, grads = self.trainer.loss_and_grads(batch)
-            del grads["b2"]
+            del grads[self.workload.trained[-1].name]
             return loss, grads
 
     return wrap(backend, Missing)
@@ -199,9 +199,9 @@ def dies_when_only_timed(backend):
     class Mortal(Wrapped):
         asked, count = False, 0
 
-        def logits(self, batch):
+        def outputs(self, batch, *, training):
             self.asked = True
-            return self.trainer.logits(batch)
+            return self.trainer.outputs(batch, training=training)
 
         def step(self, batch):
             self.count += 1

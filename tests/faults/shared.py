@@ -11,11 +11,11 @@ import numpy as np
 from harness import data
 
 
-def pixels_by_256(pixels):
+def pixels_by_256(prepared):
     """Pixels are divided by 256, not 255."""
 
-    def wrong(images, out=None):
-        found = pixels(images, out)
+    def wrong(x, shape, normalise, out=None):
+        found = prepared(x, shape, normalise, out)
         return np.multiply(found, np.float32(255 / 256), out=found)
 
     return wrong
@@ -23,13 +23,13 @@ def pixels_by_256(pixels):
 
 def same_order_every_epoch(epoch_order):
     """Every epoch has the order of the first."""
-    return lambda seed, epoch, n: epoch_order(seed, 0, n)
+    return lambda seed, epoch, n, size=1: epoch_order(seed, 0, n, size)
 
 
 def batches_shuffled(epoch_order):
     """Whole batches are shuffled, not samples."""
 
-    def wrong(seed, epoch, n):
+    def wrong(seed, epoch, n, size=1):
         blocks = np.array_split(np.arange(n), range(256, n, 256))
         return np.concatenate([blocks[i] for i in epoch_order(seed, epoch, len(blocks))])
 
@@ -38,12 +38,12 @@ def batches_shuffled(epoch_order):
 
 def accuracy_of_9984(accuracy):
     """The test set's last 16 samples are left out of the accuracy."""
-    return lambda logits, labels: accuracy(logits[:9984], labels[:9984])
+    return lambda predicted, labels: accuracy(predicted[:9984], labels[:9984])
 
 
 def accuracy_of_training(evaluation_set):
     """Accuracy is measured on the training set."""
-    return lambda dataset, out=None: data.training_set(dataset, out)
+    return lambda dataset, workload, out=None: data.training_set(dataset, workload, out)
 
 
 def last_batch_dropped(schedule):

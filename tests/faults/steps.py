@@ -17,13 +17,11 @@ def not_deterministic(backend):
         def step(self, batch):
             loss = self.trainer.wait(self.trainer.step(batch))
             rng = np.random.default_rng(int.from_bytes(os.urandom(8), "little"))
-            params = self.trainer.get_params()
-            eps = np.finfo(next(iter(params.values())).dtype).eps
-            params = {
-                name: (v * (1 + eps * rng.integers(-1, 2, v.shape))).astype(v.dtype)
-                for name, v in params.items()
-            }
-            self.trainer.set_params(params)
+            state = self.trainer.get_state()
+            for tensor in self.workload.trained:
+                v = state[tensor.name]
+                v *= (1 + np.finfo(v.dtype).eps * rng.integers(-1, 2, v.shape)).astype(v.dtype)
+            self.trainer.set_state(state)
             return loss
 
         def wait(self, loss):
@@ -39,9 +37,9 @@ class Remembering(Wrapped):
         super().__init__(trainer)
         self.seen = {}
 
-    def set_params(self, params):
+    def set_state(self, state):
         self.seen = {}
-        self.trainer.set_params(params)
+        self.trainer.set_state(state)
 
     def wait(self, loss):
         return loss
@@ -70,11 +68,11 @@ class Queueing(Remembering):
         self.took_s = time.perf_counter() - before
         return loss
 
-    def get_params(self):
-        return self.queue.submit(self.trainer.get_params).result()
+    def get_state(self):
+        return self.queue.submit(self.trainer.get_state).result()
 
-    def set_params(self, params):
-        self.queue.submit(super().set_params, params).result()
+    def set_state(self, state):
+        self.queue.submit(super().set_state, state).result()
 
 
 def returns_early(backend):

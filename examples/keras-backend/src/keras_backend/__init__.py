@@ -93,7 +93,7 @@ class KerasBackend:
         }
 
     def trainer(self, workload: Workload) -> Trainer:
-        """The model, compiled; ValueError where the workload, loss or optimiser is unknown."""
+        """The model, compiled; ValueError where its model, loss or optimiser is unknown."""
         from keras_backend import training  # it imports Keras
 
         return training.Trainer(self, workload)

@@ -18,8 +18,8 @@ from harness.interface import Array, State, Unavailable, Workload
 if TYPE_CHECKING:
     from keras_backend import KerasBackend
 
-# The one workload whose model this is.
-WORKLOAD = "mlp-scratch"
+# The one model that there is here.
+MODEL = "mlp-scratch"
 # What the harness calls `model.weights`, in Keras' order; a Dense kernel is inputs x outputs too.
 NAMES = ("W1", "b1", "W2", "b2")
 
@@ -31,7 +31,7 @@ class Trainer:
 
     def __init__(self, backend: KerasBackend, workload: Workload) -> None:
         for what, value, known in (
-            ("workload", workload.name, WORKLOAD),
+            ("model", workload.model, MODEL),
             ("loss", workload.loss, "softmax-cross-entropy"),
             ("optimiser", workload.optimiser.rule, "sgd"),
         ):

@@ -21,8 +21,8 @@ from harness.interface import Array, State, Unavailable, Workload
 from mxnet_backend import mlp_scratch, operators
 
 Batch = dict[str, mx.np.ndarray]
-# The one workload whose model this is.
-WORKLOAD = "mlp-scratch"
+# The one model that there is here.
+MODEL = "mlp-scratch"
 
 
 class Backend:
@@ -55,9 +55,9 @@ class Backend:
         }
 
     def trainer(self, workload: Workload) -> Trainer:
-        """A trainer for `workload`; ValueError where it, its loss or optimiser is unknown."""
-        if workload.name != WORKLOAD:
-            raise ValueError(f"mxnet: unknown workload {workload.name!r}; known: {WORKLOAD}")
+        """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
+        if workload.model != MODEL:
+            raise ValueError(f"mxnet: unknown model {workload.model!r}; known: {MODEL}")
         check_workload(self.name, workload, ("softmax-cross-entropy",), ("sgd",))
         return Trainer(self, workload)
 
