@@ -38,15 +38,14 @@ from harness.conformance.material import STEPS, material
 from harness.conformance.serve import answer
 from harness.conformance.system import processor_time, typical_growth
 from harness.workers.loading import load_file
-from harness.workloads import DECLARED
-from harness.workloads.declare import Declared
+from harness.workloads import DECLARED, DEFAULT
 from harness.workloads.reference.composed import cast
 from harness.workloads.reference.limits import limit_for
 from harness.workloads.reference.screening import SMALL_LEAST_LOSS, clear
 from tests.conftest import PROCESSORS, all_processors
 
 BROKEN = Path(__file__).parent / "broken"
-FILES = ("manners", "copying", "state", "numbers", "stepping", "process")
+FILES = ("manners", "copying", "state", "numbers", "modes", "stepping", "process")
 # They end their process, or never do: test_certify.py has them in workers.
 IN_WORKERS = {"Crashes", "Hangs", "NeverEnds", "LeavesAChild", "EndsWithStatus3"}
 
@@ -65,9 +64,8 @@ CLASSES = broken_classes()
 NAMES = [check.name for check in CHECKS]
 
 
-def subjects(
-    backend: type, variant: str = "buffered", workload: str | Declared = "mlp-scratch"
-) -> dict[str, Subject]:
+def subjects(backend: type, variant: str = "buffered") -> dict[str, Subject]:
+    workload = getattr(backend, "workload", DEFAULT)
     return {
         dtype: Subject(backend("cpu", dtype, 1, variant), workload=workload, dtype=dtype)
         for dtype in DTYPES
@@ -123,10 +121,11 @@ def test_the_first_check_that_a_broken_backend_fails_is_its_own(name, quick, mon
     assert found[1]
 
 
-def test_the_trainer_that_is_broken_elsewhere_is_whole(quick):
-    shared = sys.modules[next(iter(CLASSES.values())).__mro__[1].__module__]
+@pytest.mark.parametrize("base", ["Broken", "OfModes"])
+def test_the_trainers_that_are_broken_elsewhere_are_whole(base, quick):
+    bases = {kind.__name__: kind for found in CLASSES.values() for kind in found.__mro__}
     with all_processors(), threadpool_limits(1):
-        assert first_failure(type("Whole", (shared.Broken,), {})) is None
+        assert first_failure(type("Whole", (bases[base],), {})) is None
 
 
 def test_every_check_has_a_broken_backend():

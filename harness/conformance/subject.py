@@ -114,7 +114,7 @@ class Subject:
             two = self.workload.two_modes
             tensors = teacher_forced(self.trainer, state, batch, two_modes=two)
             self._measured[case] = ladder.teacher_forced(
-                tensors, want, process=self.dtype, case=case, step=None
+                tensors, want, process=self.dtype, case=case, step=None, judge=self.judge
             )
         return self._measured[case]
 

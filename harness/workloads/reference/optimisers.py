@@ -160,7 +160,7 @@ def slots_of(optimiser: Optimiser, trained: tuple[Tensor, ...]) -> tuple[Tensor,
 def moved(optimiser: Optimiser, state: State, grads: State) -> tuple[State, State]:
     """What a step with these gradients takes from each tensor, and the optimiser's new slots."""
     rule, changes = RULES[optimiser.rule], State()
-    slots = {STEP: state[STEP] + 1} if rule.counts else State()
+    slots = {STEP: np.asarray(state[STEP] + 1)} if rule.counts else State()
     t = float(slots[STEP]) if rule.counts else 0.0
     for name, grad in grads.items():
         own = {slot: state[f"{name}/{slot}"] for slot in rule.slots}
