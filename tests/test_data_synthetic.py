@@ -23,26 +23,26 @@ PEAK_LIMIT_BYTES = 600 << 20  # 55 MB of them are the pixels
 
 @pytest.fixture(scope="module")
 def dataset() -> data.Dataset:
-    return data.load("synthetic", warn=pytest.fail)
+    return data.load("fashion-mnist", "synthetic", warn=pytest.fail)
 
 
 def test_the_bytes_are_the_same_on_every_platform(dataset: data.Dataset) -> None:
-    assert hashlib.sha256(dataset.train_images.tobytes()).hexdigest() == TRAIN_IMAGES_SHA256
+    assert hashlib.sha256(dataset.train_x.tobytes()).hexdigest() == TRAIN_IMAGES_SHA256
     assert dataset.sha256 == SHA256
 
 
 def test_shapes_types_and_names_are_those_of_the_real_set(dataset: data.Dataset) -> None:
     assert dataset.name == "synthetic"
     assert dataset.synthetic
-    assert dataset.train_images.shape == (60_000, 28, 28)
-    assert dataset.train_labels.shape == (60_000,)
-    assert dataset.test_images.shape == (10_000, 28, 28)
-    assert dataset.test_labels.shape == (10_000,)
+    assert dataset.train_x.shape == (60_000, 28, 28)
+    assert dataset.train_y.shape == (60_000,)
+    assert dataset.test_x.shape == (10_000, 28, 28)
+    assert dataset.test_y.shape == (10_000,)
     arrays = (
-        dataset.train_images,
-        dataset.train_labels,
-        dataset.test_images,
-        dataset.test_labels,
+        dataset.train_x,
+        dataset.train_y,
+        dataset.test_x,
+        dataset.test_y,
     )
     assert {array.dtype for array in arrays} == {np.dtype(np.uint8)}
     assert len(dataset.class_names) == 10
@@ -50,31 +50,31 @@ def test_shapes_types_and_names_are_those_of_the_real_set(dataset: data.Dataset)
 
 def test_a_data_set_cannot_be_changed(dataset: data.Dataset) -> None:
     with pytest.raises(ValueError, match="read-only"):
-        dataset.train_images[0] = 0
+        dataset.train_x[0] = 0
 
 
 def test_every_class_is_as_frequent_and_the_order_is_mixed(dataset: data.Dataset) -> None:
-    assert np.bincount(dataset.train_labels).tolist() == [6000] * 10
-    assert np.bincount(dataset.test_labels).tolist() == [1000] * 10
+    assert np.bincount(dataset.train_y).tolist() == [6000] * 10
+    assert np.bincount(dataset.test_y).tolist() == [1000] * 10
     for start in range(0, 60_000, 1000):
-        counts = np.bincount(dataset.train_labels[start : start + 1000], minlength=10)
+        counts = np.bincount(dataset.train_y[start : start + 1000], minlength=10)
         assert counts.min() >= 60  # of 100 expected, standard deviation 9.5
         assert counts.max() <= 140
 
 
 def test_no_test_image_is_a_train_image(dataset: data.Dataset) -> None:
-    train = {image.tobytes() for image in dataset.train_images}
+    train = {image.tobytes() for image in dataset.train_x}
     assert len(train) == 60_000
-    assert not any(image.tobytes() in train for image in dataset.test_images)
+    assert not any(image.tobytes() in train for image in dataset.test_x)
 
 
 def test_brightness_and_spread_are_about_those_of_the_real_set(dataset: data.Dataset) -> None:
     """The real set: mean 0.286, standard deviation 0.353 (of pixels from 0 to 1)."""
-    levels = dataset.train_images / np.float32(255)
+    levels = dataset.train_x / np.float32(255)
     assert 0.24 < levels.mean() < 0.33
     assert 0.30 < levels.std() < 0.40
-    assert (dataset.train_images == 0).mean() > 0.4
-    assert (dataset.train_images[:, :, (0, -1)] == 0).mean() > 0.9
+    assert (dataset.train_x == 0).mean() > 0.4
+    assert (dataset.train_x[:, :, (0, -1)] == 0).mean() > 0.9
 
 
 def test_it_is_made_in_little_memory() -> None:
@@ -91,8 +91,8 @@ def last_accuracies(
     dataset: data.Dataset, seed: int, epochs: int, items: int
 ) -> npt.NDArray[np.float64]:
     """Test accuracy after each of the last three epochs of the MLP's training, in plain NumPy."""
-    x, y = data.pixels(dataset.train_images[:items]), dataset.train_labels[:items]
-    x_test = data.pixels(dataset.test_images)
+    x, y = data.prepared(dataset.train_x[:items], (784,), None), dataset.train_y[:items]
+    x_test = data.prepared(dataset.test_x, (784,), None)
     rng = np.random.default_rng([seed, 0])
     w1 = (rng.standard_normal((784, 256)) * 0.01).astype(np.float32)
     w2 = (rng.standard_normal((256, 10)) * 0.01).astype(np.float32)
@@ -114,7 +114,7 @@ def last_accuracies(
             w1 -= x[batch].T @ back
             b1 -= back.sum(axis=0)
         guess = (np.maximum(x_test @ w1 + b1, 0) @ w2 + b2).argmax(axis=1)
-        accuracies.append(float((guess == dataset.test_labels).mean()))
+        accuracies.append(float((guess == dataset.test_y).mean()))
     return np.array(accuracies[-3:])
 
 
@@ -126,20 +126,22 @@ def test_the_mlp_ends_between_80_and_92_percent(dataset: data.Dataset, seed: int
 
 def test_a_data_dir_with_the_synthetic_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no meaning with --dataset synthetic"):
-        data.load("synthetic", data_dir=tmp_path, warn=pytest.fail)
+        data.load("fashion-mnist", "synthetic", data_dir=tmp_path, warn=pytest.fail)
 
 
 def test_an_unknown_data_set_is_refused_with_the_choices() -> None:
-    with pytest.raises(InputError, match=r"'mnist' is unknown: .* auto, fashion-mnist, synthetic"):
-        data.load("mnist", warn=pytest.fail)
+    with pytest.raises(InputError, match=r"'imagenet' is unknown: fashion-mnist, mnist, cifar-10"):
+        data.load("imagenet", warn=pytest.fail)
+    with pytest.raises(InputError, match=r"--dataset mnist: .* auto, synthetic or fashion-mnist"):
+        data.load("fashion-mnist", "mnist", warn=pytest.fail)
 
 
 def test_pixels_are_float32_quotients_for_every_byte_in_the_array_that_is_given() -> None:
     images = np.arange(256, dtype=np.uint8).repeat(784).reshape(256, 28, 28)
     out = np.zeros((256, 784), dtype=np.float32)
-    got = data.pixels(images, out=out)
+    got = data.prepared(images, (784,), None, out)
     assert got is out
-    assert np.array_equal(data.pixels(images), got)
+    assert np.array_equal(data.prepared(images, (784,), None), got)
     assert got.dtype == np.float32
     assert got.shape == (256, 784)
     exact = np.arange(256, dtype=np.float64) / 255  # one rounding of the exact quotient is enough

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data import cifar_10, diabetes, fashion_mnist, mnist, own, stand_ins
-from harness.data.find import ENVIRONMENT_VARIABLE, NotAvailable, find
+from harness.data.finding import ENVIRONMENT_VARIABLE, NotAvailable, find
 from harness.data.source import Arrays, Source
 from harness.errors import InputError
 from harness.interface import Array, Workload

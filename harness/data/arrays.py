@@ -75,12 +75,14 @@ def _member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, held:
     name = member.filename
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise defect(path, f"{name}: packed in a way that np.savez has not", MEND)
+    if member.file_size > held:
+        raise defect(path, f"{name}: {member.file_size} bytes, and it holds {held} at most", MEND)
     with archive.open(member) as stream:
-        return _array(path, f"{name}: ", stream, min(member.file_size, held))  # type: ignore[arg-type]
+        return _array(path, f"{name}: ", stream, member.file_size)  # type: ignore[arg-type]
 
 
 def _array(path: Path, name: str, stream: io.BufferedIOBase, size: int) -> Array:
-    """The array of a stream of `size` bytes at most; C order, native numbers."""
+    """The array of a stream of `size` bytes; C order, native numbers."""
     dtype, fortran, shape, taken = _header(path, name, stream)
     if len(shape) > MAX_DIMENSIONS or math.prod(shape) < 1 or not shape:
         raise defect(path, f"{name}shape {_short(shape)}: no rows of numbers", MEND)
@@ -88,8 +90,8 @@ def _array(path: Path, name: str, stream: io.BufferedIOBase, size: int) -> Array
     promised = f"{name}{needed} bytes of data for shape {_short(shape)}"
     if needed > MOST_BYTES:
         raise defect(path, f"{promised}, and {MOST_BYTES} are read", MEND)
-    if taken + needed > size:
-        raise defect(path, f"{promised}, impossible in a file of {size} bytes", MEND)
+    if needed != size - taken:
+        raise defect(path, f"{promised}, and there are {size - taken}", MEND)
     flat = np.empty(math.prod(shape), dtype)
     if (filled := fill(stream, flat)) < needed:
         raise defect(path, f"{promised}, got {filled}", MEND)

@@ -46,7 +46,8 @@ SOURCE = Source(
     origin="https://github.com/hunkim/PyTorchZeroToAll (data/diabetes.csv.gz)",
     pinned={
         (REAL_SHA256, None): (
-            *("11a587a05e564840a70a9ab647c0604878eabaf8494ecf6881c682db8ffa64fc",) * 2,
+            "11a587a05e564840a70a9ab647c0604878eabaf8494ecf6881c682db8ffa64fc",
+            "11a587a05e564840a70a9ab647c0604878eabaf8494ecf6881c682db8ffa64fc",
         )
     },
 )

@@ -27,6 +27,7 @@ MOST_PIXELS = 1 << 24  # of one image: 4096 x 4096
 MOST_BYTES = 4 * 10**9  # of all of them together
 MOST_FILE_BYTES = 10**8  # of one file
 ENDINGS = (".png", ".jpg", ".jpeg")
+FORMATS = ("PNG", "JPEG")
 # Pillow's names of a pixel's type: one grey byte; red, green and blue ones.
 MODES = ("L", "RGB")
 
@@ -95,7 +96,10 @@ def _pixels(pillow: ModuleType, path: Path, shape: tuple[int, ...] | None) -> By
     try:
         with open_plain(path, MOST_FILE_BYTES) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with pillow.open(file, formats=("PNG", "JPEG")) as image:
+            # Without it the CRC of a PNG's pixels is not looked at.
+            pillow.open(file, formats=FORMATS).verify()
+            file.seek(0)
+            with pillow.open(file, formats=FORMATS) as image:
                 found = _shape(path, image)
                 if shape is not None and found != shape:
                     raise defect(path, f"shape {found}, and the first has {shape}", MEND)

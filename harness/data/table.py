@@ -33,7 +33,7 @@ def read(path: Path, remedy: str = MEND) -> tuple[Floats, Floats]:
 
     Raises InputError for a file that is damaged, ragged, empty, too large, or has one column.
     """
-    values, columns, lines = array.array("d"), 0, 0
+    values, columns, lines, header = array.array("d"), 0, 0, True
     with unpacked(path, remedy) as (stream, _, _):
         while line := stream.readline(MAX_LINE_BYTES):
             lines += 1
@@ -51,8 +51,9 @@ def read(path: Path, remedy: str = MEND) -> tuple[Floats, Floats]:
                 )
             if _ROW.fullmatch(row):
                 values.extend(map(float, cells))
-            elif values or any(map(_CELL.fullmatch, cells)):  # else it is a header
+            elif not header or any(map(_CELL.fullmatch, cells)):
                 raise _no_number(path, lines, cells, remedy)
+            header = False
             if len(values) > MAX_VALUES:
                 raise defect(path, f"more than {MAX_VALUES} values", remedy)
     if not values or columns < 2:

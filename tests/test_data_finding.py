@@ -1,4 +1,4 @@
-"""Fashion-MNIST is found in the promised order, fetched safely, and never waited for in vain.
+"""A source is found in the promised order, fetched safely, and never waited for in vain.
 
 Mirrors are servers on 127.0.0.1 with small files made here; nothing outside is asked. Tests of the
 real files run where FASHION_MNIST_DIR names them.
@@ -15,7 +15,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,11 +26,13 @@ import numpy as np
 import pytest
 
 from harness import data
-from harness.data import fashion_mnist
+from harness.data import finding, idx
+from harness.data.fashion_mnist import SOURCE
+from harness.data.source import Source
 from harness.errors import InputError
 from tests.make import idx_bytes
 
-REAL_DIR = os.environ.get(fashion_mnist.ENVIRONMENT_VARIABLE)
+REAL_DIR = os.environ.get("FASHION_MNIST_DIR")
 
 # Of the float32 pixels, little-endian C order: the reference facts of the architecture.
 TRAIN_PIXELS_SHA256 = "c8e7985e4e6a3382c3c25c81a43502a695894fef5d797f4c58a637801efb1612"
@@ -54,11 +57,15 @@ def write_set(directory: Path, packed: bool = True, train: int = 7, test: int = 
                 path.write_bytes(content)
 
 
+def served(mirrors: Sequence[str], directory: Path) -> Source:
+    """Fashion-MNIST as if those mirrors had it, and these were the official files."""
+    return replace(SOURCE, mirrors=tuple(mirrors), sha256=hashes(directory))
+
+
 def hashes(directory: Path) -> dict[str, str]:
     """SHA-256 of the four packed files."""
     return {
-        name: hashlib.sha256((directory / name).read_bytes()).hexdigest()
-        for name in fashion_mnist.FILES
+        name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in SOURCE.sha256
     }
 
 
@@ -109,7 +116,8 @@ def closed_url() -> str:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty user cache, no named directory, and no proxy."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache home"))
-    monkeypatch.delenv(fashion_mnist.ENVIRONMENT_VARIABLE, raising=False)
+    for variable in ("FASHION_MNIST_DIR", "HARNESS_DATA_DIR"):
+        monkeypatch.delenv(variable, raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -125,8 +133,7 @@ def origin(tmp_path: Path) -> Path:
 @pytest.fixture
 def no_mirror(monkeypatch: pytest.MonkeyPatch, closed_url: str) -> None:
     """`load` finds no mirror that answers."""
-    find = partial(fashion_mnist.find, mirrors=(closed_url,))
-    monkeypatch.setattr(fashion_mnist, "find", find)
+    monkeypatch.setitem(data.SOURCES, SOURCE.name, replace(SOURCE, mirrors=(closed_url,)))
 
 
 def one_line(error: BaseException) -> str:
@@ -140,12 +147,12 @@ def one_line(error: BaseException) -> str:
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_directory_with_a_smaller_set_is_welcome(tmp_path: Path, packed: bool) -> None:
     write_set(tmp_path / "mine", packed)
-    dataset = data.load(data_dir=tmp_path / "mine", warn=pytest.fail)
+    dataset = data.load("fashion-mnist", data_dir=tmp_path / "mine", warn=pytest.fail)
     assert dataset.name == "fashion-mnist"
     assert not dataset.synthetic
     assert dataset.source == f"--data-dir {tmp_path / 'mine'}"
-    assert dataset.train_images.shape == (7, 28, 28)
-    assert dataset.test_labels.tolist() == [0, 1, 2]
+    assert dataset.train_x.shape == (7, 28, 28)
+    assert dataset.test_y.tolist() == [0, 1, 2]
     assert dataset.class_names[9] == "Ankle boot"
 
 
@@ -154,7 +161,7 @@ def test_identity_is_that_of_the_arrays_not_of_the_files(tmp_path: Path) -> None
     write_set(tmp_path / "plain", packed=False)
     write_set(tmp_path / "other", train=8)
     packed, plain, other = (
-        data.load(data_dir=tmp_path / name, warn=pytest.fail).sha256
+        data.load("fashion-mnist", data_dir=tmp_path / name, warn=pytest.fail).sha256
         for name in ("packed", "plain", "other")
     )
     assert packed == plain
@@ -167,8 +174,10 @@ def test_the_argument_comes_before_the_environment(
     write_set(tmp_path / "named", train=5)
     write_set(tmp_path / "given", train=6)
     monkeypatch.setenv("FASHION_MNIST_DIR", str(tmp_path / "named"))
-    assert len(data.load(warn=pytest.fail).train_images) == 5
-    assert len(data.load(data_dir=tmp_path / "given", warn=pytest.fail).train_images) == 6
+    assert len(data.load("fashion-mnist", warn=pytest.fail).train_x) == 5
+    assert (
+        len(data.load("fashion-mnist", data_dir=tmp_path / "given", warn=pytest.fail).train_x) == 6
+    )
 
 
 @pytest.mark.parametrize("by_environment", [True, False])
@@ -189,10 +198,73 @@ def test_a_named_directory_that_cannot_be_used_is_never_passed_over(
         if by_environment:
             monkeypatch.setenv("FASHION_MNIST_DIR", str(directory))
         with pytest.raises(InputError) as caught:
-            data.load(choice, None if by_environment else directory, warn=pytest.fail)
+            data.load(
+                "fashion-mnist", choice, None if by_environment else directory, warn=pytest.fail
+            )
         message = one_line(caught.value)
         assert f"{directory} {reason}" in message
         assert ("$FASHION_MNIST_DIR" in message) == by_environment
+
+
+def test_a_folder_for_several_sources_has_one_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_set(tmp_path / "fashion-mnist", train=5)
+    write_set(tmp_path / "mnist", train=6)
+    for source, items in (("fashion-mnist", 5), ("mnist", 6)):
+        given = data.load(source, data_dir=tmp_path, warn=pytest.fail)
+        assert len(given.train_x) == items
+        assert given.source == f"--data-dir {tmp_path / source}"
+        monkeypatch.setenv("HARNESS_DATA_DIR", str(tmp_path))
+        named = data.load(source, warn=pytest.fail)
+        assert named.sha256 == given.sha256
+        assert named.source == f"$HARNESS_DATA_DIR {tmp_path / source}"
+
+
+def test_a_sources_own_variable_comes_before_that_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_set(tmp_path / "own", train=5)
+    write_set(tmp_path / "all", train=6)
+    monkeypatch.setenv("HARNESS_DATA_DIR", str(tmp_path / "all"))
+    assert len(data.load("fashion-mnist", warn=pytest.fail).train_x) == 6
+    monkeypatch.setenv("FASHION_MNIST_DIR", str(tmp_path / "own"))
+    assert len(data.load("fashion-mnist", warn=pytest.fail).train_x) == 5
+    assert len(data.load("mnist", warn=pytest.fail).train_x) == 6
+
+
+@pytest.mark.usefixtures("no_mirror")
+def test_the_folder_of_all_sources_may_lack_one_but_not_half_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "all").mkdir()
+    monkeypatch.setenv("HARNESS_DATA_DIR", str(tmp_path / "all"))
+    warnings: list[str] = []
+    assert data.load("fashion-mnist", warn=warnings.append).synthetic
+    assert len(warnings) == 1
+    with pytest.raises(InputError, match="lacks train-images-idx3-ubyte"):
+        data.load("fashion-mnist", data_dir=tmp_path / "all", warn=pytest.fail)
+    for where in ("", "fashion-mnist"):
+        write_set(tmp_path / "all" / where)
+        (tmp_path / "all" / where / "t10k-labels-idx1-ubyte.gz").unlink()
+        with pytest.raises(InputError, match=r"lacks t10k-labels-idx1-ubyte \(with"):
+            data.load("fashion-mnist", warn=pytest.fail)
+    monkeypatch.setenv("HARNESS_DATA_DIR", str(tmp_path / "none"))
+    with pytest.raises(InputError, match=r"\$HARNESS_DATA_DIR .* does not exist"):
+        data.load("fashion-mnist", warn=pytest.fail)
+
+
+def test_a_source_that_nobody_serves_says_where_to_get_it_and_where_to_put_it() -> None:
+    for source, origin in (("cifar-10", "cs.toronto.edu"), ("diabetes", "PyTorchZeroToAll")):
+        with pytest.raises(finding.NotAvailable) as caught:
+            data.load(source, source, warn=pytest.fail)
+        message = one_line(caught.value)
+        for part in (origin, "--data-dir", "$HARNESS_DATA_DIR", "--dataset synthetic"):
+            assert part in message
+        warnings: list[str] = []
+        assert data.load(source, warn=warnings.append).synthetic
+        (warning,) = warnings
+        assert warning.startswith("SYNTHETIC DATA, not ")
 
 
 def test_numbers_of_images_and_labels_that_disagree_are_refused(tmp_path: Path) -> None:
@@ -202,7 +274,7 @@ def test_numbers_of_images_and_labels_that_disagree_are_refused(tmp_path: Path) 
         labels = directory / f"{split}-labels-idx1-ubyte.gz"
         labels.write_bytes(idx_bytes(np.zeros(4, dtype=np.uint8)))
         with pytest.raises(InputError) as caught:
-            data.load(data_dir=directory, warn=pytest.fail)
+            data.load("fashion-mnist", data_dir=directory, warn=pytest.fail)
         message = one_line(caught.value)
         assert f"{labels} has 4 labels" in message
         assert f"{split}-images-idx3-ubyte.gz has" in message
@@ -213,7 +285,7 @@ def test_a_damaged_file_in_a_named_directory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine" / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(InputError) as caught:
-        data.load(data_dir=tmp_path / "mine", warn=pytest.fail)
+        data.load("fashion-mnist", data_dir=tmp_path / "mine", warn=pytest.fail)
     assert str(path) in one_line(caught.value)
 
 
@@ -224,13 +296,14 @@ def test_a_download_fills_the_cache_and_is_not_repeated(
     origin: Path, cache: Path, serve: Callable[[Path], Mirror]
 ) -> None:
     mirror = serve(origin)
-    directory, source = fashion_mnist.find(None, (mirror.url,), hashes(origin))
-    assert directory == cache == fashion_mnist.cache_dir()
+    paths, source = finding.find(served([mirror.url], origin), None)
+    assert paths == [cache / name for name in SOURCE.sha256]
+    assert cache == finding.cache_dir(SOURCE)
     assert source == f"cache {cache}, downloaded from {mirror.url}"
     assert hashes(cache) == hashes(origin)
-    assert sorted(mirror.fetched) == sorted(fashion_mnist.FILES)
-    assert len(fashion_mnist.read(directory)[0]) == 7
-    assert fashion_mnist.find(None, (mirror.url,), hashes(origin)) == (cache, f"cache {cache}")
+    assert sorted(mirror.fetched) == sorted(SOURCE.sha256)
+    assert len(idx.read_set(paths)[0]) == 7
+    assert finding.find(served([mirror.url], origin), None) == (paths, f"cache {cache}")
     assert len(mirror.fetched) == 4
 
 
@@ -238,7 +311,7 @@ def test_an_empty_environment_variable_counts_as_unset(
     origin: Path, cache: Path, serve: Callable[[Path], Mirror], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FASHION_MNIST_DIR", "")
-    assert fashion_mnist.find(None, (serve(origin).url,), hashes(origin))[0] == cache
+    assert finding.find(served([serve(origin).url], origin), None)[0][0].parent == cache
 
 
 def test_a_file_with_a_wrong_checksum_is_never_kept_and_the_next_mirror_is_tried(
@@ -246,17 +319,17 @@ def test_a_file_with_a_wrong_checksum_is_never_kept_and_the_next_mirror_is_tried
 ) -> None:
     write_set(tmp_path / "wrong", train=8)
     wrong, good = serve(tmp_path / "wrong"), serve(origin)
-    with pytest.raises(fashion_mnist.NotAvailable) as caught:
-        fashion_mnist.find(None, (wrong.url,), hashes(origin))
+    with pytest.raises(finding.NotAvailable) as caught:
+        finding.find(served([wrong.url], origin), None)
     message = one_line(caught.value)
     assert wrong.url in message
     assert "train-images-idx3-ubyte.gz" in message
     assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == []
     # Who answers first is asked first, so either order may meet the wrong one.
     for mirrors in ((wrong.url, good.url), (good.url, wrong.url)):
-        source = fashion_mnist.find(None, mirrors, hashes(origin))[1]
+        source = finding.find(served(mirrors, origin), None)[1]
         assert source == f"cache {cache}, downloaded from {good.url}"
-        for name in fashion_mnist.FILES:
+        for name in SOURCE.sha256:
             (cache / name).unlink()
 
 
@@ -271,7 +344,7 @@ def test_mirrors_that_fail_do_not_keep_a_good_one_from_being_used(
     lacking, good = serve(tmp_path / "nothing"), serve(origin)
     silent_url = f"http://127.0.0.1:{silent_port}/"
     mirrors = (silent_url, closed_url, lacking.url, good.url)
-    source = fashion_mnist.find(None, mirrors, hashes(origin))[1]
+    source = finding.find(served(mirrors, origin), None)[1]
     assert source.endswith(f"downloaded from {good.url}")
 
 
@@ -283,7 +356,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again_and_only_that_one(
     damaged = cache / "t10k-images-idx3-ubyte.gz"
     damaged.write_bytes(b"damaged")
     mirror = serve(origin)
-    fashion_mnist.find(None, (mirror.url,), hashes(origin))
+    finding.find(served([mirror.url], origin), None)
     assert mirror.fetched == [damaged.name]
     assert hashes(cache) == hashes(origin)
 
@@ -294,8 +367,8 @@ def test_a_damaged_file_in_the_cache_is_named_where_it_cannot_be_fetched(
     cache.mkdir(parents=True)
     write_set(cache)
     (cache / "t10k-images-idx3-ubyte.gz").write_bytes(b"damaged")
-    with pytest.raises(fashion_mnist.NotAvailable) as caught:
-        fashion_mnist.find(None, (closed_url,), hashes(origin))
+    with pytest.raises(finding.NotAvailable) as caught:
+        finding.find(served([closed_url], origin), None)
     message = one_line(caught.value)
     assert f"{cache} (t10k-images-idx3-ubyte.gz is damaged" in message
     assert "--data-dir" in message
@@ -305,14 +378,14 @@ def test_a_cache_that_cannot_be_written_is_an_error_not_a_traceback(
     tmp_path: Path, origin: Path, serve: Callable[[Path], Mirror]
 ) -> None:
     (tmp_path / "cache home").write_bytes(b"a file where the directory should be")
-    with pytest.raises(fashion_mnist.NotAvailable, match="cache home"):
-        fashion_mnist.find(None, (serve(origin).url,), hashes(origin))
+    with pytest.raises(finding.NotAvailable, match="cache home"):
+        finding.find(served([serve(origin).url], origin), None)
 
 
 @pytest.mark.usefixtures("no_mirror")
 def test_fashion_mnist_fails_with_instructions_where_it_is_nowhere() -> None:
     with pytest.raises(InputError) as caught:
-        data.load("fashion-mnist", warn=pytest.fail)
+        data.load("fashion-mnist", "fashion-mnist", warn=pytest.fail)
     message = one_line(caught.value)
     for part in ("no mirror answered", "--data-dir", "$FASHION_MNIST_DIR", "--dataset synthetic"):
         assert part in message
@@ -321,7 +394,7 @@ def test_fashion_mnist_fails_with_instructions_where_it_is_nowhere() -> None:
 @pytest.mark.usefixtures("no_mirror")
 def test_auto_falls_back_to_the_synthetic_set_and_says_so() -> None:
     warnings: list[str] = []
-    dataset = data.load("auto", warn=warnings.append)
+    dataset = data.load("fashion-mnist", "auto", warn=warnings.append)
     assert dataset.synthetic
     assert dataset.name == "synthetic"
     (warning,) = warnings
@@ -334,15 +407,18 @@ def test_auto_falls_back_to_the_synthetic_set_and_says_so() -> None:
 
 PROGRAM = """
 import json, sys, time
-mirrors, files, names_hang = json.loads(sys.argv[1])
+mirrors, sha256, names_hang = json.loads(sys.argv[1])
 if names_hang:
     import socket
     socket.getaddrinfo = lambda *args, **options: time.sleep(60)
-from harness.data import fashion_mnist
+from dataclasses import replace
+from harness.data import finding
+from harness.data.fashion_mnist import SOURCE
+source = replace(SOURCE, mirrors=tuple(mirrors), sha256=sha256)
 start = time.monotonic()
 try:
-    outcome = str(fashion_mnist.find(None, mirrors, files)[0])
-except fashion_mnist.NotAvailable as error:
+    outcome = str(finding.find(source, None)[0][0].parent)
+except finding.NotAvailable as error:
     outcome = f"not available: {error}"
 print(json.dumps([time.monotonic() - start, outcome]))
 """
@@ -374,7 +450,7 @@ def test_two_processes_share_one_empty_cache(
     mirror = serve(origin)
     results = find_twice([mirror.url], hashes(origin))
     assert [outcome for _, outcome in results] == [str(cache)] * 2
-    assert sorted(mirror.fetched) == sorted(fashion_mnist.FILES)  # each file once, not twice
+    assert sorted(mirror.fetched) == sorted(SOURCE.sha256)  # each file once, not twice
     assert hashes(cache) == hashes(origin)
 
 
@@ -400,16 +476,16 @@ def test_each_of_two_processes_gives_up_in_time_where_nothing_answers(
 @pytest.mark.skipif(not REAL_DIR, reason="FASHION_MNIST_DIR does not name the real files")
 def test_the_real_set_gives_the_known_pixels(tmp_path: Path) -> None:
     assert REAL_DIR is not None
-    dataset = data.load("fashion-mnist", Path(REAL_DIR), warn=pytest.fail)
-    assert dataset.train_images.shape == (60_000, 28, 28)
-    assert dataset.test_images.shape == (10_000, 28, 28)
-    assert np.bincount(dataset.train_labels).tolist() == [6000] * 10
+    dataset = data.load("fashion-mnist", "fashion-mnist", Path(REAL_DIR), warn=pytest.fail)
+    assert dataset.train_x.shape == (60_000, 28, 28)
+    assert dataset.test_x.shape == (10_000, 28, 28)
+    assert np.bincount(dataset.train_y).tolist() == [6000] * 10
     out = np.lib.format.open_memmap(
         tmp_path / "pixels.npy", mode="w+", dtype=np.float32, shape=(60_000, 784)
     )
-    data.pixels(dataset.train_images, out=out)
+    data.prepared(dataset.train_x, (784,), None, out)
     assert hashlib.sha256(out.data).hexdigest() == TRAIN_PIXELS_SHA256
-    test_pixels = data.pixels(dataset.test_images)
+    test_pixels = data.prepared(dataset.test_x, (784,), None)
     assert hashlib.sha256(test_pixels.data).hexdigest() == TEST_PIXELS_SHA256
 
 
@@ -420,6 +496,9 @@ def test_the_real_files_are_taken_from_the_cache_when_their_checksums_hold(
     assert REAL_DIR is not None
     cache.parent.mkdir(parents=True)
     cache.symlink_to(Path(REAL_DIR).resolve())
-    if not all((cache / name).exists() for name in fashion_mnist.FILES):
+    if not all((cache / name).exists() for name in SOURCE.sha256):
         pytest.skip("FASHION_MNIST_DIR holds unpacked files, the cache holds packed ones")
-    assert fashion_mnist.find(None, (closed_url,)) == (cache, f"cache {cache}")
+    assert finding.find(replace(SOURCE, mirrors=(closed_url,)), None) == (
+        [cache / name for name in SOURCE.sha256],
+        f"cache {cache}",
+    )
