@@ -27,7 +27,10 @@ from harness.interface import Array, Unavailable, Workload
 MATMUL = {"strict": "highest", "tf32": "TF32_TF32_F32", "bfloat16": "BF16_BF16_F32"}
 
 # What a room's file may have as its `loss`.
-LOSSES = ("softmax-cross-entropy", "binary-cross-entropy")
+LOSSES = (
+    *("softmax-cross-entropy", "binary-cross-entropy", "sigmoid-cross-entropy"),
+    *("quadratic", "half-squared-sum"),
+)
 
 
 class Backend:

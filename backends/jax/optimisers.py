@@ -43,6 +43,17 @@ def _adagrad(lr: float, eps: float) -> optax.GradientTransformation:
     )
 
 
+def _decay(lr: float, weight_decay: float) -> optax.GradientTransformation:
+    """Of weights and kernels, not of what is a row."""
+
+    def mask(params: Any) -> Any:
+        return jax.tree.map(lambda p: p.ndim > 1, params)
+
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay, mask), optax.scale_by_learning_rate(lr)
+    )
+
+
 _ADAM = {"beta1": "b1", "beta2": "b2", "eps": "eps"}
 _MOMENTS = {"m": "mu", "v": "nu", "step": "count"}
 
@@ -57,6 +68,7 @@ RULES: dict[str, Rule] = {
     ),
     "adagrad": Rule(_adagrad, {"eps": "eps"}, {"v": "sum_of_squares"}),
     "adam": Rule(optax.adam, _ADAM, _MOMENTS),
+    "decay": Rule(_decay, {"decay": "weight_decay"}, {}),
     "adamw": Rule(optax.adamw, {**_ADAM, "decay": "weight_decay"}, _MOMENTS),
 }
 

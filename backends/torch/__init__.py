@@ -19,7 +19,10 @@ from backends.torch.trainer import Trainer, synchronize, to_device, to_host
 from harness.interface import Array, Unavailable, Workload
 
 # What a room's file may have as its `loss`.
-LOSSES = ("softmax-cross-entropy", "binary-cross-entropy")
+LOSSES = (
+    *("softmax-cross-entropy", "binary-cross-entropy", "sigmoid-cross-entropy"),
+    *("quadratic", "half-squared-sum"),
+)
 
 
 class Backend:

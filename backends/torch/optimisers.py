@@ -42,8 +42,12 @@ def _adam(numbers: dict[str, float]) -> dict[str, Any]:
     return {"betas": (numbers["beta1"], numbers["beta2"]), "eps": numbers["eps"]}
 
 
+def _decay(numbers: dict[str, float]) -> dict[str, Any]:
+    return {"weight_decay": numbers["decay"]}
+
+
 def _adamw(numbers: dict[str, float]) -> dict[str, Any]:
-    return {**_adam(numbers), "weight_decay": numbers["decay"]}
+    return {**_adam(numbers), **_decay(numbers)}
 
 
 _MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq", "step": "step"}
@@ -55,6 +59,7 @@ RULES: dict[str, Rule] = {
     "rmsprop": Rule(optim.RMSprop, _rmsprop, {"v": "square_avg"}, capturable=True),
     "adagrad": Rule(optim.Adagrad, dict, {"v": "sum"}),
     "adam": Rule(optim.Adam, _adam, _MOMENTS, capturable=True),
+    "decay": Rule(optim.SGD, _decay, {}),
     "adamw": Rule(optim.AdamW, _adamw, _MOMENTS, capturable=True),
 }
 
@@ -69,7 +74,11 @@ def make(optimiser: Optimiser, parameters: list[Tensor], capturable: bool) -> op
     capturable = rule.capturable and capturable
     if capturable:
         options = {**options, "capturable": True}
-    made = rule.make(parameters, lr=optimiser.lr, **options)
+    groups: Any = parameters
+    if optimiser.rule == "decay":  # of weights and kernels, not of what is a row
+        decay = options.pop("weight_decay")
+        groups = [{"params": [p], "weight_decay": decay if p.ndim > 1 else 0} for p in parameters]
+    made = rule.make(groups, lr=optimiser.lr, **options)
     for p in parameters if rule.slots else ():
         # torch makes them at its first step; all but SGD count steps there, some to no effect.
         step = torch.zeros((), dtype=p.dtype, device=p.device if capturable else "cpu")
