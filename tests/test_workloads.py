@@ -26,8 +26,9 @@ def run(small_data, tmp_path):
     return run
 
 
-def test_a_workload_with_its_own_reference_is_judged_by_it(run):
-    outcome = run("Wide", backends=("numpy", "numpy@2=numpy"))
+@pytest.mark.parametrize("name", ["WIDE", "Own"])
+def test_a_workload_of_a_users_own_is_judged_by_its_net_or_its_own_reference(run, name):
+    outcome = run(name, backends=("numpy", "numpy@2=numpy"))
     assert (outcome.json["verdict"], outcome.exit_status) == ("agree", 0)
     assert (outcome.json["workload"], outcome.json["reference"]) == ("wide", "wide/float64")
     assert "compute the same as wide/float64" in outcome.json["summary"]
@@ -35,7 +36,8 @@ def test_a_workload_with_its_own_reference_is_judged_by_it(run):
         assert {outcome.rung(label, rung) for rung in DECIDING} == {"agree"}
         assert outcome.rung(label, "trajectory") == "agree"
     measured = outcome.record.results["numpy"].measurements
-    assert {"step 0", "step 0, batch of 7", "doubled"} <= {m.case for m in measured}
+    made = {"WIDE": "confident", "Own": "doubled"}[name]
+    assert {"step 0", "step 0, batch of 7", made} <= {m.case for m in measured}
     assert "loaded_wide" not in sys.modules
 
 
@@ -79,16 +81,17 @@ def test_a_reference_that_fails_ends_the_run_with_its_reason(run, name, said):
         (f"{FILE}:Gone", "has no Gone"),
         (f"{FILE}:NOT_ONE", "has no attribute 'workload'"),
         (f"{FILE}:Nameless", "its name '../x' is none"),
-        (f"{FILE}:Endless", "lr"),
+        (f"{FILE}:Endless", "lr and the optimiser's numbers are finite"),
         (f"{FILE}:no_workload", "has no attribute 'workload'"),
-        (f"{FILE}:Adaptive", "its optimiser 'adam' would decide nothing; known: sgd"),
-        (f"{FILE}:Elsewhere", "its dataset 'cifar10' would decide nothing; known: fashion-mnist"),
-        (f"{FILE}:Symmetric", "its symmetry 'heads' would decide nothing; known: hiddens, inputs"),
+        (f"{FILE}:Adaptive", "its optimiser 'adamax' is none; known: sgd"),
+        (f"{FILE}:Slotless", "its optimiser's tensors are W1/velocity, W2/velocity"),
+        (f"{FILE}:Traceless", "its trace is empty"),
+        (f"{FILE}:Symmetric", "its symmetry 'heads' would decide nothing; known: inputs, outputs"),
         (f"{FILE}:Flipped", "its transposed operand 'A' would decide nothing"),
         (str(FILE), "give FILE.py:NAME"),
-        ("gone.py:Wide", "no Python file gone.py"),
-        ("gone_module:Wide", "gone_module"),
-        ("nonsense", "choose from mlp-scratch"),
+        ("gone.py:WIDE", "no Python file gone.py"),
+        ("gone_module:WIDE", "gone_module"),
+        ("nonsense", "choose from cifar-net, diabetes, mlp-scratch"),
         (f"{FILE}:WithoutReference", "it brings no reference; name a label's with --reference"),
     ],
 )
@@ -105,3 +108,8 @@ def test_the_harness_is_no_reference_of_a_workload_that_has_none():
     with pytest.raises(InputError, match="choose from numpy:float64"):
         make_plan(reference="wide/float64", **words)
     assert make_plan(backends=("numpy",)).reference == REFERENCE
+
+
+def test_data_that_are_nowhere_end_the_run_before_anything_starts(run):
+    with pytest.raises(InputError, match="data set 'cifar10' is unknown"):
+        run("Elsewhere")

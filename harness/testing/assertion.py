@@ -32,12 +32,12 @@ from harness.verdict.numbers import evidence, sentence_for, within
 from harness.workloads.reference.limits import DECIDING, RUNGS, Limit, limit_for
 
 # What the one tensor is called that is given without a name.
-TENSORS = {"forward": "logits", "loss": "loss"}
+TENSORS = {"forward": "outputs", "loss": "loss"}
 CASE = "as given"
 # The largest relative error of one rounding to nearest: half the spacing at 1.
 UNITS = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
-# Products of a thousand terms, softmax, layer norm, attention and MLPScratch are off by 0.3 to 7 of
-# them in float32: correct code stays below a third of this.
+# Products of a thousand terms, softmax, layer norm, attention and a small MLP are off by 0.3 to 7
+# of them in float32: correct code stays below a third of this.
 ROUNDINGS = 24
 WORST = "worst element"
 
@@ -57,7 +57,7 @@ def assert_agrees(
     A backend alone goes through the whole ladder of a profile against the float64 judge. Else
     `got` and `want` are tensors by name, or one tensor (arrays, numbers, lists): `got` as computed
     in `dtype`, `want` as it should be, best in float64. `rung` says how they are compared: inputs
-    bit for bit; update as the parameters after one step, with `before` those from which it was
+    bit for bit; update as the state after one step, with `before` the one from which it was
     taken; all others as they are. Whole numbers are equal or not.
 
     limit: most of ||got - want|| / ||want||; by default `rounding_limit` of dtype and size, and for
@@ -79,7 +79,7 @@ def assert_agrees(
     if limit is not None and not 0 <= limit < math.inf:
         raise ValueError(f"limit={limit}: a number from 0 up")
     if rung == "update" and before is None:
-        raise ValueError("update: give before=, the parameters from which the step was taken")
+        raise ValueError("update: give before=, the state from which the step was taken")
     start = _by_name(rung, before, dtype) if before is not None else {}
     pairs = _paired(rung, got, want, dtype)
     measured = {
@@ -117,7 +117,7 @@ def _limit(measured: Measurement, given: float | None) -> Limit:
     if WORST not in measured.beside and measured.problem is None:  # bits or whole numbers
         value, reason = 0.0, "equal or not, bit for bit"
     elif value is None and ladders is not None:
-        value, reason = ladders.value, f"of MLPScratch: {ladders.reason}"
+        value, reason = ladders.value, f"the ladder's: {ladders.reason}"
     elif value is None:
         value = rounding_limit(dtype, size)
         reason = (

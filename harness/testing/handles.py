@@ -7,6 +7,7 @@ is imported here; nor is pytest.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,11 @@ from typing import NamedTuple
 from unittest import SkipTest
 
 import msgspec
-import numpy as np
 
-from harness.conformance.material import POOL, samples
+from harness.conformance.material import samples
 from harness.conformance.system import allowed, processors
-from harness.interface import Array, Params, Unavailable, Workload
+from harness.errors import InputError
+from harness.interface import Array, State, Unavailable, Workload
 from harness.plan import plugins, settings
 from harness.plan.choices import Choices, check_choice
 from harness.plan.make import MOST_DEFAULT_THREADS, available_threads, find_entries, make_plan
@@ -27,16 +28,19 @@ from harness.record.schema import INTERRUPTED, Record
 from harness.run import session
 from harness.verdict import verdict
 from harness.verdict.verdict import Verdict
+from harness.workers import providers
 from harness.workers.launch import WorkerUnavailable
 from harness.workers.pool import open_worker
 from harness.workers.remote import DESK, Connection, RemoteTrainer
 from harness.workers.scratch import scratch_folder
-from harness.workloads import REFERENCES, WORKLOADS
-from harness.workloads.reference.canonical import epoch_order, initial_params
-from harness.workloads.reference.pieces import cast, sgd
+from harness.workloads import DEFAULT
+from harness.workloads.reference.canonical import epoch_order, initial_state
+from harness.workloads.reference.composed import Composed, Look, Net, cast
+from harness.workloads.reference.optimisers import stepped
 from harness.workloads.reference.screening import clear, screen
 
-WORKLOAD = WORKLOADS["mlp-scratch"]
+# Samples that batches are made of, at most.
+POOL = 2048
 # A worker's logs, and one file of tensors each way.
 SCRATCH_BYTES = 50_000_000
 # Times are no matter of a test that passes or fails.
@@ -64,6 +68,7 @@ class Bench:
         pythons: dict[str, str] | None = None,
         plants: dict[str, str] | None = None,
         device: str = "cpu",
+        workload: str | None = None,
         root: Path,
     ) -> None:
         """Words as Choices has them; InputError where they mean nothing.
@@ -79,6 +84,7 @@ class Bench:
             device=device,
             threads=_threads(),
         )
+        self._trained = providers.find(_placed(workload or DEFAULT, root))
         self.named = bool(backends)
         self.labels = tuple(find_entries(self._choices))
         check_choice("--device", device, DEVICES)
@@ -89,6 +95,18 @@ class Bench:
         self._started = 0
         self._folders = contextlib.ExitStack()
         self._scratch = self._folders.enter_context(scratch_folder(SCRATCH_BYTES))
+
+    @property
+    def workload(self) -> Workload:
+        """What is trained."""
+        return self._trained[0]
+
+    def oracle(self) -> Oracle:
+        """Its judge; InputError where it has no net to make one from."""
+        workload, net, _ = self._trained
+        if net is None:
+            raise InputError(f"{workload.name} has no net, from which a judge is made")
+        return Oracle(workload, net)
 
     def plan(self, label: str, profile: str = "smoke") -> Plan:
         """The plan of a label alone.
@@ -103,7 +121,7 @@ class Bench:
                 for field, table in (("pythons", choices.pythons), ("plants", choices.plants))
             }
             choices = msgspec.structs.replace(choices, backends=(f"{label}={spec}",), **own)
-        plan = make_plan(choices)
+        plan = make_plan(choices, *self._trained)
         if label in plan.skipped:
             raise SkipTest(f"{label}: {plan.skipped[label]}")
         return msgspec.structs.replace(plan, labels={label: plan.labels[label]}, skipped={})
@@ -176,7 +194,7 @@ class RemoteBackend:
         Raises ValueError where the backend does not know the workload.
         """
         connection = self._bench.connection(self.label, dtype)
-        return RemoteTrainer(connection, workload or WORKLOAD, dtype)
+        return RemoteTrainer(connection, workload or self._bench.workload, dtype)
 
     def compare(self, profile: str = "smoke") -> Compared:
         """The whole ladder, in processes of its own, untimed; the run is stored and judged."""
@@ -195,47 +213,56 @@ class RemoteBackend:
 class Oracle:
     """The judge: float64 NumPy, and the numbers that every backend is given.
 
-    Parameters may be of any floating dtype: give it the very ones that the backend holds.
+    A state may be of any floating dtype: give it the very one that the backend holds.
     """
 
-    def __init__(self, workload: Workload = WORKLOAD) -> None:
+    def __init__(self, workload: Workload, net: Net) -> None:
         self.workload = workload
-        self._reference = REFERENCES[workload.name]
+        self._judge = Composed(net)
 
-    def initial(self, seed: int = 0) -> Params:
-        """The parameters that a training starts from: float32, canonical names and layouts."""
-        return initial_params(self.workload, seed)
+    @functools.cached_property
+    def _pool(self) -> State:
+        return samples(self.workload, POOL)
 
-    def batch(
-        self, n: int = 256, *, seed: int = 0, params: Params | None = None
-    ) -> tuple[Array, Array]:
-        """N made images x: float32 (n, inputs), and their labels y: int64 (n,).
+    def initial(self, seed: int = 0) -> State:
+        """The state that a training starts from: float32, canonical names and layouts."""
+        return initial_state(self.workload, seed)
 
-        None has a pre-activation within rounding of ReLU's kink at `params` (default: the initial
-        ones of `seed`), where correct backends may differ by 6e-3 in a gradient. ValueError where
-        there are not so many (some 2000).
+    def batch(self, n: int | None = None, *, seed: int = 0, state: State | None = None) -> State:
+        """N made samples: "x" float32 (n, ...), "y" int64 (n,) or float32, noise by name.
+
+        n: a full batch by default. None has a value within rounding of a kink at `state` (default:
+        the initial one of `seed`), where correct backends may differ by 6e-3 in a gradient.
+        ValueError where there are not so many (some 2000).
         """
-        if n > POOL:
-            raise ValueError(f"a batch of {n}: there are {POOL} images")
-        x, y = samples()
-        at = self.initial(seed) if params is None else params
-        order = epoch_order(seed, 0, POOL)
-        rows, _ = screen(order, 0, n, lambda rows: clear(self._reference, at, x[rows]))
-        return x[rows], y[rows]
+        there = len(self._pool["x"])
+        n = min(self.workload.batch_size or there, there) if n is None else n
+        if n > there:
+            raise ValueError(f"a batch of {n}: there are {there} samples")
+        at = self.initial(seed) if state is None else state
+        order = epoch_order(seed, 0, there)
+        rows, _ = screen(order, 0, n, lambda rows: clear(self._judge, at, self._taken(rows)))
+        return self._taken(rows)
 
-    def logits(self, params: Params, x: Array) -> Array:
-        """Logits float64 (n, outputs)."""
-        return self._reference.logits(cast(params), np.asarray(x, np.float64))
+    def _taken(self, rows: Array) -> State:
+        return {name: value[rows] for name, value in self._pool.items()}
 
-    def loss_and_grads(self, params: Params, x: Array, y: Array) -> tuple[float, Params]:
-        """Mean loss in nats, and the gradient of every parameter, float64."""
-        return self._reference.loss_and_grads(cast(params), np.asarray(x, np.float64), y)
+    def outputs(self, state: State, batch: State) -> Array:
+        """Outputs as in evaluation, float64 (n, *outputs)."""
+        return self._judge.outputs(cast(state), cast(batch))
 
-    def step(self, params: Params, x: Array, y: Array) -> Params:
-        """The parameters after one update, float64; those given are not changed."""
-        new = cast(params)
-        sgd(new, self.loss_and_grads(params, x, y)[1], self.workload.lr)
-        return new
+    def look(self, state: State, batch: State) -> Look:
+        """What a step computes: outputs, the mean loss, grads by name, running tensors after it."""
+        return self._judge.look(cast(state), cast(batch))
+
+    def trace(self, state: State, batch: State) -> State:
+        """The values on the way of a step, by name."""
+        return self._judge.trace(cast(state), cast(batch))
+
+    def step(self, state: State, batch: State) -> State:
+        """The state after one update, float64; the one given is not changed."""
+        look = self.look(state, batch)
+        return stepped(self.workload.optimiser, cast(state) | look.running, look.grads)
 
 
 def _placed(text: str, root: Path) -> str:

@@ -36,6 +36,12 @@ OPTIONS: dict[str, tuple[str, str, bool, str]] = {
         "the interpreter it runs under (repeatable); or [python] in harness.toml",
     ),
     "--backend-device": ("harness_device", "DEVICE", False, "cpu (default) or cuda"),
+    "--backend-workload": (
+        "harness_workload",
+        "SPEC",
+        False,
+        "what is trained: a name, MODULE:NAME or FILE.py:NAME",
+    ),
     "--backend-plant": (
         "harness_plants",
         "LABEL=FILE:FUNCTION",
@@ -132,6 +138,7 @@ def _bench(config: pytest.Config) -> Bench:
                 pythons=pairs("--backend-python", words["--backend-python"]),
                 plants=pairs("--backend-plant", words["--backend-plant"]),
                 device=words["--backend-device"] or "cpu",
+                workload=words["--backend-workload"],
                 root=config.rootpath,
             )
         except HarnessError as error:
@@ -171,11 +178,9 @@ def trainer(backend: RemoteBackend, request: pytest.FixtureRequest) -> Iterator[
 
 
 @pytest.fixture(scope="session")
-def reference() -> Oracle:
+def reference(pytestconfig: pytest.Config) -> Oracle:
     """The float64 judge, and the numbers that every backend is given."""
-    from harness.testing.handles import Oracle
-
-    return Oracle()
+    return _bench(pytestconfig).oracle()
 
 
 @pytest.fixture(scope="session")

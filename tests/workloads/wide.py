@@ -1,94 +1,141 @@
-"""A plug-in workload with a reference of its own: the MLP with 40 hidden units and another rate."""
+"""Plug-in workloads: the MLP with 40 hidden units and another rate, in many ways."""
 
 from __future__ import annotations
 
 import msgspec
 import numpy as np
 
-from harness.workloads.mlp_scratch import MLPScratchReference, resized
-from harness.workloads.probes import Probe
+from harness.workloads.corners import Probe
+from harness.workloads.declare import declare, normal
+from harness.workloads.reference.composed import Look
+from harness.workloads.reference.losses import SoftmaxCrossEntropy
+from harness.workloads.reference.optimisers import momentum, sgd
+from harness.workloads.reference.pieces import Dense, Relu
+
+WIDE = declare(
+    "wide",
+    Dense("W1", "b1", 784, 40),
+    Relu(),
+    Dense("W2", "b2", 40, 10),
+    model="mlp-scratch",
+    sizes={"num_inputs": 784, "num_outputs": 10, "num_hiddens": 40},
+    loss=SoftmaxCrossEntropy(),
+    optimiser=sgd(lr=0.05),
+    init=normal(0.01),
+    x=(784,),
+    data="fashion-mnist",
+    batch_size=128,
+    epochs=1,
+)
 
 
-class Reference(MLPScratchReference):
-    """The plug-in's own, to be spoilt below."""
+class Reference:
+    """The same by hand."""
+
+    def outputs(self, state, batch):
+        return self.hidden(state, batch) @ state["W2"] + state["b2"]
+
+    def before_relu(self, state, batch):
+        return batch["x"] @ state["W1"] + state["b1"]
+
+    def hidden(self, state, batch):
+        return np.maximum(self.before_relu(state, batch), 0)
+
+    def look(self, state, batch):
+        H, outputs, rows = self.hidden(state, batch), self.outputs(state, batch), len(batch["y"])
+        places = np.arange(rows), batch["y"]
+        shifted = outputs - outputs.max(axis=1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        d = np.exp(log_p)
+        d[places] -= 1
+        d /= rows
+        dZ = d @ state["W2"].T * (H > 0)
+        grads = {"W1": batch["x"].T @ dZ, "b1": dZ.sum(0), "W2": H.T @ d, "b2": d.sum(0)}
+        return Look(outputs, -log_p[places].mean(), grads, {})
+
+    def kink_margin(self, state, batch):
+        scale = np.abs(batch["x"]) @ np.abs(state["W1"]) + np.abs(state["b1"])
+        distance = np.abs(self.before_relu(state, batch))
+        return np.where(scale > 0, distance / np.where(scale > 0, scale, 1), np.inf).min(axis=1)
+
+    def kink_distance(self, state, batch):
+        return np.abs(self.before_relu(state, batch)).min(axis=1)
 
 
-class Wide:
-    workload = msgspec.structs.replace(resized(40, 128), name="wide", lr=0.05, epochs=1)
+class Own:
+    """Judged by an object of its own, with a made batch."""
+
+    workload = WIDE.workload
 
     def __init__(self):
         self.reference = Reference()
 
-    def probes(self, initial, x, y, clear):
-        rows = np.flatnonzero(clear(initial, x))[:128]
-        return [Probe("doubled", {n: 2 * v for n, v in initial.items()}, x[rows], y[rows])]
+    def probes(self, state, batch, clear):
+        rows = np.flatnonzero(clear(state, batch))[:128]
+        doubled = {name: 2 * value for name, value in state.items()}
+        return [Probe("doubled", doubled, {name: value[rows] for name, value in batch.items()})]
 
 
 class WithoutReference:
-    workload = Wide.workload
+    workload = WIDE.workload
 
 
-class Wrong(Wide):
+class Wrong(Own):
     """Its reference is wrong: the bias has no gradient."""
 
     def __init__(self):
-        self.reference = Reference()
-        right = self.reference.loss_and_grads
+        super().__init__()
+        right = self.reference.look
 
-        def wrong(params, x, y):
-            loss, grads = right(params, x, y)
-            return loss, grads | {"b1": 0 * grads["b1"]}
+        def wrong(state, batch):
+            look = right(state, batch)
+            return look._replace(grads=look.grads | {"b1": 0 * look.grads["b1"]})
 
-        self.reference.loss_and_grads = wrong
+        self.reference.look = wrong
 
 
-class Fails(Wide):
+class Fails(Own):
     def __init__(self):
-        self.reference = Reference()
-        self.reference.loss_and_grads = lambda params, x, y: 1 / 0
+        super().__init__()
+        self.reference.look = lambda state, batch: 1 / 0
 
 
-class Misshapen(Wide):
+class Misshapen(Own):
     def __init__(self):
-        self.reference = Reference()
-        self.reference.loss_and_grads = lambda params, x, y: (1.0, {"W1": np.zeros(3)})
+        super().__init__()
+        self.reference.look = lambda state, batch: Look(
+            self.reference.outputs(state, batch), 1.0, {"W1": np.zeros(3)}, {}
+        )
 
 
-class Shy(Wide):
+class Shy(Own):
     """It calls every sample a kink whose middle pixel is bright."""
 
     def __init__(self):
-        self.reference = Reference()
-        self.reference.kink_margin = lambda params, x: np.where(x[:, 400] > 0.5, 0.0, 1.0)
+        super().__init__()
+        self.reference.kink_margin = lambda state, batch: np.where(
+            batch["x"][:, 400] > 0.5, 0.0, 1.0
+        )
 
 
 def no_workload():
     raise RuntimeError("never called")
 
 
-class Nameless:
-    workload = msgspec.structs.replace(Wide.workload, name="../x")
+def changed(**fields):
+    """A plug-in whose workload is another in these fields."""
+    body = {"workload": msgspec.structs.replace(WIDE.workload, **fields), "net": WIDE.net}
+    return type("Changed", (), body)
 
 
-class Endless:
-    workload = msgspec.structs.replace(Wide.workload, lr=float("inf"))
-
-
-class Adaptive:
-    workload = msgspec.structs.replace(Wide.workload, optimiser="adam")
-
-
-class Elsewhere:
-    workload = msgspec.structs.replace(Wide.workload, dataset="cifar10")
-
-
-class Symmetric:
-    workload = msgspec.structs.replace(Wide.workload, symmetries=("hiddens", "heads"))
-
-
-class Flipped:
-    products = (msgspec.structs.replace(Wide.workload.products[0], transposed="A"),)
-    workload = msgspec.structs.replace(Wide.workload, products=products)
-
+Nameless = changed(name="../x")
+Endless = changed(optimiser=sgd(lr=float("inf")))
+Adaptive = changed(optimiser=msgspec.structs.replace(WIDE.workload.optimiser, rule="adamax"))
+Slotless = changed(optimiser=momentum(lr=0.05))
+Elsewhere = changed(data="cifar10")
+Symmetric = changed(symmetries=("units1", "heads"))
+Traceless = changed(trace=())
+_PRODUCT = msgspec.structs.replace(WIDE.workload.products[0], transposed="A")
+Flipped = changed(products=(_PRODUCT,))
 
 NOT_ONE = 7
