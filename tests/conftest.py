@@ -257,7 +257,8 @@ def within(seconds: int) -> Iterator[None]:
 def clean_environment() -> dict[str, str]:
     """This environment with the project importable and no data set named."""
     root = str(Path(__file__).parent.parent)
-    kept = {k: v for k, v in os.environ.items() if k != "FASHION_MNIST_DIR"}
+    named = ("FASHION_MNIST_DIR", "HARNESS_DATA_DIR")
+    kept = {k: v for k, v in os.environ.items() if k not in named}
     return kept | {"PYTHONPATH": root, "COLUMNS": "200", "OPENBLAS_NUM_THREADS": "1"}
 
 

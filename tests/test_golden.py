@@ -433,7 +433,8 @@ def test_bad_words_are_refused_in_one_line(words, said, file, tmp_path, monkeypa
     from harness.cli import main
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FASHION_MNIST_DIR", raising=False)
+    for variable in ("FASHION_MNIST_DIR", "HARNESS_DATA_DIR"):
+        monkeypatch.delenv(variable, raising=False)
     argv = [word.format(file=file) for word in words]
     monkeypatch.setattr("sys.argv", ["harness", "golden", *argv])
     with pytest.raises(SystemExit) as caught:

@@ -36,7 +36,8 @@ SPEC = "a name (see harness list), MODULE:CLASS or FILE.py:CLASS"
 
 # Words of which there is a fixed set, as --help shows them.
 PROFILES, DEVICES, DTYPES = "smoke|default|full", "cpu|cuda", "float32|float64"
-PRECISIONS, DATASETS = "strict|tf32|bfloat16", "auto|fashion-mnist|synthetic"
+PRECISIONS = "strict|tf32|bfloat16"
+DATASETS = "auto|synthetic|fashion-mnist|mnist|cifar-10|diabetes"
 
 
 class Chosen(NamedTuple):
@@ -114,7 +115,10 @@ GROUPS = {
         "dataset": Chosen(
             *(str, "auto", f"--dataset {DATASETS}"), "The workload's own data, or made ones."
         ),
-        "data_dir": Chosen(Place, None, "--data-dir DIR", "Folder with the four idx files."),
+        "data_dir": Chosen(
+            *(Place, None, "--data-dir FOLDER"),
+            "With the data's files, or with a folder for each source (or $HARNESS_DATA_DIR).",
+        ),
     },
     "What judges": {
         "reference": Chosen(
