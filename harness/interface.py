@@ -103,7 +103,8 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample's. batch_size: None is all rows, in file order. data: which source is loaded;
     normalise: mean and deviation that pixels are brought to 0 and 1 by.
     loss and optimiser: what a backend must know, or refuse with ValueError.
-    products: the matrix products of one step at the full batch size: the floor of its time.
+    products: the matrix products of one step at the full batch size; those that bound it are the
+    floor of its time.
     symmetries: axes whose units may be permuted without changing what is computed; one called
     "inputs" permutes the last axis of x with them.
     """
@@ -128,11 +129,14 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outcome: tuple[Outcome, ...] = ()
 
     @property
+    def floor(self) -> tuple[Product, ...]:
+        """The products that no step is faster than."""
+        return tuple(product for product in self.products if product.bound)
+
+    @property
     def flop(self) -> int:
-        """Floating-point operations of the products: 2 m k n for (m, k) times (k, n)."""
-        return sum(
-            2 * p.a[0] * p.a[1] * p.b[0 if p.transposed == "b" else 1] for p in self.products
-        )
+        """Floating-point operations of the floor: 2 m k n for (m, k) times (k, n)."""
+        return sum(2 * p.a[0] * p.a[1] * p.b[0 if p.transposed == "b" else 1] for p in self.floor)
 
     @property
     def trained(self) -> tuple[Tensor, ...]:

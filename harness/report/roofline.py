@@ -18,7 +18,7 @@ from harness.report.sections import Section
 def traffic_bytes(workload: Workload, item_bytes: int) -> int:
     """What a step's products move at the least: two operands and a result each."""
     items = 0
-    for p in workload.products:
+    for p in workload.floor:
         rows, columns = p.a[p.transposed == "a"], p.b[p.transposed != "b"]
         items += math.prod(p.a) + math.prod(p.b) + rows * columns
     return item_bytes * items
@@ -28,13 +28,15 @@ def section(run: Run) -> Section:
     """The roofs in words, and a row a label: GFLOP/s, and the share of the roof of a whole step.
 
     Of labels that were timed and agree, on the control arm's device (the CPU). Empty where no copy
-    was measured.
+    was measured, and where a step's work is not its products.
     """
     record = run.record
     top = next((r for r in record.roofs if r.copy_bytes_per_s and r.flop_per_s > 0), None)
     if top is None or top.copy_bytes_per_s is None:
         return Section()
     workload = record.plan.workload
+    if not workload.floor or workload.floor != workload.products:
+        return Section()
     intensity = workload.flop / traffic_bytes(workload, 4)
     over = min(top.flop_per_s, top.copy_bytes_per_s * intensity)
     large = {roof.label: f"{roof.flop_per_s / 1e9:.0f}" for roof in record.roofs}

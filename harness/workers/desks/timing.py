@@ -216,10 +216,10 @@ def _digest(state: State) -> str:
 
 
 def product_operands(workload: Workload, dtype: np.dtype[Any]) -> list[tuple[Array, Array]]:
-    """Operands of the workload's matrix products, filled with standard normal numbers."""
+    """Operands of the products of the workload's floor, filled with standard normal numbers."""
     rng = np.random.default_rng(0)
     pairs = []
-    for product in workload.products:
+    for product in workload.floor:
         a, b = (rng.standard_normal(shape).astype(dtype) for shape in (product.a, product.b))
         if product.transposed == "a":
             a = a.T
