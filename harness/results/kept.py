@@ -15,9 +15,9 @@ from harness.record.schema import LONGEST_KEPT, Kept, Measurement, Record, Resul
 from harness.tensors import UNUSABLE, load_tensors
 from harness.text import clean
 from harness.verdict.document import Divergence
-from harness.verdict.numbers import evidence, sentence_for, within
+from harness.verdict.numbers import evidence, limit_of, sentence_for, within
 from harness.verdict.verdict import Verdict
-from harness.workloads.reference.limits import DECIDING, Limit, limit_for
+from harness.workloads.reference.limits import DECIDING, Limit
 
 # What follows a tensor's name in the rung forward, as `measure/ladder.py` has it.
 OWN, TRAINING = ", own error", ", training"
@@ -100,16 +100,17 @@ def find(record: Record, verdict: Verdict) -> Reproduced:
         place = clean(f"{kept.dtype}, {kept.rung}")
         raise InputError(f"tensors kept of {clean(label)}: no such dtype or rung: {place}")
     precision = process_precision(configured, kept.dtype)
-    limit = limit_for(kept.rung, kept.dtype, kept.case, precision)
     at_kept = (kept.dtype, kept.rung, kept.case)
     own = record.results.get(label, Results()).measurements
     of_kept = [m for m in own if (m.dtype, m.rung, m.case) == at_kept]
-    at = next((m for m in of_kept if limit and not within(m, limit)), None)
-    if at is None or limit is None:
+    limited = ((m, limit_of(m, precision)) for m in of_kept)
+    over = next(((m, limit) for m, limit in limited if limit and not within(m, limit)), None)
+    if over is None:
         raise InputError(
             f"nothing to reproduce: the tensors kept of {clean(label)} are of {kept.rung}, "
             f"{clean(kept.case)}, where nothing is over its limit; the verdict is: {sentence}"
         )
+    at, limit = over
     named = (first.rung, first.case, first.dtype)
     instead = hint = None
     if named == (kept.rung, kept.case, kept.dtype):

@@ -51,7 +51,8 @@ class State:
     the trajectory's start. `predicted`: the classes, int64 (test images,), that each label gives
     after its training with the first seed. `batches`: the teacher-forced ones, where they are used
     more than once. `trials`: how many records were made in these workers so far.
-    `judge_steps`: counts the judge's steps of one phase. What judges:
+    `judge_steps`: counts the judge's steps of one phase. `replayed`: how far rounding alone leads
+    in lockstep, by steps and tensor, None until it is asked for. What judges:
     `provided`, the process of a plug-in workload, or `golden`, a file.
     """
 
@@ -69,6 +70,7 @@ class State:
     batches: list[Batch] | None = None
     trials: int = 0
     judge_steps: Iterator[int] = field(default_factory=itertools.count)
+    replayed: dict[int, dict[str, float]] | None = None
     provided: ProvidedReference | None = None
     golden: Golden | None = None
 

@@ -13,7 +13,6 @@ from harness.interface import Workload
 from harness.workloads.declare import Declared, of_batches
 from harness.workloads.reference.composed import Net
 
-
 # What each module here declares under its own name in capitals.
 DECLARED: dict[str, Declared] = {}
 # By the workloads whose width can be chosen: so many hidden units and samples a batch.

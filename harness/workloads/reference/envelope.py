@@ -89,10 +89,12 @@ def train_replica(
     batches: Callable[[int], State],
     after: list[int],
     replica: Replica,
+    losses: list[float] | None = None,
 ) -> dict[int, State]:
     """Train one replica; its state after each of `after` steps, in canonical order.
 
-    initial, batches(step): of the dtype that it computes in, float32 for the envelope.
+    initial, batches(step): of the dtype that it computes in, float32 for the envelope. losses:
+    gets the loss before each step, where it is given.
     """
     state = replica.permuted(initial)
     trained = {}
@@ -101,6 +103,8 @@ def train_replica(
         samples = replica.samples(len(batch["x"]))
         look = reference.look(state, replica.batch(batch, samples))
         state = stepped(workload.optimiser, state | look.running, look.grads)
+        if losses is not None:
+            losses.append(look.loss)
         if step + 1 in after:
             trained[step + 1] = replica.restored(state)
     return trained
