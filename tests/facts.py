@@ -1,0 +1,333 @@
+"""The judge against facts of an independent float64 program, on the real data.
+
+`python -m tests.facts [NAME ...]` trains as far as a file of facts goes and prints by how much the
+judge is off at most. The data are looked for as everywhere (HARNESS_DATA_DIR); the files stand in a
+folder `facts` beside them, in the form that its README describes. Some nets here are no workloads:
+they are there for the pieces, losses and rules that no workload has.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import data
+from harness.interface import State
+from harness.workloads import DECLARED
+from harness.workloads.declare import Declared, declare, fan_in_uniform
+from harness.workloads.reference.canonical import epoch_order, initial_state, schedule
+from harness.workloads.reference.composed import Composed, cast
+from harness.workloads.reference.losses import (
+    Quadratic,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+)
+from harness.workloads.reference.optimisers import decay, momentum, sgd, stepped
+from harness.workloads.reference.pieces import (
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool,
+    Relu,
+    Residual,
+    Sigmoid,
+)
+
+SEED = 0
+
+
+def _nielsen(name: str, sizes: tuple[int, ...], **given: Any) -> Declared:
+    layers: list[Layer] = []
+    for i, (inputs, outputs) in enumerate(pairwise(sizes), start=1):
+        layers += [Dense(f"W{i}", f"b{i}", inputs, outputs), Sigmoid()]
+    if isinstance(given["loss"], SigmoidCrossEntropy):
+        layers.pop()
+    common: dict[str, Any] = {"x": (784,), "data": "mnist", "batch_size": 10, "epochs": 1}
+    return declare(name, *layers, **common, **given)
+
+
+def _conv(name: str, *dense: Layer, activation: Layer, lr: float, l2: float, last: str) -> Declared:
+    def init(slot: Any) -> Any:
+        outputs = slot.tensor.shape[-1]
+        if slot.tensor.name in (last, last.replace("W", "b")):
+            return "zeros", 0.0
+        if slot.kind == "bias":
+            return "normal", 1.0
+        if slot.tensor.name.startswith("K"):
+            return "normal", math.sqrt(4 / (25 * outputs))
+        return "normal", math.sqrt(1 / outputs)
+
+    return declare(
+        name,
+        Conv("K1", "c1", 1, 20, 5),
+        MaxPool(2),
+        activation,
+        Conv("K2", "c2", 20, 40, 5),
+        MaxPool(2),
+        activation,
+        Flatten(),
+        *dense,
+        loss=SoftmaxCrossEntropy(),
+        optimiser=sgd(lr),
+        init=init,
+        x=(28, 28, 1),
+        data="mnist",
+        batch_size=10,
+        epochs=1,
+        l2=l2,
+    )
+
+
+def _block(at: str, inputs: int, outputs: int, stride: int, first: bool) -> list[Layer]:
+    def norm(number: str) -> BatchNorm:
+        named = (f"{at}.{part}{number}" for part in ("g", "b", "mean", "variance"))
+        return BatchNorm(*named, outputs)
+
+    branch = (
+        Conv(f"{at}.K1", "", inputs, outputs, 3, stride, 1),
+        norm("1"),
+        Relu(),
+        Conv(f"{at}.K2", "", outputs, outputs, 3, 1, 1),
+        norm("2"),
+    )
+    shortcut = (Conv(f"{at}.Ks", "", inputs, outputs, 1, stride), norm("s")) if first else ()
+    return [Residual(branch, shortcut), Relu()]
+
+
+def _resnet34() -> Declared:
+    layers: list[Layer] = [
+        Conv("pre.K", "", 3, 64, 7, 2, 3),
+        BatchNorm("pre.gamma", "pre.beta", "pre.mean", "pre.variance", 64),
+        Relu(),
+        MaxPool(3, 2, 1),
+    ]
+    inputs = 64
+    for i, (blocks, outputs) in enumerate(zip((3, 4, 6, 3), (64, 128, 256, 512), strict=True), 1):
+        for k in range(blocks):
+            stride = 2 if k == 0 and i > 1 else 1
+            layers += _block(f"l{i}b{k}", inputs, outputs, stride, k == 0)
+            inputs = outputs
+    layers += [AveragePool(7), Flatten(), Dense("W", "b", 512, 1000)]
+    return declare(
+        "resnet34",
+        *layers,
+        loss=SoftmaxCrossEntropy(),
+        optimiser=momentum(0.01),
+        init=fan_in_uniform,
+        x=(224, 224, 3),
+        data="cifar-10",
+        normalise=(0.5, 0.5),
+        batch_size=2,
+        epochs=1,
+    )
+
+
+def _unit(_: Any) -> Any:
+    return "normal", 1.0
+
+
+def _scaled(slot: Any) -> Any:
+    return "normal", 1 / math.sqrt(slot.fan_in) if slot.kind == "weight" else 1.0
+
+
+# What a file of facts is about; how many steps the suite takes of it.
+NETS: dict[str, tuple[Callable[[], Declared], int | None]] = {
+    "cifar-net": (lambda: DECLARED["cifar-net"], None),
+    "mnist-mlp": (lambda: DECLARED["mnist-mlp"], None),
+    "diabetes": (lambda: DECLARED["diabetes"], None),
+    "nielsen-network": (
+        lambda: _nielsen(
+            "nielsen-network",
+            (784, 30, 10),
+            loss=Quadratic("class"),
+            optimiser=sgd(3.0),
+            init=_unit,
+        ),
+        300,
+    ),
+    "nielsen-cross-entropy": (
+        lambda: _nielsen(
+            "nielsen-cross-entropy",
+            (784, 30, 10),
+            loss=SigmoidCrossEntropy("class"),
+            optimiser=decay(0.5, 5.0 / 50000),
+            init=_scaled,
+        ),
+        300,
+    ),
+    "nielsen-deep": (
+        lambda: _nielsen(
+            "nielsen-deep",
+            (784, 30, 30, 30, 10),
+            loss=Quadratic("class"),
+            optimiser=sgd(0.1),
+            init=_scaled,
+        ),
+        300,
+    ),
+    "nielsen-conv-2": (
+        lambda: _conv(
+            "nielsen-conv-2",
+            Dense("W1", "b1", 640, 100),
+            Sigmoid(),
+            Dense("W2", "b2", 100, 10),
+            activation=Sigmoid(),
+            lr=0.1,
+            l2=0.0,
+            last="W2",
+        ),
+        3,
+    ),
+    "nielsen-conv-3": (
+        lambda: _conv(
+            "nielsen-conv-3",
+            Dense("W1", "b1", 640, 100),
+            Relu(),
+            Dense("W2", "b2", 100, 10),
+            activation=Relu(),
+            lr=0.03,
+            l2=0.1 / 5000,
+            last="W2",
+        ),
+        5,
+    ),
+    "nielsen-conv-6": (
+        lambda: _conv(
+            "nielsen-conv-6",
+            Dropout("drop1", 0.5),
+            Dense("W1", "b1", 640, 1000),
+            Relu(),
+            Dropout("drop2", 0.5),
+            Dense("W2", "b2", 1000, 1000),
+            Relu(),
+            Dropout("drop3", 0.5),
+            Dense("W3", "b3", 1000, 10),
+            activation=Relu(),
+            lr=0.03,
+            l2=0.0,
+            last="W3",
+        ),
+        2,
+    ),
+    "resnet34": (_resnet34, None),
+}
+
+
+def folder() -> Path | None:
+    """Where the files of facts are; None where nobody said where the data are."""
+    named = os.environ.get(data.ENVIRONMENT_VARIABLE)
+    return Path(named).parent / "facts" if named else None
+
+
+def read(name: str) -> dict[str, Any]:
+    """A file of facts."""
+    found = folder()
+    assert found is not None
+    facts: dict[str, Any] = json.loads((found / f"{name}.json").read_text())
+    return facts
+
+
+def _samples(declared: Declared) -> tuple[Any, Any]:
+    """Training samples as float32, made on demand, and targets."""
+    workload = declared.workload
+    if workload.name == "resnet34":
+        small = data.load("cifar-10", "cifar-10", warn=print)
+        wide = lambda rows: small.train_x[rows].repeat(7, axis=1).repeat(7, axis=2)  # noqa: E731
+        return wide, small.train_y
+    found = data.of_workload(workload, workload.data, warn=print)
+    # Nielsen's split; his sixth and later sets are grown: the shifted images come after these.
+    rows = slice(0, 50000 if workload.name.startswith("nielsen") else None)
+    x, y = found.train_x[rows], data.targets(found.train_y[rows], workload.y)
+    if workload.name == "nielsen-conv-6":
+        return _grown(x), np.tile(y, 5)
+    return (lambda rows: x[rows]), y
+
+
+def _grown(x: Any) -> Callable[[Any], Any]:
+    """The images, then all shifted down, up, right and left; blank fills."""
+
+    def of(rows: Any) -> Any:
+        made = []
+        for row in rows:
+            which, place = divmod(int(row), len(x))
+            down, right = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))[which]
+            padded = np.pad(x[place], 1)
+            made.append(padded[1 - down : 29 - down, 1 - right : 29 - right])
+        return np.array(made)
+
+    return of
+
+
+def batches(declared: Declared, steps: int) -> Iterator[State]:
+    """The first batches of a training, as float64."""
+    workload = declared.workload
+    images, y = _samples(declared)
+    n = len(y)
+    if workload.batch_size is None:
+        slots, order = [(0, 0, n)] * steps, np.arange(n)
+    else:
+        epochs = -(-steps * workload.batch_size // n)
+        slots = [*schedule(n, workload.batch_size, epochs)][:steps]
+    for step, (epoch, first, last) in enumerate(slots):
+        if workload.batch_size is not None:
+            order = epoch_order(SEED, epoch, n)
+        rows = order[first:last]
+        x = data.prepared(images(rows), workload.x, workload.normalise)
+        rng = np.random.default_rng([SEED, 3, step])
+        noise = {t.name: rng.random((len(rows), *t.shape)) for t in workload.noise}
+        rounded = {name: value.astype(np.float32) for name, value in noise.items()}
+        yield cast({"x": x, "y": y[rows], **rounded})
+
+
+def worst(name: str, steps: int | None = None) -> dict[str, float]:
+    """By how much the judge is off at most: of losses, first gradients, norms at the end, slots.
+
+    Relative to each; an element of a gradient relative to the tensor's largest. steps: None is all
+    that the facts have.
+    """
+    facts, declared = read(name), NETS[name][0]()
+    judge, workload = Composed(declared.net), declared.workload
+    state = cast(initial_state(workload, SEED))
+    losses = facts["losses"][:steps]
+    off: dict[str, float] = {"losses": 0.0}
+
+    def at_most(what: str, got: float, want: float, scale: float | None = None) -> None:
+        of = abs(want) if scale is None else scale
+        off[what] = max(off.get(what, 0.0), float(abs(got - want) / of if of else abs(got)))
+
+    for step, batch in enumerate(batches(declared, len(losses))):
+        look = judge.look(state, batch)
+        at_most("losses", look.loss, losses[step])
+        for tensor, norm in facts.get(f"gradient_norms_step_{step}", {}).items():
+            at_most("gradient norms", float(np.linalg.norm(look.grads[tensor])), norm)
+        for tensor, (place, want) in facts.get(f"gradient_largest_step_{step}", {}).items():
+            at_most("gradients", look.grads[tensor].ravel()[place], want)
+            for i, element in enumerate(facts[f"gradient_step_{step}"][tensor]):
+                at_most("gradients", look.grads[tensor].ravel()[i], element, abs(want))
+        state = stepped(workload.optimiser, state, look.grads) | look.running
+    if len(losses) == len(facts["losses"]):
+        for tensor, norm in facts["norms"].items():
+            at_most("norms", float(np.linalg.norm(state[tensor])), norm)
+        for slot, norms in facts["slots"].items():
+            for tensor, norm in norms.items():
+                at_most("slots", float(np.linalg.norm(state[f"{tensor}/{slot}"])), norm)
+    return off
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or NETS:
+        begin = time.perf_counter()
+        print(name, worst(name), f"{time.perf_counter() - begin:.1f} s", flush=True)
