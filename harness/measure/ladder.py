@@ -20,7 +20,7 @@ from harness.measure.distance import (
     relative,
 )
 from harness.measure.measurement import identical, measure
-from harness.record.schema import Measurement, Repeat, evaluation_case, number
+from harness.record.schema import OWN, TRAINING, Measurement, Repeat, evaluation_case, number
 from harness.workloads.reference.composed import Composed, Opened, Reference, cast
 from harness.workloads.reference.limits import limit_for
 from harness.workloads.reference.noise import ROUNDINGS, replica_answers, rounded
@@ -28,8 +28,6 @@ from harness.workloads.reference.optimisers import RULES, moved
 
 # What stands for the tensor's name where all parameters are judged together.
 ALL = "all parameters"
-# What follows the name of a value where its own error is told.
-OWN = ", own error"
 # Two computations make the same error where less than this share of it is left between them.
 SAME_ERROR = 0.1
 # Unit roundoff of a dtype in float32's.
@@ -133,8 +131,8 @@ def _asked(wanted: Wanted) -> list[_Asked]:
     forward = centred if wanted.centred else plain
     asked = [_Asked("forward", name, "outputs", wanted.outputs, forward)]
     if wanted.training is not None:
-        key = "outputs, training"
-        asked.append(_Asked("forward", f"{name}, training", key, wanted.training, forward))
+        key = f"outputs{TRAINING}"
+        asked.append(_Asked("forward", f"{name}{TRAINING}", key, wanted.training, forward))
     asked += [_Asked("loss", key, key, loss, dtype="float64") for key in ("loss", "step loss")]
     asked += [_Asked("gradients", name, f"grad.{name}", g) for name, g in wanted.grads.items()]
     for tensor in wanted.workload.tensors:

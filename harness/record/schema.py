@@ -100,6 +100,11 @@ class Measurement(Stored, kw_only=True):
     pattern: Pattern | None = None
 
 
+# What follows a tensor's name in the rung forward: a value's own error, of what its layer was given;
+# outputs as a step computes them, where evaluation computes others.
+OWN, TRAINING = ", own error", ", training"
+
+
 def evaluation_case(seed: int, epoch: int) -> str:
     """What the measurement of a training's outputs on the test set is called, after an epoch."""
     return f"evaluation, seed {seed}, epoch {epoch}"

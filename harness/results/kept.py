@@ -11,16 +11,13 @@ import numpy as np
 from harness.errors import InputError
 from harness.interface import Array, State
 from harness.plan.model import DTYPES, process_precision
-from harness.record.schema import LONGEST_KEPT, Kept, Measurement, Record, Results
+from harness.record.schema import LONGEST_KEPT, OWN, TRAINING, Kept, Measurement, Record, Results
 from harness.tensors import UNUSABLE, load_tensors
 from harness.text import clean
 from harness.verdict.document import Divergence
 from harness.verdict.numbers import evidence, limit_of, sentence_for, within
 from harness.verdict.verdict import Verdict
 from harness.workloads.reference.limits import DECIDING, Limit
-
-# What follows a tensor's name in the rung forward, as `measure/ladder.py` has it.
-OWN, TRAINING = ", own error", ", training"
 
 
 @dataclass(frozen=True)

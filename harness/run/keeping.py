@@ -10,8 +10,8 @@ import numpy as np
 from harness.files import sync
 from harness.interface import Array
 from harness.interface import State as StateOf
-from harness.measure.ladder import OWN, Wanted, allowed, find_rounding, inside
-from harness.record.schema import LONGEST_KEPT, Kept, Measurement
+from harness.measure.ladder import Wanted, allowed, find_rounding, inside
+from harness.record.schema import LONGEST_KEPT, OWN, Kept, Measurement
 from harness.run.state import State
 from harness.tensors import save_tensors
 from harness.verdict.numbers import limit_of, within

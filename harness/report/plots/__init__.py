@@ -15,7 +15,7 @@ from harness.report.run_tables import Run
 # By chapter of a page, in their order.
 PICTURES: dict[str, tuple[Callable[[Run], list[Plot]], ...]] = {
     "agreement": (
-        numbers.checkpoints, numbers.lockstep_losses, numbers.lockstep_parameters,
+        numbers.checkpoints, numbers.depth, numbers.lockstep_losses, numbers.lockstep_parameters,
         numbers.free_losses, numbers.trajectory,
     ),
     "learning": (learning.losses, learning.accuracies),

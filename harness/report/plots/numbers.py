@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from harness.plan.model import Trajectory
-from harness.record.schema import Record, Replica, Training
+from harness.record.schema import OWN, Record, Replica, Training
 from harness.report.figure import Plot, text
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, cells, picture
 from harness.report.run_tables import Run
 from harness.verdict.numbers import envelope_limit, share, with_limits
 from harness.verdict.verdict import Verdict
-from harness.workloads.reference.limits import LIMITS
+from harness.workloads.reference.limits import LIMITS, limit_for
 
 # The rungs of one teacher-forced batch that round; `inputs` is copied.
 ROUNDING = ("forward", "loss", "gradients", "update")
@@ -81,6 +81,46 @@ def checkpoints(run: Run) -> list[Plot]:
         ("label", "steps", "median share", "largest share", "at step", "of"),
         height=340,
         shapes=[axes.line(y=1.0), axes.line(y=CLEAN, line={"dash": "dot"})],
+    )
+
+
+def depth(run: Run) -> list[Plot]:
+    """What each layer adds to the error of those before it, and what has come together there."""
+    record = run.record
+    order = {f"{name}{OWN}": place for place, name in enumerate(record.plan.workload.trace)}
+    series = []
+    for label, results in record.results.items():
+        worst: dict[str, tuple[float, float, str]] = {}
+        for m in results.measurements:
+            if m.tensor in order and m.dtype == record.plan.labels[label].dtype:
+                own, whole = axes.at_edge([m.distance, m.beside.get("reference")])
+                if m.tensor not in worst or own > worst[m.tensor][0]:
+                    worst[m.tensor] = float(own), float(whole), m.case
+        shown = {name: worst[name] for name in order if name in worst}
+        x = np.array([order[name] for name in shown], dtype=np.float64)
+        for place, what in enumerate(("own error", "from the reference") if shown else ()):
+            hover = f"%{{text}}, {what}: %{{y:.2g}}"
+            y = np.array([values[place] for values in shown.values()])
+            trace = axes.line_of(record, label, "lines+markers", hover, x=x, y=y)
+            trace["text"] = [text(name.removesuffix(OWN)) for name in shown]
+            rows = [cells(label, n.removesuffix(OWN), *values) for n, values in shown.items()]
+            if place:
+                trace |= {"line": trace["line"] | {"width": 1, "dash": "dot"}, "showlegend": False}
+            series.append(Series(trace, [] if place else rows))
+    limits = [limit.value for limit in [limit_for("forward", "float32", "")] if limit is not None]
+    names = [text(name.removesuffix(OWN)) for name in order]
+    return picture(
+        "depth",
+        "Layer by layer: what each adds to the error, in the forward pass",
+        "Strong: a value's own error, of what the layer was given; dotted: its distance from the "
+        "reference's, with all that was inherited. The batch with the largest own error of each "
+        "value. Where a line leaves the others is the layer to look at. Dashed: the limit of "
+        "an own error in float32, at any depth.",
+        series,
+        axes.linear("value inside the model", tickvals=[*order.values()], ticktext=names),
+        Log("relative distance", known=limits, edge=True),
+        ("label", "value", "own error", "from the reference", "batch"),
+        shapes=[axes.line(y=limit) for limit in limits],
     )
 
 
