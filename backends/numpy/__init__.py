@@ -12,10 +12,13 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from backends.arguments import check_backend, check_operator, check_workload
-from backends.numpy import operators
+from backends.numpy import operators, optimisers
 from backends.numpy.buffered import BufferedTrainer
 from backends.numpy.trainer import Trainer
 from harness.interface import Array, Workload
+
+# What a room's file may have as its `loss`.
+LOSSES = ("softmax-cross-entropy", "binary-cross-entropy")
 
 
 class Backend:
@@ -47,8 +50,8 @@ class Backend:
         }
 
     def trainer(self, workload: Workload) -> Trainer:
-        """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
-        check_workload(self.name, workload)
+        """A trainer for `workload`; ValueError where its file, loss or optimiser is unknown."""
+        check_workload(self.name, workload, LOSSES, optimisers.RULES)
         return (BufferedTrainer if self.variant == "buffered" else Trainer)(self, workload)
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:

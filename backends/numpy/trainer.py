@@ -1,75 +1,164 @@
-"""The NumPy trainer: gradients and SGD by hand.
+"""The NumPy trainer: any net that its room has a file of, gradients by hand.
 
-May import NumPy, the model beside it and, from the harness, `interface` only.
+May import NumPy, the optimisers beside it, the helpers of `backends` and, from the harness,
+`interface` only.
+
+Of a room's file it wants `Net`, whose `forward(X)` gives the outputs, and `loss_and_grads(net, X,
+y)`, the gradients by the net's own names; `trace(net, X)` where there is one. Without targets there
+is no y; where a batch brings noise, its dictionary is the last argument of all three. Where
+training differs from evaluation, `forward` takes `training=`, and a training pass changes the
+running tensors itself: the trainer puts them back wherever no step is meant.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
 
-from backends.arguments import check_batch, check_params
-from backends.numpy import mlp_scratch
-from harness.interface import Array, Params, Workload
-
-Batch = tuple[Array, Array]
+from backends import rooms
+from backends.arguments import check_batch, check_state
+from backends.numpy.optimisers import RULES
+from harness.interface import Array, State, Workload
 
 
 class Trainer:
-    """MLPScratch in NumPy with SGD; holds the model, which `mlp` defines."""
+    """A net in NumPy with its optimiser's slots, which lie as their tensors do; knows no model.
 
-    mlp: ClassVar[ModuleType] = mlp_scratch
+    form: what the class is called in a room's file, where the file has it beside `Net`.
+    """
+
+    form: ClassVar[str] = "Net"
 
     def __init__(self, backend: Any, workload: Workload) -> None:
         self.workload = workload
         self.dtype = backend.dtype
-        self.model = self.mlp.MLPScratch(
-            **workload.sizes, sigma=workload.sigma, dtype=backend.dtype
-        )
+        self.shapes = {tensor.name: tensor.shape for tensor in workload.tensors}
+        self.room = rooms.find(backend.name, workload.name)
+        self.net = getattr(self.room, self.form, self.room.Net)(**workload.sizes, dtype=self.dtype)
+        own = [tensor for tensor in workload.tensors if tensor.role != "optimiser"]
+        self.layouts = rooms.layouts(self.room, [tensor.name for tensor in own])
+        names = [layout.name for layout in self.layouts.values()]
+        held = {name: found for name in names if (found := _found(self.net, name)) is not None}
+        shapes = {name: tensor.shape for name, tensor in held.items()}
+        rooms.check(f"{backend.name}: {workload.name}", self.layouts, own, shapes)
+        self.parts = rooms.layouts(self.room, ["x", "y", *(t.name for t in workload.noise)])
+        self.slots: State = {}
+        # Of each trained tensor: its slots by their own names.
+        self.beside: dict[str, State] = {tensor.name: {} for tensor in workload.trained}
+        for name in (t.name for t in workload.tensors if t.role == "optimiser"):
+            owner, _, slot = name.rpartition("/")
+            self.slots[name] = np.zeros(self._own(owner).shape if owner else (), self.dtype)
+            if owner:
+                self.beside[owner][slot] = self.slots[name]
 
-    def set_params(self, params: Params) -> None:
-        """Copy `params` in; plain SGD has no state. ValueError for wrong names or shapes."""
-        check_params(params, self.workload)
-        for name, value in params.items():
-            np.copyto(getattr(self.model, name), value)
+    def set_state(self, state: State) -> None:
+        """Copy a whole state in. ValueError for wrong names or shapes."""
+        check_state(state, self.workload)
+        for name, value in state.items():
+            own = self._own(name)
+            np.copyto(own, self._layout(name).theirs(value, own.shape))
 
-    def get_params(self) -> Params:
-        """Fresh copies of the parameters."""
-        return {p.name: getattr(self.model, p.name).copy() for p in self.workload.parameters}
+    def get_state(self) -> State:
+        """Fresh copies of the whole state."""
+        return {t.name: self._ours(t.name, self._own(t.name)) for t in self.workload.tensors}
 
-    def put(self, x: Array, y: Array) -> Batch:
-        """x: (n, num_inputs) in the trainer's dtype, y: intp (n,), both copied; ValueError."""
-        check_batch(x, y, self.model.num_inputs)
-        return np.array(x, self.dtype, order="C"), np.array(y, np.intp)
+    def put(self, batch: State) -> State:
+        """Copies as the net has them: the trainer's dtype, classes int64; ValueError."""
+        check_batch(batch, self.workload)
+        put = {}
+        for name, value in batch.items():
+            dtype = "int64" if value.dtype.kind in "iu" else self.dtype
+            put[name] = np.array(self.parts[name].put(value), dtype, order="C")
+        return put
 
-    def fetch(self, batch: Batch) -> tuple[Array, Array]:
-        """Fresh copies of what `put` stored; y: int64."""
-        X, y = batch
-        return X.copy(), y.astype(np.int64)
+    def fetch(self, batch: State) -> State:
+        """Fresh copies of what `put` stored."""
+        return {n: np.array(self.parts[n].fetch(held), order="C") for n, held in batch.items()}
 
-    def step(self, batch: Batch) -> float:
-        """One SGD update, done on return; the mean loss before it."""
-        value, grads = self.mlp.loss_and_grads(self.model, *batch)
-        for name, grad in grads.items():
-            parameter = getattr(self.model, name)
-            parameter -= self.workload.lr * grad
-        return value
+    def step(self, batch: State) -> float:
+        """One update, done on return; the mean loss before it."""
+        value, grads = self._loss_and_grads(batch)
+        optimiser, t = self.workload.optimiser, 0.0
+        if "step" in self.slots:
+            self.slots["step"] += 1
+            t = float(self.slots["step"])
+        for name, own in self.beside.items():
+            theirs = self.layouts[name].name
+            RULES[optimiser.rule](self._own(name), grads[theirs], own, t, optimiser)
+        return float(value)
 
     def wait(self, loss: float) -> float:
         """The mean loss in nats; there is nothing to wait for."""
         return loss
 
-    def logits(self, batch: Batch) -> Array:
-        """Logits (n, num_outputs), fresh."""
-        return self.model.forward(batch[0]).copy()
+    def outputs(self, batch: State, *, training: bool) -> Array:
+        """Outputs (n, *outputs), fresh."""
+        mode = {"training": training} if self.workload.two_modes else {}
+        with self._unchanged():
+            return np.array(self.net.forward(batch["x"], *self._noise(batch), **mode))
 
-    def loss_and_grads(self, batch: Batch) -> tuple[float, Params]:
-        """Mean loss in nats and fresh gradients; nothing is updated."""
-        value, grads = self.mlp.loss_and_grads(self.model, *batch)
-        return value, {name: grad.copy() for name, grad in grads.items()}
+    def loss_and_grads(self, batch: State) -> tuple[float, State]:
+        """The mean loss in nats and fresh gradients; nothing is updated."""
+        with self._unchanged():
+            value, grads = self._loss_and_grads(batch)
+        theirs = {name: grads[self.layouts[name].name] for name in self.beside}
+        return float(value), {name: self._ours(name, grad) for name, grad in theirs.items()}
+
+    def trace(self, batch: State) -> State:
+        """Fresh copies of the values that the room's file shows; none where it shows none."""
+        if not hasattr(self.room, "trace"):
+            return {}
+        with self._unchanged():
+            values = self.room.trace(self.net, batch["x"], *self._noise(batch))
+        return {name: np.array(value) for name, value in values.items()}
 
     def close(self) -> None:
-        """Drop the model and its buffers."""
-        del self.model
+        """Drop the net, its buffers and the slots."""
+        del self.net, self.slots, self.beside
+
+    def _loss_and_grads(self, batch: State) -> tuple[float, State]:
+        """As the room's file gives them."""
+        return self.room.loss_and_grads(self.net, *self._arguments(batch))
+
+    def _arguments(self, batch: State) -> list[Any]:
+        """X, y and the noise, as far as there are any."""
+        return [batch["x"], *([batch["y"]] if "y" in batch else []), *self._noise(batch)]
+
+    def _noise(self, batch: State) -> list[State]:
+        """The batch's noise by name, where it brings any."""
+        noise = {tensor.name: batch[tensor.name] for tensor in self.workload.noise}
+        return [noise] if noise else []
+
+    def _layout(self, name: str) -> rooms.Layout:
+        """A tensor's; a slot lies as its tensor does."""
+        return self.layouts.get(name.rpartition("/")[0] or name, rooms.Layout(name))
+
+    def _own(self, name: str) -> Array:
+        """A tensor as the net or the optimiser has it."""
+        return self.slots[name] if name in self.slots else _found(self.net, self.layouts[name].name)
+
+    def _ours(self, name: str, theirs: Array) -> Array:
+        """A fresh copy of a tensor, or of its gradient, in the workload's layout."""
+        shape = self.shapes[name]
+        return self._layout(name).ours(theirs, shape).copy()
+
+    @contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """The running tensors are afterwards what they were."""
+        names = [t.name for t in self.workload.tensors if t.role == "running"]
+        before = {name: self._own(name).copy() for name in names}
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                np.copyto(self._own(name), value)
+
+
+def _found(net: Any, path: str) -> Any:
+    """The net's attribute at a dotted path; None where there is none."""
+    for name in path.split("."):
+        net = getattr(net, name, None)
+    return net

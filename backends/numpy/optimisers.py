@@ -1,0 +1,79 @@
+"""How a step changes a tensor, in NumPy and in place: the formulas of docs/workload.md.
+
+Read it beside the others: same names, same order. May import NumPy and harness.interface.
+p: the tensor, g: its gradient, own: what the rule keeps beside it by name, all of one shape; t: the
+number of the step, from 1 (0 where the rule does not count); o: the optimiser.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from harness.interface import Array, Optimiser, State
+
+
+def sgd(p: Array, g: Array, own: State, t: float, o: Optimiser) -> None:  # noqa: ARG001
+    """P -= lr g."""
+    p -= o.lr * g
+
+
+def momentum(p: Array, g: Array, own: State, t: float, o: Optimiser) -> None:  # noqa: ARG001
+    """V = m v + g; p -= lr v."""
+    v = own["velocity"]
+    v *= o.numbers["momentum"]
+    v += g
+    p -= o.lr * v
+
+
+def nesterov(p: Array, g: Array, own: State, t: float, o: Optimiser) -> None:  # noqa: ARG001
+    """V = m v + g; p -= lr (g + m v)."""
+    v = own["velocity"]
+    v *= o.numbers["momentum"]
+    v += g
+    p -= o.lr * (g + o.numbers["momentum"] * v)
+
+
+def rmsprop(p: Array, g: Array, own: State, t: float, o: Optimiser) -> None:  # noqa: ARG001
+    """V = rho v + (1 - rho) g²; p -= lr g / (sqrt(v) + eps)."""
+    v = own["v"]
+    v *= o.numbers["rho"]
+    v += (1 - o.numbers["rho"]) * g**2
+    p -= o.lr * g / (np.sqrt(v) + o.numbers["eps"])
+
+
+def adagrad(p: Array, g: Array, own: State, t: float, o: Optimiser) -> None:  # noqa: ARG001
+    """V += g²; p -= lr g / (sqrt(v) + eps)."""
+    v = own["v"]
+    v += g**2
+    p -= o.lr * g / (np.sqrt(v) + o.numbers["eps"])
+
+
+def adam(p: Array, g: Array, own: State, t: float, o: Optimiser) -> None:
+    """M = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²; both are corrected for their start at 0.
+
+    p -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps).
+    """
+    b1, b2 = o.numbers["beta1"], o.numbers["beta2"]
+    m, v = own["m"], own["v"]
+    m *= b1
+    m += (1 - b1) * g
+    v *= b2
+    v += (1 - b2) * g**2
+    p -= o.lr * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + o.numbers["eps"])
+
+
+def adamw(p: Array, g: Array, own: State, t: float, o: Optimiser) -> None:
+    """As adam, and p -= lr decay p, of the p before the step."""
+    p -= o.lr * o.numbers["decay"] * p
+    adam(p, g, own, t, o)
+
+
+RULES: dict[str, Callable[[Array, Array, State, float, Optimiser], None]] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "nesterov": nesterov,
+    "rmsprop": rmsprop,
+    "adagrad": adagrad,
+    "adam": adam,
+    "adamw": adamw,
+}
