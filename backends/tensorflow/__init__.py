@@ -11,9 +11,12 @@ from typing import ClassVar
 import tensorflow as tf
 
 from backends.arguments import check_backend, check_operator, check_workload
-from backends.tensorflow import operators
+from backends.tensorflow import operators, optimisers
 from backends.tensorflow.trainer import Trainer, synchronize, to_device, to_host
 from harness.interface import Array, Unavailable, Workload
+
+# What a room's file may have as its `loss`.
+LOSSES = ("softmax-cross-entropy", "binary-cross-entropy")
 
 
 class Backend:
@@ -54,8 +57,8 @@ class Backend:
         }
 
     def trainer(self, workload: Workload) -> Trainer:
-        """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
-        check_workload(self.name, workload)
+        """A trainer for `workload`; ValueError where its file, loss or optimiser is unknown."""
+        check_workload(self.name, workload, LOSSES, optimisers.RULES)
         return Trainer(self, workload)
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:

@@ -48,11 +48,11 @@ def loss(Y_hat: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=Y_hat))
 
 
-def loss_and_grads(
-    model: MLPScratch, X: tf.Tensor, y: tf.Tensor
-) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """The mean loss, and its gradient by parameter."""
-    params = {"W1": model.W1, "b1": model.b1, "W2": model.W2, "b2": model.b2}
-    with tf.GradientTape() as tape:
-        value = loss(model.forward(X), y)
-    return value, tape.gradient(value, params)
+Net = MLPScratch
+
+
+def trace(model: MLPScratch, X: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Every value on the way, by its canonical name."""
+    Z = X @ model.W1 + model.b1
+    H = relu(Z)
+    return {"z1": Z, "h1": H, "logits": H @ model.W2 + model.b2}

@@ -1,6 +1,13 @@
-"""The TensorFlow trainer: traced functions, and SGD by hand.
+"""The TensorFlow trainer: any net that its room has a file of; traced functions, GradientTape.
 
-May import tensorflow, NumPy, the model beside it and, from the harness, `interface` only.
+May import tensorflow, NumPy, the optimisers beside it, the helpers of `backends` and, from the
+harness, `interface` only.
+
+Of a room's file it wants `Net`, whose `forward(X)` gives the outputs, and `loss(Y_hat, y)`;
+`trace(net, X)` where there is one. Without targets there is no y; where a batch brings noise, its
+dictionary is the last argument of `forward` and `trace`. Where training differs from evaluation,
+`forward` takes `training=`, and a training pass assigns to the running variables itself: the
+trainer puts them back wherever no step is meant.
 """
 
 from __future__ import annotations
@@ -11,97 +18,196 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from backends.arguments import check_batch, check_params
-from backends.tensorflow import mlp_scratch
-from harness.interface import Array, Params, Workload
+from backends import rooms
+from backends.arguments import check_batch, check_state
+from backends.tensorflow.optimisers import RULES
+from harness.interface import Array, State, Workload
 
-Batch = tuple[tf.Tensor, tf.Tensor]
+# "x" as the net has it, then "y" where there are targets, then each noise.
+Batch = tuple[tf.Tensor, ...]
 
 
 class Trainer:
-    """MLPScratch in TensorFlow with SGD; holds the model and its functions."""
+    """A net in TensorFlow with its optimiser's slots, which lie as their tensors do.
+
+    It knows no model.
+    """
 
     def __init__(self, backend: Any, workload: Workload) -> None:
         self.workload = workload
         self.device = backend.device
         self.dtype = backend.dtype
+        self.room = rooms.find(backend.name, workload.name)
+        own = [tensor for tensor in workload.tensors if tensor.role != "optimiser"]
+        self.layouts = rooms.layouts(self.room, [tensor.name for tensor in own])
         with tf.device(backend.device):
-            model = self.model = mlp_scratch.MLPScratch(
-                **workload.sizes, sigma=workload.sigma, dtype=backend.dtype
-            )
-        lr = workload.lr
-
-        def step(X: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-            value, grads = mlp_scratch.loss_and_grads(model, X, y)
-            for name, grad in grads.items():
-                getattr(model, name).assign_sub(lr * grad)
-            return value
-
-        def logits(X: tf.Tensor) -> tf.Tensor:
-            return model.forward(X)
-
-        def loss_and_grads(X: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-            return mlp_scratch.loss_and_grads(model, X, y)
-
-        def traced(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:
-            if backend.variant == "eager":
-                return function
+            self.net = self.room.Net(**workload.sizes, dtype=backend.dtype)
+            names = [layout.name for layout in self.layouts.values()]
+            held = {name: found for name in names if (found := _found(self.net, name)) is not None}
+            shapes = {name: tuple(variable.shape) for name, variable in held.items()}
+            rooms.check(f"{backend.name}: {workload.name}", self.layouts, own, shapes)
+            # By the workload's names.
+            self.variables = {name: held[layout.name] for name, layout in self.layouts.items()}
+            # Of each trained tensor: its slots by their own names.
+            self.beside: dict[str, dict[str, tf.Variable]] = {t.name: {} for t in workload.trained}
+            for name in (t.name for t in workload.tensors if t.role == "optimiser"):
+                owner, _, slot = name.rpartition("/")
+                shape = self.variables[owner].shape if owner else ()
+                self.variables[name] = tf.Variable(tf.zeros(shape, self.dtype), trainable=False)
+                if owner:
+                    self.beside[owner][slot] = self.variables[name]
+        # What a batch has, in its order.
+        noise = [tensor.name for tensor in workload.noise]
+        self.parts = rooms.layouts(self.room, ["x", *["y"] * (workload.y != "none"), *noise])
+        functions: dict[str, Callable[..., Any]] = {
+            "step": self._step,
+            "evaluation": self._looking(lambda *batch: self._forward(*batch, training=False)),
+            "training": self._looking(lambda *batch: self._forward(*batch, training=True)),
+            "loss_and_grads": self._looking(self._loss_and_grads),
+            "trace": self._looking(self._trace),
+        }
+        if backend.variant != "eager":
             # Traced here, once for all batch sizes; XLA then compiles each size at its first call.
             # A concrete function also saves a tenth of a step: no signature is matched at the call.
-            xla = backend.variant == "xla"
-            compiled = tf.function(function, input_signature=signature, jit_compile=xla)
-            return compiled.get_concrete_function()
+            xla, signature = backend.variant == "xla", self._signature()
+            for name, function in functions.items():
+                traced = tf.function(function, input_signature=signature, jit_compile=xla)
+                functions[name] = traced.get_concrete_function()
+        self._functions = functions
 
-        X = tf.TensorSpec((None, model.num_inputs), backend.dtype)
-        y = tf.TensorSpec((None,), tf.int32)
-        self._step = traced(step, X, y)
-        self._logits = traced(logits, X)
-        self._loss_and_grads = traced(loss_and_grads, X, y)
+    def set_state(self, state: State) -> None:
+        """Copy a whole state in. ValueError for wrong names or shapes."""
+        check_state(state, self.workload)
+        for name, variable in self.variables.items():
+            theirs = self._layout(name).theirs(state[name], tuple(variable.shape))
+            variable.assign(to_device(theirs, self.dtype))
 
-    def set_params(self, params: Params) -> None:
-        """Copy `params` in; plain SGD has no state. ValueError for wrong names or shapes."""
-        check_params(params, self.workload)
-        for name, value in params.items():
-            getattr(self.model, name).assign(to_device(value, self.dtype))
+    def get_state(self) -> State:
+        """Fresh copies of the whole state."""
+        return {
+            t.name: self._layout(t.name).ours(to_host(self.variables[t.name]), t.shape)
+            for t in self.workload.tensors
+        }
 
-    def get_params(self) -> Params:
-        """Fresh copies of the parameters."""
-        return {p.name: to_host(getattr(self.model, p.name)) for p in self.workload.parameters}
-
-    def put(self, x: Array, y: Array) -> Batch:
-        """x: (n, num_inputs) in the trainer's dtype, y: int32 (n,), both copied; ValueError."""
-        check_batch(x, y, self.model.num_inputs)
+    def put(self, batch: State) -> Batch:
+        """Copies as the net has them: the trainer's dtype, classes int32; ValueError."""
+        check_batch(batch, self.workload)
         with tf.device(self.device):
-            batch = to_device(x, self.dtype), to_device(y, tf.int32)
+            put = tuple(
+                to_device(layout.put(batch[name]), self._dtype(name))
+                for name, layout in self.parts.items()
+            )
         synchronize(self.device)
-        return batch
+        return put
 
-    def fetch(self, batch: Batch) -> tuple[Array, Array]:
-        """Fresh copies of what `put` stored; y: int64."""
-        X, y = batch
-        return to_host(X), to_host(y).astype(np.int64)
+    def fetch(self, batch: Batch) -> State:
+        """Fresh copies of what `put` stored; classes int64."""
+        held = dict(zip(self.parts, map(to_host, batch), strict=True))
+        ours = {name: self.parts[name].fetch(value) for name, value in held.items()}
+        return {n: v.astype(np.int64) if v.dtype.kind == "i" else v for n, v in ours.items()}
 
     def step(self, batch: Batch) -> tf.Tensor:
-        """One SGD update; the mean loss before it, still on the device."""
-        return self._step(*batch)
+        """One update; the mean loss before it, still on the device."""
+        return self._functions["step"](*batch)
 
     def wait(self, loss: tf.Tensor) -> float:
         """Block until all work on the device is done; the mean loss in nats."""
         synchronize(self.device)
         return float(loss)
 
-    def logits(self, batch: Batch) -> Array:
-        """Logits (n, num_outputs), fresh."""
-        return to_host(self._logits(batch[0]))
+    def outputs(self, batch: Batch, *, training: bool) -> Array:
+        """Outputs (n, *outputs), fresh."""
+        return to_host(self._functions["training" if training else "evaluation"](*batch))
 
-    def loss_and_grads(self, batch: Batch) -> tuple[float, Params]:
+    def loss_and_grads(self, batch: Batch) -> tuple[float, State]:
         """Mean loss in nats and fresh gradients; nothing is updated."""
-        value, grads = self._loss_and_grads(*batch)
-        return float(value), {p.name: to_host(grads[p.name]) for p in self.workload.parameters}
+        value, grads = self._functions["loss_and_grads"](*batch)
+        return float(value), {
+            t.name: self._layout(t.name).ours(to_host(grads[t.name]), t.shape)
+            for t in self.workload.trained
+        }
+
+    def trace(self, batch: Batch) -> State:
+        """The values that the room's file shows, fresh; none where it shows none."""
+        values = self._functions["trace"](*batch)
+        return {name: to_host(value) for name, value in values.items()}
 
     def close(self) -> None:
-        """Drop the model and the compiled functions."""
-        del self.model, self._step, self._logits, self._loss_and_grads
+        """Drop the net, the slots and the compiled functions."""
+        del self.net, self.variables, self._functions
+
+    def _step(self, *batch: tf.Tensor) -> tf.Tensor:
+        value, grads = self._loss_and_grads(*batch)
+        optimiser, t = self.workload.optimiser, 0.0
+        if "step" in self.variables:
+            t = tf.cast(self.variables["step"].assign_add(1), tf.float64)
+        for name, own in self.beside.items():
+            RULES[optimiser.rule](self.variables[name], grads[name], own, t, optimiser)
+        return value
+
+    def _loss_and_grads(self, *batch: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The mean loss, and its gradient by each trained tensor, by our names."""
+        targets = batch[1:2] if self.workload.y != "none" else ()
+        trained = {name: self.variables[name] for name in self.beside}
+        with tf.GradientTape() as tape:
+            value = self.room.loss(self._forward(*batch, training=True), *targets)
+        zero = tf.UnconnectedGradients.ZERO
+        return value, tape.gradient(value, trained, unconnected_gradients=zero)
+
+    def _forward(self, *batch: tf.Tensor, training: bool) -> tf.Tensor:
+        mode = {"training": training} if self.workload.two_modes else {}
+        return self.net.forward(batch[0], *self._noise(batch), **mode)
+
+    def _trace(self, *batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        if not hasattr(self.room, "trace"):
+            return {}
+        return self.room.trace(self.net, batch[0], *self._noise(batch))
+
+    def _noise(self, batch: Batch) -> list[dict[str, tf.Tensor]]:
+        """The batch's noise by name, where it brings any."""
+        noise = [tensor.name for tensor in self.workload.noise]
+        return [dict(zip(noise, batch[-len(noise) :], strict=True))] if noise else []
+
+    def _looking(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function of a batch, after which the running variables are what they were."""
+        running = [self.variables[t.name] for t in self.workload.tensors if t.role == "running"]
+
+        def looking(*batch: tf.Tensor) -> Any:
+            before = [tf.identity(variable) for variable in running]
+            looked = function(*batch)
+            for variable, value in zip(running, before, strict=True):
+                variable.assign(value)
+            return looked
+
+        return looking
+
+    def _signature(self) -> list[tf.TensorSpec]:
+        """Of a batch of any size."""
+        shapes = {tensor.name: tensor.shape for tensor in self.workload.noise}
+        shapes |= {"x": self.workload.x, "y": self.workload.outputs}
+        if self.workload.y == "class":
+            shapes["y"] = ()
+        specs = []
+        for name, layout in self.parts.items():
+            ours = [None, *shapes[name]]
+            theirs = [ours[axis] for axis in np.argsort(layout.axes or range(len(ours)))]
+            specs.append(tf.TensorSpec(theirs, self._dtype(name)))
+        return specs
+
+    def _dtype(self, name: str) -> tf.DType:
+        """Of a part of a batch."""
+        return tf.int32 if name == "y" and self.workload.y == "class" else self.dtype
+
+    def _layout(self, name: str) -> rooms.Layout:
+        """A tensor's; a slot lies as its tensor does."""
+        return self.layouts.get(name.rpartition("/")[0] or name, rooms.Layout(name))
+
+
+def _found(net: Any, path: str) -> Any:
+    """The net's attribute at a dotted path; None where there is none."""
+    for name in path.split("."):
+        net = getattr(net, name, None)
+    return net
 
 
 def to_device(array: Array, dtype: tf.DType) -> tf.Tensor:

@@ -1,0 +1,54 @@
+"""diabetes in TensorFlow: 8-6-4-1, sigmoid everywhere, with GradientTape.
+
+May import tensorflow only (no Keras).
+"""
+
+import tensorflow as tf
+
+# What torch clamps the logarithms of a binary cross-entropy to, from below.
+LEAST_LOG = -100
+
+
+class Net(tf.Module):
+    """Three dense layers, a sigmoid after each; weights are inputs x outputs."""
+
+    def __init__(self, dtype: tf.DType = tf.float32) -> None:
+        super().__init__()
+
+        def uniform(fan_in: int, *shape: int) -> tf.Variable:
+            return tf.Variable(tf.random.uniform(shape, -(fan_in**-0.5), fan_in**-0.5, dtype))
+
+        self.W1, self.b1 = uniform(8, 8, 6), uniform(8, 6)
+        self.W2, self.b2 = uniform(6, 6, 4), uniform(6, 4)
+        self.W3, self.b3 = uniform(4, 4, 1), uniform(4, 1)
+
+    def forward(self, X: tf.Tensor) -> tf.Tensor:
+        """X: (n, 8) -> outputs (n, 1)."""
+        return self.values(X)["outputs"]
+
+    def values(self, X: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Every value on the way, by its canonical name."""
+        z1 = X @ self.W1 + self.b1
+        h1 = tf.sigmoid(z1)
+        z2 = h1 @ self.W2 + self.b2
+        h2 = tf.sigmoid(z2)
+        z3 = h2 @ self.W3 + self.b3
+        return {"z1": z1, "h1": h1, "z2": z2, "h2": h2, "z3": z3, "outputs": tf.sigmoid(z3)}
+
+
+def loss(Y_hat: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Mean binary cross-entropy in nats, each logarithm at least -100. Y_hat, y: (n, 1)."""
+    return -tf.reduce_mean(y * log(Y_hat) + (1 - y) * log(1 - Y_hat))
+
+
+def log(P: tf.Tensor) -> tf.Tensor:
+    """At least -100, with derivative 0 there, elementwise; NaN passes through."""
+    least = tf.cast(LEAST_LOG, P.dtype)
+    clamped = tf.math.log(P) <= least
+    # What is clamped must not reach the logarithm: 0 times its derivative at 0 would be NaN.
+    return tf.where(clamped, least, tf.math.log(tf.where(clamped, tf.ones_like(P), P)))
+
+
+def trace(net: Net, X: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Every value on the way, by its canonical name."""
+    return net.values(X)
