@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.interface import Array, Optimiser, State
+from harness.interface import Array, Optimiser, State, Workload
 
 
 def sgd(p: Array, g: Array, own: State, t: float, o: Optimiser) -> None:  # noqa: ARG001
@@ -77,3 +77,30 @@ RULES: dict[str, Callable[[Array, Array, State, float, Optimiser], None]] = {
     "adam": adam,
     "adamw": adamw,
 }
+
+
+class Update:
+    """The rule of a workload at work on its tensors: what it keeps beside them, and the step.
+
+    slots: by name ("W1/velocity", "step"), each of its tensor's shape, 0 at first.
+    """
+
+    def __init__(self, workload: Workload, tensors: State, dtype: str) -> None:
+        self.optimiser = workload.optimiser
+        self.tensors = {tensor.name: tensors[tensor.name] for tensor in workload.trained}
+        self.slots: State = {}
+        self.beside: dict[str, State] = {name: {} for name in self.tensors}
+        for name in (t.name for t in workload.tensors if t.role == "optimiser"):
+            owner, _, slot = name.rpartition("/")
+            self.slots[name] = np.zeros(tensors[owner].shape if owner else (), dtype)
+            if owner:
+                self.beside[owner][slot] = self.slots[name]
+
+    def step(self, grads: State) -> None:
+        """Change every tensor by its gradient, and what is kept beside it."""
+        t = 0.0
+        if "step" in self.slots:
+            self.slots["step"] += 1
+            t = float(self.slots["step"])
+        for name, own in self.beside.items():
+            RULES[self.optimiser.rule](self.tensors[name], grads[name], own, t, self.optimiser)

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
 
 from backends import rooms
 from backends.arguments import check_batch, check_state
-from backends.numpy.optimisers import RULES
+from backends.numpy import optimisers
 from harness.interface import Array, State, Workload
 
 
@@ -40,19 +41,10 @@ class Trainer:
         self.net = getattr(self.room, self.form, self.room.Net)(**workload.sizes, dtype=self.dtype)
         own = [tensor for tensor in workload.tensors if tensor.role != "optimiser"]
         self.layouts = rooms.layouts(self.room, [tensor.name for tensor in own])
-        names = [layout.name for layout in self.layouts.values()]
-        held = {name: found for name in names if (found := _found(self.net, name)) is not None}
-        shapes = {name: tensor.shape for name, tensor in held.items()}
-        rooms.check(f"{backend.name}: {workload.name}", self.layouts, own, shapes)
+        where = f"{backend.name}: {workload.name}"
+        tensors = rooms.attributes(where, self.net, self.layouts, own)
+        self.update = optimisers.Update(workload, tensors, self.dtype)
         self.parts = rooms.layouts(self.room, ["x", "y", *(t.name for t in workload.noise)])
-        self.slots: State = {}
-        # Of each trained tensor: its slots by their own names.
-        self.beside: dict[str, State] = {tensor.name: {} for tensor in workload.trained}
-        for name in (t.name for t in workload.tensors if t.role == "optimiser"):
-            owner, _, slot = name.rpartition("/")
-            self.slots[name] = np.zeros(self._own(owner).shape if owner else (), self.dtype)
-            if owner:
-                self.beside[owner][slot] = self.slots[name]
 
     def set_state(self, state: State) -> None:
         """Copy a whole state in. ValueError for wrong names or shapes."""
@@ -81,13 +73,7 @@ class Trainer:
     def step(self, batch: State) -> float:
         """One update, done on return; the mean loss before it."""
         value, grads = self._loss_and_grads(batch)
-        optimiser, t = self.workload.optimiser, 0.0
-        if "step" in self.slots:
-            self.slots["step"] += 1
-            t = float(self.slots["step"])
-        for name, own in self.beside.items():
-            theirs = self.layouts[name].name
-            RULES[optimiser.rule](self._own(name), grads[theirs], own, t, optimiser)
+        self.update.step(self._named(grads))
         return float(value)
 
     def wait(self, loss: float) -> float:
@@ -104,8 +90,8 @@ class Trainer:
         """The mean loss in nats and fresh gradients; nothing is updated."""
         with self._unchanged():
             value, grads = self._loss_and_grads(batch)
-        theirs = {name: grads[self.layouts[name].name] for name in self.beside}
-        return float(value), {name: self._ours(name, grad) for name, grad in theirs.items()}
+        named = self._named(grads)
+        return float(value), {name: self._ours(name, grad) for name, grad in named.items()}
 
     def trace(self, batch: State) -> State:
         """Fresh copies of the values that the room's file shows; none where it shows none."""
@@ -117,7 +103,7 @@ class Trainer:
 
     def close(self) -> None:
         """Drop the net, its buffers and the slots."""
-        del self.net, self.slots, self.beside
+        del self.net, self.update
 
     def _loss_and_grads(self, batch: State) -> tuple[float, State]:
         """As the room's file gives them."""
@@ -134,11 +120,17 @@ class Trainer:
 
     def _layout(self, name: str) -> rooms.Layout:
         """A tensor's; a slot lies as its tensor does."""
-        return self.layouts.get(name.rpartition("/")[0] or name, rooms.Layout(name))
+        owner = name.rpartition("/")[0]
+        return self.layouts.get(name) or self.layouts.get(owner, rooms.Layout(name))
+
+    def _named(self, grads: State) -> State:
+        """The gradients by our names, as the net has them."""
+        return {name: grads[self.layouts[name].name] for name in self.update.tensors}
 
     def _own(self, name: str) -> Array:
         """A tensor as the net or the optimiser has it."""
-        return self.slots[name] if name in self.slots else _found(self.net, self.layouts[name].name)
+        slot = self.update.slots.get(name)
+        return attrgetter(self.layouts[name].name)(self.net) if slot is None else slot
 
     def _ours(self, name: str, theirs: Array) -> Array:
         """A fresh copy of a tensor, or of its gradient, in the workload's layout."""
@@ -155,10 +147,3 @@ class Trainer:
         finally:
             for name, value in before.items():
                 np.copyto(self._own(name), value)
-
-
-def _found(net: Any, path: str) -> Any:
-    """The net's attribute at a dotted path; None where there is none."""
-    for name in path.split("."):
-        net = getattr(net, name, None)
-    return net

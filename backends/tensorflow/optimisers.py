@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from harness.interface import Optimiser
+from harness.interface import Optimiser, Workload
 
 Own = dict[str, tf.Variable]
 
@@ -76,3 +76,30 @@ RULES: dict[str, Callable[[tf.Variable, tf.Tensor, Own, tf.Tensor, Optimiser], N
     "adam": adam,
     "adamw": adamw,
 }
+
+
+class Update:
+    """The rule of a workload at work on its variables: what it keeps beside them, and the step.
+
+    slots: by name ("W1/velocity", "step"), each of its variable's shape, 0 at first.
+    """
+
+    def __init__(self, workload: Workload, variables: dict[str, tf.Variable], dtype: tf.DType):
+        self.optimiser = workload.optimiser
+        self.variables = {tensor.name: variables[tensor.name] for tensor in workload.trained}
+        self.slots: dict[str, tf.Variable] = {}
+        self.beside: dict[str, Own] = {name: {} for name in self.variables}
+        for name in (t.name for t in workload.tensors if t.role == "optimiser"):
+            owner, _, slot = name.rpartition("/")
+            shape = variables[owner].shape if owner else ()
+            self.slots[name] = tf.Variable(tf.zeros(shape, dtype), trainable=False)
+            if owner:
+                self.beside[owner][slot] = self.slots[name]
+
+    def step(self, grads: dict[str, tf.Tensor]) -> None:
+        """Change every variable by its gradient, and what is kept beside it."""
+        t = 0.0
+        if "step" in self.slots:
+            t = tf.cast(self.slots["step"].assign_add(1), tf.float64)
+        for name, own in self.beside.items():
+            RULES[self.optimiser.rule](self.variables[name], grads[name], own, t, self.optimiser)

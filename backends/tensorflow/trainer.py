@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from backends import rooms
 from backends.arguments import check_batch, check_state
-from backends.tensorflow.optimisers import RULES
+from backends.tensorflow import optimisers
 from harness.interface import Array, State, Workload
 
 # "x" as the net has it, then "y" where there are targets, then each noise.
@@ -28,10 +28,7 @@ Batch = tuple[tf.Tensor, ...]
 
 
 class Trainer:
-    """A net in TensorFlow with its optimiser's slots, which lie as their tensors do.
-
-    It knows no model.
-    """
+    """A net in TensorFlow with its optimiser's slots, which lie as their tensors do."""
 
     def __init__(self, backend: Any, workload: Workload) -> None:
         self.workload = workload
@@ -41,22 +38,11 @@ class Trainer:
         own = [tensor for tensor in workload.tensors if tensor.role != "optimiser"]
         self.layouts = rooms.layouts(self.room, [tensor.name for tensor in own])
         with tf.device(backend.device):
-            self.net = self.room.Net(**workload.sizes, dtype=backend.dtype)
-            names = [layout.name for layout in self.layouts.values()]
-            held = {name: found for name in names if (found := _found(self.net, name)) is not None}
-            shapes = {name: tuple(variable.shape) for name, variable in held.items()}
-            rooms.check(f"{backend.name}: {workload.name}", self.layouts, own, shapes)
-            # By the workload's names.
-            self.variables = {name: held[layout.name] for name, layout in self.layouts.items()}
-            # Of each trained tensor: its slots by their own names.
-            self.beside: dict[str, dict[str, tf.Variable]] = {t.name: {} for t in workload.trained}
-            for name in (t.name for t in workload.tensors if t.role == "optimiser"):
-                owner, _, slot = name.rpartition("/")
-                shape = self.variables[owner].shape if owner else ()
-                self.variables[name] = tf.Variable(tf.zeros(shape, self.dtype), trainable=False)
-                if owner:
-                    self.beside[owner][slot] = self.variables[name]
-        # What a batch has, in its order.
+            net = self.net = self.room.Net(**workload.sizes, dtype=backend.dtype)
+            where = f"{backend.name}: {workload.name}"
+            self.variables = rooms.attributes(where, net, self.layouts, own)
+            self.update = optimisers.Update(workload, self.variables, self.dtype)
+        self.variables |= self.update.slots
         noise = [tensor.name for tensor in workload.noise]
         self.parts = rooms.layouts(self.room, ["x", *["y"] * (workload.y != "none"), *noise])
         functions: dict[str, Callable[..., Any]] = {
@@ -102,8 +88,8 @@ class Trainer:
 
     def fetch(self, batch: Batch) -> State:
         """Fresh copies of what `put` stored; classes int64."""
-        held = dict(zip(self.parts, map(to_host, batch), strict=True))
-        ours = {name: self.parts[name].fetch(value) for name, value in held.items()}
+        held = zip(self.parts.items(), batch, strict=True)
+        ours = {name: layout.fetch(to_host(tensor)) for (name, layout), tensor in held}
         return {n: v.astype(np.int64) if v.dtype.kind == "i" else v for n, v in ours.items()}
 
     def step(self, batch: Batch) -> tf.Tensor:
@@ -134,25 +120,20 @@ class Trainer:
 
     def close(self) -> None:
         """Drop the net, the slots and the compiled functions."""
-        del self.net, self.variables, self._functions
+        del self.net, self.variables, self.update, self._functions
 
     def _step(self, *batch: tf.Tensor) -> tf.Tensor:
         value, grads = self._loss_and_grads(*batch)
-        optimiser, t = self.workload.optimiser, 0.0
-        if "step" in self.variables:
-            t = tf.cast(self.variables["step"].assign_add(1), tf.float64)
-        for name, own in self.beside.items():
-            RULES[optimiser.rule](self.variables[name], grads[name], own, t, optimiser)
+        self.update.step(grads)
         return value
 
     def _loss_and_grads(self, *batch: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """The mean loss, and its gradient by each trained tensor, by our names."""
         targets = batch[1:2] if self.workload.y != "none" else ()
-        trained = {name: self.variables[name] for name in self.beside}
         with tf.GradientTape() as tape:
             value = self.room.loss(self._forward(*batch, training=True), *targets)
         zero = tf.UnconnectedGradients.ZERO
-        return value, tape.gradient(value, trained, unconnected_gradients=zero)
+        return value, tape.gradient(value, self.update.variables, unconnected_gradients=zero)
 
     def _forward(self, *batch: tf.Tensor, training: bool) -> tf.Tensor:
         mode = {"training": training} if self.workload.two_modes else {}
@@ -183,10 +164,8 @@ class Trainer:
 
     def _signature(self) -> list[tf.TensorSpec]:
         """Of a batch of any size."""
-        shapes = {tensor.name: tensor.shape for tensor in self.workload.noise}
-        shapes |= {"x": self.workload.x, "y": self.workload.outputs}
-        if self.workload.y == "class":
-            shapes["y"] = ()
+        y = () if self.workload.y == "class" else self.workload.outputs
+        shapes = {t.name: t.shape for t in self.workload.noise} | {"x": self.workload.x, "y": y}
         specs = []
         for name, layout in self.parts.items():
             ours = [None, *shapes[name]]
@@ -200,14 +179,8 @@ class Trainer:
 
     def _layout(self, name: str) -> rooms.Layout:
         """A tensor's; a slot lies as its tensor does."""
-        return self.layouts.get(name.rpartition("/")[0] or name, rooms.Layout(name))
-
-
-def _found(net: Any, path: str) -> Any:
-    """The net's attribute at a dotted path; None where there is none."""
-    for name in path.split("."):
-        net = getattr(net, name, None)
-    return net
+        owner = name.rpartition("/")[0]
+        return self.layouts.get(name) or self.layouts.get(owner, rooms.Layout(name))
 
 
 def to_device(array: Array, dtype: tf.DType) -> tf.Tensor:
