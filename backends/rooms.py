@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -97,6 +97,23 @@ def check(
             )
     if rest := shapes.keys() - {layout.name for layout in layouts.values()}:
         raise ValueError(f"{where}: no tensor is its Net's {', '.join(sorted(rest))}")
+
+
+def attributes(
+    where: str, net: object, layouts: dict[str, Layout], tensors: Sequence[Tensor]
+) -> dict[str, Any]:
+    """What a Net has under the names of these tensors, dotted ones too, by our names; ValueError.
+
+    For frameworks whose models keep no table of what they hold.
+    """
+    held: dict[str, Any] = {}
+    for name, layout in layouts.items():
+        held[name] = net
+        for part in layout.name.split("."):
+            held[name] = getattr(held[name], part, None)
+    there = {layouts[name].name: tuple(t.shape) for name, t in held.items() if t is not None}
+    check(where, layouts, tensors, there)
+    return held
 
 
 def place(framework: str, model: str, rooms: str = "") -> Path | None:
