@@ -55,8 +55,7 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Optimiser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a step changes what is trained; `harness/workloads/reference/optimisers.py` has the
-    formulas.
+    """How a step changes what is trained; workloads/reference/optimisers.py has the formulas.
 
     rule: "sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adam", "adamw"; numbers: by name,
     those of the rule ("momentum", "beta1", "beta2", "eps", "rho", "decay").
@@ -96,9 +95,10 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is trained, framework-neutral: plain data, the same for every backend.
 
     name: what it is called; model: "cifar-net" is the file cifar_net.py of every framework's room,
-    sizes: its model's keyword arguments. tensors: the state, in the order in which initial values are drawn.
-    trace: named values along the forward pass, in order; the last are the outputs. x: the shape of
-    one sample; y: what a target is: "class" (an integer), "number" (as many as outputs), "none".
+    sizes: its model's keyword arguments. tensors: the state, in the order in which initial values
+    are drawn. trace: named values along the forward pass, in order; the last are the outputs. x:
+    the shape of one sample; y: what a target is: "class" (an integer), "number" (as many as
+    outputs), "none".
     noise: random numbers that a batch brings, of one sample's shape each. outputs: shape of one
     sample's. batch_size: None is all rows, in file order. data: which source is loaded;
     normalise: mean and deviation that pixels are brought to 0 and 1 by.

@@ -100,8 +100,8 @@ class Measurement(Stored, kw_only=True):
     pattern: Pattern | None = None
 
 
-# What follows a tensor's name in the rung forward: a value's own error, of what its layer was given;
-# outputs as a step computes them, where evaluation computes others.
+# What follows a tensor's name in the rung forward: a value's own error, of what its layer was
+# given; outputs as a step computes them, where evaluation computes others.
 OWN, TRAINING = ", own error", ", training"
 
 
