@@ -22,11 +22,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from PIL import Image
 
 from harness import data
 from harness.data import arrays, images, own, table
 from harness.errors import InputError
+from harness.workloads import WORKLOADS
 
 MUTATIONS = 100
 SLACK_BYTES = 4 << 20  # buffers of the standard library
@@ -564,6 +566,14 @@ def test_ones_own_data_never_fall_back_and_take_no_data_dir(tmp_path: Path) -> N
         load(path, data_dir=tmp_path)
     with pytest.raises(InputError, match=r"choose auto, synthetic or own\.npz"):
         load(path, choice="mnist")
+
+
+def test_targets_are_as_many_numbers_as_the_model_has_outputs(tmp_path: Path) -> None:
+    path = csv_of(tmp_path)
+    one = replace(WORKLOADS["diabetes"], x=(2,), data=str(path), batch_size=4)
+    assert data.of_workload(one, warn=pytest.fail).train_y.shape == (7, 1)
+    with pytest.raises(InputError, match=r"targets of shape \(1,\), and the model's outputs have"):
+        data.of_workload(replace(one, outputs=(3,)), warn=pytest.fail)
 
 
 def test_a_synthetic_set_is_of_the_models_shape_only_where_it_is_asked_for(tmp_path: Path) -> None:

@@ -107,9 +107,19 @@ def of_workload(
     *,
     warn: Callable[[str], None],
 ) -> Dataset:
-    """The data of a workload, of the shape and with the classes that it takes; as `load`."""
+    """The data of a workload, in the shape and with the classes or numbers that it takes.
+
+    Raises InputError as `load`, and for targets of another number than the model's outputs.
+    """
     classes = workload.outputs[-1] if workload.y == "class" else 0
-    return load(workload.data, choice, data_dir, shape=workload.x, classes=classes, warn=warn)
+    made = load(workload.data, choice, data_dir, shape=workload.x, classes=classes, warn=warn)
+    found = targets(made.train_y[:1], "number").shape[1:]
+    if workload.y == "number" and found != workload.outputs:
+        raise InputError(
+            f"data set {made.source}: targets of shape {found}, and the model's outputs have "
+            f"{workload.outputs}"
+        )
+    return made
 
 
 def official(source: str, sha256: str) -> bool:

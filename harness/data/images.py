@@ -72,7 +72,9 @@ def _entries(folder: Path) -> list[tuple[str, bool]]:
     """What a folder holds, by name, and whether each is a folder; hidden ones are left out."""
     try:
         with os.scandir(folder) as entries:
-            return sorted((e.name, e.is_dir()) for e in entries if not e.name.startswith("."))
+            return sorted(
+                (entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith(".")
+            )
     except (OSError, ValueError) as error:
         reason = why(error) if isinstance(error, OSError) else "no path"
         raise defect(folder, f"cannot be read ({reason})", MEND) from error
