@@ -27,21 +27,20 @@ Where = Callable[[Workload, Net], str | None]
 
 
 class Fault(NamedTuple):
-    """The rung that must fail first, where, and the case, if it shows in one kind of batch only."""
+    """The rung that must fail first, and where."""
 
     rung: str
     where: Where
-    case: str | None = None
 
 
 FAULTS: dict[str, Fault] = {}
 
 
-def _fault(rung, where, case=None):
+def _fault(rung, where):
     """Enter a function into the table."""
 
     def entered(function):
-        FAULTS[function.__name__] = Fault(rung, where, case)
+        FAULTS[function.__name__] = Fault(rung, where)
         return function
 
     return entered
@@ -361,9 +360,9 @@ class Unscaled(Dropout, frozen=True):
         return x * keep["factor"]
 
 
-@_fault("forward", _value_of(Relu), "far")
+@_fault("forward", _value_of(Relu))
 def relu6(backend):
-    """The first ReLU is cut off at 6."""
+    """The first ReLU is cut off at 6, which made batches exceed where the data do not."""
     return _other_layer(backend, Relu, lambda _: CutOff())
 
 
