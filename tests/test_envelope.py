@@ -2,51 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.interface import Parameter, Workload
+from harness.interface import Array, State
 from harness.measure import ladder, outcome
 from harness.measure.measurement import measure
-from harness.workloads import REFERENCES, WORKLOADS
-from harness.workloads.reference.canonical import initial_params
+from harness.workloads.declare import declare, normal
+from harness.workloads.reference.canonical import initial_state, schedule
+from harness.workloads.reference.composed import Composed
 from harness.workloads.reference.envelope import Replica, clear_batches, train_replica
-from harness.workloads.reference.pieces import sgd
+from harness.workloads.reference.losses import SoftmaxCrossEntropy
+from harness.workloads.reference.optimisers import sgd
+from harness.workloads.reference.pieces import Dense, Relu
 
-REFERENCE = REFERENCES["mlp-scratch"]
-SMALL: Workload = msgspec.structs.replace(
-    WORKLOADS["mlp-scratch"],
-    sizes={"num_inputs": 6, "num_outputs": 3, "num_hiddens": 5},
-    sigma=0.5,
-    parameters=(
-        Parameter("W1", (6, 5), "normal", ("inputs", "hiddens")),
-        Parameter("b1", (5,), "zeros", ("hiddens",)),
-        Parameter("W2", (5, 3), "normal", ("hiddens", "outputs")),
-        Parameter("b2", (3,), "zeros", ("outputs",)),
-    ),
+LR = 0.1
+DECLARED = declare(
+    "small",
+    Dense("W1", "b1", 6, 5),
+    Relu(),
+    Dense("W2", "b2", 5, 3),
+    loss=SoftmaxCrossEntropy(),
+    optimiser=sgd(LR),
+    init=normal(0.5),
+    x=(6,),
+    data="none",
     batch_size=8,
+    epochs=1,
 )
+SMALL, REFERENCE = DECLARED.workload, Composed(DECLARED.net)
 
 
-def data(n: int = 64, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def data(n: int = 64, seed: int = 0) -> tuple[Array, Array]:
     rng = np.random.default_rng(seed)
     return rng.random((n, 6)).astype(np.float32), rng.integers(0, 3, n)
 
 
+def taken(x: Array, y: Array, dtype: str = "float32") -> Callable[[Array, int], State]:
+    return lambda rows, step: {"x": x[rows].astype(dtype), "y": y[rows]}
+
+
 @pytest.mark.parametrize("number", [0, 1, 7])
 def test_a_replica_restores_what_it_permuted(number: int) -> None:
-    params = initial_params(SMALL, 3)
+    state = initial_state(SMALL, 3)
     replica = Replica(SMALL, 3, number)
-    restored = replica.restored(replica.permuted(params))
-    assert all(np.array_equal(restored[name], params[name]) for name in params)
+    restored = replica.restored(replica.permuted(state))
+    assert all(np.array_equal(restored[name], state[name]) for name in state)
     same = all(
         np.array_equal(a, b)
-        for a, b in zip(replica.permuted(params).values(), params.values(), strict=True)
+        for a, b in zip(replica.permuted(state).values(), state.values(), strict=True)
     )
     assert same == (number == 0)
 
@@ -82,12 +91,12 @@ def brute_force_training(
 @pytest.mark.parametrize("number", [0, 1, 2, 5])
 def test_a_replica_is_what_brute_force_finds(number: int) -> None:
     x, y = data()
-    initial = initial_params(SMALL, 0)
+    initial = initial_state(SMALL, 0)
     found = train_replica(
         REFERENCE,
         SMALL,
         initial,
-        lambda s: (x[s * 8 : s * 8 + 8], y[s * 8 : s * 8 + 8]),
+        lambda s: taken(x, y)(np.arange(s * 8, s * 8 + 8), s),
         [8],
         Replica(SMALL, 0, number),
     )[8]
@@ -120,10 +129,13 @@ def test_the_distance_of_all_parameters_together_is_that_of_exact_arithmetic(see
 
 def test_start_batches_are_what_a_brute_force_search_finds() -> None:
     x, y = data(96, seed=3)
-    initial = initial_params(SMALL, 1)
+    initial = initial_state(SMALL, 1)
     order = np.random.default_rng(2).permutation(96)
     clearance = 0.05  # wide, so that many samples are replaced
-    batches, replaced = clear_batches(REFERENCE, SMALL, initial, x, y, order, 4, clearance)
+    slots = schedule(96, 8, 1, 4)
+    batches, replaced = clear_batches(
+        REFERENCE, SMALL, initial, taken(x, y), order[None], slots, clearance
+    )
     params = {n: v.astype(np.float64) for n, v in initial.items()}
     for step, rows in enumerate(batches):
 
@@ -139,16 +151,16 @@ def test_start_batches_are_what_a_brute_force_search_finds() -> None:
         wanted = [spare.pop(0) if near(r) else r for r in own]
         assert list(rows) == wanted
         assert replaced[step] == sum(near(r) for r in own)
-        _, grads = REFERENCE.loss_and_grads(params, x[rows].astype(np.float64), y[rows])
-        sgd(params, grads, SMALL.lr)
+        grads = REFERENCE.look(params, taken(x, y, "float64")(rows, step)).grads
+        params = {name: value - LR * grads[name] for name, value in params.items()}
     assert sum(replaced) > 3
 
 
 def test_too_few_clear_samples_are_an_error() -> None:
     x, y = data(16)
-    order = np.arange(16)
+    order, slots = np.arange(16)[None], schedule(16, 8, 1)
     with pytest.raises(ValueError, match="could be replaced"):
-        clear_batches(REFERENCE, SMALL, initial_params(SMALL, 0), x, y, order, 2, 10.0)
+        clear_batches(REFERENCE, SMALL, initial_state(SMALL, 0), taken(x, y), order, slots, 10.0)
 
 
 def test_a_repeat_tells_the_first_step_and_the_distance_of_each_tensor() -> None:
@@ -176,9 +188,7 @@ def test_nan_is_told_in_a_repeat() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)), min_size=1))
 def test_churn_counts_what_a_loop_counts(rows) -> None:
-    eye = np.eye(3)
-    here, there = (np.array([eye[row[side]] for row in rows]) for side in (0, 1))
-    labels = np.array([row[2] for row in rows])
+    here, there, labels = (np.array([row[side] for row in rows]) for side in (0, 1, 2))
     found = outcome.churn(here, there, labels, 7)
     assert found.differ == sum(a != b for a, b, _ in rows)
     assert found.only_here == sum(a == y != b for a, b, y in rows)
@@ -187,8 +197,9 @@ def test_churn_counts_what_a_loop_counts(rows) -> None:
 
 
 def test_a_row_of_nan_predicts_nothing() -> None:
-    logits = np.array([[np.nan, 0.0], [0.0, 1.0]])
-    found = outcome.churn(logits, logits, np.array([0, 1]), 0)
+    own = outcome.predictions(SMALL, np.array([[np.nan, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+    assert own.tolist() == [-1, 1]
+    found = outcome.churn(own, own, np.array([0, 1]), 0)
     assert (found.differ, found.only_here, found.only_reference) == (1, 0, 0)
 
 
@@ -209,7 +220,7 @@ def test_a_training_has_the_confusion_matrix_of_its_last_evaluation() -> None:
     labels = np.array([0, 0, 1, 1])
 
     def trained(logits):
-        return outcome.training(series, logits, labels, np.array([4, 4]), [0, 1])
+        return outcome.training(SMALL, series, logits, labels, np.array([4, 4]), [0, 1])
 
     assert trained([first, last]).confusion == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
     assert trained([first]).confusion == [[2, 0, 0], [2, 0, 0], [0, 0, 0]]

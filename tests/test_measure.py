@@ -11,14 +11,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replace_fields
 
-from harness.interface import Array, Params
+from harness.interface import Array, State
 from harness.measure import ladder, outcome
 from harness.measure.distance import excess_update, relative
 from harness.measure.measurement import identical, measure
 from harness.record.schema import Measurement
-from harness.workloads.mlp_scratch import MLPScratchReference
+from harness.workloads.declare import declare, normal
+from harness.workloads.reference.composed import Composed, cast
 from harness.workloads.reference.limits import limit_for
+from harness.workloads.reference.losses import SoftmaxCrossEntropy
+from harness.workloads.reference.optimisers import sgd
+from harness.workloads.reference.pieces import Dense, Relu
 
 WHERE: dict[str, Any] = {"process": "float32", "case": "step 0", "step": 0}
 
@@ -254,29 +259,49 @@ def test_an_update_that_never_happened_is_off_by_its_whole_size() -> None:
 # -- one teacher-forced batch ----------------------------------------------------------------
 
 
+SMALL = declare(
+    "small",
+    Dense("W1", "b1", 20, 8),
+    Relu(),
+    Dense("W2", "b2", 8, 5),
+    loss=SoftmaxCrossEntropy(),
+    optimiser=sgd(lr=0.1),
+    init=normal(0.3),
+    x=(20,),
+    data="none",
+    batch_size=16,
+    epochs=1,
+)
+
+
 def batch(dtype: str = "float32") -> tuple[dict[str, Array], dict[str, Any]]:
     """What a perfect worker writes, and the arguments that judge it."""
     rng = np.random.default_rng(1)
-    shapes = {"W1": (20, 8), "b1": (8,), "W2": (8, 5), "b2": (5,)}
-    params: Params = {k: (rng.standard_normal(s) * 0.3).astype(dtype) for k, s in shapes.items()}
-    x, y = rng.random((16, 20)).astype(dtype), rng.integers(0, 5, 16)
-    wide = {k: v.astype(np.float64) for k, v in params.items()}
-    judge = MLPScratchReference()
-    loss, grads = judge.loss_and_grads(wide, x.astype(np.float64), y)
-    logits = judge.logits(wide, x.astype(np.float64))
-    tensors = {"x": x.copy(), "y": y.copy(), "logits": logits.astype(dtype)}
-    tensors |= {f"held.{k}": v.copy() for k, v in params.items()}
-    tensors |= {f"grad.{k}": v.astype(dtype) for k, v in grads.items()}
-    tensors |= {f"new.{k}": (wide[k] - 0.1 * grads[k]).astype(dtype) for k in params}
-    tensors |= {"loss": np.array(loss), "step loss": np.array(loss)}
-    wanted = ladder.Wanted(params, x, logits, loss, grads, centred=False)
-    given_ = {"wanted": wanted, "y": y, "lr": 0.1}
-    return tensors, given_ | {"process": dtype, "case": "step 0", "step": 0}
+    state: State = {
+        t.name: (rng.standard_normal(t.shape) * 0.3).astype(dtype) for t in SMALL.workload.tensors
+    }
+    given_ = {"x": rng.random((16, 20)).astype(dtype), "y": rng.integers(0, 5, 16)}
+    wide, judge = cast(state), Composed(SMALL.net)
+    look = judge.look(wide, cast(given_))
+    tensors = {name: value.copy() for name, value in given_.items()}
+    tensors |= {"outputs": look.outputs.astype(dtype)}
+    tensors |= {f"held.{k}": v.copy() for k, v in state.items()}
+    tensors |= {f"grad.{k}": v.astype(dtype) for k, v in look.grads.items()}
+    tensors |= {f"new.{k}": (wide[k] - 0.1 * look.grads[k]).astype(dtype) for k in state}
+    tensors |= {"loss": np.array(look.loss), "step loss": np.array(look.loss)}
+    wanted = ladder.Wanted.of(judge, SMALL.workload, state, given_, dtype)
+    return tensors, {"wanted": wanted, "process": dtype, "case": "step 0", "step": 0}
 
 
 NAMES = sorted(batch()[0])
-RUNG = {"x": "inputs", "y": "inputs", "held": "inputs", "logits": "forward", "loss": "loss"}
+RUNG = {"x": "inputs", "y": "inputs", "held": "inputs", "outputs": "forward", "loss": "loss"}
 RUNG |= {"step loss": "loss", "grad": "gradients", "new": "update"}
+
+
+def place_of(name: str) -> tuple[str, str]:
+    """Rung and tensor of what a worker writes under a name."""
+    prefix, _, rest = name.partition(".")
+    return RUNG[prefix], rest or name.replace("outputs", "logits")
 
 
 def over(found: list[Measurement], share: float = 1.0) -> list[tuple[str, str]]:
@@ -318,9 +343,7 @@ def test_a_tampered_tensor_fails_at_its_rung_and_nowhere_else(name: str, how: st
     else:
         tensors[name] = tensor.copy()
         tensors[name][(0,) * tensor.ndim] = float(how)
-    prefix, _, rest = name.partition(".")
-    bad = over(ladder.teacher_forced(tensors, **given_))
-    assert bad == [(RUNG[prefix], rest or name)]
+    assert over(ladder.teacher_forced(tensors, **given_)) == [place_of(name)]
 
 
 @given(st.sampled_from(NAMES), st.integers(0, 10**6))
@@ -331,17 +354,16 @@ def test_one_element_off_by_a_percent_of_the_tensor_is_over_its_limit(name: str,
     place = tuple(np.random.default_rng(seed).integers(0, tensor.shape)) if tensor.ndim else ()
     tensor[place] += 1 if tensor.dtype.kind == "i" else 0.01 * float(np.linalg.norm(tensor))
     tensors[name] = tensor
-    prefix, _, rest = name.partition(".")
     found = ladder.teacher_forced(tensors, **given_)
-    assert over(found) == [(RUNG[prefix], rest or name)]
-    worst = next(m.worst for m in found if (m.rung, m.tensor) == (RUNG[prefix], rest or name))
+    assert over(found) == [place_of(name)]
+    worst = next(m.worst for m in found if (m.rung, m.tensor) == place_of(name))
     assert worst is not None
     assert worst.index == list(place)
 
 
 def test_a_shift_common_to_all_classes_counts_only_where_logits_are_not_centred() -> None:
     tensors, given_ = batch("float64")
-    tensors["logits"] = tensors["logits"] + 0.125
+    tensors["outputs"] = tensors["outputs"] + 0.125
     assert over(ladder.teacher_forced(tensors, **given_)) == [("forward", "logits")]
     given_["wanted"] = replace(given_["wanted"], centred=True)
     found = ladder.teacher_forced(tensors, **given_)
@@ -371,8 +393,10 @@ def test_a_training_is_summed_up_by_samples_and_by_epoch() -> None:
         "eval_ns": np.array([3, 4]),
         "final.W1": np.array([3.0, 4.0]),
     }
-    logits = [np.array([[1.0, 0.0], [1.0, 0.0]]), np.zeros((1, 2))]
-    found = outcome.training(series, logits, np.array([0, 1]), np.array([3, 1, 3, 1]), [1, 3])
+    two = replace_fields(SMALL.workload, outputs=(2,))
+    outputs = [np.array([[1.0, 0.0], [1.0, 0.0]]), np.zeros((1, 2))]
+    rows = np.array([3, 1, 3, 1])
+    found = outcome.training(two, series, outputs, np.array([0, 1]), rows, [1, 3])
     assert found.epoch_losses == [1.75, "nan"]
     assert found.losses == [2.0, 1.0, "nan", 1.0]
     assert found.test_accuracy == [0.5, "nan"]  # the second has too few rows

@@ -9,47 +9,47 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.interface import Array, State
 from harness.measure import ladder
 from harness.measure.ladder import Wanted
 from harness.plan.make import missing
 from harness.verdict.numbers import limit_of, share
-from harness.workloads import REFERENCES, WORKLOADS
+from harness.workloads import NETS, WORKLOADS
 from harness.workloads.reference import canonical, noise
+from harness.workloads.reference.composed import Composed, cast
 from harness.workloads.reference.limits import LIMITS, ROOM, Limit, limit_for
-from harness.workloads.reference.pieces import (
-    cast,
-    softmax_cross_entropy,
-    textbook_cross_entropy,
-)
+from harness.workloads.reference.losses import SoftmaxCrossEntropy
 from tests.conftest import plant, write_gz
 from tests.make import measurement
 
-WORKLOAD, REFERENCE = WORKLOADS["mlp-scratch"], REFERENCES["mlp-scratch"]
+WORKLOAD, REFERENCE = WORKLOADS["mlp-scratch"], Composed(NETS["mlp-scratch"])
 LOSS = ("loss", "loss")
+CROSS_ENTROPY = SoftmaxCrossEntropy()
+AT = {"process": "float32", "case": "step 0", "step": 0}
 
 
-def batch(n: int = 256) -> tuple[dict, np.ndarray, np.ndarray]:
+def batch(n: int = 256) -> tuple[State, State]:
     rng = np.random.default_rng(3)
-    params = cast(canonical.initial_params(WORKLOAD, 0))
-    params["W2"] *= 30  # logits of some size
-    return params, rng.random((n, 784), dtype=np.float32), rng.integers(0, 10, n)
+    state = cast(canonical.initial_state(WORKLOAD, 0))
+    state["W2"] *= 30  # logits of some size
+    return state, {"x": rng.random((n, 784), dtype=np.float32), "y": rng.integers(0, 10, n)}
 
 
-def sure(gap: float, n: int = 256) -> tuple[dict, np.ndarray, np.ndarray]:
+def sure(gap: float, n: int = 256) -> tuple[State, State]:
     """One sample again and again, right by so many nats."""
-    params, x, _y = batch(n)
-    logits = REFERENCE.logits(params, x[:1].astype(np.float64))[0]
-    params["b2"] = -logits
-    params["b2"][9] += gap
-    return params, np.repeat(x[:1], n, axis=0), np.full(n, 9)
+    state, given = batch(n)
+    logits = REFERENCE.outputs(state, {"x": given["x"][:1].astype(np.float64)})[0]
+    state["b2"] = -logits
+    state["b2"][9] += gap
+    return state, {"x": np.repeat(given["x"][:1], n, axis=0), "y": np.full(n, 9)}
 
 
 @pytest.mark.parametrize("up", [True, False])
 def test_the_textbook_loss_is_the_same_function(up: bool) -> None:
     rng = np.random.default_rng(0)
     logits, y = rng.normal(size=(200, 10)) * 3, rng.integers(0, 10, 200)
-    want_loss, want_grad = softmax_cross_entropy(logits, y)
-    loss, grad = textbook_cross_entropy(logits, y, up)
+    want_loss, want_grad = CROSS_ENTROPY(logits, y)
+    loss, grad = CROSS_ENTROPY.textbook(logits, y, up)
     assert abs(loss - want_loss) < 1e-14 * want_loss
     assert np.abs(grad - want_grad).max() < 1e-15
 
@@ -58,7 +58,7 @@ def test_the_two_textbook_losses_lie_two_last_places_apart_and_alike_for_alike_s
     logits = np.zeros((8, 10), np.float32)
     logits[:, 9] = 7
     y = np.full(8, 9)
-    either = [textbook_cross_entropy(logits, y, up) for up in (True, False)]
+    either = [CROSS_ENTROPY.textbook(logits, y, up) for up in (True, False)]
     apart = abs(either[0][0] - either[1][0])
     assert apart == pytest.approx(2 * np.spacing(np.float32(1)), rel=0.1)
     for _, grad in either:
@@ -85,10 +85,10 @@ def test_noise_grows_as_the_loss_shrinks() -> None:
 
 
 def test_noise_that_is_not_finite_is_none() -> None:
-    params, x, y = batch(8)
-    params["W1"][:] = 1e38
+    state, given = batch(8)
+    state["W1"][:] = 1e38
     with np.errstate(all="ignore"):
-        assert LOSS not in ladder.find_noise(REFERENCE, WORKLOAD, params, x, y, False)
+        assert LOSS not in ladder.find_noise(REFERENCE, WORKLOAD, state, given, False)
 
 
 def test_float64_is_granted_its_own_rounding_only() -> None:
@@ -114,53 +114,47 @@ def test_a_stored_measurement_is_held_to_its_own_noise() -> None:
 def test_a_rounding_is_named_by_its_very_error_and_no_other_error_is(
     rounding: str, place: int
 ) -> None:
-    params, x, y = batch(64)
-    wanted = Wanted.of(REFERENCE, params, x, y, "float32", False)
-    at = {"y": y, "lr": WORKLOAD.lr, "process": "float32", "case": "step 0", "step": 0}
+    wanted = Wanted.of(REFERENCE, WORKLOAD, *batch(64), "float32")
     name, planted = list(noise.rounded(REFERENCE, WORKLOAD, rounding))[place]
-    said = ladder._said(planted, wanted.params, x, y)
-    tensors = answer(wanted, *said)
-    off = [m for m in ladder.teacher_forced(tensors, wanted, **at) if (m.distance or 0) > 1e-5]
+    said = wanted.instead(planted)
+    tensors = answer(wanted, said.outputs, said.loss, said.grads)
+    off = [m for m in ladder.teacher_forced(tensors, wanted, **AT) if (m.distance or 0) > 1e-5]
     assert off
-    to = {"y": y, "reference": REFERENCE, "workload": WORKLOAD}
     for m in off:
-        found = ladder.find_rounding(m, tensors, wanted, **to)
+        found = ladder.find_rounding(m, tensors, wanted, REFERENCE)
         assert found is not None
         assert found.startswith(f"{rounding} ")
     # The first tensor that it reaches tells one product from the others, but for "every product".
-    assert name in ladder.find_rounding(off[0], tensors, wanted, **to) or place in (0, 5)
+    assert name in ladder.find_rounding(off[0], tensors, wanted, REFERENCE) or place in (0, 5)
 
 
 @pytest.mark.parametrize("size", [1e-4, 5e-4, 3e-3])
 def test_an_error_of_that_size_that_no_rounding_makes_is_named_after_none(size: float) -> None:
     """A size is no cause: tanh in place of erf in a GELU is off by as much as TF32."""
-    params, x, y = batch(64)
-    wanted = Wanted.of(REFERENCE, params, x, y, "float32", False)
+    wanted = Wanted.of(REFERENCE, WORKLOAD, *batch(64), "float32")
     rng = np.random.default_rng(1)
 
     def off(value: np.ndarray) -> np.ndarray:
         return value * (1 + size * rng.standard_normal(value.shape))
 
     grads = {name: off(grad) for name, grad in wanted.grads.items()}
-    tensors = answer(wanted, off(wanted.logits), wanted.loss, grads)
-    at = {"y": y, "lr": WORKLOAD.lr, "process": "float32", "case": "step 0", "step": 0}
-    wrong = [m for m in ladder.teacher_forced(tensors, wanted, **at) if (m.distance or 0) > 1e-5]
+    tensors = answer(wanted, off(wanted.outputs), wanted.loss, grads)
+    wrong = [m for m in ladder.teacher_forced(tensors, wanted, **AT) if (m.distance or 0) > 1e-5]
     assert len(wrong) >= 9
     for m in wrong:
-        to = {"y": y, "reference": REFERENCE, "workload": WORKLOAD}
-        assert ladder.find_rounding(m, tensors, wanted, **to) is None
+        assert ladder.find_rounding(m, tensors, wanted, REFERENCE) is None
 
 
-def answer(wanted: Wanted, logits: np.ndarray, loss: float, grads: dict) -> dict:
+def answer(wanted: Wanted, outputs: Array, loss: float, grads: State) -> State:
     """What a float32 worker would write of this."""
-    held = {f"held.{name}": value for name, value in wanted.params.items()}
+    lr = WORKLOAD.optimiser.lr
+    held = {f"held.{name}": value for name, value in wanted.state.items()}
     new = {
-        f"new.{name}": (wanted.params[name] - WORKLOAD.lr * grads[name]).astype(np.float32)
-        for name in grads
+        f"new.{name}": (wanted.state[name] - lr * grads[name]).astype(np.float32) for name in grads
     }
     written = {f"grad.{name}": grad.astype(np.float32) for name, grad in grads.items()} | new | held
     both = {"loss": np.array(loss), "step loss": np.array(loss)}
-    return written | both | {"logits": logits.astype(np.float32), "x": wanted.x}
+    return written | both | {"outputs": outputs.astype(np.float32)} | wanted.batch
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 
 from backends import BACKENDS, PRECISIONS
 from harness.errors import InputError
-from harness.interface import Array, Params
+from harness.interface import Array, State
 from harness.measure import ladder
 from harness.measure.distance import relative
 from harness.measure.ladder import Wanted
@@ -27,9 +27,10 @@ from harness.plan.make import missing
 from harness.plan.model import process_precision
 from harness.verdict.verdict import judge
 from harness.workers.launch import Worker, WorkerUnavailable, environment
-from harness.workloads import REFERENCES, WORKLOADS
+from harness.workloads import NETS, WORKLOADS
+from harness.workloads.reference.composed import Composed, cast
 from harness.workloads.reference.limits import LIMITS, limit_for
-from harness.workloads.reference.pieces import softmax_cross_entropy
+from harness.workloads.reference.losses import SoftmaxCrossEntropy
 from harness.workloads.reference.screening import SCREEN_MARGINS, UNIT_ROUNDOFF
 from tests import make
 from tests.conftest import needs, plant
@@ -38,6 +39,7 @@ from tests.make import make_plan
 REDUCED = [name for name in PRECISIONS if name != "strict"]
 BITS = {"tf32": 10, "bfloat16": 7}
 LR = 0.1
+WORKLOAD, REFERENCE = WORKLOADS["mlp-scratch"], Composed(NETS["mlp-scratch"])
 
 
 def with_bits(array: Array, bits: int, *, nearest: bool = True) -> Array:
@@ -52,41 +54,41 @@ def with_bits(array: Array, bits: int, *, nearest: bool = True) -> Array:
 # -- the simulation against the table ----------------------------------------------------------
 
 
-def made_batch(precision: str) -> tuple[Params, Array, Array]:
-    """Parameters and 256 samples without pre-activations near a kink."""
+def made_batch(precision: str) -> tuple[State, State]:
+    """A state and 256 samples without pre-activations near a kink."""
     rng = np.random.default_rng(5)
     x = (rng.random((3000, 784)) * (rng.random((3000, 784)) < 0.5)).astype(np.float32)
-    params = {
+    state = {
         "W1": (rng.standard_normal((784, 256)) * 0.01).astype(np.float32),
         "b1": np.zeros(256, np.float32),
         "W2": (rng.standard_normal((256, 10)) * 0.01).astype(np.float32),
         "b2": np.zeros(10, np.float32),
     }
-    wide = {name: value.astype(np.float64) for name, value in params.items()}
-    margin = REFERENCES["mlp-scratch"].kink_margin(wide, x.astype(np.float64))
+    margin = REFERENCE.kink_margin(cast(state), {"x": x.astype(np.float64)})
     rows = np.flatnonzero(margin >= SCREEN_MARGINS[precision] * UNIT_ROUNDOFF)[:256]
     assert len(rows) == 256
-    return params, x[rows], rng.integers(0, 10, 256)
+    return state, {"x": x[rows], "y": rng.integers(0, 10, 256)}
 
 
 def rounded_step(
-    params: Params, x: Array, y: Array, bits: int, *, nearest: bool = True, lr: float = LR
+    state: State, batch: State, bits: int, *, nearest: bool = True, lr: float = LR
 ) -> dict[str, Array]:
     """What a worker would write whose products round their operands."""
+    x, y = batch["x"], batch["y"]
 
     def r(array: Array) -> Array:
         return with_bits(array, bits, nearest=nearest)
 
-    z = r(x) @ r(params["W1"]) + params["b1"]
+    z = r(x) @ r(state["W1"]) + state["b1"]
     h = np.maximum(z, 0)
-    logits = r(h) @ r(params["W2"]) + params["b2"]
-    loss, wide = softmax_cross_entropy(logits.astype(np.float64), y)
+    logits = r(h) @ r(state["W2"]) + state["b2"]
+    loss, wide = SoftmaxCrossEntropy()(logits.astype(np.float64), y)
     d = wide.astype(np.float32)
-    dz = np.where(z > 0, r(d) @ r(params["W2"]).T, np.float32(0))
+    dz = np.where(z > 0, r(d) @ r(state["W2"]).T, np.float32(0))
     grads = {"W1": r(x).T @ r(dz), "b1": dz.sum(0), "W2": r(h).T @ r(d), "b2": d.sum(0)}
-    tensors = {"x": x, "y": y, "logits": logits, "loss": np.array(loss)}
+    tensors = {"x": x, "y": y, "outputs": logits, "loss": np.array(loss)}
     tensors["step loss"] = tensors["loss"]
-    for name, value in params.items():
+    for name, value in state.items():
         tensors[f"held.{name}"] = value
         tensors[f"grad.{name}"] = grads[name]
         tensors[f"new.{name}"] = value - np.float32(lr) * grads[name]
@@ -96,17 +98,11 @@ def rounded_step(
 def shares(precision: str, **how: Any) -> dict[str, float]:
     """The largest share of its limit in each rung, as the first checkpoint of a run."""
     bits = how.pop("bits", BITS[precision])
-    params, x, y = made_batch(precision)
-    wide = {name: value.astype(np.float64) for name, value in params.items()}
-    reference = REFERENCES["mlp-scratch"]
-    loss, grads = reference.loss_and_grads(wide, x.astype(np.float64), y)
-    logits = reference.logits(wide, x.astype(np.float64))
+    state, batch = made_batch(precision)
     found: dict[str, float] = {}
     for m in ladder.teacher_forced(
-        rounded_step(params, x, y, bits, **how),
-        Wanted(params, x, logits, loss, grads, centred=False),
-        y=y,
-        lr=LR,
+        rounded_step(state, batch, bits, **how),
+        Wanted.of(REFERENCE, WORKLOAD, state, batch, "float32"),
         process="float32",
         case="step 0",
         step=0,
@@ -132,11 +128,10 @@ def test_rounded_products_stay_below_a_third_of_their_profiles_limits(precision,
 
 @pytest.mark.parametrize("precision", REDUCED)
 def test_rounded_products_are_far_over_the_strict_limits(precision):
-    params, x, y = made_batch(precision)
-    tensors = rounded_step(params, x, y, BITS[precision])
-    wide = {name: value.astype(np.float64) for name, value in params.items()}
-    want = REFERENCES["mlp-scratch"].logits(wide, x.astype(np.float64))
-    off = relative(tensors["logits"] - want, want)
+    state, batch = made_batch(precision)
+    tensors = rounded_step(state, batch, BITS[precision])
+    want = REFERENCE.outputs(cast(state), cast(batch))
+    off = relative(tensors["outputs"] - want, want)
     assert off >= 3 * limit_for("forward", "float32", "step 0").value
 
 
@@ -359,7 +354,7 @@ def start(tmp_path: Path) -> Iterator[Any]:
             dtype="float32",
             threads=1,
             variant=entry.variants[0],
-            workload=msgspec.to_builtins(WORKLOADS["mlp-scratch"]),
+            workload=msgspec.to_builtins(WORKLOAD),
             plant=fault,
             memory_headroom=None,
             precision=precision,
