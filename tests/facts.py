@@ -324,6 +324,19 @@ def worst(name: str, steps: int | None = None) -> dict[str, float]:
         for slot, norms in facts["slots"].items():
             for tensor, norm in norms.items():
                 at_most("slots", float(np.linalg.norm(state[f"{tensor}/{slot}"])), norm)
+        for at, of in facts["at_end"].get("running", {}).items():
+            block, _, number = at.partition(".")
+            for part, tensor in (("mean", "mean"), ("var", "variance")):
+                value = state[f"{block}.{tensor}{number}"]
+                at_most("running", float(np.linalg.norm(value)), of[f"{part}_norm"])
+        if "evaluation_logits_norm" in facts["at_end"]:
+            wide = (
+                data.load("cifar-10", "cifar-10", warn=print).test_x[:2].repeat(7, 1).repeat(7, 2)
+            )
+            x = data.prepared(wide, workload.x, workload.normalise)
+            logits = judge.outputs(state, cast({"x": x}))
+            want = facts["at_end"]["evaluation_logits_norm"]
+            at_most("evaluation", float(np.linalg.norm(logits)), want)
     return off
 
 

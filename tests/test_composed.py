@@ -425,8 +425,9 @@ def permuted_float32(judge: Composed, state: State, batch: State, seed: int) -> 
     return replica._walk(cast(state, "float32"), cast(batch, "float32"))
 
 
-# By how many of the predicted scale times u an error may exceed it at most: a quarter of the
-# margin by which samples are screened.
+# How many times the predicted scale an error may be at most: a quarter of the margin by which
+# samples are screened. On the workloads' own data 22 was seen with BLAS's sums, 30 with sums of
+# one term after another (784 of them).
 WITHIN = 16
 
 
