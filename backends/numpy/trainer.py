@@ -37,11 +37,11 @@ class Trainer:
         self.workload = workload
         self.dtype = backend.dtype
         self.shapes = {tensor.name: tensor.shape for tensor in workload.tensors}
-        self.room = rooms.find(backend.name, workload.name)
+        self.room = rooms.find(backend.name, workload.model)
         self.net = getattr(self.room, self.form, self.room.Net)(**workload.sizes, dtype=self.dtype)
         own = [tensor for tensor in workload.tensors if tensor.role != "optimiser"]
         self.layouts = rooms.layouts(self.room, [tensor.name for tensor in own])
-        where = f"{backend.name}: {workload.name}"
+        where = f"{backend.name}: {workload.model}"
         tensors = rooms.attributes(where, self.net, self.layouts, own)
         self.update = optimisers.Update(workload, tensors, self.dtype)
         self.parts = rooms.layouts(self.room, ["x", "y", *(t.name for t in workload.noise)])

@@ -34,12 +34,12 @@ class Trainer:
         self.workload = workload
         self.device = backend.device
         self.dtype = backend.dtype
-        self.room = rooms.find(backend.name, workload.name)
+        self.room = rooms.find(backend.name, workload.model)
         own = [tensor for tensor in workload.tensors if tensor.role != "optimiser"]
         self.layouts = rooms.layouts(self.room, [tensor.name for tensor in own])
         with tf.device(backend.device):
             net = self.net = self.room.Net(**workload.sizes, dtype=backend.dtype)
-            where = f"{backend.name}: {workload.name}"
+            where = f"{backend.name}: {workload.model}"
             self.variables = rooms.attributes(where, net, self.layouts, own)
             self.update = optimisers.Update(workload, self.variables, self.dtype)
         self.variables |= self.update.slots

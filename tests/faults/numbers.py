@@ -18,8 +18,12 @@ NAMES = ("W1", "b1", "W2", "b2")
 
 
 def _module(backend):
-    file = "buffered" if backend.name == "numpy" else "mlp_scratch"  # of the default variant
-    return importlib.import_module(f"backends.{backend.name}.{file}")
+    return importlib.import_module(f"backends.{backend.name}.mlp_scratch")
+
+
+def _model(backend):
+    """The class of the model, in the default variant."""
+    return getattr(_module(backend), "Buffered" if backend.name == "numpy" else "MLPScratch")
 
 
 def _namespace(backend):
@@ -88,34 +92,36 @@ def _weight(model, name):
 
 
 def _change_relu(backend, relu):
-    """Let `relu` be the model's; NumPy's works in place, since the gradients read its result."""
+    """Let `relu` be the model's."""
+    _module(backend).relu = relu
+    if backend.name == "numpy":  # which has it in place
+        _change_hidden(backend, lambda X, W1, b1: relu(X @ W1 + b1))
 
-    def in_place(X):
-        np.copyto(X, relu(X))
-        return X
 
-    _module(backend).relu = in_place if backend.name == "numpy" else relu
+def _change_hidden(backend, hidden):
+    """Let the hidden layer's values be `hidden(X, W1, b1)`."""
+
+    def forward(self, X):
+        W1, b1, W2, b2 = (_weight(self, name) for name in NAMES)
+        H = hidden(X, W1, b1)
+        if backend.name == "numpy":  # its gradients read H from this buffer
+            np.copyto(self.buffer("H", len(X)), H)
+        return H @ W2 + b2
+
+    _model(backend).forward = forward
 
 
 def _change_logits(backend, change):
     """Let the model's logits be `change(logits, b2)`."""
-    model = _module(backend).MLPScratch
+    model = _model(backend)
     forward = model.forward
     model.forward = lambda self, X: change(forward(self, X), _weight(self, "b2"))
 
 
 def _round_first_product(backend, bits):
     """Round both operands of X @ W1."""
-    module = _module(backend)
-
-    def forward(self, X):
-        W1, b1, W2, b2 = (_weight(self, name) for name in NAMES)
-        H = module.relu(_rounded(X, bits) @ _rounded(W1, bits) + b1)
-        if backend.name == "numpy":  # its gradients read H from this buffer
-            np.copyto(self.buffer("H", len(X)), H)
-        return H @ W2 + b2
-
-    module.MLPScratch.forward = forward
+    relu = _module(backend).relu
+    _change_hidden(backend, lambda X, W1, b1: relu(_rounded(X, bits) @ _rounded(W1, bits) + b1))
 
 
 def leaky_relu(backend):
