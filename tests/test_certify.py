@@ -24,10 +24,12 @@ from harness.errors import InputError
 from harness.record.schema import Process
 from harness.report import certificate as page
 from harness.report import terminal
+from harness.workloads import WORKLOADS
 from tests import make
 from tests.conftest import Silent, all_processors, harness, run_here
 
 BROKEN = Path(__file__).parent / "broken"
+WIDE = Path(__file__).parent / "workloads" / "wide.py"
 
 
 def broken(name: str, file: str = "process.py") -> str:
@@ -66,17 +68,33 @@ def test_numpy_is_certified_from_the_command_line_and_its_certificate_reads_back
     assert all("version:numpy" in process.facts for process in found.processes)
     assert found.machine["processors"]
     lines = done.stdout.splitlines()
-    assert lines[-2].startswith("✓ CERTIFIED: numpy, kit 1:")
+    assert lines[-2].startswith(f"✓ CERTIFIED: numpy, kit {KIT}:")
     assert str(path.relative_to(tmp_path)) in lines[-1]
     for check in CHECKS:
         assert check.name in done.stdout.replace("\n", "")
+
+
+@pytest.mark.parametrize("name", [*WORKLOADS, f"{WIDE}:WIDE"])
+def test_the_workload_is_that_of_the_users_words(name, tmp_path):
+    words = [*asked("facts", "outputs", "update"), "--workload", name, "--json"]
+    done = harness("certify", "numpy", *words, cwd=tmp_path)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["verdict"]) == (0, "holds")
+    assert told["workload"] == (name if name in WORKLOADS else "wide")
+
+
+def test_a_workload_without_a_net_is_refused(tmp_path):
+    done = harness("certify", "numpy", "--workload", f"{WIDE}:Own", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "it has no net, from which a judge is made" in done.stderr
 
 
 def test_a_part_of_the_kit_is_no_certificate(tmp_path):
     done = harness("certify", "numpy", *asked("facts", "wait"), cwd=tmp_path)
     assert (done.returncode, [*tmp_path.iterdir()]) == (0, [])
     assert "CERTIFIED" not in done.stdout.upper()
-    assert "✓ HOLDS: numpy, kit 1: 3 of 3 checks hold (2 of 33 asked for)" in done.stdout
+    told = f"✓ HOLDS: numpy, kit {KIT}: 3 of 3 checks hold (2 of {len(CHECKS)} asked for)"
+    assert told in done.stdout
     assert "no certificate: only whole kits have one" in done.stdout
     refused = harness("certify", "numpy", *asked("facts"), "--out", "c.json", cwd=tmp_path)
     assert (refused.returncode, [*tmp_path.iterdir()]) == (2, [])
@@ -107,7 +125,7 @@ def test_a_worker_that_hangs_is_given_up_and_after_three_nothing_more_is_asked(m
         def advance(self, done):  # not with the first check, for which a worker imports the kit
             monkeypatch.setattr(certify, "CHECK_S", 1.0)
 
-    names = ("facts", "dtype-kept", "set-params-resets", "repeatable", "wait")
+    names = ("facts", "dtype-kept", "set-state-is-whole", "repeatable", "wait")
     plan = certify.ask_for(broken("Hangs"), checks=names)
     found = certify.certify(plan, Impatient())
     assert stored.exit_status(found) == 3
@@ -190,7 +208,7 @@ def test_a_broken_backend_is_not_certified_and_its_failure_is_explained(tmp_path
     assert "✗ update, float32: update, step 0, float32: W1 is off by 1, limit 1e-05" in done.stdout
     assert "Limit because:" in done.stdout
     assert "✗ FAILS: mine" in done.stdout
-    assert "(2 of 33 asked for)" in done.stdout
+    assert f"(2 of {len(CHECKS)} asked for)" in done.stdout
 
 
 # -- declared failures ---------------------------------------------------------------------------
@@ -258,6 +276,7 @@ def certificate(**changes) -> Certificate:
         "started": "2026-01-01T00:00:00+00:00",
         "seconds": 9.5,
         "spec": "numpy",
+        "workload": "mlp-scratch",
         "label": "numpy",
         "configured": make.label(),
         "threads": 1,
@@ -375,6 +394,8 @@ def test_a_hostile_message_cannot_steer_the_terminal(capsys):
         ([], "which backend"),
         (["caffe"], "caffe"),
         (["nowhere.py"], "nowhere.py"),
+        (["numpy", "--workload", "frobnicate"], "frobnicate"),
+        (["numpy", "--rooms", "nowhere"], "--rooms nowhere"),
         (["numpy", "--check", "frobnicate"], "frobnicate"),
         (["numpy", "--expect", "frobnicate=x"], "frobnicate"),
         (["numpy", "--expect", "run"], "CHECK=REASON"),

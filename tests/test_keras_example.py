@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 NAMES = ("keras-torch", "keras-jax", "keras-tensorflow")
 # One of each kind that a batch or two decide; all of them take a minute.
 CHECKS = (
-    *("bad-parameters-refused", "dtype-kept", "parameters-round-trip", "set-params-resets"),
+    *("bad-states-refused", "dtype-kept", "state-round-trip", "set-state-is-whole"),
     *("confident", "lockstep", "clean-end"),
 )
 

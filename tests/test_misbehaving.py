@@ -138,7 +138,7 @@ def beside_numpy(labels: dict[str, str], data: Path, results: Path, **changes: A
         patch.setattr(launch, "LEFT_S", 0.6)
         patch.setattr(timing, "ROOF_SIZE", 64)
         patch.setattr(timing, "ROOF_COPY_BYTES", 2**20)
-        patch.setitem(state.PROBES, "mlp-scratch", lambda *_: [])
+        patch.setattr(state, "probes", lambda *_: [])
         return carry_out(msgspec.structs.replace(plan, **QUICK), results)
 
 

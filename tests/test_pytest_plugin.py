@@ -30,7 +30,8 @@ from harness.testing.handles import Bench, Oracle, RemoteBackend
 from harness.workers.desks.remote import RemoteDesk
 from harness.workers.launch import WorkerFailed
 from harness.workers.remote import RemoteTrainer
-from harness.workloads import WORKLOADS
+from harness.workloads import DECLARED, WORKLOADS
+from harness.workloads.reference.screening import clear
 from tests.conftest import clean_environment, needs, one_processor
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "pytest-regression"
@@ -52,9 +53,9 @@ class Odd(NumPy):
     def trainer(self, workload):
         made = super().trainer(workload)
 
-        def logits(batch):
+        def outputs(batch, training):
             kinds = {1: ValueError, 2: Unavailable, 3: RuntimeError, 4: UnicodeError}
-            n = len(batch[0])
+            n = len(batch["x"])
             if n == 5:
                 os._exit(3)
             if n in kinds:
@@ -63,7 +64,7 @@ class Odd(NumPy):
                 raise kinds[n](f"batches of {n} are refused\\nin two lines")
             return np.full((n, 10), np.nan, made.dtype)
 
-        made.logits = logits
+        made.outputs = outputs
         made.wait = lambda loss: float("-inf")
         return made
 
@@ -405,34 +406,37 @@ def test_what_is_done_far_away_is_done_bit_for_bit_as_here(remote, dtype):
     there = remote["numpy"].trainer(dtype=dtype)
     here = NumPy("cpu", dtype, 1, "buffered").trainer(WORKLOAD)
     rng = np.random.default_rng(0)
-    params = {p.name: rng.standard_normal(p.shape).astype(dtype) for p in WORKLOAD.parameters}
-    x, y = rng.random((7, 784)).astype(dtype), rng.integers(10, size=7)
+    state = {t.name: rng.standard_normal(t.shape).astype(dtype) for t in WORKLOAD.tensors}
+    given = {"x": rng.random((7, 784)).astype(dtype), "y": rng.integers(10, size=7)}
 
     def told(trainer: Any) -> list[bytes]:
-        trainer.set_params(params)
-        batch = trainer.put(x, y)
-        found = [*trainer.fetch(batch), trainer.logits(batch)]
+        trainer.set_state(state)
+        batch = trainer.put(given)
+        held = trainer.fetch(batch)
+        found = [held["x"], held["y"]]
+        found += [trainer.outputs(batch, training=training) for training in (False, True)]
+        found += trainer.trace(batch).values()
         loss, grads = trainer.loss_and_grads(batch)
         losses = [trainer.step(batch), trainer.step(batch)]
         found += [np.array([loss, *map(trainer.wait, losses)]), *grads.values()]
-        return [np.ascontiguousarray(a).tobytes() for a in (*found, *trainer.get_params().values())]
+        return [np.ascontiguousarray(a).tobytes() for a in (*found, *trainer.get_state().values())]
 
     assert told(there) == told(here)
     there.close()
     there.close()
     with pytest.raises(ValueError, match="closed"):
-        there.get_params()
+        there.get_state()
 
 
 def test_numbers_that_are_not_finite_come_back_as_they_are(remote):
     trainer = remote["odd"].trainer()
-    batch = trainer.put(np.zeros((7, 784), np.float32), np.zeros(7, np.int64))
+    batch = batch_of(trainer, 7)
     assert trainer.wait(trainer.step(batch)) == float("-inf")
-    assert np.isnan(trainer.logits(batch)).all()
+    assert np.isnan(trainer.outputs(batch, training=False)).all()
 
 
 def batch_of(trainer: Any, n: int) -> Any:
-    return trainer.put(np.zeros((n, 784), np.float32), np.zeros(n, np.int64))
+    return trainer.put({"x": np.zeros((n, 784), np.float32), "y": np.zeros(n, np.int64)})
 
 
 @pytest.mark.parametrize(
@@ -441,31 +445,32 @@ def batch_of(trainer: Any, n: int) -> Any:
 def test_what_a_backend_raises_for_its_caller_arrives_as_what_it_is(remote, rows, kind):
     trainer = remote["odd"].trainer()
     with pytest.raises(kind) as caught:
-        trainer.logits(batch_of(trainer, rows))
+        trainer.outputs(batch_of(trainer, rows), training=False)
     assert type(caught.value) is kind
     if rows != 4:
         assert str(caught.value) == f"batches of {rows} are refused\nin two lines"
-    assert "in logits" in "".join(caught.value.__notes__)  # where, in the worker
-    assert trainer.logits(batch_of(trainer, 7)).shape == (7, 10)  # and it goes on
+    assert "in outputs" in "".join(caught.value.__notes__)  # where, in the worker
+    seven = batch_of(trainer, 7)
+    assert trainer.outputs(seven, training=False).shape == (7, 10)  # and it goes on
 
 
 @pytest.mark.parametrize(
     ("rows", "said", "told"),
-    [(3, "RuntimeError: batches of 3 are refused", "in logits"), (5, "exit status 3", "")],
+    [(3, "RuntimeError: batches of 3 are refused", "in outputs"), (5, "exit status 3", "")],
 )
 def test_any_other_failure_ends_the_process_and_the_next_test_has_another(remote, rows, said, told):
     trainer = remote["odd"].trainer()
     first = trainer._connection._worker.pid
     with pytest.raises(WorkerFailed, match=said) as caught:
-        trainer.logits(batch_of(trainer, rows))
+        trainer.outputs(batch_of(trainer, rows), training=False)
     assert told in "".join(getattr(caught.value, "__notes__", ""))
     with pytest.raises(WorkerFailed, match="its process is gone"):
-        trainer.get_params()
+        trainer.get_state()
     trainer.close()
     assert not os.path.exists(f"/proc/{first}")
     again = remote["odd"].trainer()
     assert again._connection._worker.pid != first
-    assert again.logits(batch_of(again, 7)).shape == (7, 10)
+    assert again.outputs(batch_of(again, 7), training=False).shape == (7, 10)
 
 
 def test_a_batch_of_another_process_is_refused(remote):
@@ -475,9 +480,9 @@ def test_a_batch_of_another_process_is_refused(remote):
             one.step(foreign)
 
 
-def test_wrong_parameters_are_a_value_error(remote):
+def test_a_wrong_state_is_a_value_error(remote):
     with pytest.raises(ValueError, match="W1"):
-        remote["numpy"].trainer().set_params({"W2": np.zeros((256, 10))})
+        remote["numpy"].trainer().set_state({"W2": np.zeros((256, 10))})
     with pytest.raises(ValueError, match="no-such"):
         remote["numpy"].trainer(msgspec.structs.replace(WORKLOAD, model="no-such"))
 
@@ -488,7 +493,7 @@ def test_batches_that_nobody_holds_are_given_back(remote):
     numbers = [batch.number for batch in batches]
     del batches[:2]
     assert {*trainer._connection.dropped} == {*numbers[:2]}
-    assert trainer.logits(batches[0]).shape == (7, 10)
+    assert trainer.outputs(batches[0], training=False).shape == (7, 10)
     assert trainer._connection.dropped == []
     served = RemoteDesk(0, lambda *_: None)
     served._backend = NumPy("cpu", "float32", 1, "buffered")
@@ -501,39 +506,43 @@ def test_batches_that_nobody_holds_are_given_back(remote):
 # -- the reference -------------------------------------------------------------------------------
 
 
-def test_the_reference_says_what_the_judge_does_and_changes_nothing():
-    oracle = Oracle()
-    params = oracle.initial()
-    before = {name: value.copy() for name, value in params.items()}
-    x, y = oracle.batch(96)
-    assert (x.dtype, x.shape, y.dtype, y.shape) == (np.float32, (96, 784), np.int64, (96,))
-    loss, grads = oracle.loss_and_grads(params, x, y)
-    assert loss == pytest.approx(np.log(10), abs=0.05)  # nothing is learnt yet
-    new = oracle.step(params, x, y)
-    for name, value in params.items():
+@pytest.fixture(scope="module", params=DECLARED)
+def oracle(request) -> Oracle:
+    declared = DECLARED[request.param]
+    return Oracle(declared.workload, declared.net)
+
+
+def test_the_reference_says_what_the_judge_does_and_changes_nothing(oracle):
+    state, batch = oracle.initial(), oracle.batch(96)
+    before = {name: value.copy() for name, value in state.items()}
+    assert (batch["x"].dtype, batch["x"].shape) == (np.float32, (96, *oracle.workload.x))
+    look, new = oracle.look(state, batch), oracle.step(state, batch)
+    assert {*new} == {*state} == {t.name for t in oracle.workload.tensors}
+    last = oracle.workload.trained[-1].name
+    for name, value in state.items():
         assert np.array_equal(value, before[name])
-        assert np.array_equal(new[name], value.astype(np.float64) - 0.1 * grads[name])
-    assert oracle.logits(params, x).dtype == np.float64
-    # A step in the direction of a parameter changes the loss by its gradient.
-    wide = {name: value.astype(np.float64) for name, value in params.items()}
-    up, down = (
-        oracle.loss_and_grads(wide | {"b2": wide["b2"] + h}, x, y)[0] for h in (1e-5, -1e-5)
-    )
-    assert (up - down) / 2e-5 == pytest.approx(grads["b2"].sum(), abs=1e-9)
+    lr = oracle.workload.optimiser.lr  # plain, or the first step of one with momentum
+    assert np.allclose(new[last], state[last].astype(np.float64) - lr * look.grads[last], 1e-12)
+    assert np.array_equal(oracle.outputs(state, batch), look.outputs)
+    assert np.array_equal(oracle.trace(state, batch)[oracle.workload.trace[-1]], look.outputs)
+    # A step in the direction of a tensor changes the loss by its gradient.
+    wide = {name: value.astype(np.float64) for name, value in state.items()}
+    up, down = (oracle.look(wide | {last: wide[last] + h}, batch).loss for h in (1e-5, -1e-5))
+    assert (up - down) / 2e-5 == pytest.approx(look.grads[last].sum(), abs=1e-9)
 
 
-def test_batches_are_clear_of_kinks_and_differ_by_seed():
-    oracle = Oracle()
-    (x, y), (again, _), (other, _) = oracle.batch(), oracle.batch(), oracle.batch(seed=1)
-    assert np.array_equal(x, again)
-    assert not np.array_equal(x, other)
-    margin = oracle._reference.kink_margin(
-        {n: v.astype(np.float64) for n, v in oracle.initial().items()}, x.astype(np.float64)
-    )
-    assert margin.min() > 64 * 2.0**-24
-    assert len(set(y.tolist())) == 10
-    with pytest.raises(ValueError, match="there are 2048 images"):
+def test_batches_are_clear_of_kinks_and_differ_by_seed(oracle):
+    batch, again, other = oracle.batch(64), oracle.batch(64), oracle.batch(64, seed=1)
+    assert np.array_equal(batch["x"], again["x"])
+    assert not np.array_equal(batch["x"], other["x"])
+    assert clear(oracle._judge, oracle.initial(), batch).all()
+    assert len(np.unique(batch["y"])) > 1
+    with pytest.raises(ValueError, match="a batch of 3000: there are"):
         oracle.batch(3000)
+
+
+def test_a_batch_is_by_default_one_of_the_workload(oracle):
+    assert len(oracle.batch()["x"]) == (oracle.workload.batch_size or len(oracle._pool["x"]))
 
 
 # -- assert_agrees -------------------------------------------------------------------------------
@@ -648,7 +657,7 @@ def test_the_limit_is_the_callers_where_one_is_given_and_says_on_what_it_rests()
     off = GOT["W1"] * np.float32(1 + 1e-4)
     told = disagreement(off, WANT["W1"], limit=1e-5)
     assert "limit       1e-05 (given: limit=)" in told
-    assert assert_agrees(off, WANT["W1"], limit=2e-4).tensor == "logits"
+    assert assert_agrees(off, WANT["W1"], limit=2e-4).tensor == "outputs"
     measured = assert_agrees(GOT, WANT)
     assert [*measured] == ["W1", "b1"]
     assert all(0 < m.distance < 1e-6 for m in measured.values())

@@ -2,7 +2,8 @@
 
 In docs/tutorial.md a block marked `bash` is run, line by line (`# exits N`); one marked `python` is
 the model; one marked `diff` is applied, until the next heading; of one marked `text` every line
-stands in what was printed before, whatever its figures.
+stands in what was printed before, whatever its figures. In docs/workload.md a block of code or of
+changes names its file.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.conftest import clean_environment, one_processor
+from tests.conftest import clean_environment, needs, one_processor
 from tests.test_docs import check_exists
 
-PAGE = Path(__file__).parent.parent / "docs" / "tutorial.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE, OWN_PAGE = DOCS / "tutorial.md", DOCS / "workload.md"
 NAME = "autograd-backend"
 MOST_LINES = 100
 
@@ -27,6 +29,7 @@ class Block(NamedTuple):
     kind: str
     text: str
     chapter: str
+    file: str = ""
 
 
 def blocks(page: str) -> list[Block]:
@@ -34,12 +37,14 @@ def blocks(page: str) -> list[Block]:
     found = []
     for part in re.split(r"^## ", page, flags=re.MULTILINE):
         chapter = part.partition("\n")[0]
-        fenced = re.findall(r"^```(\w*)\n(.*?)^```$", part, flags=re.MULTILINE | re.DOTALL)
-        found += [Block(kind, text, chapter) for kind, text in fenced]
+        fence = r"^```(\w*) ?(\S*)\n(.*?)^```$"
+        fenced = re.findall(fence, part, flags=re.MULTILINE | re.DOTALL)
+        found += [Block(kind, text, chapter, file) for kind, file, text in fenced]
     return found
 
 
 BLOCKS = blocks(PAGE.read_text(encoding="utf-8"))
+OWN_BLOCKS = blocks(OWN_PAGE.read_text(encoding="utf-8"))
 (CODE,) = [block.text for block in BLOCKS if block.kind == "python"]
 
 
@@ -93,14 +98,13 @@ class Walk:
         told = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
         (info / "METADATA").write_text(told)
 
-    def change(self, diff: str) -> tuple[Path, str]:
+    def change(self, diff: str, name: str = "") -> tuple[Path, str]:
         """Replace the one line that a diff shows: the file, and how it was."""
         old, new = (
             next(line[1:] for line in diff.splitlines() if line.startswith(sign)) for sign in "-+"
         )
-        files = [
-            file for file in (self.package / "pyproject.toml", self.model) if old in read(file)
-        ]
+        named = [self.folder / name] if name else [self.package / "pyproject.toml", self.model]
+        files = [file for file in named if old in read(file)]
         assert len(files) == 1, old
         before = read(files[0])
         files[0].write_text(before.replace(old, new))
@@ -122,16 +126,16 @@ def test_following_the_tutorial_gives_a_backend_that_is_certified_and_agrees(
     walk = Walk(tmp_path, small_data, really)
     try:
         with one_processor():
-            follow(walk)
+            follow(walk, BLOCKS)
     finally:
         if really:
             remove = [sys.executable, "-m", "pip", "uninstall", "-y", NAME]
             subprocess.run(remove, check=True, capture_output=True)
 
 
-def follow(walk: Walk) -> None:
+def follow(walk: Walk, blocks: list[Block]) -> None:
     chapter, undo = "", None
-    for block in BLOCKS:
+    for block in blocks:
         if block.chapter != chapter and undo is not None:
             file, text = undo
             file.write_text(text)
@@ -142,9 +146,11 @@ def follow(walk: Walk) -> None:
                 for line in block.text.splitlines():
                     walk.run(line)
             case "python":
-                walk.model.write_text(block.text)
+                file = walk.folder / block.file if block.file else walk.model
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(block.text)
             case "diff":
-                undo = walk.change(block.text)
+                undo = walk.change(block.text, block.file)
             case "text":
                 printed = [masked(line) for line in walk.printed.splitlines()]
                 for line in block.text.splitlines():
@@ -157,6 +163,18 @@ def test_the_backend_is_as_short_as_its_page_says():
     lines = len(CODE.splitlines())
     assert lines < MOST_LINES
     assert f"one file of {lines} lines" in PAGE.read_text(encoding="utf-8")
+
+
+@needs("torch", "jax")
+def test_a_model_of_ones_own_is_compared_as_its_page_says(tmp_path, small_data):
+    with one_processor():
+        follow(Walk(tmp_path, small_data, really=False), OWN_BLOCKS)
+
+
+def test_a_model_of_ones_own_is_as_short_as_was_promised():
+    lines = {b.file: len(b.text.splitlines()) for b in OWN_BLOCKS if b.kind == "python"}
+    assert lines["digits.py"] <= 30
+    assert max(lines["rooms/torch/digits.py"], lines["rooms/jax/digits.py"]) <= 40
 
 
 def test_a_line_that_was_not_printed_is_found():
