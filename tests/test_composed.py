@@ -326,16 +326,24 @@ def test_a_jump_is_that_of_a_crossed_kink_inside_a_residual() -> None:
 
 
 def test_a_jump_is_that_of_a_window_whose_second_becomes_the_first() -> None:
+    layers = (Conv("K", "", 2, 1, 1), MaxPool(2), Flatten(), Dense("W", "b", 1, 2))
+    judge = Composed(Net((2, 2, 2), layers, SoftmaxCrossEntropy()))
+    state, batch = drawn(judge.net, 1)
+    state["K"] = np.ones((1, 1, 2, 1))
+    # Both channels add up to 2 at two places, of other inputs: the kernel's gradient tells.
+    x = np.array([[0.5, 0.5], [2.0, 0.0], [0.25, 1.75], [-1.0, 0.0]]).reshape(1, 2, 2, 2)
     looks, jumps = [], []
     for sign in (1, -1):
-        judge, state, batch = pooled(np.array([0.3, 2.0, 2.0 + sign * NEAR * 10, -1.0]))
-        looks.append(judge.look(state, batch))
-        jumps.append(judge.jumps(state, batch, 1e-9))
-        batch["x"][0, 1, 1] = 5.0  # far ahead of the others
-        assert judge.jumps(state, batch, 1e-9)["K"][0] == 0.0
-    # By x, which has no gradient here: the kernel's own is the same on both sides.
-    assert all(jump["K"][0] == pytest.approx(0.0, abs=1e-10) for jump in jumps)
-    assert looks[0].loss == pytest.approx(looks[1].loss, abs=1e-10)
+        at = batch | {"x": x + sign * 1e-11 * (x == 2.0)}
+        looks.append(judge.look(state, at))
+        jumps.append(judge.jumps(state, at, 1e-9))
+    for look, jump in zip(looks, jumps, strict=True):
+        seen = np.linalg.norm(looks[0].grads["K"] - looks[1].grads["K"])
+        seen /= np.linalg.norm(look.grads["K"])
+        assert seen > 0.5
+        assert jump["K"][0] == pytest.approx(seen, abs=1e-10)
+    far = batch | {"x": x + 3.0 * (x == 2.0)}
+    assert judge.jumps(state, far, 1e-9)["K"][0] == 0.0
 
 
 def declared(*layers: Layer, **given_: Any) -> Any:
