@@ -15,13 +15,12 @@ import pytest
 
 from backends import BACKENDS
 from harness import data
-from harness.interface import Product
 from harness.plan.make import missing
 from harness.plan.model import Timing
 from harness.run import known_answers, session
 from harness.verdict import verdict
 from harness.verdict.numbers import share
-from harness.workloads import WORKLOADS
+from harness.workloads import DEFAULT, SIZED
 from harness.workloads.reference import canonical
 from harness.workloads.reference.limits import DECIDING, RUNGS, limit_for
 from tests.conftest import FAULTS as FOLDER
@@ -101,33 +100,13 @@ TRANSPOSED = Fault("w1_transposed", ("numpy", "torch"), "inputs")
 
 # A function of shared.py, the one it replaces, and a known answer that must be wrong.
 SHARED = (
-    ("pixels_by_256", "pixels", "pixels are v / 255 in float32"),
+    ("pixels_by_256", "prepared", "pixels are v / 255 in float32"),
     ("same_order_every_epoch", "epoch_order", "order, seed 0, epoch 9"),
     ("batches_shuffled", "epoch_order", "order, seed 0, epoch 0"),
     ("accuracy_of_9984", "accuracy", "accuracy over every row"),
     ("accuracy_of_training", "evaluation_set", "evaluation is on the test set's labels"),
     ("last_batch_dropped", "schedule", "every sample once an epoch"),
 )
-
-
-def square_workload():
-    """MLPScratch with as many hidden units as inputs."""
-    workload, n, inputs, outputs = WORKLOADS["mlp-scratch"], 256, 784, 10
-    shapes = {"W1": (inputs, inputs), "b1": (inputs,), "W2": (inputs, outputs), "b2": (outputs,)}
-    return msgspec.structs.replace(
-        workload,
-        sizes=workload.sizes | {"num_hiddens": inputs},
-        parameters=tuple(
-            msgspec.structs.replace(p, shape=shapes[p.name]) for p in workload.parameters
-        ),
-        products=(
-            Product((n, inputs), (inputs, inputs)),
-            Product((n, inputs), (inputs, outputs)),
-            Product((n, inputs), (n, outputs), transposed="a"),
-            Product((n, outputs), (inputs, outputs), transposed="b"),
-            Product((n, inputs), (n, inputs), transposed="a"),
-        ),
-    )
 
 
 @pytest.fixture(scope="session")
@@ -319,7 +298,15 @@ def test_the_clean_twins_are_silent_after_all_faults(live, names, report):
     assert_clean(live, names, report, "after")
 
 
-SQUARE = {"workload": square_workload(), "steps": 2, "checkpoints": (0, -1), "trajectory": None}
+# As many hidden units as inputs.
+DECLARED = SIZED[DEFAULT](784, 256)
+SQUARE = {
+    "workload": DECLARED.workload,
+    "net": DECLARED.net,
+    "steps": 2,
+    "checkpoints": (0, -1),
+    "trajectory": None,
+}
 
 
 def test_parameters_that_are_transposed_on_import_are_caught(run_plan, report, fault, name):

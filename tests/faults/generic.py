@@ -208,11 +208,11 @@ def eps_inside_the_root(backend):
 
 @_fault("update", _bias)
 def l2_on_a_bias(backend):
-    """The last bias decays by 1e-3 of itself, times the learning rate."""
+    """The last bias decays by a hundredth of itself, times the learning rate."""
 
     def change(workload, before, after, grads):
         name = _bias(workload, NETS[workload.name])
-        return {name: after[name] - workload.optimiser.lr * 1e-3 * before[name]}
+        return {name: after[name] - workload.optimiser.lr * 1e-2 * before[name]}
 
     return _change_step(backend, change)
 
