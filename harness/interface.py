@@ -105,6 +105,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loss and optimiser: what a backend must know, or refuse with ValueError.
     products: the matrix products of one step at the full batch size; those that bound it are the
     floor of its time.
+    limits: "measured" by the judge on every batch, or the "table" of what many runs have shown.
     symmetries: axes whose units may be permuted without changing what is computed; one called
     "inputs" permutes the last axis of x with them.
     """
@@ -127,6 +128,7 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     products: tuple[Product, ...] = ()
     symmetries: tuple[str, ...] = ()
     outcome: tuple[Outcome, ...] = ()
+    limits: Literal["measured", "table"] = "measured"
 
     @property
     def floor(self) -> tuple[Product, ...]:

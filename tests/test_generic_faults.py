@@ -43,7 +43,6 @@ class Planted(NamedTuple):
     function: str
     rung: str
     tensor: str
-    case: str | None
 
     def __str__(self) -> str:
         return f"{self.workload}-{self.function}-{self.backend}"
@@ -53,7 +52,7 @@ def planted(config: pytest.Config) -> list[Planted]:
     """Every fault that a workload can have; in its first framework unless a report is asked for."""
     every = bool(config.getoption("--faults-report"))
     return [
-        Planted(name, backend, function, fault.rung, where, fault.case)
+        Planted(name, backend, function, fault.rung, where)
         for name, backends in PLANTED_IN.items()
         for function, fault in FAULTS.items()
         if (where := fault.where(WORKLOADS[name], NETS[name])) is not None
@@ -115,7 +114,6 @@ def test_a_fault_of_any_model_is_named_by_rung_and_tensor(opened, fault):
     assert first_failing(judged, fault.backend) == fault.rung
     first = judged.labels[fault.backend].findings[fault.rung].first
     assert first.tensor.removesuffix(OWN) == fault.tensor
-    assert fault.case in (None, first.where)
     assert first.problem is not None or first.distance >= MARGIN * first.limit
 
 

@@ -103,11 +103,17 @@ def find_noise(
     return furthest
 
 
-def grant(measurements: list[Measurement], noise: dict[tuple[str, str], float]) -> None:
-    """Give a batch's measurements its noise: float32's, smaller by `UNIT` in another dtype."""
+def grant(
+    measurements: list[Measurement], noise: dict[tuple[str, str], float], *, limits: bool
+) -> None:
+    """Give a batch's measurements its noise: float32's, smaller by `UNIT` in another dtype.
+
+    limits: it sets their limits, and does not only keep those of the table from lying below it.
+    """
     for m in measurements:
         if (m.rung, m.tensor) in noise:
             m.noise = noise[m.rung, m.tensor] * UNIT[m.dtype]
+            m.measured = limits
 
 
 class _Asked(NamedTuple):

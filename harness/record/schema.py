@@ -80,7 +80,7 @@ class Measurement(Stored, kw_only=True):
     why none can be taken (shape, dtype, positions of NaN or infinity). `beside` holds figures that
     are shown and never judged. `noise`: how far replicas of the reference stray in this dtype on
     this very batch, sought where a distance exceeds the limit of other batches: the limit does not
-    lie below some times that.
+    lie below some times that. `measured`: in float32 the limit is made of it alone.
     """
 
     dtype: str
@@ -97,17 +97,20 @@ class Measurement(Stored, kw_only=True):
     got_norm: Number
     beside: dict[str, Number] = {}
     noise: float | None = None
+    measured: bool = False
     pattern: Pattern | None = None
 
 
 # What follows a tensor's name in the rung forward: a value's own error, of what its layer was
 # given; outputs as a step computes them, where evaluation computes others.
 OWN, TRAINING = ", own error", ", training"
+# How the cases of evaluations begin.
+EVALUATION = "evaluation"
 
 
 def evaluation_case(seed: int, epoch: int) -> str:
     """What the measurement of a training's outputs on the test set is called, after an epoch."""
-    return f"evaluation, seed {seed}, epoch {epoch}"
+    return f"{EVALUATION}, seed {seed}, epoch {epoch}"
 
 
 class Case(Stored, kw_only=True):

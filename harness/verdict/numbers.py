@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from harness.plan.model import Plan, Trajectory, judged_by_label, process_precision
-from harness.record.schema import Measurement, Record, Replica, Results, evaluation_case
+from harness.record.schema import EVALUATION, Measurement, Record, Replica, Results, evaluation_case
 from harness.verdict.finding import Evidence, Finding, multiple
 from harness.workloads.reference.limits import DECIDING, LIMITS, Limit, limit_for
 
@@ -136,7 +136,7 @@ def with_limits(
 
 def limit_of(m: Measurement, precision: str, limits: tuple[Limit, ...] = LIMITS) -> Limit | None:
     """The limit of one measurement: the table's, or what its own batch's noise makes of it."""
-    return limit_for(m.rung, m.dtype, m.case, precision, limits, m.noise)
+    return limit_for(m.rung, m.dtype, m.case, precision, limits, m.noise, m.measured)
 
 
 def against_itself(record: Record, limits: tuple[Limit, ...]) -> str | None:
@@ -213,9 +213,10 @@ def within(measurement: Measurement, limit: Limit) -> bool:
     return share(measurement, limit) <= 1
 
 
-def _when(measurement: Measurement) -> tuple[bool, int, str]:
-    """Order of appearance: checkpoints by step, then made batches."""
-    return measurement.step is None, measurement.step or 0, measurement.case
+def _when(measurement: Measurement) -> tuple[bool, int, bool, str]:
+    """Order of appearance: checkpoints by step, evaluations after theirs, then made batches."""
+    evaluated = measurement.case.startswith(EVALUATION)
+    return measurement.step is None, measurement.step or 0, evaluated, measurement.case
 
 
 def evidence(measurement: Measurement, limit: Limit) -> Evidence:

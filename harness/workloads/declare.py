@@ -63,6 +63,7 @@ def declare(
     normalise: tuple[float, float] | None = None,
     outcome: tuple[Outcome, ...] | None = None,
     model: str = "",
+    limits: Literal["measured", "table"] = "measured",
     l2: float = 0.0,
 ) -> Declared:
     """A workload of these layers, one after another; ValueError where one does not fit the other.
@@ -101,6 +102,7 @@ def declare(
         normalise=normalise,
         noise=noise,
         symmetries=symmetries,
+        limits=limits,
         outcome=(OUTCOME if classes else ()) if outcome is None else outcome,
     )
     return Declared(workload if batch_size is None else of_batches(workload, net, batch_size), net)

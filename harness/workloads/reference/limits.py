@@ -26,6 +26,8 @@ MEASURED = (*DECIDING, "trajectory")
 
 # Correct code stays below a third of a limit: none lies below so many times its own rounding.
 ROOM = 3
+# A measured limit: so many times what replicas stray, and 16 units of roundoff at least.
+NOISE, LEAST = 10, 16 * 2.0**-24
 # What the rung accuracy compares, and the cases of its limits.
 METRICS = ("test accuracy", "binary accuracy", "training loss")
 
@@ -120,12 +122,14 @@ def limit_for(
     precision: str = "strict",
     table: tuple[Limit, ...] = LIMITS,
     noise: object = None,
+    measured: bool = False,
 ) -> Limit | None:
     """The first row that fits, or None where nothing is fixed.
 
     precision: of the process that was measured; a float64 process is always strict. noise: the
     furthest that replicas of the reference in this dtype strayed on this very batch, where that is
-    known and finite; a row of the built-in table is never held below `ROOM` times that.
+    known and finite; a row of the built-in table is never held below `ROOM` times that. measured:
+    the limit of strict float32 is `NOISE` times that, whatever the row says.
     """
     for limit in table:
         if (
@@ -134,12 +138,26 @@ def limit_for(
             and fnmatchcase(case, limit.case)
             and fnmatchcase(precision, limit.precision)
         ):
-            return _widened(limit, noise) if isinstance(noise, float) else limit
+            if not isinstance(noise, float) or limit not in LIMITS:
+                return limit
+            strict = dtype == "float32" and precision == "strict"
+            return _measured(limit, noise) if strict and measured else _widened(limit, noise)
     return None
 
 
+def _measured(limit: Limit, noise: float) -> Limit:
+    """What rounding in correct code comes to on a batch, with room."""
+    return msgspec.structs.replace(
+        limit,
+        value=max(NOISE * noise, LEAST),
+        reason=f"{NOISE} times what replicas of the reference stray on this very batch, and 16 "
+        "units of float32's roundoff at least",
+        seen=f"<= {noise:.2g} in the replicas",
+    )
+
+
 def _widened(limit: Limit, noise: float) -> Limit:
-    if ROOM * noise <= limit.value or limit not in LIMITS:
+    if ROOM * noise <= limit.value:
         return limit
     return msgspec.structs.replace(
         limit,
