@@ -86,7 +86,7 @@ def test_the_workload_is_that_of_the_users_words(name, tmp_path):
 def test_a_workload_without_a_net_is_refused(tmp_path):
     done = harness("certify", "numpy", "--workload", f"{WIDE}:Own", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "it has no net, from which a judge is made" in done.stderr
+    assert "it has no layers here, from which its judge is made" in done.stderr
 
 
 def test_a_part_of_the_kit_is_no_certificate(tmp_path):

@@ -81,7 +81,7 @@ def test_a_reference_that_fails_ends_the_run_with_its_reason(run, name, said):
         (f"{FILE}:Gone", "has no Gone"),
         (f"{FILE}:NOT_ONE", "has no attribute 'workload'"),
         (f"{FILE}:Nameless", "its name '../x' is none"),
-        (f"{FILE}:Endless", "lr and the optimiser's numbers are finite"),
+        (f"{FILE}:Endless", "optimiser.lr"),
         (f"{FILE}:no_workload", "has no attribute 'workload'"),
         (f"{FILE}:Adaptive", "its optimiser 'adamax' is none; known: sgd"),
         (f"{FILE}:Slotless", "its optimiser's tensors are W1/velocity, W2/velocity"),
