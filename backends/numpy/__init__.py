@@ -18,7 +18,10 @@ from backends.numpy.trainer import Trainer
 from harness.interface import Array, Workload
 
 # What a room's file may have as its `loss`.
-LOSSES = ("softmax-cross-entropy", "binary-cross-entropy")
+LOSSES = (
+    *("softmax-cross-entropy", "binary-cross-entropy", "sigmoid-cross-entropy"),
+    *("quadratic", "half-squared-sum"),
+)
 
 
 class Backend:
@@ -50,7 +53,7 @@ class Backend:
         }
 
     def trainer(self, workload: Workload) -> Trainer:
-        """A trainer for `workload`; ValueError where its file, loss or optimiser is unknown."""
+        """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
         check_workload(self.name, workload, LOSSES, optimisers.RULES)
         return (BufferedTrainer if self.variant == "buffered" else Trainer)(self, workload)
 

@@ -62,6 +62,11 @@ def adam(p: Array, g: Array, own: State, t: float, o: Optimiser) -> None:
     p -= o.lr * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + o.numbers["eps"])
 
 
+def decay(p: Array, g: Array, own: State, t: float, o: Optimiser) -> None:  # noqa: ARG001
+    """P -= lr (g + decay p), of weights and kernels; what has fewer than two axes goes by sgd."""
+    p -= o.lr * (g + o.numbers["decay"] * p)
+
+
 def adamw(p: Array, g: Array, own: State, t: float, o: Optimiser) -> None:
     """As adam, and p -= lr decay p, of the p before the step."""
     p -= o.lr * o.numbers["decay"] * p
@@ -75,6 +80,7 @@ RULES: dict[str, Callable[[Array, Array, State, float, Optimiser], None]] = {
     "rmsprop": rmsprop,
     "adagrad": adagrad,
     "adam": adam,
+    "decay": decay,
     "adamw": adamw,
 }
 
@@ -86,7 +92,11 @@ class Update:
     """
 
     def __init__(self, workload: Workload, tensors: State, dtype: str) -> None:
-        self.optimiser = workload.optimiser
+        self.optimiser, rule = workload.optimiser, workload.optimiser.rule
+        self.rules = {
+            tensor.name: sgd if rule == "decay" and len(tensor.shape) < 2 else RULES[rule]
+            for tensor in workload.trained
+        }
         self.tensors = {tensor.name: tensors[tensor.name] for tensor in workload.trained}
         self.slots: State = {}
         self.beside: dict[str, State] = {name: {} for name in self.tensors}
@@ -103,4 +113,4 @@ class Update:
             self.slots["step"] += 1
             t = float(self.slots["step"])
         for name, own in self.beside.items():
-            RULES[self.optimiser.rule](self.tensors[name], grads[name], own, t, self.optimiser)
+            self.rules[name](self.tensors[name], grads[name], own, t, self.optimiser)

@@ -16,7 +16,10 @@ from backends.tensorflow.trainer import Trainer, synchronize, to_device, to_host
 from harness.interface import Array, Unavailable, Workload
 
 # What a room's file may have as its `loss`.
-LOSSES = ("softmax-cross-entropy", "binary-cross-entropy")
+LOSSES = (
+    *("softmax-cross-entropy", "binary-cross-entropy", "sigmoid-cross-entropy"),
+    *("quadratic", "half-squared-sum"),
+)
 
 
 class Backend:
@@ -57,7 +60,7 @@ class Backend:
         }
 
     def trainer(self, workload: Workload) -> Trainer:
-        """A trainer for `workload`; ValueError where its file, loss or optimiser is unknown."""
+        """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
         check_workload(self.name, workload, LOSSES, optimisers.RULES)
         return Trainer(self, workload)
 

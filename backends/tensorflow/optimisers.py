@@ -61,6 +61,11 @@ def adam(p: tf.Variable, g: tf.Tensor, own: Own, t: tf.Tensor, o: Optimiser) -> 
     p.assign_sub(o.lr * (m / started1) / (tf.sqrt(v / started2) + o.numbers["eps"]))
 
 
+def decay(p: tf.Variable, g: tf.Tensor, own: Own, t: tf.Tensor, o: Optimiser) -> None:  # noqa: ARG001
+    """P -= lr (g + decay p), of weights and kernels; what has fewer than two axes goes by sgd."""
+    p.assign_sub(o.lr * (g + o.numbers["decay"] * p))
+
+
 def adamw(p: tf.Variable, g: tf.Tensor, own: Own, t: tf.Tensor, o: Optimiser) -> None:
     """As adam, and p -= lr decay p, of the p before the step."""
     p.assign_sub(o.lr * o.numbers["decay"] * p)
@@ -74,6 +79,7 @@ RULES: dict[str, Callable[[tf.Variable, tf.Tensor, Own, tf.Tensor, Optimiser], N
     "rmsprop": rmsprop,
     "adagrad": adagrad,
     "adam": adam,
+    "decay": decay,
     "adamw": adamw,
 }
 
@@ -85,7 +91,11 @@ class Update:
     """
 
     def __init__(self, workload: Workload, variables: dict[str, tf.Variable], dtype: tf.DType):
-        self.optimiser = workload.optimiser
+        self.optimiser, rule = workload.optimiser, workload.optimiser.rule
+        self.rules = {
+            tensor.name: sgd if rule == "decay" and len(tensor.shape) < 2 else RULES[rule]
+            for tensor in workload.trained
+        }
         self.variables = {tensor.name: variables[tensor.name] for tensor in workload.trained}
         self.slots: dict[str, tf.Variable] = {}
         self.beside: dict[str, Own] = {name: {} for name in self.variables}
@@ -102,4 +112,4 @@ class Update:
         if "step" in self.slots:
             t = tf.cast(self.slots["step"].assign_add(1), tf.float64)
         for name, own in self.beside.items():
-            RULES[self.optimiser.rule](self.variables[name], grads[name], own, t, self.optimiser)
+            self.rules[name](self.variables[name], grads[name], own, t, self.optimiser)
