@@ -161,7 +161,8 @@ def moved(optimiser: Optimiser, state: State, grads: State) -> tuple[State, Stat
     """What a step with these gradients takes from each tensor, and the optimiser's new slots."""
     rule, changes = RULES[optimiser.rule], State()
     slots = {STEP: np.asarray(state[STEP] + 1)} if rule.counts else State()
-    t = float(slots[STEP]) if rule.counts else 0.0
+    # Of the state's dtype: in float32 1 - 0.999^t cancels, as it does in optax.
+    t = slots[STEP][()] if rule.counts else 0.0
     for name, grad in grads.items():
         own = {slot: state[f"{name}/{slot}"] for slot in rule.slots}
         changes[name], new = rule.change(own, state[name], grad, t, optimiser)
