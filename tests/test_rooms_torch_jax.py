@@ -337,8 +337,14 @@ def forced(workload: Workload, step: int):
     return state | ({"step": np.array(float(step))} if "step" in state else {})
 
 
-@pytest.mark.parametrize("variant", [DEFAULTS, OTHERS], ids=["default", "other"])
-@pytest.mark.parametrize("rule", optimisers.RULES)
+@pytest.mark.parametrize(
+    ("rule", "variant"),
+    [
+        *((rule, DEFAULTS) for rule in optimisers.RULES),
+        *((rule, OTHERS) for rule in ("sgd", "momentum", "adam")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value["torch"],
+)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_rule_steps_by_its_formula_from_any_state(serve, framework, rule, variant):
     declared = tiny(of(rule))
