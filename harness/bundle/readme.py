@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from backends import BACKENDS
 from harness import __version__
 from harness.bundle.scripts import KINDS, Source, file_name, have_model, render, source_of
+from harness.data import title
 from harness.plan.model import Label
 from harness.record.facts import versions
 from harness.record.schema import Record, Results
@@ -61,7 +62,7 @@ def _notes(
     if others:
         yield f"Faults were planted in {', '.join(others)} too; their scripts are clean."
     if record.dataset is not None and record.dataset.synthetic:
-        yield f"SYNTHETIC data, not {record.plan.workload.data}."
+        yield f"SYNTHETIC data, not {title(record.plan.workload.data)}."
     if record.harness_version != __version__:
         yield f"code/ is of harness {__version__}; the run was made with {record.harness_version}."
 

@@ -122,6 +122,12 @@ def of_workload(
     return made
 
 
+def title(source: str) -> str:
+    """What people call a source."""
+    known = SOURCES.get(source)
+    return known.title if known is not None else Path(source).name
+
+
 def official(source: str, sha256: str) -> bool:
     """Whether data are a named source's own, as their digest tells; of a user's none are."""
     known = SOURCES.get(source)
@@ -292,5 +298,6 @@ __all__ = [
     "official",
     "prepared",
     "targets",
+    "title",
     "training_set",
 ]

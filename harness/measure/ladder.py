@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,17 +104,35 @@ def find_noise(
     return furthest
 
 
+def find_jumps(judge: Composed, state: State, batch: State, margin: float) -> dict[str, float]:
+    """By how much near kinks can move each gradient of a batch, relative to it, by tensor.
+
+    margin: as `kink_margin` tells what is near. What moves none is left out; so is a gradient that
+    is 0, of which nothing is a share.
+    """
+    moved_by = judge.jumps(cast(state), cast(batch), margin)
+    sums = {name: float(of_samples.sum()) for name, of_samples in moved_by.items()}
+    return {name: jump for name, jump in sums.items() if 0 < jump < math.inf}
+
+
 def grant(
-    measurements: list[Measurement], noise: dict[tuple[str, str], float], *, limits: bool
+    measurements: list[Measurement],
+    noise: dict[tuple[str, str], float],
+    *,
+    limits: bool = False,
+    jumps: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
     """Give a batch's measurements its noise: float32's, smaller by `UNIT` in another dtype.
 
     limits: it sets their limits, and does not only keep those of the table from lying below it.
+    jumps: by trained tensor, see `find_jumps`; float64 has none.
     """
     for m in measurements:
         if (m.rung, m.tensor) in noise:
             m.noise = noise[m.rung, m.tensor] * UNIT[m.dtype]
             m.measured = limits
+        if m.rung in ("gradients", "update") and m.dtype == "float32":
+            m.jump = jumps.get(m.tensor.partition("/")[0])
 
 
 class _Asked(NamedTuple):

@@ -81,6 +81,7 @@ class Measurement(Stored, kw_only=True):
     are shown and never judged. `noise`: how far replicas of the reference stray in this dtype on
     this very batch, sought where a distance exceeds the limit of other batches: the limit does not
     lie below some times that. `measured`: in float32 the limit is made of it alone.
+    `jump`: by how much float32 may move it besides, since units lie within rounding of a kink.
     """
 
     dtype: str
@@ -98,6 +99,7 @@ class Measurement(Stored, kw_only=True):
     beside: dict[str, Number] = {}
     noise: float | None = None
     measured: bool = False
+    jump: float | None = None
     pattern: Pattern | None = None
 
 

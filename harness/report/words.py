@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.data import title
 from harness.record.schema import FINISHED, Number, Record
 from harness.text import counted
 from harness.verdict.finding import Finding, void_part
@@ -86,7 +87,8 @@ def headline(record: Record) -> str:
 def warnings(record: Record) -> list[str]:
     """What must be said loudly above everything else."""
     synthetic = record.dataset is not None and record.dataset.synthetic
-    said = "SYNTHETIC DATA: this run did not use Fashion-MNIST; accuracies mean little."
+    of = title(record.plan.workload.data)
+    said = f"SYNTHETIC DATA: this run did not use {of}; accuracies mean little."
     lines = [said] if synthetic else []
     planted = [f"{name}: {of.plant}" for name, of in record.plan.labels.items() if of.plant]
     if planted:

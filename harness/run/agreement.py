@@ -24,9 +24,9 @@ from harness.run.state import Batch, State
 from harness.tensors import load_tensors, save_tensors
 from harness.workers.launch import WorkerUnavailable
 from harness.workers.pool import Key
-from harness.workloads.reference.composed import cast
+from harness.workloads.reference.composed import Composed, cast
 from harness.workloads.reference.envelope import Replica, train_replica
-from harness.workloads.reference.screening import SMALL_LEAST_LOSS
+from harness.workloads.reference.screening import SMALL_LEAST_LOSS, UNIT_ROUNDOFF
 
 
 def probe_precision(state: State) -> None:
@@ -205,7 +205,8 @@ def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
         state.results(key).measurements += measurements
         measured = state.plan.workload.limits == "measured"
         if measured or first_off(state, key, measurements) is not None:
-            ladder.grant(measurements, _noise(state, batch), limits=measured)
+            jumps = _jumps(state, batch) if measured else {}
+            ladder.grant(measurements, _noise(state, batch), limits=measured, jumps=jumps)
         if first_off(state, key, measurements) is not None:
             keep_if_off(state, key, measurements, wanted, got)
 
@@ -218,6 +219,16 @@ def _noise(state: State, batch: Batch) -> dict[tuple[str, str], float]:
             at = batch.state, batch.batch, batch.centred
             batch.noise = ladder.find_noise(state.reference, state.plan.workload, *at)
     return batch.noise
+
+
+def _jumps(state: State, batch: Batch) -> dict[str, float]:
+    """What units of a batch near a kink can move, where screening left any."""
+    if batch.jumps is None:
+        batch.jumps = {}
+        if isinstance(state.reference, Composed):
+            margin = state.plan.screen_margin * UNIT_ROUNDOFF
+            batch.jumps = ladder.find_jumps(state.reference, batch.state, batch.batch, margin)
+    return batch.jumps
 
 
 def lockstep(state: State) -> None:

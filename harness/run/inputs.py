@@ -20,7 +20,7 @@ from harness.plan.model import Plan, checkpoint_steps, small_steps
 from harness.tensors import load_tensors, save_tensors
 from harness.workloads.reference import canonical
 from harness.workloads.reference.canonical import Slot
-from harness.workloads.reference.composed import Reference
+from harness.workloads.reference.composed import Composed, Reference
 from harness.workloads.reference.screening import clear, screen
 
 # Lockstep takes so many steps at least, where epochs are shorter.
@@ -137,17 +137,24 @@ class Inputs:
     def screened(self, step: int, state: State, judge: Reference) -> tuple[Array, int]:
         """The rows of a checkpoint's batch without kinks, and how many were replaced.
 
-        state: float32. InputError where the data set has too few samples.
+        state: float32. Where the samples are coupled (batch norm), or too few have none, the rows
+        as they are: what their kinks can move is then part of the limits. InputError where limits
+        are a table's.
         """
-        slot = self.slots[step]
+        slot, measured = self.slots[step], self.plan.workload.limits == "measured"
+        order = self.order[slot.epoch]
+        if measured and isinstance(judge, Composed) and judge.couples:
+            return np.array(order[slot.start : slot.stop]), 0
         try:
             return screen(
-                self.order[slot.epoch],
+                order,
                 slot.start,
                 slot.stop,
                 lambda rows: self.clear(state, self.batch(rows, self.plan.seeds[0], step), judge),
             )
         except ValueError as error:
+            if measured and isinstance(judge, Composed):
+                return np.array(order[slot.start : slot.stop]), 0
             raise InputError(f"too few samples of the data set are usable: {error}") from None
 
     def clear(self, state: State, batch: State, judge: Reference) -> Array:

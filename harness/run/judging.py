@@ -92,7 +92,12 @@ def _find_start_batches(state: State) -> None:
             chosen.clearance,
         )
     except ValueError as error:
-        raise InputError(f"too few samples of the data set are usable: {error}") from None
+        if state.plan.workload.limits == "table":
+            raise InputError(f"too few samples of the data set are usable: {error}") from None
+        # The steps twice are still to be the same; nothing is said of the envelope.
+        state.start_clear = False
+        slots = full[: chosen.start_steps]
+        batches = [inputs.order[slot.epoch][slot.start : slot.stop] for slot in slots]
     slots = [Slot(0, i * size, (i + 1) * size) for i in range(len(batches))]
     inputs.save_schedule("start", state.seed, np.concatenate(batches)[None], slots)
     state.start_steps = len(batches)

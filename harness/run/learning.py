@@ -146,10 +146,11 @@ def find_envelope(state: State) -> None:
     if chosen is None or not float32 or not state.plan.workload.symmetries:
         return
     late = [end + 1 for end in state.inputs.late]
-    total = chosen.replicas * (state.start_steps + max(late, default=0))
+    total = chosen.replicas * (state.start_steps * state.start_clear + max(late, default=0))
     state.progress.phase("training replicas of the reference: how far rounding leads", total)
     done = 0
-    regimes = [("start", "start", state.start_after()), ("late", "schedule", late)]
+    start = state.start_after() if state.start_clear else []
+    regimes = [("start", "start", start), ("late", "schedule", late)]
     for regime, kind, after in regimes:
         if not after:
             continue

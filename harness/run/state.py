@@ -31,7 +31,7 @@ class Batch:
 
     `given`: what workers read, rows of the data or x and y, and noise; `wanted`: the judge's word,
     by dtype, filled as it is asked for; `centred`: as `ladder.Wanted`'s; `noise`: see
-    `ladder.find_noise`, None until it is asked for.
+    `ladder.find_noise`, `jumps`: see `ladder.find_jumps`, None until they are asked for.
     """
 
     case: Case
@@ -41,6 +41,7 @@ class Batch:
     centred: bool = False
     wanted: dict[str, Wanted] = field(default_factory=dict)
     noise: dict[tuple[str, str], float] | None = None
+    jumps: dict[str, float] | None = None
 
 
 @dataclass
@@ -48,12 +49,12 @@ class State:
     """Plan, data, live workers, judge, and the record being filled.
 
     `inputs` is there once the data are, `judge` once it has begun to train; `start_steps`: steps of
-    the trajectory's start. `predicted`: the classes, int64 (test images,), that each label gives
-    after its training with the first seed. `batches`: the teacher-forced ones, where they are used
-    more than once. `trials`: how many records were made in these workers so far.
-    `judge_steps`: counts the judge's steps of one phase. `replayed`: how far rounding alone leads
-    in lockstep, by steps and tensor, None until it is asked for. What judges:
-    `provided`, the process of a plug-in workload, or `golden`, a file.
+    the trajectory's start, `start_clear`: whether none of them has a unit near a kink. `predicted`:
+    the classes, int64 (test images,), that each label gives after its training with the first seed.
+    `batches`: the teacher-forced ones, where they are used more than once. `trials`: how many
+    records were made in these workers so far. `judge_steps`: counts the judge's steps of one phase.
+    `replayed`: how far rounding alone leads in lockstep, by steps and tensor, None until it is
+    asked for. What judges: `provided`, the process of a plug-in workload, or `golden`, a file.
     """
 
     plan: Plan
@@ -66,6 +67,7 @@ class State:
     inputs: Inputs = field(init=False)
     judge: Judge = field(init=False)
     start_steps: int = 0
+    start_clear: bool = True
     predicted: dict[str, Array] = field(default_factory=dict)
     batches: list[Batch] | None = None
     trials: int = 0

@@ -11,7 +11,7 @@ import math
 from harness.plan.model import Plan, Trajectory, judged_by_label, process_precision
 from harness.record.schema import EVALUATION, Measurement, Record, Replica, Results, evaluation_case
 from harness.verdict.finding import Evidence, Finding, multiple
-from harness.workloads.reference.limits import DECIDING, LIMITS, Limit, limit_for
+from harness.workloads.reference.limits import DECIDING, LIMITS, Limit, limit_for, with_jump
 
 # The made case that proves the precision, with its two products (see `measure`).
 PRECISION = ("precision", ("product, left operand", "product, right operand"))
@@ -136,7 +136,8 @@ def with_limits(
 
 def limit_of(m: Measurement, precision: str, limits: tuple[Limit, ...] = LIMITS) -> Limit | None:
     """The limit of one measurement: the table's, or what its own batch's noise makes of it."""
-    return limit_for(m.rung, m.dtype, m.case, precision, limits, m.noise, m.measured)
+    limit = limit_for(m.rung, m.dtype, m.case, precision, limits, m.noise, m.measured)
+    return limit if limit is None or m.jump is None else with_jump(limit, m.jump)
 
 
 def against_itself(record: Record, limits: tuple[Limit, ...]) -> str | None:

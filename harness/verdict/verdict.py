@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from harness.data import title
 from harness.record.facts import machine_key, machine_name, versions
 from harness.record.schema import (
     FINISHED,
@@ -276,7 +277,7 @@ def _notes(record: Record, labels: dict[str, LabelVerdict]) -> str:
     unsteady = [name for name, label in labels.items() if label.reproducible is False]
     planted = [f"{name} ({p})" for name, label in record.plan.labels.items() if (p := label.plant)]
     notes = (
-        ("{}", "SYNTHETIC data, not Fashion-MNIST" if synthetic else ""),
+        ("{}", f"SYNTHETIC data, not {title(record.plan.workload.data)}" if synthetic else ""),
         ("skipped: {}", "; ".join(f"{name} ({label.reason})" for name, label in skipped)),
         ("differs as declared: {}", ", ".join(f"{n} {f.rung} ({f.expected})" for n, f in known)),
         ("not possible: {}", ", ".join(f"{n} {f.rung} ({f.sentence})" for n, f in impossible)),

@@ -57,13 +57,19 @@ class _Pool(NamedTuple):
     size: int
 
     def first(self, state: State, batch: State) -> Array:
-        """The first clear rows, a batch of them; looked for in pieces, as almost all are clear."""
+        """The first clear rows, a batch of them; looked for in pieces, as almost all are clear.
+
+        Filled up with others where too few are.
+        """
         rows: list[int] = []
         for begin in range(0, len(batch["x"]), self.size):
             piece = self.taken(batch, slice(begin, begin + self.size))
             rows += (begin + np.flatnonzero(self.clear(state, piece))).tolist()
             if len(rows) >= self.size:
                 break
+        if len(rows) < self.size:  # what their kinks can move is part of the limits
+            clear = {*rows}
+            rows += [row for row in range(len(batch["x"])) if row not in clear]
         return np.array(rows[: self.size], dtype=np.intp)
 
     def taken(self, batch: State, rows: Array | slice) -> State:
@@ -112,8 +118,6 @@ def _corner(pool: _Pool) -> Iterator[Probe]:
     ones = (np.arange(size) >= np.arange(min(64, size))[:, None]).astype(np.float32)
     ones = ones.reshape(-1, *shape)
     far = pool.clear(state, {"x": ones})
-    if not far.any():
-        raise ValueError("no sample of ones is clear of every kink")
     made["x"][0] = 0.0
     made["x"][1] = ones[np.argmax(far)]
     for values in made.values():

@@ -159,6 +159,11 @@ class Composed:
         # The first layer that has tensors: no gradient is wanted before it.
         self._first = next((i for i, layer in enumerate(net.layers) if layer.slots("", "")), 0)
 
+    @property
+    def couples(self) -> bool:
+        """Whether what a sample gives depends on the others of its batch."""
+        return any(layer.couples for layer in self.net.layers)
+
     def textbook(self, up: bool) -> Composed:
         return Composed(self.net, partial(self.net.loss.textbook, up=up), self._operands)
 
@@ -259,9 +264,8 @@ class Composed:
         n = len(batch["x"])
         d = self._loss(look.outputs, batch.get("y", np.zeros(0)))[1]
         jumps = {name: np.zeros(n) for name in look.grads}
-        couples = any(layer.couples for layer in self.net.layers)
         for i in np.flatnonzero(self.kink_margin(state, batch) < margin):
-            rows = slice(None) if couples else slice(i, i + 1)
+            rows = slice(None) if self.couples else slice(i, i + 1)
             walk = self._walk(state, {k: v[rows] for k, v in batch.items()}, whole=True)
             own = np.arange(n)[rows] == i
             before = self._back(walk.layers, walk.way, d[rows])

@@ -156,6 +156,15 @@ def _measured(limit: Limit, noise: float) -> Limit:
     )
 
 
+def with_jump(limit: Limit, jump: float) -> Limit:
+    """The same where units within rounding of a kink may fall on its other side."""
+    return msgspec.structs.replace(
+        limit,
+        value=limit.value + jump,
+        reason=f"{limit.reason}; and {jump:.2g}, what units within rounding of a kink can move",
+    )
+
+
 def _widened(limit: Limit, noise: float) -> Limit:
     if ROOM * noise <= limit.value:
         return limit
