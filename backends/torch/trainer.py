@@ -125,7 +125,7 @@ class Trainer:
         with torch.no_grad(), self._looking(training=True):
             if hasattr(self.room, "TRACE"):
                 return self._hooked(batch)
-            own = getattr(self.room, "trace", lambda *_: {})
+            own: Any = getattr(self.room, "trace", lambda *_: {})
             return {n: to_host(value) for n, value in own(self.model, *batch.inputs).items()}
 
     def close(self) -> None:
