@@ -82,7 +82,7 @@ class Trainer:
             nn.ReLU(),
             nn.Linear(sizes["num_hiddens"], sizes["num_outputs"]),
         )
-        self.optim = torch.optim.SGD(self.net.parameters(), lr=workload.lr)
+        self.optim = torch.optim.SGD(self.net.parameters(), lr=workload.optimiser.lr)
 
     def hold(self, images: Array, labels: Array) -> tuple[Array, ...]:
         """Keep images uint8 (n, 28, 28) and labels int64 (n,); what to do with them is timed."""

@@ -87,7 +87,7 @@ class Trainer:
             ]
         )
         self.model.compile(
-            optimizer=keras.optimizers.SGD(workload.lr),
+            optimizer=keras.optimizers.SGD(workload.optimiser.lr),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
 

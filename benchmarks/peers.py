@@ -31,7 +31,7 @@ import numpy as np
 from backends import BACKENDS
 from harness import data
 from harness.errors import InputError
-from harness.interface import Params, Workload
+from harness.interface import State, Workload
 from harness.measure import ladder
 from harness.record.facts import describe_dataset, describe_machine, now
 from harness.record.schema import DatasetFacts
@@ -39,10 +39,13 @@ from harness.signals import as_interrupt, undisturbed
 from harness.tensors import load_tensors, save_tensors
 from harness.verdict.timing_stats import MIN_SESSIONS, Ratio, ratio, within
 from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable, environment
-from harness.workers.scratch import DATA_BYTES, scratch_folder
-from harness.workloads.mlp_scratch import WORKLOAD
+from harness.workers.scratch import REST_BYTES, scratch_folder
+from harness.workloads import DEFAULT, WORKLOADS
 from harness.workloads.reference import canonical
 
+WORKLOAD = WORKLOADS[DEFAULT]
+assert WORKLOAD.batch_size is not None
+BATCH_SIZE = WORKLOAD.batch_size
 SEED = 0
 # Relative distance of all parameters from ours, as one vector. Correct peers were 1e-7 to 3e-7 away
 # after an epoch; a ReLU unit that rounding flips costs some 1e-5, a learning rate wrong by a
@@ -166,12 +169,12 @@ def measure_peers(
 
     `steps` is cut to the full batches there are. No process is left behind, whatever happens.
     """
-    steps = min(steps, len(dataset.train_labels) // WORKLOAD.batch_size)
+    steps = min(steps, len(dataset.train_y) // BATCH_SIZE)
     started = now()
     arms = [ours(name) for name in dict.fromkeys(peer.against for peer in peers)] + list(peers)
     failed: dict[str, str] = {}
     series: list[dict[str, Series]] = []
-    with scratch_folder(DATA_BYTES) as scratch:
+    with scratch_folder(REST_BYTES + 4 * dataset.train_x.size) as scratch:
         files = Files(scratch, dataset, steps)
         for number in range(sessions):
             say(f"peers: session {number + 1} of {sessions}")
@@ -188,7 +191,7 @@ def measure_peers(
         sessions=sessions,
         rounds=rounds,
         steps=steps,
-        batch_size=WORKLOAD.batch_size,
+        batch_size=BATCH_SIZE,
         limit=LIMIT,
         rows=[row(peer, series, failed) for peer in peers],
         facts={label: found.facts for each in reversed(series) for label, found in each.items()},
@@ -206,20 +209,19 @@ class Files:
     def __init__(self, scratch: Path, dataset: data.Dataset, steps: int) -> None:
         self.scratch = scratch
         self.steps = steps
-        size = WORKLOAD.batch_size
-        x, y = data.training_set(dataset)
-        order = canonical.epoch_order(SEED, 0, len(y))
-        slots = canonical.schedule(len(y), size, 1, steps)[:steps]
-        rows = order[: steps * size]
-        initial = canonical.initial_params(WORKLOAD, SEED)
+        x, y = data.training_set(dataset, WORKLOAD)
+        order = canonical.epoch_order(SEED, 0, len(y), BATCH_SIZE)
+        slots = canonical.schedule(len(y), BATCH_SIZE, 1, steps)[:steps]
+        rows = order[: steps * BATCH_SIZE]
+        initial = canonical.initial_state(WORKLOAD, SEED)
         self.names = list(initial)
         arrays = {"x": x, "y": y, "test_x": x[:EVALUATED_ROWS], "test_y": y[:EVALUATED_ROWS]}
         for name, array in arrays.items():
             np.save(self.path(f"{name}.npy"), array)
         given = {"order": order[None], "slots": np.array(slots, dtype=np.int64)}
-        save_tensors(self.path("schedule"), given)
+        save_tensors(self.path("schedule"), given | {"seed": np.array(SEED)})
         save_tensors(self.path("initial"), initial)
-        save_tensors(self.path("held"), {"0": dataset.train_images[rows], "1": y[rows]})
+        save_tensors(self.path("held"), {"0": dataset.train_x[rows], "1": y[rows]})
         numbered = {str(i): value for i, value in enumerate(initial.values())}
         save_tensors(self.path("numbered"), numbered)
         save_tensors(self.path("nothing"), {})
@@ -253,17 +255,17 @@ class Session:
                 with self._containing(arm):
                     found[arm.label] = self._begin(arm)
             for _ in range(1 + rounds):  # the first call is not of a round
-                params: dict[str, Params] = {}
+                states: dict[str, State] = {}
                 going = self._alive(arms)
                 shuffle.shuffle(going)
                 for arm in going:
                     with self._containing(arm):
-                        call, params[arm.label] = self._call(arm)
+                        call, states[arm.label] = self._call(arm)
                         found[arm.label].calls.append(call)
                 for arm in self._alive(arms):
-                    if arm.against in params:
-                        want = params[arm.against]
-                        found[arm.label].calls[-1].distance = distance(params[arm.label], want)
+                    if arm.against in states:
+                        want = states[arm.against]
+                        found[arm.label].calls[-1].distance = distance(states[arm.label], want)
         finally:
             with undisturbed():
                 for label in list(self._workers):
@@ -332,17 +334,17 @@ class Session:
         answer = load_tensors(out)
         return [answer[str(i)] for i in range(len(answer))]
 
-    def _call(self, arm: Arm) -> tuple[Call, Params]:
+    def _call(self, arm: Arm) -> tuple[Call, State]:
         """All steps once, from the canonical start; what it took, and the parameters after it."""
         files = self._files
         if arm.against:
             call_ns, epoch_ns, *after = self._ask(arm, "fit", "numbered")
-            params = dict(zip(files.names, after, strict=True))
-            return Call(int(call_ns), int(epoch_ns)), params
+            state = dict(zip(files.names, after, strict=True))
+            return Call(int(call_ns), int(epoch_ns)), state
         self._workers[arm.label].call(
             "train",
             CALL_S,
-            params=files.path("initial"),
+            state=files.path("initial"),
             schedule=files.path("schedule"),
             snapshots=[],
             evaluations=[files.steps - 1],  # a loop's time ends at an evaluation
@@ -350,15 +352,15 @@ class Session:
             out=files.path(""),
         )
         series = load_tensors(files.path("series"))
-        params = {name: series[f"final.{name}"] for name in files.names}
-        return Call(int(series["epoch_ns"][0]), int(series["step_ns"].sum())), params
+        state = {name: series[f"final.{name}"] for name in files.names}
+        return Call(int(series["epoch_ns"][0]), int(series["step_ns"].sum())), state
 
 
-def distance(params: Params, want: Params) -> float:
+def distance(state: State, want: State) -> float:
     """Relative distance of all parameters as one vector; infinite for what cannot be compared."""
-    if any(params[name].shape != value.shape for name, value in want.items()):
+    if any(state[name].shape != value.shape for name, value in want.items()):
         return math.inf
-    found = ladder.together(params, {n: v.astype(np.float64) for n, v in want.items()})[0]
+    found = ladder.together(state, {n: v.astype(np.float64) for n, v in want.items()})[0]
     return found if math.isfinite(found) else math.inf
 
 
@@ -509,7 +511,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     try:
         with as_interrupt():
-            dataset = data.load("auto", asked.data_dir, warn=say)
+            dataset = data.of_workload(WORKLOAD, data_dir=asked.data_dir, warn=say)
             result = measure_peers(
                 dataset,
                 sessions=asked.sessions,

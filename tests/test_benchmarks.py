@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from benchmarks import bench, peers
 from harness import data
+from harness.workloads.reference.optimisers import sgd
 from tests import make
 from tests.conftest import needs
 
-WRONG_LR = msgspec.structs.replace(peers.WORKLOAD, lr=0.2)
+WRONG_LR = msgspec.structs.replace(peers.WORKLOAD, optimiser=sgd(lr=0.2))
 BOOK = peers.PEERS[-1]
 LOADED = peers.PEERS[-2]
 KERAS = peers.PEERS[0]
@@ -31,7 +32,7 @@ ABSENT = peers.Arm("absent", "no_such_peer:Backend", "none", against="torch", ba
 
 @pytest.fixture(scope="module")
 def dataset(small_data):
-    return data.load("fashion-mnist", small_data, warn=pytest.fail)
+    return data.of_workload(peers.WORKLOAD, data_dir=small_data, warn=pytest.fail)
 
 
 def few(dataset, *chosen):

@@ -50,7 +50,9 @@ class Faulty(NumPy):
 
 class Rate(Faulty):
     def trainer(self, workload):
-        return NumPy.trainer(self, msgspec.structs.replace(workload, lr=workload.lr * (1 + 1e-9)))
+        optimiser = workload.optimiser
+        wrong = msgspec.structs.replace(optimiser, lr=optimiser.lr * (1 + 1e-9))
+        return NumPy.trainer(self, msgspec.structs.replace(workload, optimiser=wrong))
 
 
 class Late(Faulty):
@@ -61,7 +63,7 @@ class Late(Faulty):
 class NotFinite(Faulty):
     def step(self, trainer, step, batch):
         loss = step(batch)
-        trainer.model.W2[3, 4] = np.nan
+        trainer.net.W2[3, 4] = np.nan
         return loss
 
 
@@ -72,8 +74,8 @@ class Dies(Faulty):
 
 class Shapeless(Faulty):
     def changed(self, trainer):
-        get = trainer.get_params
-        trainer.get_params = lambda: get() | {"b2": np.zeros((10, 1))}
+        get = trainer.get_state
+        trainer.get_state = lambda: get() | {"b2": np.zeros((10, 1))}
         return trainer
 
 
@@ -159,7 +161,7 @@ def test_the_step_where_it_went_wrong_is_told(made, faulty, small_data):
     assert found.first is not None
     assert (found.first.step, found.first.tensor, found.first_loss) == (9, "W1", 8)
     element = tuple(found.first.index)
-    assert found.first.expected == made.params[10]["W1"][element]
+    assert found.first.expected == made.states[10]["W1"][element]
     assert found.first.got != found.first.expected
     assert "the first loss that differs is that of step 8" in summary(found)
 
@@ -229,12 +231,12 @@ def test_a_file_judges_lockstep_and_the_reference_all_the_rest(made, judged_by, 
 
 
 def test_against_a_file_that_is_off_lockstep_disagrees_and_no_rung_before(made, judged_by):
-    params = {n: {name: v.copy() for name, v in of.items()} for n, of in made.params.items()}
-    params[10]["W1"] *= 1 + 1e-9
-    tensors = golden_file.named(made.losses, params)
+    states = {n: {name: v.copy() for name, v in of.items()} for n, of in made.states.items()}
+    states[10]["W1"] *= 1 + 1e-9
+    tensors = golden_file.named(made.losses, states)
     digests = {name: golden_file.digest(value) for name, value in tensors.items()}
     header = msgspec.structs.replace(made.header, tensors=digests)
-    outcome = judged_by(Golden(header, made.losses, params))
+    outcome = judged_by(Golden(header, made.losses, states))
     first = outcome.json["first_divergence"]
     assert outcome.exit_status == 1
     assert (first["rung"], first["step"], first["tensor"]) == ("lockstep", 9, "W1")
@@ -259,9 +261,9 @@ def test_a_file_is_read_as_it_was_made(made, tmp_path):
     stored = golden_file.read(path)
     assert stored.header == made.header
     assert stored.losses.tobytes() == made.losses.tobytes()
-    for n, params in made.params.items():
-        for name, value in params.items():
-            assert stored.params[n][name].tobytes() == value.tobytes()
+    for n, state in made.states.items():
+        for name, value in state.items():
+            assert stored.states[n][name].tobytes() == value.tobytes()
 
 
 def refusal(path: Path) -> str:
@@ -299,7 +301,7 @@ def nested(field: str, name: str, value: Any) -> Any:
         (lambda h: h | {"after": [1, 1]}, "not ascending"),
         (lambda h: h | {"after": [2]}, "other tensors than it names"),
         (lambda h: h | {"after": [10**7 + 1]}, "not a whole golden file"),
-        (nested("workload", "lr", 0.2), "another workload"),
+        (nested("workload", "optimiser", {"rule": "sgd", "lr": 0.2}), "another workload"),
         (nested("workload", "name", "other"), "another workload"),
         (nested("data", "name", "../../etc"), "not a whole golden file"),
         (nested("data", "sha256", "x"), "not a whole golden file"),
@@ -327,7 +329,7 @@ def test_tensors_that_are_not_those_it_names_are_refused(change, said, file, tmp
 
 
 def test_numbers_that_are_not_finite_are_refused_though_their_digest_fits(file, tmp_path):
-    bad = golden_file.read(file).params[1]["b2"] * np.nan
+    bad = golden_file.read(file).states[1]["b2"] * np.nan
     path = rewritten(
         file,
         tmp_path / "g",

@@ -21,13 +21,7 @@ from harness.verdict.numbers import share
 from harness.verdict.outcome import trainings
 from harness.verdict.verdict import judge
 from harness.workloads import WORKLOADS
-from harness.workloads.reference.limits import (
-    ACCURACY_BAND,
-    BAND_EPOCHS,
-    DECIDING,
-    LOSS_BAND,
-    limit_for,
-)
+from harness.workloads.reference.limits import DECIDING, limit_for
 from tests.conftest import Outcome, carry_out, plant, real_data
 from tests.make import make_plan
 
@@ -144,8 +138,11 @@ def test_float32_ends_in_the_sanity_band(full, name):
     if full.record.plan.workload.epochs < 10:
         pytest.skip("the band is of ten epochs: give --full-run a stored run")
     entry = full.json["backends"][name]
-    assert LOSS_BAND[0] <= entry["train_loss"]["0"][-1] <= LOSS_BAND[1]
-    assert ACCURACY_BAND[0] <= sum(entry["test_accuracy"]["0"][-3:]) / 3 <= ACCURACY_BAND[1]
+    bands = {outcome.metric: outcome.band for outcome in full.record.plan.workload.outcome}
+    low, high = bands["training loss"]
+    assert low <= entry["train_loss"]["0"][-1] <= high
+    low, high = bands["test accuracy"]
+    assert low <= sum(entry["test_accuracy"]["0"][-3:]) / 3 <= high
     assert "inside the sanity band" in entry["rungs"]["accuracy"]["reason"]
 
 
@@ -207,7 +204,7 @@ def test_the_kink_at_step_760_flips_a_unit_unscreened(tmp_path):
 
 
 def test_another_data_set_has_no_sanity_band(tmp_path, small_data):
-    words = {"profile": "smoke", "epochs": BAND_EPOCHS, "data_dir": str(small_data)}
+    words = {"profile": "smoke", "epochs": 10, "data_dir": str(small_data)}
     only = {"checkpoints": (0,), "small_steps": (), "trajectory": None}
     outcome = run(tmp_path, only, backends=("numpy",), **words)
     finding = outcome.verdict.labels["numpy"].findings["accuracy"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from backends import BACKENDS
 from harness.errors import InputError
+from harness.interface import Workload
 from harness.plan.choices import Choices
 from harness.record import store
 from harness.record.schema import FINISHED, INTERRUPTED, Process, Record, Round
@@ -32,7 +33,8 @@ from harness.run import scale
 from harness.run.scale import MOST, make_plans, parse_sizes
 from harness.verdict.verdict import judge
 from harness.workloads import WORKLOADS
-from harness.workloads.mlp_scratch import resized
+from harness.workloads.mlp_scratch import sized
+from harness.workloads.reference.optimisers import sgd
 from tests import make
 from tests.conftest import Silent, harness, needs, plant
 
@@ -47,6 +49,10 @@ SHAPES = {
 }
 COMPILE_NS = {"jax": 200_000_000, "tensorflow": 300_000_000}
 FLOP_PER_NS = 200.0
+
+
+def resized(width: int, batch: int) -> Workload:
+    return sized(width, batch).workload
 
 
 def size(width: int, batch: int, labels=tuple(SHAPES), sessions: int = 1, threads=2) -> Record:
@@ -181,8 +187,8 @@ def test_every_variant_is_known_to_compile_or_not():
 
 
 def test_a_resized_workload_has_the_shapes_computed_by_hand():
-    workload = resized(num_hiddens=3, batch_size=5)
-    shapes = {parameter.name: parameter.shape for parameter in workload.parameters}
+    workload = resized(3, 5)
+    shapes = {tensor.name: tensor.shape for tensor in workload.tensors}
     assert shapes == {"W1": (784, 3), "b1": (3,), "W2": (3, 10), "b2": (10,)}
     assert workload.sizes == {"num_inputs": 784, "num_outputs": 10, "num_hiddens": 3}
     assert workload.batch_size == 5
@@ -406,7 +412,7 @@ def test_what_is_no_grid_is_refused(tmp_path):
     put(size(64, 32), "64x32-2")
     assert [f.width for f in read(tmp_path).figures] == [64] * 4
     other = size(64, 33)
-    workload = msgspec.structs.replace(resized(64, 33), lr=0.2)
+    workload = msgspec.structs.replace(resized(64, 33), optimiser=sgd(lr=0.2))
     other.plan = msgspec.structs.replace(other.plan, workload=workload)
     put(other, "64x33-2")
     with pytest.raises(InputError, match="not one of a grid"):

@@ -15,7 +15,7 @@ import pytest
 
 from backends import BACKENDS
 from backends.arguments import check_backend
-from backends.numpy import buffered, mlp_scratch
+from backends.numpy import mlp_scratch
 from harness.interface import Unavailable
 from harness.plan.catalogue import as_text, describe
 from harness.plan.make import missing
@@ -172,15 +172,16 @@ if not isinstance(trainer, RunsMany):
     print(json.dumps({"runs": False}))
     sys.exit()
 rng = np.random.default_rng(5)
-start = {p.name: 0.05 * rng.standard_normal(p.shape) for p in trainer.workload.parameters}
-batches = [trainer.put(rng.random((256, 784)), rng.integers(0, 10, 256)) for _ in range(12)]
+start = {p.name: 0.05 * rng.standard_normal(p.shape) for p in WORKLOADS["mlp-scratch"].tensors}
+batches = [trainer.put({"x": rng.random((256, 784)), "y": rng.integers(0, 10, 256)})
+           for _ in range(12)]
 
 def after(train, batches):
-    trainer.set_params(start)
+    trainer.set_state(start)
     losses = train(batches)
     assert all(type(loss) is float for loss in losses)
-    params = trainer.get_params()
-    flat = np.concatenate([params[n].ravel() - start[n].ravel() for n in sorted(start)])
+    state = trainer.get_state()
+    flat = np.concatenate([state[n].ravel() - start[n].ravel() for n in sorted(start)])
     return np.array(losses), flat
 
 def singly(batches):
@@ -188,10 +189,10 @@ def singly(batches):
 
 losses, moved = after(singly, batches)
 again = after(trainer.run, batches)
-kept = [np.array(part) for part in trainer.fetch(batches[3])]
+kept = trainer.fetch(batches[3])
 swapped = after(trainer.run, [*batches[:10], batches[11], batches[10]])
 short = after(trainer.run, batches[:2])
-assert all(np.array_equal(a, b) for a, b in zip(kept, trainer.fetch(batches[3])))
+assert all(np.array_equal(v, kept[n]) for n, v in trainer.fetch(batches[3]).items())
 
 def distance(found):
     return [float(np.abs(found[0] - losses).max()),
@@ -239,13 +240,14 @@ def test_the_default_trainer_does_not_offer_many_steps_as_one(tmp_path):
 def test_the_plain_model_treats_kinks_and_what_is_not_finite_as_the_buffered_one(special):
     rng = np.random.default_rng(3)
     X, y = rng.standard_normal((6, 5)).astype("f4"), rng.integers(0, 3, 6)
-    models = [m.MLPScratch(5, 3, 4, dtype="float32") for m in (mlp_scratch, buffered)]
+    kinds = mlp_scratch.Net, mlp_scratch.Buffered
+    models = [kind(5, 3, 4, dtype="float32") for kind in kinds]
     for name in ("W1", "W2"):
         np.copyto(getattr(models[0], name), getattr(models[1], name))
     X[2], X[4] = 0, special  # sample 2: every unit exactly at its kink
     with np.errstate(all="ignore"):
         plain = mlp_scratch.loss_and_grads(models[0], X, y)
-        in_place = buffered.loss_and_grads(models[1], X, y, scale=0.1)
+        in_place = mlp_scratch.buffered_loss_and_grads(models[1], X, y, scale=0.1)
     np.testing.assert_allclose(plain[0], in_place[0], rtol=1e-6)
     for name, grad in in_place[1].items():
         assert plain[1][name].dtype == grad.dtype

@@ -1,0 +1,393 @@
+"""What holds of any model: replicas, own errors, slots, noise; and every declared field counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from backends.numpy import Backend
+from harness import data
+from harness.errors import InputError
+from harness.interface import Optimiser, Outcome, State, Tensor, Workload
+from harness.measure import ladder
+from harness.measure.distance import excess_update, relative
+from harness.measure.ladder import Wanted
+from harness.record.schema import Measurement
+from harness.run.inputs import Inputs
+from harness.run.session import load_dataset
+from harness.tensors import save_tensors
+from harness.verdict.verdict import judge
+from harness.workers.desks.training import TrainingDesk
+from harness.workloads import known
+from harness.workloads.declare import Declared, declare, fan_in_uniform
+from harness.workloads.mlp_scratch import sized
+from harness.workloads.reference import canonical, noise
+from harness.workloads.reference.composed import Composed, cast
+from harness.workloads.reference.envelope import Replica
+from harness.workloads.reference.limits import limit_for
+from harness.workloads.reference.losses import SoftmaxCrossEntropy
+from harness.workloads.reference.optimisers import adam, momentum, moved, sgd, stepped
+from harness.workloads.reference.pieces import (
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool,
+    Relu,
+    Sigmoid,
+    Tanh,
+)
+from tests import make
+from tests.conftest import Silent
+from tests.make import make_plan
+
+WHERE: dict[str, Any] = {"process": "float32", "case": "step 0", "step": 0}
+
+
+def declared(*layers: Layer, x: tuple[int, ...], optimiser: Optimiser | None = None) -> Declared:
+    return declare(
+        "small",
+        *layers,
+        loss=SoftmaxCrossEntropy(),
+        optimiser=optimiser or sgd(lr=0.1),
+        init=fan_in_uniform,
+        x=x,
+        data="none",
+        batch_size=16,
+        epochs=3,
+    )
+
+
+CONV = declared(
+    Conv("K1", "c1", 2, 3, 3),
+    Relu(),
+    MaxPool(2),
+    Flatten(),
+    Dense("W1", "b1", 12, 5),
+    Tanh(),
+    Dense("W2", "b2", 5, 3),
+    x=(6, 6, 2),
+)
+SIX = declared(
+    Dense("W1", "b1", 12, 11),
+    Relu(),
+    Dense("W2", "b2", 11, 10),
+    Tanh(),
+    Dense("W3", "b3", 10, 9),
+    Sigmoid(),
+    Dense("W4", "b4", 9, 8),
+    Tanh(),
+    Dense("W5", "b5", 8, 7),
+    Relu(),
+    Dense("W6", "b6", 7, 3),
+    x=(12,),
+)
+
+
+def batch_of(workload: Workload, n: int = 16, dtype: str = "float64") -> State:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((n, *workload.x)).astype(dtype)
+    return {"x": x, "y": rng.integers(0, 3, n)}
+
+
+# -- replicas ------------------------------------------------------------------------------------
+
+
+def apart(workload: Workload) -> float:
+    """How far outputs and gradients of a permuted replica are from the judge's, at most."""
+    judge_, replica = Composed(CONV.net), Replica(workload, 0, 1)
+    state = cast(canonical.initial_state(CONV.workload, 0))
+    batch = batch_of(workload)
+    samples = replica.samples(16)
+    want = judge_.look(state, batch)
+    found = judge_.look(replica.permuted(state), replica.batch(batch, samples))
+    grads = replica.restored(found.grads)
+    return max(
+        relative(found.outputs - want.outputs[samples], want.outputs),
+        *(relative(grads[name] - grad, grad) for name, grad in want.grads.items()),
+    )
+
+
+PERMUTED = [
+    (place, axis)
+    for place, tensor in enumerate(CONV.workload.tensors)
+    for axis, counted in enumerate(tensor.axes)
+    if counted.rpartition("*")[2].startswith("units")
+]
+
+
+def test_a_replica_of_a_conv_net_computes_the_same_with_units_in_blocks_permuted() -> None:
+    axes = {tensor.name: tensor.axes for tensor in CONV.workload.tensors}
+    assert axes["W1"] == ("4*units1", "units2")
+    orders = Replica(CONV.workload, 0, 1).orders
+    assert {name: len(order) for name, order in orders.items()} == {
+        "inputs": 2,
+        "units1": 3,
+        "units2": 5,
+    }
+    assert apart(CONV.workload) < 1e-13
+
+
+@pytest.mark.parametrize(("place", "axis"), PERMUTED)
+def test_one_axis_that_is_left_as_it_is_computes_something_else(place: int, axis: int) -> None:
+    tensors = [*CONV.workload.tensors]
+    axes = [*tensors[place].axes]
+    axes[axis] = ""
+    tensors[place] = msgspec.structs.replace(tensors[place], axes=tuple(axes))
+    assert apart(msgspec.structs.replace(CONV.workload, tensors=tuple(tensors))) > 1e-3
+
+
+# -- own errors ----------------------------------------------------------------------------------
+
+
+def share_of(m: Measurement) -> float:
+    """Of its limit."""
+    limit = limit_for(m.rung, m.dtype, m.case)
+    assert limit is not None
+    assert m.problem is None
+    assert isinstance(m.distance, float)
+    if limit.value == 0:
+        return 0.0 if m.distance == 0 else math.inf
+    return m.distance / limit.value
+
+
+def test_a_wrong_layer_in_the_middle_is_named_by_its_own_error() -> None:
+    """Everything behind it differs too, and adds nothing of its own."""
+    workload, judge_ = SIX.workload, Composed(SIX.net)
+    state = canonical.initial_state(workload, 0)
+    batch = batch_of(workload, dtype="float32")
+    wanted = Wanted.of(judge_, workload, state, batch, "float32")
+    for wrong in (None, "z3", "h4"):
+        tensors, before, value = {}, "", batch["x"]
+        for name in workload.trace:  # a float32 framework, layer by layer
+            made = judge_.onwards(cast(state), cast(batch), before, value.astype(float), name)
+            made = made * 1.001 if name == wrong else made
+            before, value = name, made.astype(np.float32)
+            tensors[f"trace.{name}"] = value
+        found = ladder.own_errors(tensors, wanted, judge_, WHERE)
+        assert [m.tensor for m in found] == [f"{name}, own error" for name in workload.trace]
+        shares = {m.tensor.partition(",")[0]: share_of(m) for m in found}
+        assert all(share < 1 / 3 for name, share in shares.items() if name != wrong)
+        if wrong is not None:
+            assert shares[wrong] > 3
+            behind = found[workload.trace.index(wrong) :]
+            assert all(m.beside["reference"] > 5e-6 for m in behind)
+
+
+# -- update --------------------------------------------------------------------------------------
+
+
+def made_update(optimiser: Optimiser) -> tuple[Wanted, State, State]:
+    """What is wanted of a step in the middle of a training, a state and a right float32 answer."""
+    small = declared(Dense("W1", "b1", 8, 6), Tanh(), Dense("W2", "b2", 6, 3), x=(8,),
+                     optimiser=optimiser)  # fmt: skip
+    rng = np.random.default_rng(2)
+    state = {
+        t.name: rng.random(t.shape).astype(np.float32) * np.float32(0.1)
+        for t in small.workload.tensors
+    }
+    if "step" in state:
+        state["step"] = np.float32(7)
+    wanted = Wanted.of(
+        Composed(small.net), small.workload, state, batch_of(small.workload), "float32"
+    )
+    return wanted, wanted.state, answered(wanted, wanted.grads)
+
+
+def answered(wanted: Wanted, grads: State, optimiser: Optimiser | None = None) -> State:
+    """What a float32 worker writes that found these gradients."""
+    rule = optimiser or wanted.workload.optimiser
+    new = cast(stepped(rule, cast(wanted.state), grads), "float32")
+    tensors = {"outputs": wanted.outputs.astype(np.float32)} | wanted.batch
+    tensors |= dict.fromkeys(("loss", "step loss"), np.array(wanted.loss))
+    for prefix, of in (("held", wanted.state), ("grad", cast(grads, "float32")), ("new", new)):
+        tensors |= {f"{prefix}.{name}": value for name, value in of.items()}
+    return tensors
+
+
+def over(tensors: State, wanted: Wanted) -> set[tuple[str, str]]:
+    found = ladder.teacher_forced(tensors, wanted, **WHERE)
+    assert {m.tensor for m in found if m.rung == "update"} == {*wanted.state}
+    return {(m.rung, m.tensor) for m in found if share_of(m) > 1}
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "slot", "not_decayed"),
+    [
+        (momentum(lr=0.1), "velocity", lambda slot, grad: slot + grad),
+        (adam(lr=0.1), "m", lambda slot, grad: slot + 0.1 * grad),
+        (adam(lr=0.1), "v", lambda slot, grad: slot + 0.001 * grad**2),
+    ],
+)
+def test_every_slot_enters_the_rung_update(
+    optimiser: Optimiser, slot: str, not_decayed: Any
+) -> None:
+    wanted, state, tensors = made_update(optimiser)
+    assert over(tensors, wanted) == set()
+    name = f"W1/{slot}"
+    kept = not_decayed(cast(state)[name], wanted.grads["W1"]).astype(np.float32)
+    assert over(tensors | {f"new.{name}": kept}, wanted) == {("update", name)}
+    if "step" in state:
+        assert over(tensors | {"new.step": state["step"]}, wanted) == {("update", "step")}
+
+
+def test_elements_of_a_tiny_gradient_may_go_adams_other_way_and_a_wrong_rate_is_found() -> None:
+    """At the first step Adam moves by lr, whatever the size: rounding decides the direction."""
+    small = declared(Dense("W", "", 40, 3), x=(40,), optimiser=adam(lr=0.01))
+    rng = np.random.default_rng(3)
+    state = canonical.initial_state(small.workload, 0)
+    asked = small.workload, state, batch_of(small.workload), "float32"
+    wanted = Wanted.of(Composed(small.net), *asked)
+    grad = rng.standard_normal((40, 3))
+    grad[::2] *= 1e-9
+    changes, after = moved(small.workload.optimiser, cast(wanted.state), {"W": grad})
+    wanted = replace(wanted, grads={"W": grad}, changes=changes, after=after)
+    rounded = grad + 1e-7 * rng.standard_normal(grad.shape)
+    right = answered(wanted, {"W": rounded})
+    # Without what the gradient's limit leaves open it would be called wrong.
+    strict = excess_update(wanted.state["W"], changes["W"])(right["new.W"], changes["W"])
+    assert relative(strict.judged, strict.base) > 0.1
+    assert ("update", "W") not in over(right, wanted)
+    wrong = answered(wanted, {"W": rounded}, adam(lr=0.01 * 1.001))
+    assert ("update", "W") in over(wrong, wanted)
+
+
+# -- batches -------------------------------------------------------------------------------------
+
+
+def test_a_workload_of_whole_batches_takes_the_rows_in_file_order(tmp_path: Path) -> None:
+    plan = make_plan("diabetes", backends=("numpy",), dataset="synthetic")
+    plan, dataset = load_dataset(plan, Silent())
+    inputs, n = Inputs(plan, dataset, tmp_path), len(dataset.train_x)
+    assert plan.batch_size == n
+    assert len(inputs.slots) == plan.workload.epochs == len(inputs.order)
+    for rows in inputs.schedule("schedule", 0):
+        assert rows.tolist() == [*range(n)]
+    assert canonical.epoch_order(0, 0, n, n - 1).tolist() != [*range(n)]
+
+
+NOISY = declared(
+    Dense("W1", "b1", 8, 6), Relu(), Dropout("drop", 0.5), Dense("W2", "b2", 6, 3), x=(8,)
+)
+
+
+def test_noise_is_drawn_by_seed_and_step_alike_in_worker_and_judge(tmp_path: Path) -> None:
+    (tensor,) = NOISY.workload.noise
+    want = np.random.default_rng([5, 3, 2]).random((4, *tensor.shape)).astype(np.float32)
+    desk = TrainingDesk(0, lambda done, total: None)
+    desk._workload, desk._dtype = NOISY.workload, "float32"
+    desk._x, desk._y = np.zeros((9, 8), np.float32), np.zeros(9, np.int64)
+    file = str(tmp_path / "schedule")
+    order, slots = np.arange(9)[None], np.array([[0, 0, 4]] * 3)
+    save_tensors(file, {"order": order, "slots": slots, "seed": np.array(5)})
+    inputs = Inputs.__new__(Inputs)
+    inputs.plan = msgspec.structs.replace(make.plan(), workload=NOISY.workload)
+    inputs.x, inputs.y = desk._x, desk._y
+    rows = np.array([3, 1, 4, 8])
+    for batch in (desk._gather(file, 2, rows), inputs.batch(rows, 5, 2)):
+        assert batch["drop"].tobytes() == want.tobytes()
+    for seed, step in ((5, 1), (4, 2)):
+        assert inputs.batch(rows, seed, step)["drop"].tobytes() != want.tobytes()
+
+
+# -- every declared field ------------------------------------------------------------------------
+
+BASE = sized()
+W = BASE.workload
+NOISE = Tensor("drop", (4,))
+LOOSE = (Outcome("test accuracy", margin=0.5), Outcome("training loss", margin=0.5))
+
+
+def stages(workload: Workload, folder: Path, scratch: Path) -> Iterator[tuple[str, Any]]:
+    """What each part of the harness makes of a workload: numbers, names, or a refusal."""
+
+    def said(make_: Any) -> Any:
+        try:
+            return make_()
+        except (ValueError, InputError) as error:
+            return str(error)
+
+    plan = msgspec.structs.replace(make_plan(backends=("numpy",)), workload=workload)
+    dataset = said(lambda: data.of_workload(workload, data_dir=folder, warn=print))
+    yield "known", known(workload)
+    yield "data", dataset if isinstance(dataset, str) else dataset.name
+    if not isinstance(dataset, str):
+        inputs = said(lambda: Inputs(plan, dataset, scratch))
+        if isinstance(inputs, str):
+            yield "inputs", inputs
+        else:
+            yield "x", inputs.x[:5].tobytes()
+            yield "schedule", inputs.slots
+            yield "start", {n: canonical.digest(v) for n, v in inputs.initial(0).items()}
+            yield "batch", [*inputs.batch(np.arange(5), 0, 0)]
+    yield "trained", said(lambda: trained(workload))
+    judge_ = Composed(BASE.net)
+    state = canonical.initial_state(W, 0)
+    batch = {"x": np.ones((5, 784), np.float32), "y": np.arange(5)}
+    yield "forward", ladder._asked(Wanted.of(judge_, workload, state, batch, "float32"))[0].tensor
+    yield "products", [name for name, _ in noise.rounded(judge_, workload, "TF32")]
+    yield "replicas", [*Replica(workload, 0, 1).orders]
+    record = make.record(("numpy",))
+    record.plan = msgspec.structs.replace(record.plan, workload=workload, seeds=(0, 1, 2, 3, 4))
+    record.reference = [make.training(seed=s, dtype="float64") for s in range(5)]
+    off = [0.7, 0.83, 0.84, 0.75]
+    record.results["numpy"].training = [make.training(seed=s, test_accuracy=off) for s in range(5)]
+    make.evaluated(record.results["numpy"])
+    yield "verdict", judge(record).labels["numpy"].findings["accuracy"].verdict
+
+
+def trained(workload: Workload) -> dict[str, str]:
+    """The state after a step of the NumPy backend."""
+    trainer = Backend("cpu", "float64", 1, "plain").trainer(workload)
+    trainer.set_state(cast(canonical.initial_state(workload, 0)))
+    rng = np.random.default_rng(0)
+    batch: State = {"x": rng.random((5, 784)), "y": np.arange(5)}
+    trainer.wait(trainer.step(trainer.put(batch)))
+    return {name: canonical.digest(value) for name, value in trainer.get_state().items()}
+
+
+FIELDS: dict[str, tuple[Any, str]] = {
+    "name": ("other", "known"),
+    "model": ("no-such-model", "trained"),
+    "sizes": (W.sizes | {"num_hiddens": 5}, "trained"),
+    "tensors": ((msgspec.structs.replace(W.tensors[0], scale=1.0), *W.tensors[1:]), "start"),
+    "trace": ((*W.trace[:-1], "outputs"), "forward"),
+    "x": ((28, 27), "data"),
+    "y": ("number", "data"),
+    "outputs": ((9,), "data"),
+    "loss": ("hinge", "trained"),
+    "optimiser": (sgd(lr=0.2), "trained"),
+    "batch_size": (50, "schedule"),
+    "epochs": (3, "schedule"),
+    "data": ("mnist", "data"),
+    "normalise": ((0.5, 0.5), "x"),
+    "noise": ((NOISE,), "batch"),
+    "products": (W.products[:2], "products"),
+    "symmetries": (("inputs",), "replicas"),
+    "outcome": (LOOSE, "verdict"),
+}
+
+
+def test_every_field_has_its_line() -> None:
+    assert [*FIELDS] == [field.name for field in msgspec.structs.fields(Workload)]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_declared_field_is_read_by_something(
+    field: str, small_data: Path, tmp_path: Path
+) -> None:
+    value, where = FIELDS[field]
+    changed = msgspec.structs.replace(W, **{field: value})
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    own = dict(stages(W, small_data, tmp_path / "one"))
+    other = dict(stages(changed, small_data, tmp_path / "other"))
+    assert other[where] != own[where]
