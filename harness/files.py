@@ -92,7 +92,10 @@ def decode(data: bytes | str, kind: str, name: str, type_: type[T], schema: int)
                 "upgrade the harness"
             )
         if stored < schema:
-            raise InputError(f"{kind} {name}: schema {stored} does not exist")
+            raise InputError(
+                f"{kind} {name}: schema {stored} was written by an older harness, and this one "
+                f"reads {schema}: measure again"
+            )
         return msgspec.json.decode(data, type=type_)
     except UNREADABLE as error:
         raise InputError(f"{kind} {name}: not a whole {kind} ({error})") from None

@@ -165,7 +165,7 @@ def diverging(folder: Path) -> Record:
     """The same with gradients of torch that are off at step 0, and the tensors kept in `folder`."""
     made = rich()
     random = np.random.default_rng(0)
-    shapes = {p.name: p.shape for p in made.plan.workload.parameters}
+    shapes = {t.name: t.shape for t in made.plan.workload.tensors}
     given = {f"given.{n}": random.normal(size=s).astype(np.float32) for n, s in shapes.items()}
     want = {f"want.grad.{n}": random.normal(size=s) for n, s in shapes.items()}
     got = {f"got.grad.{n}": want[f"want.grad.{n}"].astype(np.float32) for n in shapes}

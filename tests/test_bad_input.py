@@ -81,6 +81,9 @@ def test_a_missing_directory_is_refused_also_by_variable(tmp_path):
         (["--backend", "caffe"], "caffe"),
         (["--device", "cuda"], "cuda"),
         (["--profile", "quick"], "quick"),
+        (["--workload", "resnet"], "--workload 'resnet'"),
+        (["--dataset", "mnist"], "--dataset mnist: the model's data are fashion-mnist"),
+        (["--rooms", "/nowhere"], "--rooms /nowhere"),
         (["--seeds=-1"], "-1"),
         (["--threads", "many"], "--threads"),
         (["--variant", "numpy"], "NAME=VALUE"),
@@ -173,10 +176,14 @@ def stored(small_data, tmp_path_factory):
         (lambda text: text[: len(text) // 2], "whole"),
         (lambda text: "", "whole"),
         (lambda text: text.replace(f'"schema":{SCHEMA}', '"schema":99', 1), "newer"),
+        (
+            lambda text: text.replace(f'"schema":{SCHEMA}', '"schema":1', 1),
+            "schema 1 was written by an older harness, and this one reads 2: measure again",
+        ),
         (lambda text: text.replace('"run":', '"colour":"red","run":', 1), "colour"),
         (lambda text: "[]", "record"),
     ],
-    ids=["truncated", "empty", "newer schema", "unknown field", "not a record"],
+    ids=["truncated", "empty", "newer schema", "older schema", "unknown field", "not a record"],
 )
 def test_spoilt_records_are_refused(stored, tmp_path, verb, spoil, told):
     text = (stored / "record.json").read_text()

@@ -61,14 +61,14 @@ def step_loss_wrong(backend):
 def third_loss_wrong(backend):
     def counted(made, wait):
         count = iter(range(10**6))
-        params = made.set_params
+        set_ = made.set_state
 
-        def set_params(given):
+        def set_state(given):
             nonlocal count
             count = iter(range(10**6))
-            params(given)
+            set_(given)
 
-        made.set_params = set_params
+        made.set_state = set_state
         return lambda loss: wait(loss) * (1.5 if next(count) == 2 else 1)
 
     wrapped(backend, "wait", counted)
@@ -430,9 +430,11 @@ def rename(record, run: Path) -> None:
     """The label, a parameter, and every free text become hostile."""
     label = msgspec.structs.replace(record.plan.labels["numpy"], variant=EVIL, python=EVIL)
     workload = record.plan.workload
-    parameters = [msgspec.structs.replace(p) for p in workload.parameters]
-    parameters[2] = msgspec.structs.replace(parameters[2], name=EVIL)
-    workload = msgspec.structs.replace(workload, parameters=tuple(parameters), name=EVIL)
+    tensors = [
+        msgspec.structs.replace(t, name=EVIL if t.name == "W2" else t.name)
+        for t in workload.tensors
+    ]
+    workload = msgspec.structs.replace(workload, tensors=tuple(tensors), name=EVIL)
     record.plan = msgspec.structs.replace(
         record.plan, labels={EVIL: label}, workload=workload, reference=EVIL
     )
@@ -564,8 +566,8 @@ class Mine(NumPy):
 
     def trainer(self, workload):
         made = super().trainer(workload)
-        logits = made.logits
-        made.logits = lambda batch: logits(batch) * FACTOR
+        outputs = made.outputs
+        made.outputs = lambda batch, **mode: outputs(batch, **mode) * FACTOR
         return made
 """
 
@@ -644,7 +646,7 @@ def test_whatever_a_plug_in_is_called_its_script_lies_in_the_bundle(bundle_of, l
 
 def test_only_backends_that_have_the_model_get_a_script(bundle_of, stored, tmp_path):
     record, _ = stored
-    workload = msgspec.structs.replace(record.plan.workload, model="LeNet", name="lenet")
+    workload = msgspec.structs.replace(record.plan.workload, model="lenet", name="lenet")
     record.plan = msgspec.structs.replace(record.plan, workload=workload)
     file = tmp_path / "mine.py"
     file.write_text(MINE.replace("FACTOR", "1.001"))

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from scipy import stats
 
 from harness import data
 from harness.data import Dataset, fashion_mnist
-from harness.interface import Array
+from harness.interface import Array, Tensor, Workload
+from harness.measure import outcome
 from harness.run import known_answers
-from harness.workloads import WORKLOADS
+from harness.workloads import DEFAULT, WORKLOADS
 from harness.workloads.reference import canonical
 
-RIGHT = {name: getattr(canonical, name) for name in ("epoch_order", "schedule", "accuracy")}
+WORKLOAD = WORKLOADS[DEFAULT]
+RIGHT = {
+    name: getattr(canonical, name) for name in ("epoch_order", "schedule", "accuracy", "drawn")
+}
+PREPARED = data.prepared
 
 
 def mismatches() -> set[str]:
     return {a.name for a in known_answers.check_shared_code() if a.got != a.want}
 
 
-def pixels_over_256(images: Array, out: Array | None = None) -> Array:
-    flat = images.reshape(len(images), -1)
-    return np.divide(flat, np.float32(256), out=out, dtype=np.float32)
+def pixels_over_256(x: Array, *args: Any) -> Array:
+    return PREPARED(x, *args) * np.float32(255 / 256)
 
 
 def same_order_every_epoch(seed: int, epoch: int, n: int) -> Array:
@@ -39,9 +46,9 @@ def batches_shuffled(seed: int, epoch: int, n: int) -> Array:
     return np.concatenate([batches[i] for i in order])
 
 
-def accuracy_of_full_batches(logits: Array, labels: Array) -> float:
+def accuracy_of_full_batches(predicted: Array, labels: Array) -> float:
     whole = len(labels) // 256 * 256 or len(labels)
-    return RIGHT["accuracy"](logits[:whole], labels[:whole])
+    return RIGHT["accuracy"](predicted[:whole], labels[:whole])
 
 
 def last_batch_dropped(n: int, batch_size: int, *args: Any) -> list[canonical.Slot]:
@@ -57,20 +64,27 @@ def mean_of_batch_means(losses: Array, rows: Array) -> float:
     return float(np.mean(losses))
 
 
-def evaluation_from_training_set(dataset: Dataset) -> tuple[Array, Array]:
-    return data.training_set(dataset)
+def evaluation_from_training_set(dataset: Dataset, workload: Workload) -> tuple[Array, Array]:
+    return data.training_set(dataset, workload)
 
 
-def evaluation_images_from_training_set(dataset: Dataset) -> tuple[Array, Array]:
-    return data.training_set(dataset)[0], dataset.test_labels.astype(np.int64)
+def evaluation_images_from_training_set(
+    dataset: Dataset, workload: Workload
+) -> tuple[Array, Array]:
+    return data.training_set(dataset, workload)[0], dataset.test_y.astype(np.int64)
 
 
-def biases_at_a_hundredth(workload: Any, seed: int) -> dict[str, Array]:
-    params = PARAMS(workload, seed)
-    return params | {"b1": params["b1"] + np.float32(0.01)}
+def biases_at_a_hundredth(tensors: tuple[Tensor, ...], seed: int) -> dict[str, Array]:
+    state = RIGHT["drawn"](tensors, seed)
+    return {name: value + np.float32(0.01) * (name == "b1") for name, value in state.items()}
 
 
-PARAMS = canonical.initial_params
+def uniform_from_zero(tensors: tuple[Tensor, ...], seed: int) -> dict[str, Array]:
+    return {
+        t.name: value + np.float32(t.scale) * (t.init == "uniform")
+        for t, value in zip(tensors, RIGHT["drawn"](tensors, seed).values(), strict=True)
+    }
+
 
 FAULTS: dict[str, tuple[str, Callable[..., Any], str]] = {
     "same order every epoch": ("epoch_order", same_order_every_epoch, "order, seed 0, epoch 9"),
@@ -97,7 +111,8 @@ FAULTS: dict[str, tuple[str, Callable[..., Any], str]] = {
         evaluation_images_from_training_set,
         "evaluation",
     ),
-    "biases do not start at 0": ("initial_params", biases_at_a_hundredth, "biases start at 0"),
+    "biases do not start at 0": ("drawn", biases_at_a_hundredth, "biases start at 0"),
+    "uniform from 0 instead of around it": ("drawn", uniform_from_zero, "K1, seed 0"),
 }
 
 
@@ -116,16 +131,19 @@ def test_a_fault_in_the_shared_code_is_a_mismatch_that_names_it(
     assert any(answer in found for found in mismatches())
 
 
-@pytest.mark.parametrize(
-    ("modules", "answer"),
-    [((data, known_answers), "pixels are v / 255"), ((data,), "evaluation is on the test")],
-)
 def test_pixels_over_256_are_a_mismatch_also_in_the_evaluation_set_alone(
-    modules: tuple[Any, ...], answer: str, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in modules:
-        monkeypatch.setattr(module, "pixels", pixels_over_256)
-    assert any(answer in found for found in mismatches())
+    evaluated = "evaluation is on the test set's images"
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "prepared", pixels_over_256)
+        assert mismatches() == {"pixels are v / 255 in float32", evaluated}
+
+    def evaluation_set(dataset: Dataset, workload: Workload) -> tuple[Array, Array]:
+        return pixels_over_256(dataset.test_x, workload.x, None), dataset.test_y
+
+    monkeypatch.setattr(data, "evaluation_set", evaluation_set)
+    assert mismatches() == {evaluated}
 
 
 def test_a_digest_depends_on_bytes_and_not_on_layout_or_byte_order() -> None:
@@ -136,23 +154,55 @@ def test_a_digest_depends_on_bytes_and_not_on_layout_or_byte_order() -> None:
     assert canonical.digest(array) != canonical.digest(array.astype(np.int64))
 
 
-def test_initial_weights_are_float32_of_the_workloads_shapes_and_scale() -> None:
-    workload = WORKLOADS["mlp-scratch"]
-    params = canonical.initial_params(workload, 3)
-    assert list(params) == [p.name for p in workload.parameters]
-    assert {p.name: p.shape for p in workload.parameters} == {k: v.shape for k, v in params.items()}
-    assert {v.dtype for v in params.values()} == {np.dtype(np.float32)}
-    assert abs(float(params["W1"].std()) / workload.sigma - 1) < 0.01
+@pytest.mark.parametrize("workload", WORKLOADS.values(), ids=list(WORKLOADS))
+def test_a_state_starts_in_float32_in_the_workloads_shapes_by_each_tensors_law(
+    workload: Workload,
+) -> None:
+    state = canonical.initial_state(workload, 3)
+    assert list(state) == [t.name for t in workload.tensors]
+    for tensor in workload.tensors:
+        value = state[tensor.name]
+        assert (value.dtype, value.shape) == (np.dtype(np.float32), tensor.shape)
+        if tensor.init in ("zeros", "ones"):
+            assert np.all(value == (tensor.init == "ones"))
+        # The deviation: of a uniform law half its width over sqrt(3); both centred.
+        sigma = tensor.scale / (math.sqrt(3) if tensor.init == "uniform" else 1)
+        if value.size >= 1000 and sigma:
+            assert abs(float(value.std()) / sigma - 1) < 4 / math.sqrt(value.size)
+            assert abs(float(value.mean())) < 4 * sigma / math.sqrt(value.size)
+        if tensor.init == "uniform":
+            assert np.abs(value).max() <= np.float32(tensor.scale)
 
 
 def test_another_seed_gives_other_weights_and_another_order() -> None:
-    workload = WORKLOADS["mlp-scratch"]
-    one, two = (canonical.initial_params(workload, seed) for seed in (0, 1))
+    one, two = (canonical.initial_state(WORKLOAD, seed) for seed in (0, 1))
     assert np.count_nonzero(one["W1"] == two["W1"]) < 10
     assert (
         np.count_nonzero(canonical.epoch_order(0, 0, 1000) == canonical.epoch_order(1, 0, 1000))
         < 20
     )
+
+
+def test_one_batch_of_all_rows_is_in_file_order() -> None:
+    for size in (9, 10, 11):
+        in_order = canonical.epoch_order(0, 1, 10, size).tolist() == list(range(10))
+        assert in_order == (size >= 10)
+
+
+def test_a_batchs_noise_is_uniform_and_its_own_at_each_seed_and_step() -> None:
+    workload = msgspec.structs.replace(WORKLOAD, noise=(Tensor("m", (40,)), Tensor("n", (2, 3))))
+    drawn = {at: canonical.noise(workload, *at, 500) for at in ((0, 0), (0, 1), (1, 0))}
+    assert [v.shape for v in drawn[0, 0].values()] == [(500, 40), (500, 2, 3)]
+    for noise in drawn.values():
+        assert {v.dtype for v in noise.values()} == {np.dtype(np.float32)}
+        assert stats.kstest(noise["m"].ravel(), "uniform").pvalue > 1e-4
+    m, n = drawn[0, 0]["m"].ravel(), drawn[0, 0]["n"].ravel()
+    for other in (drawn[0, 1]["m"].ravel(), drawn[1, 0]["m"].ravel()):
+        assert np.count_nonzero(m == other) < 20
+    assert np.count_nonzero(m[: n.size] == n) < 20
+    again = canonical.noise(workload, 0, 0, 500)
+    assert all(np.array_equal(again[name], value) for name, value in drawn[0, 0].items())
+    assert canonical.noise(WORKLOAD, 0, 0, 5) == {}
 
 
 @given(n=st.integers(1, 2000), batch=st.integers(1, 300), epochs=st.integers(1, 4))
@@ -177,9 +227,9 @@ def test_a_short_schedule_is_the_first_full_batches_and_then_the_short_one(
     n: int, batch: int, steps: int
 ) -> None:
     slots = canonical.schedule(n, batch, 10, steps)
-    whole = canonical.schedule(n, batch, 1)
+    whole = canonical.schedule(n, batch, 10)
     full = [s for s in whole if s.stop - s.start == batch]
-    short = [s for s in whole if s.stop - s.start < batch]
+    short = [s for s in whole if s.stop - s.start < batch and s.epoch == 0]
     assert slots == full[:steps] + short
     assert len(short) == (n % batch > 0)
 
@@ -203,12 +253,19 @@ def test_an_epochs_loss_is_the_mean_over_all_its_samples(batches: list[tuple[flo
 
 
 def test_a_row_with_nan_is_never_right() -> None:
+    def accuracy(outputs: Array, labels: Array) -> float:
+        return canonical.accuracy(outcome.largest(outputs), labels)
+
     labels = np.array([0, 1, 2])
     logits = np.eye(3)
-    assert canonical.accuracy(logits, labels) == 1.0
+    assert accuracy(logits, labels) == 1.0
     logits[2, 0] = np.nan
-    assert canonical.accuracy(logits, labels) == pytest.approx(2 / 3)
-    assert canonical.accuracy(np.full((3, 3), np.nan), np.zeros(3, int)) == 0.0
+    assert accuracy(logits, labels) == pytest.approx(2 / 3)
+    assert accuracy(np.full((3, 3), np.nan), np.zeros(3, int)) == 0.0
+    binary = next(w for w in WORKLOADS.values() if outcome.accuracy_metric(w) == "binary accuracy")
+    predicted = outcome.predictions(binary, np.array([[np.nan], [0.51], [0.5], [0.0]]))
+    assert predicted is not None
+    assert predicted.tolist() == [-1, 1, 0, 0]
 
 
 def made_set(train: list[int], test: list[int], sha256: str = "") -> Dataset:
@@ -221,12 +278,12 @@ def made_set(train: list[int], test: list[int], sha256: str = "") -> Dataset:
 
 def test_the_training_set_and_the_evaluation_set_are_what_they_are_called() -> None:
     made = made_set([1, 2, 3], [4, 5])
-    x, y = data.training_set(made)
+    x, y = data.training_set(made, WORKLOAD)
     assert x.shape == (3, 784)
     assert x.dtype == np.float32
     assert np.all(x == np.float32(51) / np.float32(255))
     assert y.tolist() == [1, 2, 3]
-    x, y = data.evaluation_set(made)
+    x, y = data.evaluation_set(made, WORKLOAD)
     assert x.shape == (2, 784)
     assert np.all(x == 1)
     assert y.tolist() == [4, 5]
@@ -234,6 +291,11 @@ def test_the_training_set_and_the_evaluation_set_are_what_they_are_called() -> N
 
 def test_the_official_pixels_are_pinned_and_no_other_data_is() -> None:
     zeros = (np.zeros((1, 784), np.float32),) * 2
-    wrong = known_answers.check_pixels(made_set([0], [0], fashion_mnist.REAL_SHA256), *zeros)
-    assert [a.got != a.want for a in wrong] == [True, True]
-    assert known_answers.check_pixels(made_set([0], [0], "other"), *zeros) == []
+    for source in data.SOURCES.values():
+        for identity, normalise in source.pinned:
+            made = made_set([0], [0], identity)
+            wrong = known_answers.check_data(made, normalise, *zeros)
+            assert [a.got != a.want for a in wrong] == [True, True]
+            assert known_answers.check_data(made, (0.25, 0.5), *zeros) == []
+    assert {i for i, _ in fashion_mnist.SOURCE.pinned} == {fashion_mnist.REAL_SHA256}
+    assert known_answers.check_data(made_set([0], [0], "other"), None, *zeros) == []

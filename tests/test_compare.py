@@ -13,6 +13,7 @@ import pytest
 
 from harness import cli
 from harness.record.store import read
+from harness.workloads import WORKLOADS
 from tests.conftest import clean_environment, harness, needs, plant, run_here
 
 ALL = ("numpy", "torch", "jax", "tensorflow")
@@ -213,7 +214,7 @@ def test_list_names_what_is_there_and_how_to_get_what_is_not(tmp_path):
     assert found["backends"]["numpy"]["devices"] == {"cpu": None}
     for entry in found["backends"].values():
         assert entry["available"] or "pip install" in entry["missing"]
-    assert "mlp-scratch" in found["workloads"]
+    assert list(found["workloads"]) == list(WORKLOADS)
     assert "numpy" in harness("list", cwd=tmp_path).stdout
 
 

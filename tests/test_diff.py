@@ -457,7 +457,12 @@ MOVES = {
     "a record's place held twice": (twice_the_same_place, "same", [], ""),
     "a label less": (gone, "moved", ["label"], "torch: in the first run only"),
     "another workload": (
-        planned(workload=msgspec.structs.replace(CLEAN.plan.workload, lr=0.2)),
+        planned(
+            workload=msgspec.structs.replace(
+                CLEAN.plan.workload,
+                optimiser=msgspec.structs.replace(CLEAN.plan.workload.optimiser, lr=0.2),
+            )
+        ),
         "not comparable", [], "",
     ),
 }  # fmt: skip
@@ -526,7 +531,7 @@ def test_what_was_not_measured_in_both_is_not_comparable():
     assert diff.compare(now, now).summary.startswith("nothing was measured in both runs")
     found = diff.compare(CLEAN, planted(MOVES["another workload"][0]))
     assert found.summary.startswith("the runs train different workloads; between the runs only")
-    assert "workload.lr 0.1 → 0.2" in found.summary
+    assert "workload.optimiser.lr 0.1 → 0.2" in found.summary
 
 
 @pytest.mark.parametrize(

@@ -332,7 +332,7 @@ def test_mlflow_holds_the_records_numbers_once(server, tmp_path):
         assert child["tags"]["mlflow.parentRunId"] == parent["id"]
         assert child["info"]["run_name"] == name
         assert child["params"]["backend"] == made.plan.labels[name].backend
-        assert child["params"]["lr"] == str(made.plan.workload.lr)
+        assert child["params"]["lr"] == str(made.plan.workload.optimiser.lr)
         assert child["params"]["version.numpy"] == "2.4.6"
         check_metrics(server, child, made, name)
 

@@ -293,7 +293,8 @@ def nested(field: str, name: str, value: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda h: h | {"schema": 2}, "schema 2 is newer than this harness reads"),
+        (lambda h: h | {"schema": 3}, "schema 3 is newer than this harness reads"),
+        (lambda h: h | {"schema": 1}, "schema 1 was written by an older harness"),
         (lambda h: h | {"schema": "1"}, "not a whole golden file"),
         (lambda h: h | {"more": 1}, "not a whole golden file"),
         (lambda h: h | {"seed": -1}, "not a whole golden file"),
@@ -306,7 +307,7 @@ def nested(field: str, name: str, value: Any) -> Any:
         (nested("data", "name", "../../etc"), "not a whole golden file"),
         (nested("data", "sha256", "x"), "not a whole golden file"),
         (nested("tensors", "1/W1", "0" * 64), "1/W1 was changed"),
-        (lambda h: {"schema": 1}, "not a whole golden file"),
+        (lambda h: {"schema": 2}, "not a whole golden file"),
         (lambda h: [], "not a whole golden file"),
     ],
 )

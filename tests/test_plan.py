@@ -20,6 +20,7 @@ from harness.plan.choices import parse_seeds
 from harness.plan.make import available_threads
 from harness.plan.model import Plan, checkpoint_steps
 from harness.plan.profiles import TABLE
+from harness.workloads import WORKLOADS
 from tests import make
 from tests.make import make_plan
 
@@ -80,8 +81,7 @@ def test_any_text_is_seeds_once_each_or_refused_in_one_line(text: str) -> None:
         ({"profile": "quick"}, ("smoke", "default", "full")),
         ({"dtype": "float16"}, ("float32", "float64")),
         ({"device": "tpu"}, ("cpu", "cuda")),
-        ({"dataset": "mnist"}, ("auto", "fashion-mnist", "synthetic")),
-        ({"workload": "resnet"}, ("mlp-scratch",)),
+        ({"workload": "resnet"}, tuple(WORKLOADS)),
         (
             {"reference": "torch", "backends": ("numpy",)},
             ("harness/float64", "numpy:float64"),
@@ -191,6 +191,7 @@ WORDS: dict[str, Any] = {
     "threads": 1,
     "dataset": "synthetic",
     "data_dir": "/somewhere",
+    "rooms": str(Path(__file__).parent),
     "reference": "numpy:float64",
     "expect": ["numpy:forward=its own relu"],
     "operators": True,

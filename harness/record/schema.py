@@ -16,7 +16,8 @@ import msgspec
 
 from harness.plan.model import Plan
 
-SCHEMA = 1
+# 2: a workload is of any model; what the first harness stored has one net's fields.
+SCHEMA = 2
 # Where the samples lie, beside record.json.
 STEPS: Literal["steps.parquet"] = "steps.parquet"
 # How a run may end; anything else is one line on what stopped it.

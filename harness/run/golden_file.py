@@ -27,7 +27,8 @@ from harness.workloads import WORKLOADS, known
 from harness.workloads.reference import canonical
 from harness.workloads.reference.canonical import digest
 
-SCHEMA = 1
+# 2: the header has a workload of any model.
+SCHEMA = 2
 KIND = "golden file"
 # The one entry of a file's metadata.
 KEY = "harness.golden"
@@ -155,6 +156,8 @@ def _read(file: Any, path: Path) -> Golden:
         raise InputError(
             f"{KIND} {path}: made for another workload than {' or '.join(WORKLOADS)} is here"
         )
+    if header.data.name not in ("synthetic", header.workload.data):
+        raise ValueError(f"data {header.data.name!r}")
     shapes = _shapes(header.workload, header.after)
     if {*file.keys()} != {*shapes} or {*header.tensors} != {*shapes}:
         raise InputError(f"{KIND} {path}: other tensors than it names")
