@@ -80,14 +80,19 @@ def check_workload(
 ) -> None:
     """The loss and the optimiser's rule are among those that a backend knows.
 
-    name: the backend's; a room that has no file for the workload is refused by `rooms.find`.
+    name: the backend's. A built-in one's loss is its room's: see `rooms.find`.
     """
     for what, value, known in (
         ("loss", workload.loss, losses),
         ("optimiser", workload.optimiser.rule, rules),
     ):
-        if value not in known:
-            raise ValueError(f"{name}: unknown {what} {value!r}; known: {', '.join(known)}")
+        check_known(name, what, value, known)
+
+
+def check_known(name: str, what: str, value: str, known: Collection[str]) -> None:
+    """`value` is one of those that the backend `name` knows."""
+    if value not in known:
+        raise ValueError(f"{name}: unknown {what} {value!r}; known: {', '.join(known)}")
 
 
 def check_state(state: State, workload: Workload) -> None:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.interface import Array, Tensor
+from harness.interface import Array, Tensor, Workload
 
 # Of a worker's environment: the folder with a user's own files.
 ROOMS = "HARNESS_ROOMS"
@@ -126,11 +126,21 @@ def place(framework: str, model: str, rooms: str = "") -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def find(framework: str, model: str) -> ModuleType:
-    """The module of a model in a framework's room; ValueError where there is none."""
-    own = place(framework, model, os.environ.get(ROOMS, ""))
+def find(framework: str, workload: Workload) -> ModuleType:
+    """The module of a workload's model in a framework's room.
+
+    ValueError where there is none, or where it says (LOSS) that its loss is another.
+    """
+    own = place(framework, workload.model, os.environ.get(ROOMS, ""))
     if own is None:
-        raise ValueError(f"{framework}: unknown model {model!r}: its room has no such file")
+        raise ValueError(f"{framework}: unknown model {workload.model!r}: no such file in its room")
+    module = _loaded(framework, own)
+    if (loss := getattr(module, "LOSS", workload.loss)) != workload.loss:
+        raise ValueError(f"{framework}: unknown loss {workload.loss!r}: {own.name} has {loss}")
+    return module
+
+
+def _loaded(framework: str, own: Path) -> ModuleType:
     if own.parent.parent == Path(__file__).parent:
         return importlib.import_module(f"backends.{framework}.{own.stem}")
     spec = importlib.util.spec_from_file_location(f"loaded_{framework}_{own.stem}", own)

@@ -15,7 +15,7 @@ import jaxlib
 import numpy as np
 import optax
 
-from backends.arguments import check_backend, check_operator, check_workload
+from backends.arguments import check_backend, check_known, check_operator
 from backends.jax import operators, optimisers
 from backends.jax.scan import ScanTrainer
 from backends.jax.trainer import Trainer, to_device
@@ -25,12 +25,6 @@ from harness.interface import Array, Unavailable, Workload
 # name the computation: the level "bfloat16" means TF32 on a GPU. From JAX's documentation
 # (docs.jax.dev, "Matmul precision"); not tried on a GPU.
 MATMUL = {"strict": "highest", "tf32": "TF32_TF32_F32", "bfloat16": "BF16_BF16_F32"}
-
-# What a room's file may have as its `loss`.
-LOSSES = (
-    *("softmax-cross-entropy", "binary-cross-entropy", "sigmoid-cross-entropy"),
-    *("quadratic", "half-squared-sum"),
-)
 
 
 class Backend:
@@ -72,7 +66,7 @@ class Backend:
 
     def trainer(self, workload: Workload) -> Trainer:
         """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
-        check_workload(self.name, workload, LOSSES, optimisers.RULES)
+        check_known(self.name, "optimiser", workload.optimiser.rule, optimisers.RULES)
         if self.variant == "scan":
             return ScanTrainer(self, workload)
         return Trainer(self, workload)

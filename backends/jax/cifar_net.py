@@ -7,6 +7,8 @@ import jax
 import optax
 from flax import linen as nn
 
+LOSS = "softmax-cross-entropy"
+
 
 class Net(nn.Module):
     """Images channels last, flattened row by row."""

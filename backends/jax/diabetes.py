@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+LOSS = "binary-cross-entropy"
+
 
 class Net(nn.Module):
     """Three dense layers, each with a sigmoid."""

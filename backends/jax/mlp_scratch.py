@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+LOSS = "softmax-cross-entropy"
+
 
 def relu(X: jax.Array) -> jax.Array:
     """max(X, 0), elementwise; derivative 0 at 0, NaN passes through."""

@@ -7,6 +7,8 @@ import jax
 import optax
 from flax import linen as nn
 
+LOSS = "softmax-cross-entropy"
+
 
 class Net(nn.Module):
     """784-200-200-10."""

@@ -40,7 +40,7 @@ class Trainer:
         self.workload = workload
         self.device = backend.device
         self.dtype = backend.dtype
-        room = self.room = rooms.find("jax", workload.model)
+        room = self.room = rooms.find("jax", workload)
         self.model = room.Net(**workload.sizes)
         self.parts = rooms.layouts(room, ["x", "y", *(t.name for t in workload.noise)])
         own = [t for t in workload.tensors if t.role != "optimiser"]

@@ -11,17 +11,11 @@ from typing import ClassVar
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from backends.arguments import check_backend, check_operator, check_workload
+from backends.arguments import check_backend, check_known, check_operator
 from backends.numpy import operators, optimisers
 from backends.numpy.buffered import BufferedTrainer
 from backends.numpy.trainer import Trainer
 from harness.interface import Array, Workload
-
-# What a room's file may have as its `loss`.
-LOSSES = (
-    *("softmax-cross-entropy", "binary-cross-entropy", "sigmoid-cross-entropy"),
-    *("quadratic", "half-squared-sum"),
-)
 
 
 class Backend:
@@ -54,7 +48,7 @@ class Backend:
 
     def trainer(self, workload: Workload) -> Trainer:
         """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
-        check_workload(self.name, workload, LOSSES, optimisers.RULES)
+        check_known(self.name, "optimiser", workload.optimiser.rule, optimisers.RULES)
         return (BufferedTrainer if self.variant == "buffered" else Trainer)(self, workload)
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:

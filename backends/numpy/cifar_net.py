@@ -19,6 +19,8 @@ from backends.numpy.layers import (
 )
 from harness.interface import Array, State
 
+LOSS = "softmax-cross-entropy"
+
 
 class Net:
     """conv 5 x 5 3 -> 6, ReLU, pool; conv 5 x 5 6 -> 16, ReLU, pool; dense 400, 120, 84, 10."""

@@ -13,6 +13,8 @@ from backends.numpy.layers import (
 )
 from harness.interface import Array, State
 
+LOSS = "binary-cross-entropy"
+
 
 class Net:
     """Three dense layers, a sigmoid after each; weights are inputs x outputs."""

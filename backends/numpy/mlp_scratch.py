@@ -10,6 +10,8 @@ import numpy as np
 
 from harness.interface import Array, State
 
+LOSS = "softmax-cross-entropy"
+
 
 def relu(X: Array) -> Array:
     """max(X, 0), elementwise; derivative 0 at 0, NaN passes through."""

@@ -13,6 +13,8 @@ from backends.numpy.layers import (
 )
 from harness.interface import Array, State
 
+LOSS = "softmax-cross-entropy"
+
 
 class Net:
     """relu(relu(relu(X @ W1 + b1) @ W2 + b2) @ W3 + b3); weights are inputs x outputs."""

@@ -37,7 +37,7 @@ class Trainer:
         self.workload = workload
         self.dtype = backend.dtype
         self.shapes = {tensor.name: tensor.shape for tensor in workload.tensors}
-        self.room = rooms.find(backend.name, workload.model)
+        self.room = rooms.find(backend.name, workload)
         self.net = getattr(self.room, self.form, self.room.Net)(**workload.sizes, dtype=self.dtype)
         own = [tensor for tensor in workload.tensors if tensor.role != "optimiser"]
         self.layouts = rooms.layouts(self.room, [tensor.name for tensor in own])

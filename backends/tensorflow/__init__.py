@@ -10,16 +10,10 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from backends.arguments import check_backend, check_operator, check_workload
+from backends.arguments import check_backend, check_known, check_operator
 from backends.tensorflow import operators, optimisers
 from backends.tensorflow.trainer import Trainer, synchronize, to_device, to_host
 from harness.interface import Array, Unavailable, Workload
-
-# What a room's file may have as its `loss`.
-LOSSES = (
-    *("softmax-cross-entropy", "binary-cross-entropy", "sigmoid-cross-entropy"),
-    *("quadratic", "half-squared-sum"),
-)
 
 
 class Backend:
@@ -61,7 +55,7 @@ class Backend:
 
     def trainer(self, workload: Workload) -> Trainer:
         """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
-        check_workload(self.name, workload, LOSSES, optimisers.RULES)
+        check_known(self.name, "optimiser", workload.optimiser.rule, optimisers.RULES)
         return Trainer(self, workload)
 
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:

@@ -5,6 +5,8 @@ May import tensorflow only (no Keras).
 
 import tensorflow as tf
 
+LOSS = "softmax-cross-entropy"
+
 
 class Net(tf.Module):
     """conv 5 x 5 3 -> 6, ReLU, pool; conv 5 x 5 6 -> 16, ReLU, pool; dense 400, 120, 84, 10."""

@@ -8,6 +8,8 @@ import tensorflow as tf
 # What torch clamps the logarithms of a binary cross-entropy to, from below.
 LEAST_LOG = -100
 
+LOSS = "binary-cross-entropy"
+
 
 class Net(tf.Module):
     """Three dense layers, a sigmoid after each; weights are inputs x outputs."""

@@ -5,6 +5,8 @@ Read it beside the others: same names, same order. May import tensorflow only (n
 
 import tensorflow as tf
 
+LOSS = "softmax-cross-entropy"
+
 
 def relu(X: tf.Tensor) -> tf.Tensor:
     """max(X, 0), elementwise; derivative 0 at 0, NaN passes through."""

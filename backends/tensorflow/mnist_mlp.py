@@ -5,6 +5,8 @@ May import tensorflow only (no Keras).
 
 import tensorflow as tf
 
+LOSS = "softmax-cross-entropy"
+
 
 class Net(tf.Module):
     """relu(relu(relu(X @ W1 + b1) @ W2 + b2) @ W3 + b3); weights are inputs x outputs."""

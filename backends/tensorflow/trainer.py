@@ -34,7 +34,7 @@ class Trainer:
         self.workload = workload
         self.device = backend.device
         self.dtype = backend.dtype
-        self.room = rooms.find(backend.name, workload.model)
+        self.room = rooms.find(backend.name, workload)
         own = [tensor for tensor in workload.tensors if tensor.role != "optimiser"]
         self.layouts = rooms.layouts(self.room, [tensor.name for tensor in own])
         with tf.device(backend.device):

@@ -11,18 +11,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from backends.arguments import check_backend, check_operator, check_workload
+from backends.arguments import check_backend, check_known, check_operator
 from backends.torch import operators, optimisers
 from backends.torch.compile import CompiledTrainer
 from backends.torch.cuda_graph import CudaGraphTrainer
 from backends.torch.trainer import Trainer, synchronize, to_device, to_host
 from harness.interface import Array, Unavailable, Workload
-
-# What a room's file may have as its `loss`.
-LOSSES = (
-    *("softmax-cross-entropy", "binary-cross-entropy", "sigmoid-cross-entropy"),
-    *("quadratic", "half-squared-sum"),
-)
 
 
 class Backend:
@@ -57,7 +51,7 @@ class Backend:
 
     def trainer(self, workload: Workload) -> Trainer:
         """A trainer for `workload`; ValueError where its model, loss or optimiser is unknown."""
-        check_workload(self.name, workload, LOSSES, optimisers.RULES)
+        check_known(self.name, "optimiser", workload.optimiser.rule, optimisers.RULES)
         kinds = {"eager": Trainer, "compile": CompiledTrainer, "cuda-graph": CudaGraphTrainer}
         return kinds[self.variant](self, workload)
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+LOSS = "softmax-cross-entropy"
+
 
 class Net(nn.Module):
     """As torch's own tutorial has it: images channels first, flattened channel by channel."""

@@ -6,6 +6,8 @@ Read it beside the others: same names, same order. May import torch only.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+LOSS = "softmax-cross-entropy"
+
 
 class Net(nn.Module):
     """784-200-200-10."""

@@ -42,7 +42,7 @@ class Trainer:
         self.workload = workload
         self.device = backend.device
         self.dtype = backend.dtype
-        room = self.room = rooms.find("torch", workload.model)
+        room = self.room = rooms.find("torch", workload)
         self.model = room.Net(**workload.sizes).to(backend.device, backend.dtype)
         own = [t for t in workload.tensors if t.role != "optimiser"]
         held = self.model.state_dict(keep_vars=True)
