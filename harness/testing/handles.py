@@ -253,7 +253,8 @@ class Oracle:
 
     def look(self, state: State, batch: State) -> Look:
         """What a step computes: outputs, the mean loss, grads by name, running tensors after it."""
-        return self._judge.look(cast(state), cast(batch))
+        look = self._judge.look(cast(state), cast(batch))
+        return look._replace(grads={t.name: look.grads[t.name] for t in self.workload.trained})
 
     def trace(self, state: State, batch: State) -> State:
         """The values on the way of a step, by name."""
