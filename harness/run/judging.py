@@ -15,7 +15,11 @@ from harness.run.learning import stored_training
 from harness.run.state import State
 from harness.workers.pool import Key
 from harness.workloads.reference.canonical import Slot, schedule
-from harness.workloads.reference.envelope import clear_batches
+from harness.workloads.reference.composed import cast
+from harness.workloads.reference.envelope import asymmetry, clear_batches
+
+# Far above float64's rounding, far below what units that are not alike make of a loss.
+ASYMMETRY = 1e-9
 
 
 def train_judge(state: State) -> None:
@@ -33,6 +37,7 @@ def train_judge(state: State) -> None:
         state.progress.advance(next(state.judge_steps))
 
     state.judge = _judge(state, before_step)
+    _check_symmetries(state)
     keep = {
         *(c - 1 for c in state.inputs.checkpoints),
         *(s - 1 for s in state.inputs.snapshots),
@@ -53,6 +58,21 @@ def train_judge(state: State) -> None:
             _train_judge(state, "start", state.seed, after, [])
     finally:
         threads.restore_original_limits()
+
+
+def _check_symmetries(state: State) -> None:
+    """InputError where permuting the workload's units changes what its reference computes."""
+    workload, inputs = state.plan.workload, state.inputs
+    if not workload.symmetries or state.reference is state.judge:
+        return
+    rows = inputs.order[0][: state.plan.batch_size]
+    at = cast(inputs.initial(state.seed)), cast(inputs.batch(rows, state.seed, 0))
+    off = asymmetry(state.reference, workload, *at)
+    if not off < ASYMMETRY:
+        raise InputError(
+            f"workload {workload.name}: permuting {', '.join(workload.symmetries)} moves its loss "
+            f"by {off:.2g} of itself: one of its symmetries is none"
+        )
 
 
 def _judge(state: State, before_step: Callable[[int], None]) -> Judge:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.interface import Array, State, Workload
+from harness.interface import Array, State, Tensor, Workload
 from harness.workloads.reference.canonical import Slot
 from harness.workloads.reference.composed import Reference, cast
 from harness.workloads.reference.optimisers import stepped
@@ -44,31 +44,36 @@ class Replica:
 
     def permuted(self, state: State) -> State:
         """A state in the replica's order of units, as copies; only what is there."""
-        return self._taken(state, self.orders)
+        return _taken(self._workload.tensors, state, self.orders)
 
     def restored(self, state: State) -> State:
         """A state of the replica in canonical order, as copies; only what is there."""
         inverse = {axis: np.argsort(order) for axis, order in self.orders.items()}
-        return self._taken(state, inverse)
-
-    def _taken(self, state: State, orders: dict[str, Array]) -> State:
-        taken = {}
-        for tensor in self._workload.tensors:
-            if tensor.name not in state:
-                continue
-            value = state[tensor.name]
-            for number, axis in enumerate(tensor.axes):
-                blocks, name = _blocks(axis)
-                if name in orders:
-                    value = np.take(value, _in_blocks(orders[name], blocks), axis=number)
-            taken[tensor.name] = np.array(value, order="C")
-        return taken
+        return _taken(self._workload.tensors, state, inverse)
 
     def batch(self, batch: State, samples: Array) -> State:
-        """Rows of a batch, each x with its last axis in the replica's order."""
+        """Rows of a batch; x's last axis and the units of noise in the replica's order."""
         taken = {name: value[samples] for name, value in batch.items()}
         order = self.orders.get("inputs")
-        return taken if order is None else taken | {"x": taken["x"][..., order]}
+        x = {} if order is None else {"x": taken["x"][..., order]}
+        return taken | x | _taken(self._workload.noise, taken, self.orders, first=1)
+
+
+def _taken(
+    tensors: tuple[Tensor, ...], values: State, orders: dict[str, Array], first: int = 0
+) -> State:
+    """Those that are there with every axis of these orders taken so; first: axes before theirs."""
+    taken = {}
+    for tensor in tensors:
+        if tensor.name not in values:
+            continue
+        value = values[tensor.name]
+        for number, axis in enumerate(tensor.axes, first):
+            blocks, name = _blocks(axis)
+            if name in orders:
+                value = np.take(value, _in_blocks(orders[name], blocks), axis=number)
+        taken[tensor.name] = np.array(value, order="C")
+    return taken
 
 
 def _blocks(axis: str) -> tuple[int, str]:
@@ -80,6 +85,19 @@ def _blocks(axis: str) -> tuple[int, str]:
 def _in_blocks(order: Array, blocks: int) -> Array:
     """An order of units, in each of so many blocks of them."""
     return (np.arange(blocks)[:, None] * len(order) + order).ravel()
+
+
+def asymmetry(reference: Reference, workload: Workload, state: State, batch: State) -> float:
+    """By how much permuting units moves a loss that it should leave alone, relative to it.
+
+    state, batch: float64. Rounding comes to 1e-15; a symmetry that is none shows as much more, and
+    limits made of such replicas would hold nothing.
+    """
+    replica = Replica(workload, 0, 1)
+    samples = replica.samples(len(batch["x"]))
+    moved = reference.look(replica.permuted(state), replica.batch(batch, samples)).loss
+    loss = reference.look(state, batch).loss
+    return abs(moved - loss) / max(abs(loss), np.finfo(np.float64).tiny)
 
 
 def train_replica(

@@ -7,7 +7,7 @@ and the interface only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -162,7 +162,7 @@ def moved(optimiser: Optimiser, state: State, grads: State) -> tuple[State, Stat
     rule, changes = RULES[optimiser.rule], State()
     slots = {STEP: np.asarray(state[STEP] + 1)} if rule.counts else State()
     # Of the state's dtype: in float32 1 - 0.999^t cancels, as it does in optax.
-    t = slots[STEP][()] if rule.counts else 0.0
+    t: Any = slots[STEP][()] if rule.counts else 0.0
     for name, grad in grads.items():
         own = {slot: state[f"{name}/{slot}"] for slot in rule.slots}
         changes[name], new = rule.change(own, state[name], grad, t, optimiser)
