@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.data import load, prepared, targets
 from harness.interface import Array, State, Workload
-from harness.measure.ladder import Wanted
+from harness.measure.ladder import Wanted, find_noise
 from harness.workloads.corners import Probe, probes
 from harness.workloads.declare import Declared, of_batches
 from harness.workloads.reference import canonical
@@ -69,13 +69,17 @@ class Material:
         return {name: np.array(value[rows]) for name, value in self.pool.items()}
 
 
+def _silent(_: str) -> None:
+    """That data are made is no news here."""
+
+
 def samples(workload: Workload, n: int | None) -> State:
     """The first n of the stand-in of a workload's data, with noise; None: all that it has.
 
     "x" float32, "y" int64 or float32. InputError where nothing stands in for a user's own data.
     """
     classes = workload.outputs[0] if workload.y == "class" else 0
-    made = load(workload.data, "synthetic", shape=workload.x, classes=classes, warn=str)
+    made = load(workload.data, "synthetic", shape=workload.x, classes=classes, warn=_silent)
     x, y = made.train_x[:n], made.train_y[:n]
     pool = {"x": prepared(x, workload.x, workload.normalise)}
     if workload.y != "none":
@@ -159,3 +163,11 @@ def wanted(declared: Declared, case: str, dtype: str) -> Wanted:
     made = material(declared)
     probe = made.cases[case]
     return Wanted.of(made.judge, made.workload, probe.state, probe.batch, dtype, probe.centred)
+
+
+@functools.cache
+def noise(declared: Declared, case: str) -> dict[tuple[str, str], float]:
+    """How far float32 replicas of the judge stray on a case, by rung and tensor."""
+    made = material(declared)
+    probe = made.cases[case]
+    return find_noise(made.judge, made.workload, probe.state, probe.batch, probe.centred)

@@ -48,10 +48,10 @@ def training_outputs(subject: Subject) -> Evidence:
 
 def trace(subject: Subject) -> Evidence:
     """Every value on the way that a trainer shows is the judge's."""
-    if not isinstance(subject.trainer, Traces):
+    trainer, known = subject.started(), {*subject.workload.trace}
+    if not isinstance(trainer, Traces):
         raise NotPossible("this trainer has no trace; it is optional")
-    known = {*subject.workload.trace}
-    shown = subject.started().trace(subject.trainer.put(subject.few(1)))
+    shown = trainer.trace(trainer.put(subject.few(1)))
     if unknown := shown.keys() - known:
         raise Failed(f"trace shows {', '.join(unknown)}; known: {', '.join(known)}")
     if not shown:
@@ -108,8 +108,9 @@ def finite_differences(subject: Subject) -> Evidence:
         derivative = float(np.vdot(grads[name], direction))
         off, slope = np.inf, np.nan
         for step in DIFFERENCES:
-            sides = (loss_at(name, state[name] + sign * step * direction) for sign in (1, -1))
-            found = float(np.subtract(*sides)) / (2 * step)
+            moved = step * direction
+            found = loss_at(name, state[name] + moved) - loss_at(name, state[name] - moved)
+            found /= 2 * step
             # Neither may be 0 and the other not.
             scale = max(distance.norm(grads[name]), abs(found))
             if (error := abs(found - derivative) / scale if scale > 0 else 0.0) < off:
@@ -214,7 +215,7 @@ def _rungs(subject: Subject, *rungs: str, cases: str = "step", tensor: str = "")
         raise NotPossible(f"{subject.workload.name} has no such batch")
     return judged(
         [
-            (measurement, subject.limit(measurement.rung, case))
+            (measurement, subject.limit_of(measurement))
             for case in chosen
             for measurement in subject.measured(case)
             if measurement.rung in rungs and tensor in ("", measurement.tensor)
