@@ -328,6 +328,9 @@ def stages(workload: Workload, folder: Path, scratch: Path) -> Iterator[tuple[st
             yield "schedule", inputs.slots
             yield "start", {n: canonical.digest(v) for n, v in inputs.initial(0).items()}
             yield "batch", [*inputs.batch(np.arange(5), 0, 0)]
+            inputs.plan = msgspec.structs.replace(plan, screen_margin=1e9)  # every sample is near
+            at = 0, canonical.initial_state(W, 0), Composed(BASE.net)
+            yield "near kinks", said(lambda: inputs.screened(*at)[0].tolist())
     yield "trained", said(lambda: trained(workload))
     judge_ = Composed(BASE.net)
     state = canonical.initial_state(W, 0)
@@ -373,6 +376,7 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "products": (W.products[:2], "products"),
     "symmetries": (("inputs",), "replicas"),
     "outcome": (LOOSE, "verdict"),
+    "limits": ("measured", "near kinks"),
 }
 
 

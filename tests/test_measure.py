@@ -398,6 +398,8 @@ def test_a_training_is_summed_up_by_samples_and_by_epoch() -> None:
     rows = np.array([3, 1, 3, 1])
     found = outcome.training(two, series, outputs, np.array([0, 1]), rows, [1, 3])
     assert found.epoch_losses == [1.75, "nan"]
+    cut = outcome.training(two, series, [], np.array([0, 1]), rows, [])
+    assert cut.epoch_losses == []  # no epoch ended
     assert found.losses == [2.0, 1.0, "nan", 1.0]
     assert found.test_accuracy == [0.5, "nan"]  # the second has too few rows
     assert found.final_norms == {"W1": 5.0}

@@ -95,8 +95,9 @@ def training(
     last = counted[-1] if counted else None
     classes = max(2, *workload.outputs)
     whole = last is not None and len(last) == len(labels) and max(labels, default=0) < classes
-    starts = [0, *(end + 1 for end in ends[:-1])]
-    spans = [slice(start, end + 1) for start, end in zip(starts, ends, strict=True)]
+    # Lockstep that a golden file cuts short may end no epoch.
+    starts = [0, *(end + 1 for end in ends)]
+    spans = [slice(start, end + 1) for start, end in zip(starts, ends, strict=False)]
     return Training(
         dtype="",
         seed=0,

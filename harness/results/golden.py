@@ -17,6 +17,8 @@ from harness.workloads.reference.limits import Limit
 RUNG = "lockstep"
 
 Steps = Annotated[int, msgspec.Meta(ge=1, le=10**7)]
+# A source's name, or that of a user's own file: no path, one line.
+Name = Annotated[str, msgspec.Meta(pattern=r"^[^/\x00-\x1f\x7f]+$")]
 Hex = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
@@ -32,7 +34,7 @@ class Writer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The data set; `sha256` as `data.Dataset` has it."""
 
-    name: str
+    name: Name
     sha256: Hex
 
 
