@@ -113,22 +113,22 @@ class Forks(Backend):
 # -- tensors -----------------------------------------------------------------------------------
 
 GIVEN: dict[str, Callable[[Any], Any]] = {
-    "Objects": lambda logits: logits.astype(object),
-    "Texts": lambda logits: logits.astype(str),
-    "Vast": lambda logits: np.broadcast_to(logits[0, 0], (10**6, 10**7)),
-    "Scalar": lambda logits: logits.sum(),
-    "Empty": lambda logits: logits[:0],
-    "Whole": lambda logits: logits.astype(np.int8),
+    "Objects": lambda outputs: outputs.astype(object),
+    "Texts": lambda outputs: outputs.astype(str),
+    "Vast": lambda outputs: np.broadcast_to(outputs[0, 0], (10**6, 10**7)),
+    "Scalar": lambda outputs: outputs.sum(),
+    "Empty": lambda outputs: outputs[:0],
+    "Whole": lambda outputs: outputs.astype(np.int8),
 }
 
 
 class Gives(Backend):
-    """Logits of another kind."""
+    """Outputs of another kind."""
 
     def trainer(self, workload: Any) -> NumPyTrainer:
         made, change = super().trainer(workload), GIVEN[type(self).__name__]
-        logits = made.logits
-        made.logits = lambda batch: change(logits(batch))
+        outputs = made.outputs
+        made.outputs = lambda batch, training: change(outputs(batch, training=training))
         return made
 
 
