@@ -123,7 +123,7 @@ def place(framework: str, model: str, rooms: str = "") -> Path | None:
         return None
     folders = [Path(rooms) / framework] if rooms else []
     found = (folder / file for folder in (*folders, Path(__file__).parent / framework))
-    return next((path for path in found if path.is_file()), None)
+    return next((path for path in found if os.path.isfile(path)), None)
 
 
 def find(framework: str, workload: Workload) -> ModuleType:

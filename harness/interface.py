@@ -94,7 +94,7 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is trained, framework-neutral: plain data, the same for every backend.
 
-    name: what it is called; model: "cifar-net" is the file cifar_net.py of every framework's room,
+    name: what it is called; model: "my-net" is the file my_net.py of every framework's room,
     sizes: its model's keyword arguments. tensors: the state, in the order in which initial values
     are drawn. trace: named values along the forward pass, in order; the last are the outputs. x:
     the shape of one sample; y: what a target is: "class" (an integer), "number" (as many as

@@ -6,6 +6,7 @@ docs/architecture.md has the same house in words; a test holds the two against e
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from typing import NamedTuple
 import pytest
 
 from backends import BACKENDS
+from harness.data import SOURCES
+from harness.workloads import DEFAULT, WORKLOADS
+from harness.workloads.reference.optimisers import RULES
 
 ROOT = Path(__file__).parent.parent
 FRAMEWORKS = {"torch", "jax", "jaxlib", "flax", "optax", "tensorflow", "keras", "mxnet"}
@@ -45,7 +49,10 @@ NEVERS = {
     "workloads": {"harness.plan", "harness.data"},
 }
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_MODULES_AT_THE_ROOT = 500, 60, 9
-ROOMS = ("__init__.py", "trainer.py", "mlp_scratch.py", "operators.py")
+# Of every room; beside them stand a file a workload, and one a variant.
+ROOMS = ("__init__.py", "trainer.py", "optimisers.py", "operators.py")
+# What other frameworks bring, written by hand.
+ONLY = {"numpy": {"layers.py"}}
 
 
 class Import(NamedTuple):
@@ -148,6 +155,25 @@ def foreign(root: Path) -> list[str]:
     return found
 
 
+def naming(root: Path) -> list[str]:
+    """Files of harness/ and backends/ that name a model of the harness's, and are not its own."""
+    texts = {
+        str(path.relative_to(root)): path.read_text()
+        for folder in ("harness", "backends")
+        for path in sorted((root / folder).rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    found = []
+    for model in {workload.model for workload in WORKLOADS.values()}:
+        file = f"{model.replace('-', '_')}.py"
+        own = {f"backends/{name}/{file}" for name in BACKENDS} | {f"harness/workloads/{file}"}
+        if model in SOURCES:  # its data are called so too, and these come from elsewhere
+            own |= {f"harness/data/{file}", "harness/data/__init__.py", "harness/cli/options.py"}
+        name = re.compile(rf"\b{re.sub('[-_]', '[-_]', model)}\b")
+        found += [f"{at} names {model}" for at in texts if at not in own and name.search(texts[at])]
+    return found
+
+
 def test_no_import_climbs_not_even_inside_a_function():
     assert climbing(ROOT) == []
 
@@ -158,6 +184,10 @@ def test_no_files_import_one_another_in_a_circle():
 
 def test_walls_hold_and_no_framework_is_in_the_harness():
     assert foreign(ROOT) == []
+
+
+def test_a_model_is_named_in_its_own_files_and_nowhere_else():
+    assert naming(ROOT) == []
 
 
 def test_every_module_lies_in_a_wing_that_has_a_floor():
@@ -183,7 +213,7 @@ def test_the_page_shows_the_same_floors_and_a_sentence_for_every_wing():
 @pytest.fixture
 def copy(tmp_path):
     for folder in ("harness", "backends"):
-        ignored = shutil.ignore_patterns("__pycache__", "templates", "template")
+        ignored = shutil.ignore_patterns("__pycache__", "templates")
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
     return tmp_path
 
@@ -228,6 +258,22 @@ def test_a_verdict_that_sees_tensors_is_named(copy):
     assert found.endswith("imports harness.tensors.load_tensors, which verdict never does")
 
 
+@pytest.mark.parametrize("workload", WORKLOADS.values(), ids=list(WORKLOADS))
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("backends/torch/trainer.py", "return {!r}"),
+        ("harness/measure/ladder.py", "# as for {}"),
+        ("harness/conformance/template/README.md.in", "`{}`"),
+    ],
+)
+def test_a_file_that_names_a_model_is_named(copy, workload, file, line):
+    assert naming(copy) == []
+    for model in (workload.model, workload.model.replace("-", "_")):
+        plant(copy, file, line.format(model))
+        assert naming(copy) == [f"{file} names {workload.model}"]
+
+
 # -- sizes ---------------------------------------------------------------------------------------
 
 
@@ -269,6 +315,7 @@ def test_the_root_has_few_modules():
 # -- parallel rooms ------------------------------------------------------------------------------
 
 NAMES = list(BACKENDS)
+MODELS = sorted({f"{w.model.replace('-', '_')}.py" for w in WORKLOADS.values()})
 
 
 def public_names(path: Path) -> list[str]:
@@ -289,11 +336,27 @@ def public_names(path: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("file", ["__init__.py", "mlp_scratch.py", "operators.py"])
+@pytest.mark.parametrize("file", ["__init__.py", "operators.py"])
 def test_the_backends_have_the_same_public_names_in_the_same_order(file):
     names = {name: public_names(ROOT / "backends" / name / file) for name in NAMES}
     assert names["numpy"]
     assert all(each == names["numpy"] for each in names.values()), names
+
+
+def test_the_rooms_rules_are_those_of_the_judge_in_their_order():
+    for name in NAMES:
+        named = public_names(ROOT / "backends" / name / "optimisers.py")
+        assert [ast.literal_eval(n) for n in named if n.startswith("'")] == list(RULES)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_models_files_have_the_same_names_in_the_same_order(model):
+    """A class and its loss; beside them what a framework has no other way for."""
+    names = [public_names(ROOT / "backends" / name / model) for name in NAMES]
+    shared = [name for name in names[0] if all(name in each for each in names)]
+    assert "loss" in shared
+    assert any(name[0].isupper() for name in shared)
+    assert all([name for name in each if name in shared] == shared for each in names), names
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -305,33 +368,44 @@ def test_every_trainer_has_the_methods_of_numpys_in_their_order(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_model_has_the_books_names(name):
-    source = (ROOT / "backends" / name / "mlp_scratch.py").read_text()
+    model = WORKLOADS[DEFAULT].model.replace("-", "_")
+    source = (ROOT / "backends" / name / f"{model}.py").read_text()
     names = {getattr(n, "id", getattr(n, "attr", None)) for n in ast.walk(ast.parse(source))}
     names |= {n.value for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Constant)}
-    assert {"num_inputs", "num_outputs", "num_hiddens", "sigma", "W1", "b1", "W2", "b2"} <= names
+    assert {"num_inputs", "num_outputs", "num_hiddens", "W1", "b1", "W2", "b2"} <= names
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_that_not_every_backend_has_is_named_after_its_variant(name):
+def test_a_room_has_the_files_of_all_one_a_model_and_one_a_variant(name):
     files = {path.name for path in (ROOT / "backends" / name).glob("*.py")}
-    assert files >= {*ROOMS}
     variants = {f"{variant.replace('-', '_')}.py" for variant in BACKENDS[name].variants}
-    assert files - {*ROOMS} <= variants
+    of_all = {*ROOMS, *MODELS}
+    assert files >= of_all
+    assert files - of_all - ONLY.get(name, set()) <= variants
 
 
-@pytest.mark.parametrize("file", ["mlp_scratch.py", "buffered.py"])
-def test_the_judge_shares_no_line_with_the_numpy_backend(file):
-    def lines(path: Path) -> set[str]:
-        tree = ast.parse(path.read_text())
+def test_a_workload_is_one_file_of_the_harness():
+    files = {path.name for path in (ROOT / "harness" / "workloads").glob("*.py")}
+    assert files == {"__init__.py", "declare.py", "corners.py"} | {
+        f"{name.replace('-', '_')}.py" for name in WORKLOADS
+    }
+
+
+def test_the_judge_shares_no_line_with_the_numpy_backend():
+    def computed(path: Path) -> set[str]:
         return {
             ast.unparse(node)
-            for node in ast.walk(tree)
+            for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Assign | ast.AugAssign | ast.Return)
+            if any(isinstance(inner, ast.BinOp | ast.Call) for inner in ast.walk(node))
         }
 
-    judge = lines(ROOT / "harness" / "workloads" / "mlp_scratch.py")
-    assert judge & lines(ROOT / "backends" / "numpy" / file) == set()
-    assert len(judge) > 10
+    judge, backend = (
+        set().union(*map(computed, (ROOT / folder).glob("*.py")))
+        for folder in ("harness/workloads/reference", "backends/numpy")
+    )
+    assert judge & backend == set()
+    assert min(len(judge), len(backend)) > 100
 
 
 @pytest.mark.parametrize("package", ["harness", "backends"])

@@ -218,7 +218,8 @@ def test_an_object_where_fields_are_missing_is_refused_or_has_only_defaults(
 
 @pytest.mark.parametrize(
     ("schema", "says"),
-    [(schema.SCHEMA + 1, "newer"), (10**6, "newer"), (schema.SCHEMA - 1, "older harness"), (-1, "measure again"),
+    [(schema.SCHEMA + 1, "newer"), (10**6, "newer"),
+     (schema.SCHEMA - 1, "older harness"), (-1, "measure again"),
      ("1", "not a whole record"), (1.5, "not a whole record"), (None, "not a whole record"),
      (10**40, "newer")],
 )  # fmt: skip

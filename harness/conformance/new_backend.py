@@ -1,7 +1,8 @@
 """`harness new-backend`: an installable package for a backend of one's own, from templates.
 
 The templates are `harness/conformance/template/`; in them __NAME__ and __MODULE__ stand for the
-backend's name and its module's. Imports nothing heavy.
+backend's name and its module's, __MODEL__ for the model that is trained where nobody names one.
+Imports no framework.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.files import new_name, why, write_atomic
 from harness.plan import plugins
+from harness.workloads import DEFAULT, WORKLOADS
 
 TEMPLATES = Path(__file__).parent / "template"
 # By template, where in the package what is made of it lies.
@@ -88,9 +90,9 @@ def create(name: str, folder: Path) -> list[Path]:
 def _write(made: Path, template: str, place: str, name: str, module: str) -> str:
     """One file of the package: where it lies in it."""
     text = (TEMPLATES / template).read_text(encoding="utf-8")
-    place, text = (
-        part.replace("__NAME__", name).replace("__MODULE__", module) for part in (place, text)
-    )
+    words = {"__NAME__": name, "__MODULE__": module, "__MODEL__": WORKLOADS[DEFAULT].model}
+    for word, stands_for in words.items():
+        place, text = place.replace(word, stands_for), text.replace(word, stands_for)
     path = made / place
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, text.encode())
