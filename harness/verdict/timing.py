@@ -24,7 +24,7 @@ from harness.verdict.timings import (
     against_itself,
     cores_used,
     floor_logs,
-    loop_overhead,
+    loop_overheads,
     median_interval,
     session_medians,
     share_of_physics,
@@ -199,10 +199,9 @@ def clocks(label: str, record: Record) -> Part:
     """Latency, throughput, the epoch's wall time and the drain tell the same of the same work."""
     rounds = steady(record, record.results[label])
     parts: list[Part] = []
-    overhead = loop_overhead(record, label)
-    if overhead is not None:
+    if overheads := [max(ratio, 1e-9) for ratio in loop_overheads(record, label)]:
         # A loop does a little beside its parts; that an epoch is shorter than them cannot be.
-        parts.append(_clock("epoch / (gathers + puts + steps)", [max(overhead, 1e-9)], both=True))
+        parts.append(_clock("epoch / (gathers + puts + steps)", overheads, both=True))
     bursts = [
         r
         for r in rounds
@@ -243,14 +242,16 @@ def _clock(what: str, ratios: Sequence[float], *, both: bool = False) -> Part:
 
     It disagrees where the median does and the interval of that median (all of fewer than six
     rounds) also lies beyond what agrees: of five bursts on a machine that is busy with other
-    things, three may take twice as long, but hardly all.
+    things, three may take twice as long, but hardly all. Of fewer than five one interruption
+    decides, which makes a time longer, and never shorter.
     """
     factor = statistics.median(ratios)
     low, high = median_interval(ratios)
+    few = len(ratios) < LEAST_BURSTS and factor >= 1
     if both and factor < 1:
         factor, low = 1 / factor, 1 / high
     verdict = _between(factor, CLOCKS_AGREE, CLOCKS_DISAGREE)
-    if verdict == "disagree" and low <= CLOCKS_AGREE:
+    if verdict == "disagree" and (few or low <= CLOCKS_AGREE):
         verdict = "inconclusive"
     sentence = f"{what} is off by {factor:.3f} (agree below {CLOCKS_AGREE:g})"
     return _clocks(verdict, factor, CLOCKS_AGREE, sentence)

@@ -248,9 +248,15 @@ def _steadiness(rounds: list[Round]) -> list[str]:
 
 
 def loop_overhead(record: Record, label: str) -> float | None:
-    """Epoch's wall time over the sum of its gathers, puts and steps: the median over epochs.
+    """The median of `loop_overheads`; None where there are none."""
+    ratios = loop_overheads(record, label)
+    return statistics.median(ratios) if ratios else None
 
-    Of the label's own dtype, all seeds; None where a training did not time them.
+
+def loop_overheads(record: Record, label: str) -> list[float]:
+    """Each epoch's wall time over the sum of its gathers, puts and steps.
+
+    Of the label's own dtype, all seeds; none where a training did not time them.
     """
     dtype = record.plan.labels[label].dtype
     ratios = []
@@ -263,7 +269,7 @@ def loop_overhead(record: Record, label: str) -> float | None:
             total = sum(sum(part[epoch * steps : (epoch + 1) * steps]) for part in parts)
             if total > 0:
                 ratios.append(wall / total)
-    return statistics.median(ratios) if ratios else None
+    return ratios
 
 
 def share_of_physics(label: str, record: Record) -> float | None:
