@@ -270,8 +270,20 @@ def lengthen_bursts(made: Record, k: float, twice_k: float) -> None:
     )
 
 
-def lengthen_epoch(made: Record, factor: float) -> None:
-    made.results["torch"].training[0].epoch_ns = [round(EPOCH_NS * factor)]
+def lengthen_epoch(made: Record, factor: float, epochs: int = 5) -> None:
+    training = made.results["torch"].training[0]
+    training.epoch_ns = [round(EPOCH_NS * factor)] * epochs
+    for name in ("step_ns", "gather_ns", "put_ns"):
+        setattr(training, name, getattr(training, name) * epochs)
+
+
+@pytest.mark.parametrize(("factor", "want"), [(2.6, "inconclusive"), (1 / 2.6, "disagree")])
+def test_one_interruption_makes_an_epoch_long_and_none_makes_it_short(
+    factor: float, want: str
+) -> None:
+    made = make.timed()
+    lengthen_epoch(made, factor, epochs=1)
+    assert part_of(made, "clocks").verdict == want
 
 
 @pytest.mark.parametrize(("factor", "want"), AT_LIMITS)

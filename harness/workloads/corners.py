@@ -117,7 +117,10 @@ def _corner(pool: _Pool) -> Iterator[Probe]:
     size = made["x"][0].size
     ones = (np.arange(size) >= np.arange(min(64, size))[:, None]).astype(np.float32)
     ones = ones.reshape(-1, *shape)
-    far = pool.clear(state, {"x": ones})
+    # Whatever noise the pool has, its targets aside: as many samples of it.
+    others = {name: values for name, values in pool.batch.items() if name not in ("x", "y")}
+    noise = {n: np.resize(v, (len(ones), *v.shape[1:])) for n, v in others.items()}
+    far = pool.clear(state, {"x": ones} | noise)
     made["x"][0] = 0.0
     made["x"][1] = ones[np.argmax(far)]
     for values in made.values():
