@@ -186,7 +186,7 @@ class Differing(Stored, kw_only=True):
     """A test image whose class the labels do not agree on after training, the first seed's.
 
     `true`, `reference` and `predicted` (by label) are classes, -1 for logits with NaN. `pixels`:
-    the image, 8-bit grey, row by row, in base64; `shape`: its rows and columns.
+    the image, 8 bits a channel, row by row, in base64; `shape`: rows, columns and perhaps channels.
     """
 
     index: Count

@@ -17,6 +17,8 @@ from harness.text import clean
 
 # A test image larger than this (rows or columns) is not one of a set like MNIST.
 LARGEST_IMAGE = 64
+# Of a PNG, by what follows rows and columns in an image's shape: grey, or red, green and blue.
+COLOUR_TYPES = {(): 0, (1,): 0, (3,): 2}
 
 
 def image(record: Record, one: Differing) -> Image:
@@ -46,13 +48,15 @@ def png(one: Differing) -> str:
         pixels = base64.b64decode(one.pixels, validate=True)
     except (binascii.Error, ValueError):
         return ""
-    if len(one.shape) != 2 or not all(0 < n <= LARGEST_IMAGE for n in one.shape):
+    height, width, *channels = [*one.shape, 0, 0][: max(2, len(one.shape))]
+    kind = COLOUR_TYPES.get(tuple(channels))
+    if kind is None or not all(0 < n <= LARGEST_IMAGE for n in (height, width)):
         return ""
-    height, width = one.shape
-    if len(pixels) != height * width:
+    row = width * (channels[0] if channels else 1)
+    if len(pixels) != height * row:
         return ""
-    lines = b"".join(b"\0" + pixels[i : i + width] for i in range(0, len(pixels), width))
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # 8-bit grey
+    lines = b"".join(b"\0" + pixels[i : i + row] for i in range(0, len(pixels), row))
+    head = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)  # 8 bits a sample
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b""))
     whole = b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
