@@ -75,14 +75,14 @@ def test_the_reference_trains_every_seed_and_predictions_are_compared(full):
 
 
 def test_images_that_are_classified_differently_are_kept_with_their_pixels(full, small_data):
-    dataset = data.load("auto", small_data, warn=print)
+    dataset = data.load("fashion-mnist", data_dir=small_data, warn=print)
     kept = full.record.differing
     (churn,) = (c for c in full.record.results["numpy"].churn if c.seed == 0)
     assert len(kept) == min(churn.differ, MOST_IMAGES)
     for image in kept:
         pixels = np.frombuffer(base64.b64decode(image.pixels), dtype=np.uint8)
-        assert np.array_equal(pixels.reshape(image.shape), dataset.test_images[image.index])
-        assert image.true == dataset.test_labels[image.index]
+        assert np.array_equal(pixels.reshape(image.shape), dataset.test_x[image.index])
+        assert image.true == dataset.test_y[image.index]
         assert image.predicted["numpy"] != image.reference
     assert full.record.dataset.class_names == list(dataset.class_names)
 
