@@ -113,7 +113,7 @@ def make(plan: Plan, *, own: bool, after: list[int] | None, progress: Progress) 
             raise HarnessError(f"{writer.label}: {name} {problem}: nothing can be held to that")
         header = Header(
             schema=SCHEMA,
-            workload=plan.workload,
+            workload=state.plan.workload,
             data=data,
             seed=seed,
             after=after,
