@@ -67,14 +67,15 @@ def noise(workload: Workload, seed: int, step: int, n: int) -> State:
 def schedule(n: int, batch_size: int, epochs: int, steps: int | None = None) -> list[Slot]:
     """Every step of a training: the epochs' batches in order, short last batches kept.
 
-    With `steps`, only the first `steps` full batches, then the short batch of epoch 0 if any.
+    With `steps`, only the first `steps` full batches of epoch 0, then its short batch if any; where
+    a batch is all rows, the first `steps` epochs.
     """
     one_epoch = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
-    slots = [Slot(epoch, *rows) for epoch in range(epochs) for rows in one_epoch]
-    if steps is None:
-        return slots
-    full = [slot for slot in slots if slot.stop - slot.start == batch_size]
-    return full[:steps] + [slot for slot in slots[: len(one_epoch)] if slot not in full]
+    if steps is None or batch_size >= n:
+        return [Slot(epoch, *rows) for epoch in range(epochs) for rows in one_epoch][:steps]
+    full = [Slot(0, *rows) for rows in one_epoch if rows[1] - rows[0] == batch_size]
+    short = [Slot(0, *rows) for rows in one_epoch if rows[1] - rows[0] < batch_size]
+    return full[:steps] + short
 
 
 def epoch_loss(losses: Array, rows: Array) -> float:
