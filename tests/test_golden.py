@@ -228,7 +228,7 @@ def test_a_file_judges_lockstep_and_the_reference_all_the_rest(made, judged_by, 
     assert outcome.json["reference"] == str(tmp_path / "judge.safetensors")
     assert {outcome.rung("numpy", rung) for rung in DECIDING} == {"agree"}
     # A smoke run of these data leaves the schedule after 23 full batches, before its 24th step.
-    assert outcome.record.lockstep_steps == [0, 9]
+    assert outcome.record.lockstep_steps == [0, 9, 23]
 
 
 def test_against_a_file_that_is_off_lockstep_disagrees_and_no_rung_before(made, judged_by):

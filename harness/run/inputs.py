@@ -116,8 +116,10 @@ class Inputs:
 
     def batch(self, rows: Array | slice, seed: int, step: int) -> State:
         """The batch of these rows at a step of a training: x float32, y, noise."""
-        x = self.x[rows]
-        return {"x": x, "y": self.y[rows]} | canonical.noise(self.plan.workload, seed, step, len(x))
+        workload, batch = self.plan.workload, {"x": self.x[rows]}
+        if workload.y != "none":
+            batch["y"] = self.y[rows]
+        return batch | canonical.noise(workload, seed, step, len(batch["x"]))
 
     def training(self, kind: str, seed: int) -> tuple[str, str, int]:
         """The files of an initial state and of a saved schedule, and how many steps it has."""

@@ -51,11 +51,14 @@ class BackendDesk:
         self._backend = self._built = backend(device, dtype, threads, variant, precision)
         self._dtype = np.dtype(dtype)
         self._threads = threads
+        build_ns = self._build(workload)
+        # Now, not before: a room's file is loaded with the first trainer.
         self._pristine = Pristine(self._backend)
         if plant is not None:
+            self._trainer.close()
             self._plant(plant)
+            build_ns = self._build(workload)
         facts = plain_facts({"python": sys.version.split()[0]} | self._backend.facts())
-        build_ns = self._build(workload)
         if memory_headroom is not None:
             # After import: some frameworks need more address space than that just to start.
             limit = _address_space() + memory_headroom

@@ -86,7 +86,7 @@ class TrainingDesk(BackendDesk):
         given = load_tensors(batch)
         if "rows" in given:
             rows = given.pop("rows")
-            given |= {"x": self._x[rows], "y": self._y[rows]}
+            given |= self._rows(rows)
         batch_ = self._typed(given)
         tensors = teacher_forced(
             self._trainer,
@@ -97,6 +97,11 @@ class TrainingDesk(BackendDesk):
         )
         save_tensors(out, tensors)
         return {}
+
+    def _rows(self, rows: Array | slice, x: Array | None = None) -> State:
+        """Samples of the training set (x: where they are gathered already), with their targets."""
+        samples = {"x": self._x[rows] if x is None else x}
+        return samples if self._workload.y == "none" else samples | {"y": self._y[rows]}
 
     def _typed(self, batch: State) -> State:
         """A batch in the process's dtype, classes as they are."""
@@ -213,7 +218,7 @@ class TrainingDesk(BackendDesk):
             x = self._gathered[len(rows)] = np.empty((len(rows), *self._x.shape[1:]), self._x.dtype)
         # "clip" writes straight to `out`; "raise" would go through an array in between.
         np.take(self._x, rows, axis=0, out=x, mode="clip")
-        batch = {"x": x, "y": self._y[rows]}
+        batch = self._rows(rows, x)
         if self._workload.noise:
             batch |= canonical.noise(self._workload, self._schedule(schedule)[2], step, len(rows))
         return self._typed(batch)
@@ -223,7 +228,9 @@ class TrainingDesk(BackendDesk):
         if not self._test:
             for start in range(0, len(self._test_x), EVALUATION_ROWS):
                 rows = slice(start, start + EVALUATION_ROWS)
-                batch = {"x": np.array(self._test_x[rows]), "y": np.array(self._test_y[rows])}
+                batch = {"x": np.array(self._test_x[rows])}
+                if self._workload.y != "none":
+                    batch["y"] = np.array(self._test_y[rows])
                 batch |= canonical.noise(self._workload, 0, 0, len(batch["x"]))  # to no effect
                 self._test.append(self._trainer.put(self._typed(batch)))
         return np.concatenate([self._trainer.outputs(put, training=False) for put in self._test])

@@ -71,7 +71,7 @@ def schedule(n: int, batch_size: int, epochs: int, steps: int | None = None) -> 
     a batch is all rows, the first `steps` epochs.
     """
     one_epoch = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
-    if steps is None or batch_size >= n:
+    if steps is None or batch_size == n:
         return [Slot(epoch, *rows) for epoch in range(epochs) for rows in one_epoch][:steps]
     full = [Slot(0, *rows) for rows in one_epoch if rows[1] - rows[0] == batch_size]
     short = [Slot(0, *rows) for rows in one_epoch if rows[1] - rows[0] < batch_size]
