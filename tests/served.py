@@ -1,6 +1,7 @@
 """A backend in a process of its own, called from here: tests import no framework.
 
-`Served(...).trainer(workload)` has the methods of a trainer; batches and losses stay over there.
+`Served(...).trainer(workload, variant)` has the methods of a trainer; batches and losses stay over
+there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import itertools
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -24,15 +26,15 @@ class Handle:
 
 
 class Served:
-    """A backend; `rooms` is a user's folder."""
+    """A backend in one dtype; `rooms` is a user's folder."""
 
-    def __init__(self, framework: str, dtype: str, variant: str, rooms: str = "") -> None:
-        started = (framework, dtype, variant, rooms)
+    def __init__(self, framework: str, dtype: str, rooms: str) -> None:
+        started = (framework, dtype, rooms)
         self._pool = ProcessPoolExecutor(1, get_context("spawn"), _start, started)
 
-    def trainer(self, workload: Any) -> Far:
+    def trainer(self, workload: Any, variant: str) -> Far:
         """A trainer over there; its ValueError is raised here."""
-        return Far(self, self.ask(_trainer, workload))
+        return Far(self, self.ask(_trainer, workload, variant))
 
     def ask(self, function: Any, *args: Any, **words: Any) -> Any:
         """What a function gives over there; handles are what they stand for."""
@@ -63,15 +65,15 @@ _held: dict[Any, Any] = {}
 _numbers = itertools.count()
 
 
-def _start(framework: str, dtype: str, variant: str, rooms: str) -> None:
+def _start(framework: str, dtype: str, rooms: str) -> None:
     os.environ["HARNESS_ROOMS"] = rooms
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     backend = importlib.import_module(f"backends.{framework}").Backend
-    _held["backend"] = backend("cpu", dtype, 1, variant)
+    _held["backend"] = partial(backend, "cpu", dtype, 1)
 
 
-def _trainer(workload: Any) -> Any:
-    return _held["backend"].trainer(workload)
+def _trainer(workload: Any, variant: str) -> Any:
+    return _held["backend"](variant).trainer(workload)
 
 
 def _method(trainer: Any, method: str, *args: Any, **words: Any) -> Any:

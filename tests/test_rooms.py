@@ -1,165 +1,91 @@
-"""The rooms of PyTorch and JAX against the composed judge, in processes of their own."""
+"""The rooms of the four frameworks against the composed judge, in processes of their own."""
 
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
 from harness.interface import Optimiser, Tensor, Workload
-from harness.workloads import NETS, WORKLOADS
+from harness.workloads import DEFAULT, NETS, WORKLOADS
 from harness.workloads.declare import declare, fan_in_uniform
 from harness.workloads.reference import optimisers
 from harness.workloads.reference.canonical import initial_state
 from harness.workloads.reference.composed import Composed
 from harness.workloads.reference.losses import SoftmaxCrossEntropy
-from harness.workloads.reference.pieces import Dense, Sigmoid
+from harness.workloads.reference.pieces import Dense, Flatten, Sigmoid
 from tests.served import Served, narrow
 
-DEFAULTS = {"torch": "eager", "jax": "jit"}
-OTHERS = {"torch": "compile", "jax": "scan"}
+# The default first.
+VARIANTS = {
+    "numpy": ("buffered", "plain"),
+    "torch": ("eager", "compile"),
+    "jax": ("jit", "scan"),
+    "tensorflow": ("xla", "graph", "eager"),
+}
 LIMITS = {"float64": 1e-13, "float32": 1e-5}
-FRAMEWORKS = [
-    pytest.param(name, marks=pytest.mark.skipif(not importlib.util.find_spec(name), reason=name))
-    for name in DEFAULTS
-]
 
-TINY = {
-    "torch": """
-import torch
-from torch import nn
-from torch.nn import functional as F
 
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(nn.Linear(5, 4), nn.Sigmoid(), nn.Linear(4, 3))
+def form(framework: str, *words: str):
+    """A parameter that is skipped where the framework is not here."""
+    missing = not importlib.util.find_spec(framework)
+    return pytest.param(
+        framework, *words, marks=pytest.mark.skipif(missing, reason=f"no {framework}")
+    )
 
-    def forward(self, X):
-        return self.body(X)
 
-def loss(Y_hat, y):
-    return F.cross_entropy(Y_hat, y)
+FRAMEWORKS = [form(name) for name in VARIANTS]
+FORMS = [form(name, variant) for name, variants in VARIANTS.items() for variant in variants]
 
-LAYOUT = {"W1": ("body.0.weight", (1, 0)), "b1": ("body.0.bias",),
-          "W2": ("body.2.weight", (1, 0)), "b2": ("body.2.bias",)}
-""",
-    "jax": """
-import optax
-from flax import linen as nn
-
-class Net(nn.Module):
-    @nn.compact
-    def __call__(self, X):
-        H = nn.sigmoid(nn.Dense(4)(X))
-        return nn.Dense(3)(H)
-
-def loss(Y_hat, y):
-    return optax.softmax_cross_entropy_with_integer_labels(Y_hat, y).mean()
-
-LAYOUT = {"W1": ("Dense_0.kernel",), "b1": ("Dense_0.bias",),
-          "W2": ("Dense_1.kernel",), "b2": ("Dense_1.bias",)}
-""",
-}
-NORMED = {
-    "torch": """
-import torch
-from torch import nn
-from torch.nn import functional as F
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.fc1 = nn.Linear(5, 6)
-        self.bn = nn.BatchNorm1d(6)
-        self.fc2 = nn.Linear(6, 3)
-
-    def forward(self, X, noise):
-        H = torch.sigmoid(self.bn(self.fc1(X)))
-        if self.training:
-            H = H * (noise["U"] >= 0.25) / 0.75
-        return self.fc2(H)
-
-def loss(Y_hat, y):
-    return F.cross_entropy(Y_hat, y)
-
-LAYOUT = {"W1": ("fc1.weight", (1, 0)), "b1": ("fc1.bias",), "gamma": ("bn.weight",),
-          "beta": ("bn.bias",), "mean": ("bn.running_mean",), "var": ("bn.running_var",),
-          "W2": ("fc2.weight", (1, 0)), "b2": ("fc2.bias",)}
-TRACE = {"z1": ("fc1",), "n1": ("bn",)}
-""",
-    "jax": """
-import jax
-import jax.numpy as jnp
-import optax
-from flax import linen as nn
-
-class Norm(nn.Module):  # flax's own keeps the variance over n, not over n - 1
-    @nn.compact
-    def __call__(self, X, training):
-        gamma = self.param("gamma", nn.initializers.ones, X.shape[1:])
-        beta = self.param("beta", nn.initializers.zeros, X.shape[1:])
-        mean = self.variable("batch_stats", "mean", jnp.zeros, X.shape[1:])
-        var = self.variable("batch_stats", "var", jnp.ones, X.shape[1:])
-        m, v, n = X.mean(0), X.var(0), len(X)
-        if not training:
-            m, v = mean.value, var.value
-        elif not self.is_initializing():
-            mean.value = 0.9 * mean.value + 0.1 * m
-            var.value = 0.9 * var.value + 0.1 * v * n / (n - 1)
-        return (X - m) / jnp.sqrt(v + 1e-5) * gamma + beta
-
-class Net(nn.Module):
-    @nn.compact
-    def __call__(self, X, noise, training):
-        H = nn.sigmoid(Norm(name="bn")(nn.Dense(6)(X), training))
-        if training:
-            H = H * (noise["U"] >= 0.25) / 0.75
-        return nn.Dense(3)(H)
-
-def loss(Y_hat, y):
-    return optax.softmax_cross_entropy_with_integer_labels(Y_hat, y).mean()
-
-LAYOUT = {"W1": ("Dense_0.kernel",), "b1": ("Dense_0.bias",), "gamma": ("bn.gamma",),
-          "beta": ("bn.beta",), "mean": ("bn.mean",), "var": ("bn.var",),
-          "W2": ("Dense_1.kernel",), "b2": ("Dense_1.bias",)}
-TRACE = {"z1": ("Dense_0",), "n1": ("bn",)}
-""",
-}
-OFF = {name: text.replace(").mean()", ").mean() * (1 + 1e-9)") for name, text in TINY.items()}
-OFF["torch"] = TINY["torch"].replace(
-    "F.cross_entropy(Y_hat, y)", "F.cross_entropy(Y_hat, y) * (1 + 1e-9)"
-)
-LESS = {name: text.replace('"b2": (', '"b3": (') for name, text in TINY.items()}
-TURNED = {
-    "torch": TINY["torch"].replace('body.0.weight", (1, 0)', 'body.0.weight", (0, 1)'),
-    "jax": TINY["jax"].replace('"Dense_0.kernel",', '"Dense_0.kernel", (1, 0)'),
+# A user's files of models, and what makes a wrong one of a framework's tiny.py.
+ROOMS = Path(__file__).parent / "rooms"
+LESS = ('"b2": (', '"b3": (')
+TURNED = dict.fromkeys(VARIANTS, ("(1, 0)", "(0, 1)"))
+TURNED["jax"] = ('"Dense_0.kernel",', '"Dense_0.kernel", (1, 0)')
+OFF = {
+    "torch": ("F.cross_entropy(Y_hat, y)", "F.cross_entropy(Y_hat, y) * (1 + 1e-9)"),
+    "jax": (").mean()", ").mean() * (1 + 1e-9)"),
 }
 
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory):
-    """serve(framework, dtype, variant): one process each, with a user's folder of rooms."""
-    folder = tmp_path_factory.mktemp("rooms")
-    files = {"tiny": TINY, "normed": NORMED, "off": OFF, "less": LESS, "turned": TURNED}
-    for name, texts in files.items():
-        for framework, text in texts.items():
-            (folder / framework).mkdir(exist_ok=True)
-            (folder / framework / f"{name}.py").write_text(text)
-    running: dict[tuple[str, str, str], Served] = {}
+    """serve(framework, dtype): one process each, with a user's folder of rooms."""
+    folder = tmp_path_factory.mktemp("user") / "rooms"
+    shutil.copytree(ROOMS, folder)
+    for framework in VARIANTS:
+        changes = {"less": LESS, "turned": TURNED[framework]}
+        changes |= {"off": OFF[framework]} if framework in OFF else {}
+        right = (folder / framework / "tiny.py").read_text()
+        for name, change in changes.items():
+            wrong = right.replace(*change)
+            assert wrong != right
+            (folder / framework / f"{name}.py").write_text(wrong)
+    running: dict[tuple[str, str], Served] = {}
 
-    def serve(framework: str, dtype: str = "float64", variant: str = "") -> Served:
-        key = (framework, dtype, variant or DEFAULTS[framework])
-        if key not in running:
-            running[key] = Served(*key, str(folder))
-        return running[key]
+    def serve(framework: str, dtype: str = "float64") -> Served:
+        if (framework, dtype) not in running:
+            running[framework, dtype] = Served(framework, dtype, str(folder))
+        return running[framework, dtype]
 
     yield serve
     for served in running.values():
         served.close()
+
+
+@pytest.fixture(scope="module")
+def train(serve):
+    """train(framework, workload, dtype, variant): a trainer in such a process."""
+
+    def train(framework: str, workload: Workload, dtype: str = "float64", variant: str = ""):
+        return serve(framework, dtype).trainer(workload, variant or VARIANTS[framework][0])
+
+    return train
 
 
 def tiny(optimiser: Optimiser, model: str = "tiny"):
@@ -212,9 +138,15 @@ def apart(a, b) -> float:
     return float(np.abs(a - b).max() / (scale if scale > 0 else 1.0))
 
 
-def farthest(mine, right) -> tuple[float, str]:
+def farthest(mine, right) -> float:
     assert mine.keys() == right.keys()
-    return max((apart(mine[name], right[name]), name) for name in right)
+    return max(apart(mine[name], right[name]) for name in right)
+
+
+def same_bits(mine, given) -> bool:
+    return {n: (v.dtype, v.shape, v.tobytes()) for n, v in mine.items()} == {
+        n: (v.dtype, v.shape, v.tobytes()) for n, v in given.items()
+    }
 
 
 def judged(judge: Composed, optimiser: Optimiser, state, batch):
@@ -226,11 +158,11 @@ def judged(judge: Composed, optimiser: Optimiser, state, batch):
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("name", WORKLOADS)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_workload_computes_what_the_judge_says(serve, framework, name, dtype):
+def test_a_workload_computes_what_the_judge_says(train, framework, name, dtype):
     workload, judge, limit = WORKLOADS[name], Composed(NETS[name]), LIMITS[dtype]
     state = {n: v.astype(dtype) for n, v in initial_state(workload, 0).items()}
     batch = batch_of(workload, 5, dtype)
-    trainer = serve(framework, dtype).trainer(workload)
+    trainer = train(framework, workload, dtype)
     trainer.set_state(state)
     put = trainer.put(batch)
     look = judge.look(wide(state), wide(batch))
@@ -240,36 +172,59 @@ def test_a_workload_computes_what_the_judge_says(serve, framework, name, dtype):
         assert apart(outputs, look.outputs) <= limit
     loss, grads = trainer.loss_and_grads(put)
     assert abs(loss - look.loss) <= limit * look.loss
-    assert farthest(grads, look.grads)[0] <= limit
+    assert farthest(grads, look.grads) <= limit
     shown, right = trainer.trace(put), judge.trace(wide(state), wide(batch))
     assert shown.keys() >= {"z1", workload.trace[-1]}
-    assert farthest(shown, {n: right[n] for n in shown})[0] <= limit
+    if framework in ("numpy", "tensorflow"):  # a function of the room's file says all of it
+        assert shown.keys() == right.keys() == {*workload.trace}
+    assert farthest(shown, {n: right[n] for n in shown}) <= limit
+    assert same_bits(trainer.get_state(), state), "looking changes nothing"
     after = wide(state)
     for seed in range(20):
-        batch = batch_of(workload, 5 if seed % 7 else 3, dtype, seed)
+        batch = batch_of(workload, 5, dtype, seed)
         (mine,) = trainer.took(batch)
         loss, after = judged(judge, workload.optimiser, after, wide(batch))
         assert abs(mine - loss) <= limit * loss
-    assert farthest(trainer.get_state(), after)[0] <= limit
+    assert farthest(trainer.get_state(), after) <= limit
     trainer.close()
 
 
+@pytest.mark.parametrize(
+    ("framework", "variant"), [form("numpy", "plain"), form("tensorflow", "eager")]
+)
+def test_a_variant_takes_the_steps_of_convolutions(train, framework, variant):
+    workload, judge = WORKLOADS["cifar-net"], Composed(NETS["cifar-net"])
+    after = wide(initial_state(workload, 1))
+    trainer = train(framework, workload, variant=variant)
+    trainer.set_state(after)
+    batch = batch_of(workload, 4, "float64")
+    put = trainer.put(batch)
+    trainer.loss_and_grads(put)
+    for _ in range(3):
+        loss, after = judged(judge, workload.optimiser, after, batch)
+        assert abs(trainer.wait(trainer.step(put)) - loss) <= 1e-13 * loss
+    assert farthest(trainer.get_state(), after) <= 1e-13
+    shown = trainer.trace(put)[workload.trace[-1]]
+    assert apart(shown, trainer.outputs(put, training=True)) <= 1e-14
+
+
 @pytest.mark.parametrize("name", WORKLOADS)
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_float64_step_computes_nothing_in_float32(serve, framework, name):
+@pytest.mark.parametrize("framework", [form("torch"), form("jax")])
+def test_a_float64_step_computes_nothing_in_float32(serve, train, framework, name):
     workload = WORKLOADS[name]
-    for dtype, expected in (("float64", False), ("float32", True)):
-        served = serve(framework, dtype)
-        trainer = served.trainer(workload)
+    # Once in float32, where it shows.
+    for dtype in LIMITS if name == DEFAULT else ["float64"]:
+        trainer = train(framework, workload, dtype)
         trainer.set_state({t.name: np.zeros(t.shape, dtype) for t in workload.tensors})
         put = trainer.put(batch_of(workload, 3, dtype))
-        assert bool(served.ask(narrow, trainer.handle, put)) is expected
+        found = serve(framework, dtype).ask(narrow, trainer.handle, put)
+        assert bool(found) is (dtype == "float32")
 
 
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("rule", optimisers.RULES)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_any_state_comes_back_bit_for_bit(serve, framework, rule, dtype):
+def test_any_state_comes_back_bit_for_bit(train, framework, rule, dtype):
     workload = normed(of(rule))
     info = np.finfo(dtype)
     odd = [-0.0, 0.0, float(info.smallest_subnormal), float(-info.max), float(info.tiny) / 2, 1 / 3]
@@ -277,33 +232,27 @@ def test_any_state_comes_back_bit_for_bit(serve, framework, rule, dtype):
         t.name: np.resize(np.roll(odd, i), t.shape).astype(dtype)
         for i, t in enumerate(workload.tensors)
     }
-    trainer = serve(framework, dtype).trainer(workload)
+    trainer = train(framework, workload, dtype)
     for given in (state, {n: (v[..., ::-1] if v.ndim else v) for n, v in state.items()}):
         trainer.set_state(given)
-        put = trainer.put(batch_of(workload, 4, dtype))
-        trainer.outputs(put, training=True)
-        trainer.loss_and_grads(put)
-        trainer.trace(put)
-        back = trainer.get_state()
-        assert back.keys() == given.keys()
-        for name, value in given.items():
-            assert (back[name].dtype, back[name].shape) == (value.dtype, value.shape)
-            assert back[name].tobytes() == value.tobytes(), name
+        if rule == "adam":  # looking is no business of a rule's
+            put = trainer.put(batch_of(workload, 4, dtype))
+            trainer.outputs(put, training=True)
+            trainer.loss_and_grads(put)
+            trainer.trace(put)
+        assert same_bits(trainer.get_state(), given)
 
 
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_images_come_back_bit_for_bit(serve, framework, dtype):
+def test_images_come_back_bit_for_bit(train, framework, dtype):
     workload = WORKLOADS["cifar-net"]
     batch = batch_of(workload, 3, dtype)
     batch["x"][0, :2] = [[[-0.0, np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max]]]
-    trainer = serve(framework, dtype).trainer(workload)
+    trainer = train(framework, workload, dtype)
     for x in (batch["x"], batch["x"][::-1, ::-1], np.asfortranarray(batch["x"])):
         back = trainer.fetch(trainer.put(batch | {"x": x}))
-        assert back["x"].tobytes() == x.tobytes()
-        assert back["x"].dtype == dtype
-        assert back["y"].dtype == np.int64
-        np.testing.assert_array_equal(back["y"], batch["y"])
+        assert same_bits(back, {"x": x, "y": batch["y"].astype(np.int64)})
 
 
 MADE: dict[str, Callable[..., Optimiser]] = {
@@ -337,41 +286,66 @@ def forced(workload: Workload, step: int):
     return state | ({"step": np.array(float(step))} if "step" in state else {})
 
 
-@pytest.mark.parametrize(
-    ("rule", "variant"),
-    [
-        *((rule, DEFAULTS) for rule in optimisers.RULES),
-        *((rule, OTHERS) for rule in ("sgd", "momentum", "adam")),
-    ],
-    ids=lambda value: value if isinstance(value, str) else value["torch"],
-)
+@pytest.mark.parametrize("rule", optimisers.RULES)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_rule_steps_by_its_formula_from_any_state(serve, framework, rule, variant):
+def test_a_rule_steps_by_its_formula_from_any_state(train, framework, rule):
     declared = tiny(of(rule))
     workload, judge = declared.workload, Composed(declared.net)
-    trainer = serve(framework, variant=variant[framework]).trainer(workload)
+    trainer = train(framework, workload)
     for step in (0, 1, 50):
         after = forced(workload, step)
         trainer.set_state(after)
-        batches = [batch_of(workload, 6, "float64", seed) for seed in range(3)]
+        # A batch that is shorter: another program, where a framework compiles one a shape.
+        sizes = (6, 6, 4) if rule == "sgd" else (6, 6, 6)
+        batches = [batch_of(workload, n, "float64", seed) for seed, n in enumerate(sizes)]
         right = []
         for batch in batches:
             loss, after = judged(judge, workload.optimiser, after, batch)
             right.append(loss)
         assert apart(trainer.took(*batches), right) <= 1e-13
-        assert farthest(trainer.get_state(), after)[0] <= 1e-13
+        assert farthest(trainer.get_state(), after) <= 1e-13
+    if framework in ("numpy", "tensorflow"):
+        assert trainer.trace(trainer.put(batches[0])) == {}, "its file shows nothing"
 
 
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_loss_that_is_off_by_a_billionth_shows(serve, framework):
+@pytest.mark.parametrize("framework", [form(name) for name in OFF])
+def test_a_loss_that_is_off_by_a_billionth_shows(train, framework):
     declared = tiny(of("adam"), "off")
     state, batch = forced(declared.workload, 1), batch_of(declared.workload, 6, "float64")
-    trainer = serve(framework).trainer(declared.workload)
+    trainer = train(framework, declared.workload)
     trainer.set_state(state)
     look = Composed(declared.net).look(state, batch)
     loss, grads = trainer.loss_and_grads(trainer.put(batch))
     assert abs(loss / look.loss - 1) == pytest.approx(1e-9, rel=1e-3)
-    assert farthest(grads, look.grads)[0] == pytest.approx(1e-9, rel=1e-3)
+    assert farthest(grads, look.grads) == pytest.approx(1e-9, rel=1e-3)
+
+
+@pytest.mark.parametrize("framework", [form("numpy"), form("tensorflow")])
+def test_a_users_net_has_its_own_layout(train, framework):
+    declared = declare(
+        *("channels", Flatten(), Dense("W1", "b1", 24, 3)),
+        loss=SoftmaxCrossEntropy(),
+        optimiser=of("momentum"),
+        init=fan_in_uniform,
+        x=(3, 4, 2),
+        data="made",
+        batch_size=6,
+        epochs=1,
+    )
+    workload = declared.workload
+    for variant in VARIANTS[framework]:
+        trainer = train(framework, workload, variant=variant)
+        state, batch = forced(workload, 1), batch_of(workload, 6, "float64")
+        trainer.set_state(state)
+        put = trainer.put(batch)
+        assert same_bits(trainer.fetch(put), batch)
+        assert same_bits(trainer.get_state(), state)
+        look = Composed(declared.net).look(state, batch)
+        assert apart(trainer.outputs(put, training=False), look.outputs) <= 1e-13
+        assert farthest(trainer.loss_and_grads(put)[1], look.grads) <= 1e-13
+        trainer.took(batch)
+        after = optimisers.stepped(workload.optimiser, state, look.grads)
+        assert farthest(trainer.get_state(), after) <= 1e-13
 
 
 # -- batch norm and dropout, by the formulas of docs/workload.md --------------------------------
@@ -399,17 +373,14 @@ def normed_look(state, batch, *, training: bool):
     return logits, n1, loss, grads, running
 
 
-@pytest.mark.parametrize("variant", [DEFAULTS, OTHERS], ids=["default", "other"])
-@pytest.mark.parametrize("rule", ["sgd", "adam"])
-@pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_users_net_has_running_tensors_noise_and_two_modes(serve, framework, rule, variant):
-    workload = normed(of(rule))
+@pytest.mark.parametrize(("framework", "variant"), FORMS)
+def test_a_users_net_has_running_tensors_noise_and_two_modes(train, framework, variant):
+    workload = normed(of("adam"))
     state, batch = forced(workload, 3), batch_of(workload, 6, "float64")
-    trainer = serve(framework, variant=variant[framework]).trainer(workload)
+    trainer = train(framework, workload, variant=variant)
     trainer.set_state(state)
     put = trainer.put(batch)
-    for name, value in trainer.fetch(put).items():
-        np.testing.assert_array_equal(value, batch[name])
+    assert same_bits(trainer.fetch(put), batch)
     logits, n1, loss, grads, _ = normed_look(state, batch, training=True)
     evaluated = normed_look(state, batch, training=False)[0]
     assert apart(evaluated, logits) > 0.01
@@ -418,13 +389,10 @@ def test_a_users_net_has_running_tensors_noise_and_two_modes(serve, framework, r
     mine, by = trainer.loss_and_grads(put)
     assert abs(mine - loss) <= 1e-13 * loss
     big = max(np.abs(g).max() for g in grads.values())  # b1's is 0 but for rounding
-    assert {n: np.abs(by[n] - g).max() / big <= 1e-13 for n, g in grads.items()} == dict.fromkeys(
-        grads, True
-    )
+    assert by.keys() == grads.keys()
+    assert max(np.abs(by[n] - g).max() for n, g in grads.items()) <= 1e-13 * big
     assert apart(trainer.trace(put)["n1"], n1) <= 1e-13
-    assert {n: v.tobytes() for n, v in trainer.get_state().items()} == {
-        n: v.tobytes() for n, v in state.items()
-    }, "looking changes nothing"
+    assert same_bits(trainer.get_state(), state), "looking changes nothing"
     after = state
     for seed in range(3):
         batch = batch_of(workload, 6, "float64", seed)
@@ -436,21 +404,20 @@ def test_a_users_net_has_running_tensors_noise_and_two_modes(serve, framework, r
     b1 = [name for name in after if name.startswith("b1")]
     assert max(np.abs(back[name] - after[name]).max() for name in b1) <= 1e-10
     rest = after.keys() - {*b1}
-    assert farthest({n: back[n] for n in rest}, {n: after[n] for n in rest})[0] <= 1e-11
+    assert farthest({n: back[n] for n in rest}, {n: after[n] for n in rest}) <= 1e-11
 
 
-@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam"])
-def test_scan_takes_the_steps_of_jit(serve, rule):
+def test_scan_takes_the_steps_of_jit(train):
     pytest.importorskip("jax")
-    workload = normed(of(rule))
+    workload = normed(of("adam"))
     batches = [batch_of(workload, 6, "float64", seed) for seed in range(4)]
-    trainer = serve("jax", variant="scan").trainer(workload)
+    trainer = train("jax", workload, variant="scan")
     trainer.set_state(forced(workload, 3))
     one_by_one, state = trainer.took(*batches), trainer.get_state()
     trainer.set_state(forced(workload, 3))
     many = trainer.served.ask(_run, trainer.handle, *[trainer.put(batch) for batch in batches])
     assert apart(many, one_by_one) <= 1e-13
-    assert farthest(trainer.get_state(), state)[0] <= 1e-13
+    assert farthest(trainer.get_state(), state) <= 1e-13
 
 
 def _run(trainer, *batches):
@@ -469,33 +436,39 @@ def _run(trainer, *batches):
         ({"optimiser": Optimiser("lion", 0.1)}, "unknown optimiser 'lion'"),
         ({"model": "less"}, "its Net has no b2"),
         ({"model": "turned"}, r"which LAYOUT does not turn into W1 \(5, 4\)"),
-        ({"tensors": ()}, "no tensor is its Net's"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_not_known_is_refused_in_one_line(serve, framework, change, words):
+def test_what_is_not_known_is_refused_in_one_line(train, framework, change, words):
     workload = msgspec.structs.replace(tiny(of("sgd")).workload, **change)
     with pytest.raises(ValueError, match=words) as refused:
-        serve(framework).trainer(workload)
+        train(framework, workload)
     assert "\n" not in str(refused.value)
 
 
-def test_torch_has_no_velocity_without_momentum(serve):
+@pytest.mark.parametrize("framework", [form("torch"), form("jax")])
+def test_a_net_with_a_tensor_that_is_not_declared_is_refused(train, framework):
+    workload = msgspec.structs.replace(tiny(of("sgd")).workload, tensors=())
+    with pytest.raises(ValueError, match="no tensor is its Net's"):
+        train(framework, workload)
+
+
+def test_torch_has_no_velocity_without_momentum(train):
     pytest.importorskip("torch")
     with pytest.raises(ValueError, match="no velocity"):
-        serve("torch").trainer(tiny(Optimiser("momentum", 0.1, {"momentum": 0.0})).workload)
+        train("torch", tiny(Optimiser("momentum", 0.1, {"momentum": 0.0})).workload)
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_wrong_state_or_batch_changes_nothing(serve, framework):
+def test_a_wrong_state_or_batch_changes_nothing(train, framework):
     workload = tiny(of("momentum")).workload
-    trainer = serve(framework).trainer(workload)
+    trainer = train(framework, workload)
     state = forced(workload, 1)
     trainer.set_state(state)
     wrong = {n: v + 1 for n, v in state.items()}
     for broken in ({**wrong, "W1/velocity": wrong["W1"].T}, {"W1": wrong["W1"]}):
         with pytest.raises(ValueError, match="state: "):
             trainer.set_state(broken)
-    assert farthest(trainer.get_state(), state)[0] == 0
+    assert same_bits(trainer.get_state(), state)
     with pytest.raises(ValueError, match="batch: missing y"):
         trainer.put({"x": np.zeros((2, 5))})
