@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,7 +195,12 @@ def _sorted(record: Record, reproduced: Reproduced, tensors: dict[str, Array]) -
             for name in reproduced.trained
         }
     n = len(given[samples]) if given[samples].ndim else 0
-    if n == 0 or any(given[name].shape[:1] != (n,) for name in batch if name != "sizes"):
+    per_sample = math.prod(given[samples].shape[1:])
+    if (
+        n == 0
+        or per_sample != math.prod(workload.x)
+        or any(given[name].shape[:1] != (n,) for name in batch if name != "sizes")
+    ):
         raise ValueError(f"{samples} has shape {given[samples].shape}, y {_shape(given, 'y')}")
     if rung == "lockstep" and int(np.sum(given["sizes"])) != n:
         raise ValueError(f"{n} samples in batches of {given['sizes'].tolist()}")
