@@ -12,17 +12,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from backends import BACKENDS
 from harness.cli.options import CHOOSING, choices, choosing
 from harness.errors import InputError
 from harness.plan import make as planning
 from harness.plan import plugins
-from harness.plan.choices import parse_seeds
+from harness.plan.choices import Choices, parse_seeds
 from harness.plan.make import available_threads
-from harness.plan.model import Plan, checkpoint_steps
+from harness.plan.model import Plan, Provided, checkpoint_steps
 from harness.plan.profiles import TABLE
 from harness.workloads import WORKLOADS
 from tests import make
 from tests.make import make_plan
+
+MINE = Provided(source="mine.py:MINE", origin="file", reference=True, probes=False)
 
 
 def refusal(call: Any, *args: Any, **named: Any) -> str:
@@ -120,6 +123,27 @@ def test_a_missing_backend_is_skipped_by_default_and_refused_by_name(
     assert list(plan.skipped) == ["torch"]
     assert "framework-harness[torch]" in plan.skipped["torch"]
     assert "framework-harness[torch]" in refusal(make_plan, backends=("torch",))
+
+
+def test_a_framework_without_the_models_file_is_skipped_and_refused_by_name(tmp_path: Path) -> None:
+    strange = msgspec.structs.replace(WORKLOADS["diabetes"], name="mine", model="my-net")
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "my_net.py").touch()
+
+    def plan(rooms: Path | None = None, **words: Any) -> Plan:
+        folder = None if rooms is None else str(rooms)
+        return planning.make_plan(Choices(rooms=folder, **words), strange, None, MINE)
+
+    assert all("no file for my-net in its room" in why for why in plan().skipped.values())
+    assert {*plan().skipped} == {*BACKENDS}
+    found = plan(tmp_path)
+    assert "numpy" not in found.skipped
+    assert found.rooms == str(tmp_path)
+    said = refusal(plan, tmp_path, backends=("torch",))
+    assert said.startswith(
+        f"--backend torch: torch has no file for my-net in its room nor {tmp_path}"
+    )
+    assert refusal(plan, tmp_path / "gone").endswith("there is no such folder")
 
 
 def test_a_float64_plan_has_no_twins_and_a_float32_plan_has() -> None:
