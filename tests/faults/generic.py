@@ -169,6 +169,27 @@ def slot_not_decayed(backend):
     return _change_step(backend, change)
 
 
+@_fault("update", _weight_by("momentum", "nesterov", "rmsprop", "adagrad", "adam", "adamw"))
+def slots_reset(backend):
+    """The optimiser starts anew with every state that is set, and tells what it was given."""
+
+    class Reset(Stepping):
+        def set_state(self, state):
+            own = {t.name for t in self.workload.tensors if t.role == "optimiser"}
+            self.given = {name: value.copy() for name, value in state.items()}
+            super().set_state({n: 0 * v if n in own else v for n, v in state.items()})
+
+        def get_state(self):
+            if self.done:
+                return self.trainer.get_state()
+            return {name: value.copy() for name, value in self.given.items()}
+
+        def do(self, batch):
+            return self.do_right(batch)
+
+    return wrap(backend, Reset)
+
+
 def _adams(workload, before, after, name, top, root):
     """A tensor after a step that divides `top` by `root`, with the decay of adamw."""
     o = workload.optimiser
