@@ -77,7 +77,8 @@ def faults(session: nox.Session) -> None:
     """Plant every fault in real backends; what was found goes to results/reports/faults.md."""
     install(session, "all", "test")
     report = "results/reports/faults.md"
-    session.run("pytest", "tests/test_faults.py", "--faults-report", report, *session.posargs)
+    planted = ("tests/test_faults.py", "tests/test_generic_faults.py")
+    session.run("pytest", *planted, "--faults-report", report, *session.posargs)
 
 
 @nox.session

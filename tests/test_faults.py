@@ -7,7 +7,6 @@ mended again. `--faults-report PATH` writes what was found.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -26,7 +25,7 @@ from harness.workloads.reference.limits import DECIDING, RUNGS, limit_for
 from tests.conftest import FAULTS as FOLDER
 from tests.conftest import Silent, plant
 from tests.faults import shared
-from tests.faults.report import CAUGHT, Report, Row, docstrings
+from tests.faults.report import CAUGHT, Row, docstrings
 from tests.make import make_plan
 
 # No timing: what is asked here is which rung fails first.
@@ -109,15 +108,6 @@ SHARED = (
     ("accuracy_of_training", "evaluation_set", "evaluation is on the test set's labels"),
     ("last_batch_dropped", "schedule", "every sample once an epoch"),
 )
-
-
-@pytest.fixture(scope="session")
-def report(request):
-    """What every test adds to; written at the end where `--faults-report` asks for it."""
-    found = Report()
-    yield found
-    if path := request.config.getoption("--faults-report"):
-        found.write(Path(path))
 
 
 @pytest.fixture(scope="session")
