@@ -145,7 +145,7 @@ def _scaled(slot: Any) -> Any:
 
 # What a file of facts is about; how many steps the suite takes of it.
 NETS: dict[str, tuple[Callable[[], Declared], int | None]] = {
-    "cifar-net": (lambda: DECLARED["cifar-net"], None),
+    "cifar-net": (lambda: DECLARED["cifar-net"], 100),
     "mnist-mlp": (lambda: DECLARED["mnist-mlp"], None),
     "diabetes": (lambda: DECLARED["diabetes"], None),
     "nielsen-network": (
