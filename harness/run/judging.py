@@ -99,7 +99,7 @@ def _find_start_batches(state: State) -> None:
     if chosen is None:
         return
     size = state.plan.batch_size
-    every = schedule(len(inputs.x), size, len(inputs.order))
+    every = schedule(len(inputs.x), size, len(inputs.order), chosen.start_steps)
     full = [slot for slot in every if slot.stop - slot.start == size]
     try:
         batches, _ = clear_batches(
@@ -108,7 +108,7 @@ def _find_start_batches(state: State) -> None:
             inputs.initial(state.seed),
             lambda rows, step: inputs.batch(rows, state.seed, step),
             inputs.order,
-            full[: chosen.start_steps],
+            full,
             chosen.clearance,
         )
     except ValueError as error:
@@ -116,8 +116,7 @@ def _find_start_batches(state: State) -> None:
             raise InputError(f"too few samples of the data set are usable: {error}") from None
         # The steps twice are still to be the same; nothing is said of the envelope.
         state.start_clear = False
-        slots = full[: chosen.start_steps]
-        batches = [inputs.order[slot.epoch][slot.start : slot.stop] for slot in slots]
+        batches = [inputs.order[slot.epoch][slot.start : slot.stop] for slot in full]
     slots = [Slot(0, i * size, (i + 1) * size) for i in range(len(batches))]
     inputs.save_schedule("start", state.seed, np.concatenate(batches)[None], slots)
     state.start_steps = len(batches)
