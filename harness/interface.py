@@ -146,6 +146,11 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(tensor for tensor in self.tensors if tensor.role == "trained")
 
     @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """What a training is for: all but the optimiser's own numbers."""
+        return tuple(tensor for tensor in self.tensors if tensor.role != "optimiser")
+
+    @property
     def two_modes(self) -> bool:
         """Whether training and evaluation compute other outputs."""
         return bool(self.noise) or any(tensor.role == "running" for tensor in self.tensors)

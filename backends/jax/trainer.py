@@ -43,7 +43,7 @@ class Trainer:
         room = self.room = rooms.find("jax", workload)
         self.model = room.Net(**workload.sizes)
         self.parts = rooms.layouts(room, ["x", "y", *(t.name for t in workload.noise)])
-        own = [t for t in workload.tensors if t.role != "optimiser"]
+        own = workload.learnt
         self.layouts = rooms.layouts(room, [t.name for t in own])
         held = self._variables_of_net()
         shapes = {name: shape for name, (_, shape) in held.items()}

@@ -39,7 +39,7 @@ class Trainer:
         self.shapes = {tensor.name: tensor.shape for tensor in workload.tensors}
         self.room = rooms.find(backend.name, workload)
         self.net = getattr(self.room, self.form, self.room.Net)(**workload.sizes, dtype=self.dtype)
-        own = [tensor for tensor in workload.tensors if tensor.role != "optimiser"]
+        own = workload.learnt
         self.layouts = rooms.layouts(self.room, [tensor.name for tensor in own])
         where = f"{backend.name}: {workload.model}"
         tensors = rooms.attributes(where, self.net, self.layouts, own)

@@ -35,7 +35,7 @@ class Trainer:
         self.device = backend.device
         self.dtype = backend.dtype
         self.room = rooms.find(backend.name, workload)
-        own = [tensor for tensor in workload.tensors if tensor.role != "optimiser"]
+        own = workload.learnt
         self.layouts = rooms.layouts(self.room, [tensor.name for tensor in own])
         with tf.device(backend.device):
             net = self.net = self.room.Net(**workload.sizes, dtype=backend.dtype)

@@ -44,7 +44,7 @@ class Trainer:
         self.dtype = backend.dtype
         room = self.room = rooms.find("torch", workload)
         self.model = room.Net(**workload.sizes).to(backend.device, backend.dtype)
-        own = [t for t in workload.tensors if t.role != "optimiser"]
+        own = workload.learnt
         held = self.model.state_dict(keep_vars=True)
         self.layouts = rooms.layouts(room, [t.name for t in own])
         theirs = {layout.name for layout in self.layouts.values()}

@@ -25,7 +25,7 @@ from harness.record.schema import OWN, TRAINING, Measurement, Repeat, evaluation
 from harness.workloads.reference.composed import Composed, Opened, Reference, cast
 from harness.workloads.reference.limits import limit_for
 from harness.workloads.reference.noise import ROUNDINGS, replica_answers, rounded
-from harness.workloads.reference.optimisers import RULES, moved
+from harness.workloads.reference.optimisers import RULES, STEP, moved
 
 # What stands for the tensor's name where all parameters are judged together.
 ALL = "all parameters"
@@ -182,7 +182,8 @@ def allowed(wanted: Wanted, name: str) -> Array | None:
     limit = limit_for("gradients", dtype, "")
     if RULES[optimiser.rule].linear or limit is None:
         return None
-    grad, wide = wanted.grads[name], cast(wanted.state)
+    grad = wanted.grads[name]
+    wide = cast({n: v for n, v in wanted.state.items() if n.partition("/")[0] in (name, STEP)})
     off = limit.value * norm(grad) / math.sqrt(max(grad.size, 1))
     moves = [moved(optimiser, wide, {name: grad + d})[0][name] for d in (off, -off)]
     return np.asarray(np.maximum(*(np.abs(move - wanted.changes[name]) for move in moves)))

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 
 from harness.errors import HarnessError, InputError
 from harness.files import decode, open_plain, why, write_atomic
-from harness.interface import Array, State, Tensor, Workload
+from harness.interface import Array, State, Workload
 from harness.record.schema import DatasetFacts
 from harness.results.golden import Data, Header
 from harness.run.inputs import Inputs
@@ -105,12 +105,7 @@ def named(losses: Array, states: dict[int, State]) -> dict[str, Array]:
 def _shapes(workload: Workload, after: list[int]) -> dict[str, tuple[int, ...]]:
     """The names and shapes of a file's tensors, all float64."""
     shapes: dict[str, tuple[int, ...]] = {"losses": (after[-1],)}
-    return shapes | {f"{n}/{t.name}": t.shape for n in after for t in learnt(workload)}
-
-
-def learnt(workload: Workload) -> list[Tensor]:
-    """What a training is for: all but the optimiser's own numbers."""
-    return [tensor for tensor in workload.tensors if tensor.role != "optimiser"]
+    return shapes | {f"{n}/{t.name}": t.shape for n in after for t in workload.learnt}
 
 
 def unfit(
@@ -172,6 +167,6 @@ def _read(file: Any, path: Path) -> Golden:
     for name, problem in unfit(tensors, header.workload, header.after):
         raise InputError(f"{KIND} {path}: {name} {problem}")
     states = {
-        n: {t.name: tensors[f"{n}/{t.name}"] for t in learnt(header.workload)} for n in header.after
+        n: {t.name: tensors[f"{n}/{t.name}"] for t in header.workload.learnt} for n in header.after
     }
     return Golden(header, tensors["losses"], states)

@@ -131,10 +131,10 @@ class LabelJudge:
             n, workload = len(batch["x"]), self._inputs.plan.workload
             y = np.zeros(n, np.int64) if workload.y == "class" else np.zeros((n, *workload.outputs))
             needed = canonical.noise(workload, 0, 0, n) | ({} if workload.y == "none" else {"y": y})
-            return self._ask(state, needed | batch, "case")["outputs"]
+            return self._ask(state, needed | batch)["outputs"]
 
     def look(self, state: State, batch: State) -> Look:
-        tensors = self._ask(state, batch, "case")
+        tensors = self._ask(state, batch)
         with self._needed():
             names = [t.name for t in self._inputs.plan.workload.tensors if t.role == "running"]
             return Look(
@@ -149,12 +149,12 @@ class LabelJudge:
 
     kink_distance = kink_margin
 
-    def _ask(self, state: State, batch: State, do: str) -> dict[str, Array]:
+    def _ask(self, state: State, batch: State) -> dict[str, Array]:
         at, given = self._inputs.file("judge-state"), self._inputs.file("judge-batch")
         save_tensors(at, state)
         save_tensors(given, batch)
         with self._needed():
-            return self._pool.exchange(self._key, do, state=at, batch=given)[1]
+            return self._pool.exchange(self._key, "case", state=at, batch=given)[1]
 
     @contextmanager
     def _needed(self) -> Iterator[None]:

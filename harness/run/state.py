@@ -155,9 +155,9 @@ class State:
         return load_tensors(f"{self.judge_folder(kind, self.seed)}/state-{done - 1}")
 
     def learnt(self, held: StateOf) -> StateOf:
-        """Of a state what a training is for: all but the optimiser's own numbers."""
-        own = {t.name for t in self.plan.workload.tensors if t.role == "optimiser"}
-        return {name: value for name, value in held.items() if name not in own}
+        """Of a state what a training is for (`Workload.learnt`)."""
+        names = {tensor.name for tensor in self.plan.workload.learnt}
+        return {name: value for name, value in held.items() if name in names}
 
     def start_after(self) -> list[int]:
         """Numbers of steps after which the start is compared: the plan's, or its end."""

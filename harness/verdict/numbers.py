@@ -177,7 +177,7 @@ def _missing(rung: str, record: Record, results: Results, dtypes: list[str]) -> 
     }
     if rung == "lockstep":
         have = {(m.step, m.tensor) for m in measurements}
-        learnt = [t.name for t in workload.tensors if t.role != "optimiser"]
+        learnt = [t.name for t in workload.learnt]
         for step in record.lockstep_steps:
             for tensor in (*learnt, "losses"):
                 if (step, tensor) not in have:
