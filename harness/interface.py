@@ -16,6 +16,7 @@ This module imports only the standard library, NumPy and msgspec.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -25,6 +26,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 # Named arrays: a model's state, a batch, gradients.
 State = dict[str, Array]
+# Of a model that learns no more numbers than these, every one's way through a training is kept.
+MOST_DRAWN = 4
 
 
 class Unavailable(Exception):
@@ -41,7 +44,8 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Shapes are inputs x outputs, kernels height x width x inputs x outputs, whatever a framework
     has inside. role: "trained" (it has a gradient), "running" (a step's forward pass changes it:
     batch norm's mean), "optimiser" ("W1/velocity", "step").
-    init: "normal" (standard normal x scale), "uniform" (from -scale to scale), "zeros", "ones".
+    init: "normal" (standard normal x scale), "uniform" (from -scale to scale), "unit" (from 0 to
+    scale), "values" (those of `values`, in C order), "zeros", "ones".
     axes: what each axis counts: entries of one name are the same units wherever it stands, and
     "25*units2" are 25 blocks of those units, one after another.
     """
@@ -49,8 +53,9 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     shape: tuple[int, ...]
     role: Literal["trained", "running", "optimiser"] = "trained"
-    init: Literal["normal", "uniform", "zeros", "ones"] = "zeros"
+    init: Literal["normal", "uniform", "unit", "values", "zeros", "ones"] = "zeros"
     scale: float = 0.0
+    values: tuple[float, ...] = ()
     axes: tuple[str, ...] = ()
 
 
@@ -82,11 +87,12 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a training comes to, and by how much two may differ.
 
     metric: "test accuracy" (the largest output is at the label), "binary accuracy" (the output
-    exceeds .5 where the label is 1) or "training loss" (mean of the last epoch). margin: of
-    equivalence over seeds. band: where clean trainings of all epochs end on the real data.
+    exceeds .5 where the label is 1), "training loss" (mean of the last epoch) or "training
+    accuracy" (over the last epoch's batches, each before its update). margin: of equivalence over
+    seeds. band: where clean trainings of all epochs end on the real data.
     """
 
-    metric: Literal["test accuracy", "binary accuracy", "training loss"]
+    metric: Literal["test accuracy", "binary accuracy", "training loss", "training accuracy"]
     margin: float
     band: tuple[float, float] | None = None
 
@@ -101,10 +107,13 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outputs), "none".
     noise: random numbers that a batch brings, of one sample's shape each. outputs: shape of one
     sample's. batch_size: None is all rows, in file order. data: which source is loaded;
-    normalise: mean and deviation that pixels are brought to 0 and 1 by.
+    normalise: mean and deviation that pixels are brought to 0 and 1 by; validation: so many of the
+    last training rows are held out, and evaluated as the test set is.
     loss and optimiser: what a backend must know, or refuse with ValueError.
     products: the matrix products of one step at the full batch size; those that bound it are the
     floor of its time.
+    gradients_of: the norms of the gradients of so many first training rows are shown, before
+    training and after every epoch.
     limits: "measured" by the judge on every batch, or the "table" of what many runs have shown.
     symmetries: axes whose units may be permuted without changing what is computed; one called
     "inputs" permutes the last axis of x with them.
@@ -124,6 +133,8 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epochs: int
     data: str
     normalise: tuple[float, float] | None = None
+    validation: int = 0
+    gradients_of: int = 0
     noise: tuple[Tensor, ...] = ()
     products: tuple[Product, ...] = ()
     symmetries: tuple[str, ...] = ()
@@ -149,6 +160,16 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def learnt(self) -> tuple[Tensor, ...]:
         """What a training is for: all but the optimiser's own numbers."""
         return tuple(tensor for tensor in self.tensors if tensor.role != "optimiser")
+
+    @property
+    def counts_training(self) -> bool:
+        """Whether right answers are counted in every batch, before its update."""
+        return any(outcome.metric == "training accuracy" for outcome in self.outcome)
+
+    @property
+    def tiny(self) -> bool:
+        """Whether what is learnt is so few numbers that its way can be drawn."""
+        return sum(math.prod(tensor.shape) for tensor in self.learnt) <= MOST_DRAWN
 
     @property
     def two_modes(self) -> bool:

@@ -52,7 +52,7 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_MODULES_AT_THE_ROOT = 500, 60, 9
 # Of every room; beside them stand a file a workload, and one a variant.
 ROOMS = ("__init__.py", "trainer.py", "optimisers.py", "operators.py")
 # What other frameworks bring, written by hand.
-ONLY = {"numpy": {"layers.py"}}
+ONLY = {"numpy": {"layers.py"}, "jax": {"losses.py"}, "tensorflow": {"losses.py"}}
 
 
 class Import(NamedTuple):
@@ -164,12 +164,18 @@ def naming(root: Path) -> list[str]:
         if path.is_file() and "__pycache__" not in path.parts
     }
     found = []
-    for model in {workload.model for workload in WORKLOADS.values()}:
+    models = {workload.model for workload in WORKLOADS.values()}
+    for model in models:
         file = f"{model.replace('-', '_')}.py"
         own = {f"backends/{name}/{file}" for name in BACKENDS} | {f"harness/workloads/{file}"}
-        if model in SOURCES:  # its data are called so too, and these come from elsewhere
+        if model in SOURCES:  # its data are called so too, and others learn from them
             own |= {f"harness/data/{file}", "harness/data/__init__.py", "harness/cli/options.py"}
-        name = re.compile(rf"\b{re.sub('[-_]', '[-_]', model)}\b")
+            own |= {at for at in texts if f'data="{model}"' in texts[at]}
+        # The whole of a name: one may be a part of another's.
+        longer = [other for other in models if model != other and other.startswith(model)]
+        rest = "".join(f"(?!{re.sub('[-_]', '[-_]', other[len(model) :])})" for other in longer)
+        # `statistics.linear_regression` is the library's.
+        name = re.compile(rf"(?<![\w-])(?<!statistics\.){re.sub('[-_]', '[-_]', model)}{rest}\b")
         found += [f"{at} names {model}" for at in texts if at not in own and name.search(texts[at])]
     return found
 

@@ -48,6 +48,7 @@ class Backend:
         names = [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in gpus]
         return {
             "version:tensorflow": tf.__version__,
+            "version:keras": tf.keras.__version__,
             "device": names[0] if names else "cpu",
             "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
             "precision:tf32": str(tf.config.experimental.tensor_float_32_execution_enabled()),

@@ -1,12 +1,11 @@
 """diabetes in TensorFlow: 8-6-4-1, sigmoid everywhere, with GradientTape.
 
-May import tensorflow only (no Keras).
+May import tensorflow and `losses` only (no Keras).
 """
 
 import tensorflow as tf
 
-# What torch clamps the logarithms of a binary cross-entropy to, from below.
-LEAST_LOG = -100
+from backends.tensorflow.losses import binary_cross_entropy
 
 LOSS = "binary-cross-entropy"
 
@@ -40,15 +39,7 @@ class Net(tf.Module):
 
 def loss(Y_hat: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Mean binary cross-entropy in nats, each logarithm at least -100. Y_hat, y: (n, 1)."""
-    return -tf.reduce_mean(y * log(Y_hat) + (1 - y) * log(1 - Y_hat))
-
-
-def log(P: tf.Tensor) -> tf.Tensor:
-    """At least -100, with derivative 0 there, elementwise; NaN passes through."""
-    least = tf.cast(LEAST_LOG, P.dtype)
-    clamped = tf.math.log(P) <= least
-    # What is clamped must not reach the logarithm: 0 times its derivative at 0 would be NaN.
-    return tf.where(clamped, least, tf.math.log(tf.where(clamped, tf.ones_like(P), P)))
+    return binary_cross_entropy(Y_hat, y)
 
 
 def trace(net: Net, X: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -1,4 +1,4 @@
-"""Data by source: named data sets, stand-ins for them, and what users bring themselves.
+"""Data by source: named data sets, stand-ins for them, made ones, and what users bring themselves.
 
 `load` finds a source and says where it came from; `prepared` and `targets` turn its arrays into
 what a model is given. All of it is shared by all backends, so a comparison cannot see a mistake
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from harness.data import cifar_10, diabetes, fashion_mnist, mnist, own, stand_ins
 from harness.data.finding import ENVIRONMENT_VARIABLE, NotAvailable, find
+from harness.data.made import MADE, Made
 from harness.data.source import Arrays, Source
 from harness.errors import InputError
 from harness.interface import Array, Workload
@@ -40,7 +41,9 @@ class Dataset:
 
     x: images uint8 (n, rows, columns) or (n, rows, columns, channels), or numbers float32 (n, ...).
     y: classes uint8 or int64 (n,), from 0, or numbers float32 (n, ...). `sha256` is the identity
-    of the four arrays, whatever file they came from; `source` is for people.
+    of the four arrays, whatever file they came from; `source` is for people. `made_for`: of data
+    that are made, the seeds whose trainings' samples stand behind one another, each in the order
+    of its steps; empty: every training takes all samples, in an order of its own.
     """
 
     name: str
@@ -52,6 +55,11 @@ class Dataset:
     test_x: Array
     test_y: Array
     class_names: tuple[str, ...]
+    made_for: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        """Training and test samples together."""
+        return len(self.train_x) + len(self.test_x)
 
     @property
     def images(self) -> bool:
@@ -66,22 +74,28 @@ def load(
     *,
     shape: tuple[int, ...] = (),
     classes: int = 0,
+    seeds: tuple[int, ...] = (0,),
+    steps: int | None = None,
     warn: Callable[[str], None],
 ) -> Dataset:
-    """The data of a source: a name of SOURCES, or a path to a user's own.
+    """The data of a source: a name of SOURCES or MADE, or a path to a user's own.
 
     choice: "auto" (a named source, or a synthetic stand-in where it is nowhere: `warn` is called
     with one line then), "synthetic", or the source itself. data_dir: a folder with the source's
     files, or with a folder for each source. shape: of one sample, as many numbers as its data must
-    have; classes: how many there are, all labels lie below. Raises InputError for a source or
-    folder that cannot be used, a damaged file, data of another shape, and where there are none.
+    have; classes: how many there are, all labels lie below. seeds, steps: of data that are made,
+    the trainings that they are for, and how many steps those take at least. Raises InputError for a
+    source or folder that cannot be used, a damaged file, data of another shape, and where there are
+    none.
     """
+    if source in MADE:
+        return _made(MADE[source], choice, seeds, steps)
     known = SOURCES.get(source)
     name = source if known else Path(source).name
     if known is None and not own.is_path(source):
         raise InputError(
-            f"data set {source!r} is unknown: {', '.join(SOURCES)}, or a path to a .npz, .npy, "
-            ".csv or a folder of images"
+            f"data set {source!r} is unknown: {', '.join((*SOURCES, *MADE))}, or a path to a .npz, "
+            ".npy, .csv or a folder of images"
         )
     if choice not in ("auto", "synthetic", source, name):
         raise InputError(
@@ -105,6 +119,8 @@ def of_workload(
     choice: str = "auto",
     data_dir: Path | None = None,
     *,
+    seeds: tuple[int, ...] = (0,),
+    steps: int | None = None,
     warn: Callable[[str], None],
 ) -> Dataset:
     """The data of a workload, in the shape and with the classes or numbers that it takes.
@@ -112,7 +128,19 @@ def of_workload(
     Raises InputError as `load`, and for targets of another number than the model's outputs.
     """
     classes = workload.outputs[-1] if workload.y == "class" else 0
-    made = load(workload.data, choice, data_dir, shape=workload.x, classes=classes, warn=warn)
+    made = load(
+        *(workload.data, choice, data_dir),
+        shape=workload.x,
+        classes=classes,
+        seeds=seeds,
+        steps=steps,
+        warn=warn,
+    )
+    if len(made.train_x) <= workload.validation:
+        raise InputError(
+            f"data set {made.source}: {len(made.train_x)} training samples, and "
+            f"{workload.validation} are held out for validation"
+        )
     found = targets(made.train_y[:1], "number").shape[1:]
     if workload.y == "number" and found != workload.outputs:
         raise InputError(
@@ -124,7 +152,7 @@ def of_workload(
 
 def title(source: str) -> str:
     """What people call a source."""
-    known = SOURCES.get(source)
+    known = SOURCES.get(source) or MADE.get(source)
     return known.title if known is not None else Path(source).name
 
 
@@ -173,17 +201,26 @@ def targets(y: Array, kind: Literal["class", "number", "none"]) -> Array:
 def training_set(
     dataset: Dataset, workload: Workload, out: Floats | None = None
 ) -> tuple[Floats, Array]:
-    """What is trained on: x float32 (n, *workload.x), written into `out` where given, and y."""
-    x = prepared(dataset.train_x, workload.x, workload.normalise, out)
-    return x, targets(dataset.train_y, workload.y)
+    """What is trained on: x float32 (n, *workload.x), written into `out` where given, and y.
+
+    Of the training set all but what is held out for validation.
+    """
+    rows = slice(0, len(dataset.train_x) - workload.validation)
+    x = prepared(dataset.train_x[rows], workload.x, workload.normalise, out)
+    return x, targets(dataset.train_y[rows], workload.y)
 
 
 def evaluation_set(
     dataset: Dataset, workload: Workload, out: Floats | None = None
 ) -> tuple[Floats, Array]:
-    """What is evaluated on: the test set, as above."""
-    x = prepared(dataset.test_x, workload.x, workload.normalise, out)
-    return x, targets(dataset.test_y, workload.y)
+    """What is evaluated on, as above: the test set, and behind it what is held out."""
+    x, y = (
+        np.concatenate([test, train[len(train) - workload.validation :]])
+        if workload.validation
+        else test
+        for test, train in ((dataset.test_x, dataset.train_x), (dataset.test_y, dataset.train_y))
+    )
+    return prepared(x, workload.x, workload.normalise, out), targets(y, workload.y)
 
 
 def answers(
@@ -232,6 +269,16 @@ def _like(source: str, shape: tuple[int, ...], classes: int) -> Dataset:
     arrays: Arrays = make(shape, classes, *stand_ins.items(shape))
     names = tuple(map(str, range(classes)))
     return _dataset("synthetic", "made by harness.data.stand_ins", arrays, names)
+
+
+def _made(source: Made, choice: str, seeds: tuple[int, ...], steps: int | None) -> Dataset:
+    if choice not in ("auto", "synthetic", source.name):
+        raise InputError(
+            f"--dataset {choice}: the model's data are made, {source.name}: leave it out"
+        )
+    x, y = source.arrays(seeds, steps)
+    made = _dataset(source.name, f"made by harness.data.made: {source.title}", (x, y, x, y), ())
+    return replace(made, made_for=seeds)
 
 
 def _own(source: str) -> Dataset:
@@ -288,6 +335,7 @@ def _digest(array: Array) -> str:
 __all__ = [
     "CHOICES",
     "ENVIRONMENT_VARIABLE",
+    "MADE",
     "SOURCES",
     "Dataset",
     "NotAvailable",

@@ -35,6 +35,10 @@ SOURCE = Source(
         (REAL_SHA256, (0.1307, 0.3081)): (
             "f1c2bb7165ea73871fe2009a9e6c6d555ceb6ddc9d484219ca231a524b401391",
             "757b3cee157a4aa2c485805da043b480cbfaf2ac25054baf1a0d998fbb91f8b4",
-        )
+        ),
+        (REAL_SHA256, None): (
+            "257f039238a0be158bad088c051a53908383fd47df03a7b1c229bb7bc968f160",
+            "bc9f8f501f39b3ca61f899a2f402edf2024bde012b73223431b6bd735e47a165",
+        ),
     },
 )

@@ -212,10 +212,10 @@ def teacher_forced(
     """
     where: dict[str, Any] = {"process": process, "case": case, "step": step}
     got = tensors.get
-    measurements = [
-        *(identical(name, got(name), given, **where) for name, given in wanted.batch.items()),
-        *(identical(n, got(f"held.{n}"), given, **where) for n, given in wanted.state.items()),
-    ]
+    held = {name: identical(name, got(name), v, **where) for name, v in wanted.batch.items()}
+    # What is minimised may be called x: a model without inputs is given a blank one.
+    held |= {n: identical(n, got(f"held.{n}"), v, **where) for n, v in wanted.state.items()}
+    measurements = [*held.values()]
     if isinstance(judge, Composed):
         measurements += own_errors(tensors, wanted, judge, where)
     for one in _asked(wanted):

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 
 from harness.interface import Array, Workload
 from harness.measure.measurement import stored_norm
-from harness.record.schema import Churn, Training, number
+from harness.record.schema import Churn, Number, Training, number
 from harness.workloads.reference import canonical
+
+# The loss that is a sum over the batch.
+SUMMED = "half-squared-sum"
+# Before a tensor's name in a training's series.
+GRADIENTS = "gradients."
 
 
 def predictions(workload: Workload, outputs: Array) -> Array | None:
@@ -29,8 +37,9 @@ def largest(outputs: Array) -> Array:
 
 
 def accuracy_metric(workload: Workload) -> str | None:
-    """Which accuracy a workload counts; None where it has none."""
-    return next((o.metric for o in workload.outcome if o.metric.endswith("accuracy")), None)
+    """Which accuracy a workload counts after each epoch; None where it has none."""
+    counted = ("test accuracy", "binary accuracy")
+    return next((o.metric for o in workload.outcome if o.metric in counted), None)
 
 
 def true_classes(y: Array) -> Array:
@@ -82,35 +91,54 @@ def training(
     test_y: Array,
     rows: Array,
     ends: list[int],
+    loss: Callable[[Array, Array], Array] | None = None,
 ) -> Training:
     """One free training as it is stored (dtype, seed and whole still open).
 
     series: losses float64 (steps,), step_ns, epoch_ns, eval_ns int64, gather_ns and put_ns where
-    they were timed, final.<name> parameters;
-    outputs: (test samples, ...) after each evaluation; rows: samples of each step; ends: the last
-    step of each epoch.
+    they were timed, final.<name> parameters, and what `harness.workers.looks` tells;
+    outputs: (samples, ...) after each evaluation, test_y: their targets; the last
+    `workload.validation` are held out from training, the others the test set; rows: samples of each
+    step; ends: the last step of each epoch; loss: of each sample, float64 (n,).
     """
+    tests = len(test_y) - workload.validation
+    held_out, test_y = true_classes(test_y[tests:]), test_y[:tests]
     losses, labels = series["losses"], true_classes(test_y)
-    counted = [predictions(workload, array) for array in outputs]
+    every = [predictions(workload, array) for array in outputs]
+    counted = [array if array is None else array[:tests] for array in every]
     last = counted[-1] if counted else None
     classes = max(2, *workload.outputs)
     whole = last is not None and len(last) == len(labels) and max(labels, default=0) < classes
     # Lockstep that a golden file cuts short may end no epoch.
     starts = [0, *(end + 1 for end in ends)]
     spans = [slice(start, end + 1) for start, end in zip(starts, ends, strict=False)]
+    # Of a sum over the batch what is told is the mean.
+    per_sample = losses / rows if workload.loss == SUMMED else losses
+    right, steps = series.get("right"), series.get("path.steps", np.zeros(0, np.int64))
     return Training(
         dtype="",
         seed=0,
         whole=True,
         rows=rows.tolist(),
         losses=[number(value) for value in losses],
-        epoch_losses=[number(canonical.epoch_loss(losses[s], rows[s])) for s in spans],
-        test_accuracy=[
-            number(canonical.accuracy(array, labels))
-            if array is not None and len(array) == len(labels)
-            else "nan"
-            for array in counted
+        epoch_losses=[number(canonical.epoch_loss(per_sample[s], rows[s])) for s in spans],
+        test_accuracy=[_accuracy(array, labels) for array in counted],
+        test_loss=[_loss(loss, array[:tests], test_y) for array in outputs if loss is not None],
+        validation_accuracy=[
+            _accuracy(None if array is None else array[tests:], held_out)
+            for array in every
+            if len(held_out)
         ],
+        training_accuracy=[
+            number(float(right[s].sum() / rows[s].sum())) for s in spans if right is not None
+        ],
+        gradient_norms={
+            name.removeprefix(GRADIENTS): [number(value) for value in values]
+            for name, values in series.items()
+            if name.startswith(GRADIENTS)
+        },
+        path_steps=steps.tolist(),
+        path=_path(workload, series["path"]) if len(steps) else {},
         step_ns=series["step_ns"].tolist(),
         gather_ns=series["gather_ns"].tolist() if "gather_ns" in series else [],
         put_ns=series["put_ns"].tolist() if "put_ns" in series else [],
@@ -123,3 +151,27 @@ def training(
         },
         confusion=confusion(last, labels, classes) if whole and last is not None else [],
     )
+
+
+def _accuracy(predicted: Array | None, labels: Array) -> Number:
+    if predicted is None or len(predicted) != len(labels):
+        return "nan"
+    return number(canonical.accuracy(predicted, labels))
+
+
+def _loss(loss: Callable[[Array, Array], Array], outputs: Array, y: Array) -> Number:
+    """The mean over samples; NaN where the outputs are not those of these targets."""
+    if len(outputs) != len(y) or outputs.ndim != 2:
+        return "nan"
+    with np.errstate(all="ignore"):
+        return number(float(np.mean(loss(outputs.astype(np.float64), y))))
+
+
+def _path(workload: Workload, states: Array) -> dict[str, list[list[Number]]]:
+    """States float64 (n, numbers learnt), by tensor."""
+    sizes = [math.prod(tensor.shape) for tensor in workload.learnt]
+    parts = np.split(states, np.cumsum(sizes)[:-1], axis=1)
+    return {
+        tensor.name: [[number(value) for value in row] for row in part]
+        for tensor, part in zip(workload.learnt, parts, strict=True)
+    }

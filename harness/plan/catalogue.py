@@ -6,13 +6,15 @@ Looks for packages and device files; imports no framework.
 from __future__ import annotations
 
 import contextlib
+import math
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from backends import BUILT_IN, Entry
 from harness.plan import interpreters, plugins, settings
 from harness.plan.plugins import missing
-from harness.workloads import WORKLOADS
+from harness.text import many
+from harness.workloads import ABOUT, WORKLOADS
 
 
 def describe() -> dict[str, Any]:
@@ -27,6 +29,7 @@ def describe() -> dict[str, Any]:
             entries |= {n: e for n, e in plugins.known(python).items() if n == name}
     workloads = {
         name: {
+            "about": ABOUT[name],
             "dataset": workload.data,
             "parameters": {t.name: list(t.shape) for t in workload.trained},
             "batch_size": workload.batch_size,
@@ -99,14 +102,16 @@ def as_text(catalogue: dict[str, Any]) -> str:
             for device, reason in backend["devices"].items()
         ]
     lines.append("workloads")
+    width = max(map(len, catalogue["workloads"]))
     for name, workload in catalogue["workloads"].items():
         if "origin" in workload:
-            lines.append(f"  {name:<11} {workload['origin']}: {workload['source']}")
+            lines.append(f"  {name:<{width}} {workload['origin']}: {workload['source']}")
             continue
-        shapes = ", ".join(f"{k} {tuple(v)}" for k, v in workload["parameters"].items())
-        lines.append(
-            f"  {name:<11} {workload['dataset']}, {shapes}; "
-            f"batch {workload['batch_size'] or 'of all rows'}, "
-            f"{workload['epochs']} epochs, {workload['optimiser']}, lr {workload['lr']}"
-        )
+        numbers = sum(map(math.prod, workload["parameters"].values()))
+        lines += [
+            f"  {name:<{width}} {workload['about']}",
+            f"  {'':<{width}} {workload['dataset']}; learns {many(numbers, 'number')}; "
+            f"batch {workload['batch_size'] or 'of all rows'}, {many(workload['epochs'], 'epoch')}, "
+            f"{workload['optimiser']}, lr {workload['lr']}",
+        ]
     return "\n".join(lines)

@@ -129,7 +129,11 @@ class Training(Stored, kw_only=True):
     """One free-running training. `losses`: mean loss of every step; `step_ns`: step + wait.
 
     `whole`: the plan's full schedule, not only the part that lockstep needs. `epoch_ns`: wall time
-    of each epoch's loop, gather, put and step; `test_accuracy`: after each. `gather_ns`: picking a
+    of each epoch's loop, gather, put and step; `test_accuracy`, `test_loss`,
+    `validation_accuracy`: after each, those that there are; `training_accuracy`: over each epoch's
+    batches, before their updates. `gradient_norms`: by tensor, of the first training rows, before
+    training and after each epoch; `path`: what a tiny model has learnt, by tensor and flat, after
+    each of `path_steps` steps. `gather_ns`: picking a
     step's rows; `put_ns`: host to device. Steps that one call of `run` made share its time evenly.
     `confusion`: test images after the last epoch, a row a true class, a column a predicted one
     (logits with NaN are counted nowhere); empty where the test set was not looked at.
@@ -148,6 +152,12 @@ class Training(Stored, kw_only=True):
     epoch_ns: list[Nanoseconds]
     eval_ns: list[Nanoseconds]
     final_norms: dict[str, Number]
+    test_loss: list[Number] = []
+    validation_accuracy: list[Number] = []
+    training_accuracy: list[Number] = []
+    gradient_norms: dict[str, list[Number]] = {}
+    path_steps: list[int] = []
+    path: dict[str, list[list[Number]]] = {}
     confusion: list[list[Few]] = []
 
 
@@ -292,6 +302,40 @@ class Operator(Stored, kw_only=True):
     curve: Curve | None = None
 
 
+class Told(Stored, kw_only=True):
+    """What a process makes of a batch that fails, at the reference's own state.
+
+    `raised`: what the framework said, where it refused; `largest`: of its outputs; `gradient`: norm
+    of all its gradients; `silent`: as `Failure`'s. None: it gave none.
+    """
+
+    label: str
+    dtype: str
+    raised: str | None
+    loss: Number | None
+    largest: Number | None
+    gradient: Number | None
+    silent: dict[str, Number] = {}
+
+
+class Failure(Stored, kw_only=True):
+    """A training that cannot go on, as the reference found before all others.
+
+    `kind`: "dead" (every output and every gradient is 0) or "undefined" (an output exceeds 1, where
+    the loss has no value); `step`: whose forward pass it is, of `seed`; `compared`: steps that were
+    compared. `largest`: of the outputs there; `silent`: by layer with a ReLU, the share of samples
+    for which every unit is 0.
+    """
+
+    step: int
+    kind: Literal["dead", "undefined"]
+    compared: int
+    seed: int
+    largest: Number
+    silent: dict[str, Number]
+    told: list[Told] = []
+
+
 class LeftBehind(Stored, kw_only=True):
     """A process that a worker had started and that outlived it; the harness ended it.
 
@@ -393,7 +437,8 @@ class Record(Stored, kw_only=True):
     `reference`: the float64 reference's own trainings; `envelope`: replicas of it in float32.
     `again`: the second process of a label that enters timing twice (A against A). `roofs`: what
     processes reach in a large product and in a copy. `differing`: some test images that are
-    classified differently, those that most labels differ on first. `samples`: where the series of
+    classified differently, those that most labels differ on first. `failure`: a training that
+    cannot go on. `samples`: where the series of
     trainings and rounds are while it is stored; None in memory, where they are filled in.
     """
 
@@ -416,4 +461,5 @@ class Record(Stored, kw_only=True):
     again: dict[str, Results] = {}
     roofs: list[Roof] = []
     differing: list[Differing] = []
+    failure: Failure | None = None
     samples: Samples | None = None

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from harness import text
 from harness.record.schema import Record
-from harness.report import markdown, operators, roofline, words
+from harness.report import failing, markdown, operators, roofline, words
 from harness.report import run_tables as tables
 from harness.report.images import image
 from harness.report.ladder import address, evidence_facts, ladder
@@ -196,18 +196,19 @@ def environment(run: Run) -> Section:
 
 SHOWN: dict[str, tuple[Build, ...]] = {
     "terminal": (
-        ladder, tables.times, tables.ratios, tables.training, _several_seeds, _screening,
-        _explanations,
+        ladder, failing.section, tables.times, tables.ratios, tables.training, _several_seeds,
+        _screening, _explanations,
     ),
     "markdown": (
-        ladder, _explanations, tables.values, _screening, tables.times, tables.ratios,
-        tables.parts, roofline.section, tables.training, tables.equivalence, tables.churn,
-        tables.repeats, tables.envelope, operators.section, tables.limits, environment,
+        ladder, failing.section, _explanations, tables.values, _screening, tables.times,
+        tables.ratios, tables.parts, roofline.section, tables.training, tables.equivalence,
+        tables.churn, tables.repeats, tables.envelope, operators.section, tables.limits,
+        environment,
     ),
 }  # fmt: skip
 # Of a page: id, title, and what is inside below the plots of that id.
 CHAPTERS: tuple[tuple[str, str, tuple[Build, ...]], ...] = (
-    ("ladder", "The ladder", (ladder, _explanations, _screening)),
+    ("ladder", "The ladder", (ladder, failing.section, _explanations, _screening)),
     ("divergence", "First divergence", (_divergence,)),
     ("agreement", "Error against limits", (tables.envelope, tables.repeats)),
     ("learning", "What was learned", (tables.training, tables.equivalence, tables.churn)),

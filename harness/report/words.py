@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.data import title
+from harness.data import MADE, title
 from harness.record.schema import FINISHED, Number, Record
 from harness.text import counted
 from harness.verdict.finding import Finding, void_part
@@ -75,7 +75,12 @@ def megabytes(size: int | None) -> str:
 def images(record: Record) -> str:
     """The data that were used."""
     data = record.dataset
-    return "no data set" if data is None else f"{data.name}, {data.train} + {data.test} images"
+    if data is None:
+        return "no data set"
+    if record.plan.workload.data in MADE:
+        return f"{title(record.plan.workload.data)}, made here"
+    # Rows of numbers have no classes' names, nor have a user's own.
+    return f"{data.name}, {data.train} + {data.test} samples"
 
 
 def headline(record: Record) -> str:

@@ -46,11 +46,9 @@ class Golden(NamedTuple):
 
 def shared(inputs: Inputs, seed: int, steps: int) -> dict[str, str]:
     """Digests of what no backend makes: initial parameters, and the samples of so many steps."""
-    workload, n = inputs.plan.workload, len(inputs.x)
-    size = inputs.plan.batch_size
-    slots = canonical.schedule(n, size, workload.epochs)[:steps]
-    epochs = range(slots[-1].epoch + 1)
-    orders = [canonical.epoch_order(seed, epoch, n, size).astype(np.int64) for epoch in epochs]
+    workload, size = inputs.plan.workload, inputs.plan.batch_size
+    slots = canonical.schedule(inputs.epoch, size, workload.epochs)[:steps]
+    orders = inputs.orders(seed, slots[-1].epoch + 1).astype(np.int64)
     rows = np.concatenate([orders[slot.epoch][slot.start : slot.stop] for slot in slots])
     digests = {name: digest(value) for name, value in inputs.initial(seed).items()}
     return digests | {"the order": digest(rows)}
@@ -83,7 +81,7 @@ def follow(inputs: Inputs, data: Data, header: Header) -> None:
             f"{', '.join(moved)}: made here, not what the golden file was trained with; every "
             "backend would share the mistake"
         )
-    whole = canonical.schedule(len(inputs.x), inputs.plan.batch_size, workload.epochs)
+    whole = canonical.schedule(inputs.epoch, inputs.plan.batch_size, workload.epochs)
     pairs = enumerate(zip(inputs.slots, whole, strict=False))
     same = next((step for step, (a, b) in pairs if a != b), min(len(inputs.slots), len(whole)))
     after = [steps for steps in header.after if steps <= same]

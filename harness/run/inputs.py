@@ -30,8 +30,10 @@ LEAST_LOCKSTEP = 100
 class Inputs:
     """Data and schedules of a plan.
 
-    x, test_x: float32 (n, *workload.x), mapped; y, test_y: classes int64 (n,) or numbers float32.
-    `pixels`, `images`: training and test samples as pixels of 8 bits; None where they are none.
+    x, test_x: float32 (n, *workload.x), mapped; y, test_y: classes int64 (n,) or numbers float32;
+    behind the `tests` samples of the test set stand those that are held out for validation.
+    `epoch`: samples of an epoch. `pixels`, `images`: training and test samples as pixels of 8 bits;
+    None where they are none.
     `slots`: every step of the schedule; `ends`: the last step of each epoch;
     `evaluations`: those after which an accuracy is counted.
     `order`: int64 (epochs, n), of the first seed. `lockstep_steps`: how many steps lockstep takes;
@@ -44,14 +46,20 @@ class Inputs:
         workload = plan.workload
         self.pixels: Array | None = dataset.train_x if dataset.images else None
         self.images: Array | None = dataset.test_x if dataset.images else None
+        held_out, self.tests = workload.validation, len(dataset.test_x)
         train, test = (
-            reserve(scratch / f"{name}.npy", (len(given), *workload.x))
-            for name, given in (("x", dataset.train_x), ("test_x", dataset.test_x))
+            reserve(scratch / f"{name}.npy", (rows, *workload.x))
+            for name, rows in (
+                ("x", len(dataset.train_x) - held_out),
+                ("test_x", self.tests + held_out),
+            )
         )
         self.x, self.y = data.training_set(dataset, workload, train)
         self.test_x, self.test_y = data.evaluation_set(dataset, workload, test)
         np.save(self.file("y.npy"), self.y)
         np.save(self.file("test_y.npy"), self.test_y)
+        self._made_for = dataset.made_for
+        self.epoch = len(self.x) // max(1, len(self._made_for))
         names = {"train_x": "x", "train_y": "y", "test_x": "test_x", "test_y": "test_y"}
         self._data = {field: self.file(f"{name}.npy") for field, name in names.items()}
         self._schedule(plan)
@@ -63,10 +71,12 @@ class Inputs:
         made._schedule(plan)
         return made
 
-    def _schedule(self, plan: Plan) -> None:
+    def _schedule(self, plan: Plan, most: int | None = None) -> None:
         """Every step that the plan asks for, and those that are looked at; written for workers."""
-        workload, n, size = plan.workload, len(self.x), plan.batch_size
-        self.slots: list[Slot] = canonical.schedule(n, size, workload.epochs, plan.steps)
+        workload, size = plan.workload, plan.batch_size
+        self.slots: list[Slot] = canonical.schedule(self.epoch, size, workload.epochs, plan.steps)[
+            :most
+        ]
         self.rows = np.array([slot.stop - slot.start for slot in self.slots])
         epochs = max(slot.epoch for slot in self.slots) + 1
         self.ends = [
@@ -84,13 +94,17 @@ class Inputs:
         late = plan.trajectory.late_from if plan.trajectory is not None else None
         self.late = self.ends[late - 1 :] if late is not None and plan.steps is None else []
         for seed in plan.seeds:
-            order = np.stack([canonical.epoch_order(seed, e, n, size) for e in range(epochs)])
+            order = self.orders(seed, epochs)
             if seed == plan.seeds[0]:
                 self.order = order
             self.save_schedule("schedule", seed, order, self.slots)
             save_tensors(self.file(f"initial-{seed}"), self.initial(seed))
         inside = [c for c in self.checkpoints if 0 < c <= last]
         self.follow(sorted({*inside, *(e + 1 for e in self.ends if e <= last), last + 1}))
+
+    def cut(self, steps: int) -> None:
+        """Take no more than the first steps of the schedule."""
+        self._schedule(self.plan, steps)
 
     def follow(self, after: list[int]) -> None:
         """Take lockstep as far as the last of `after`; it compares after each: steps, ascending.
@@ -102,9 +116,23 @@ class Inputs:
         self.snapshots, self.lockstep_steps = after, after[-1]
         self.save_schedule("lockstep", self.plan.seeds[0], self.order, self.slots[: after[-1]])
 
+    def orders(self, seed: int, epochs: int) -> Array:
+        """The rows of each epoch of a training: int64 (epochs, samples of one)."""
+        if self._made_for:
+            first = self._made_for.index(seed) * self.epoch
+            return np.tile(np.arange(first, first + self.epoch), (epochs, 1))
+        size = self.plan.batch_size
+        return np.stack([canonical.epoch_order(seed, e, self.epoch, size) for e in range(epochs)])
+
     def data(self) -> dict[str, str]:
         """The files that every worker maps, as its command `data` takes them."""
         return self._data
+
+    def sets(self) -> tuple[Array, Array]:
+        """The whole training set and the test set, as models are given them."""
+        held_out = self.test_x[self.tests :]
+        whole = np.concatenate([self.x, held_out]) if len(held_out) else self.x
+        return whole, self.test_x[: self.tests]
 
     def file(self, name: str) -> str:
         """A file of the scratch folder."""

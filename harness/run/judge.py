@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from harness.run.golden_file import Golden
 from harness.run.inputs import Inputs
 from harness.tensors import UNUSABLE, save_tensors
 from harness.workers.launch import WorkerFailed
+from harness.workers.looks import Looks
 from harness.workers.pool import Key, Pool
 from harness.workloads.reference import canonical
 from harness.workloads.reference.composed import Look, Reference, cast
@@ -63,21 +65,35 @@ class ReferenceJudge:
         """Train through a schedule of the inputs."""
         inputs = self._inputs
         out.mkdir(parents=True)
+        workload, schedule = inputs.plan.workload, inputs.schedule(kind, seed)
+        looks = Looks(workload, np.array([len(rows) for rows in schedule]))
         state = cast(inputs.initial(seed))
+        first = cast(inputs.batch(slice(0, workload.gradients_of), seed, 0))
         losses = []
-        for step, rows in enumerate(inputs.schedule(kind, seed)):
+        looks.at_gradients(partial(self._gradients, state, first))
+        looks.at_state(0, partial(dict, state))
+        for step, rows in enumerate(schedule):
             self._each(step)
-            look = self.look(state, cast(inputs.batch(rows, seed, step)))
-            state = stepped(inputs.plan.workload.optimiser, state | look.running, look.grads)
+            batch = cast(inputs.batch(rows, seed, step))
+            look = self.look(state, batch)
+            if looks.every_step:
+                looks.at_outputs(look.outputs, batch["y"])
+            state = stepped(workload.optimiser, state | look.running, look.grads)
             losses.append(look.loss)
+            looks.at_state(step + 1, partial(dict, state))
             if step in snapshots:
                 save_tensors(f"{out}/state-{step}", state)
             if step in evaluations:
                 outputs = evaluate(self, state, inputs.test_x)
                 save_tensors(f"{out}/outputs-{step}", {"outputs": outputs})
+                looks.at_gradients(partial(self._gradients, state, first))
         final = {f"final.{name}": value for name, value in state.items()}
         untimed = dict.fromkeys(("step_ns", "epoch_ns", "eval_ns"), np.zeros(0, dtype=np.int64))
-        save_tensors(f"{out}/series", {"losses": np.array(losses)} | untimed | final)
+        seen = {"losses": np.array(losses)} | looks.series()
+        save_tensors(f"{out}/series", seen | untimed | final)
+
+    def _gradients(self, state: State, batch: State) -> State:
+        return self.look(state, batch).grads
 
 
 class FileJudge(ReferenceJudge):

@@ -99,7 +99,7 @@ def _find_start_batches(state: State) -> None:
     if chosen is None:
         return
     size = state.plan.batch_size
-    every = schedule(len(inputs.x), size, len(inputs.order), chosen.start_steps)
+    every = schedule(inputs.epoch, size, len(inputs.order), chosen.start_steps)
     full = [slot for slot in every if slot.stop - slot.start == size]
     try:
         batches, _ = clear_batches(

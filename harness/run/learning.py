@@ -59,6 +59,7 @@ def show_differing(state: State) -> None:
     judged = load_tensors(f"{folder}/outputs-{state.inputs.ends[-1]}")["outputs"]
     reference, truth = outcome.predictions(workload, judged), state.inputs.test_y
     assert reference is not None
+    reference, truth = reference[: len(images)], truth[: len(images)]
     for index in outcome.differing(state.predicted, reference, truth, MOST_IMAGES):
         state.record.differing.append(
             Differing(
@@ -94,12 +95,13 @@ def train_worker(
     results.measurements += judge_evaluations(state, key, out, seed, evaluations)
     if evaluations and state.pool.own(key):
         last, workload = f"outputs-{evaluations[-1]}", state.plan.workload
+        tests = state.inputs.tests
         own, judged = (
-            outcome.predictions(workload, load_tensors(f"{folder}/{last}")["outputs"])
+            outcome.predictions(workload, load_tensors(f"{folder}/{last}")["outputs"][:tests])
             for folder in (out, state.judge_folder("schedule", seed))
         )
         if own is not None and judged is not None and own.shape == judged.shape:
-            truth = outcome.true_classes(state.inputs.test_y)
+            truth = outcome.true_classes(state.inputs.test_y[:tests])
             results.churn.append(outcome.churn(own, judged, truth, seed))
             if seed == state.seed:
                 state.predicted[key.label] = own
@@ -128,8 +130,11 @@ def stored_training(
     ends = [step for step in state.inputs.ends if step < steps]
     series = load_tensors(f"{out}/series")
     outputs = [load_tensors(f"{out}/outputs-{e}")["outputs"] for e in evaluations]
-    workload, inputs = state.plan.workload, state.inputs
-    trained = outcome.training(workload, series, outputs, inputs.test_y, inputs.rows[:steps], ends)
+    (workload, net), inputs = (state.plan.workload, state.plan.net), state.inputs
+    trained = outcome.training(
+        *(workload, series, outputs, inputs.test_y, inputs.rows[:steps], ends),
+        loss=None if net is None else net.loss.of_samples,
+    )
     trained.dtype, trained.seed, trained.whole = dtype, seed, steps == len(state.inputs.slots)
     trained.final_norms = {
         t.name: norm

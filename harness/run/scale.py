@@ -148,8 +148,7 @@ def run(plans: list[Plan], results_dir: Path, progress: Progress) -> Path:
     """
     check_folder(results_dir)
     _, dataset = load_dataset(max(plans, key=lambda plan: plan.batch_size), progress)
-    samples = len(dataset.train_x) + len(dataset.test_x)
-    with scratch_folder(max(scratch_bytes(plan, samples) for plan in plans)) as scratch:
+    with scratch_folder(max(scratch_bytes(plan, len(dataset)) for plan in plans)) as scratch:
         folder = new_run_folder(results_dir, "scale")
         grid = _Grid(folder, scratch, progress)
         with stored(grid, folder, scratch, end_all=grid.end, write=grid.store):

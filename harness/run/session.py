@@ -21,7 +21,7 @@ from harness.progress import Progress
 from harness.record.facts import describe_dataset, describe_machine, now
 from harness.record.schema import FINISHED, Record, Results
 from harness.record.store import check_folder, complete, new_run_folder
-from harness.run import golden_file, known_answers
+from harness.run import failing, golden_file, known_answers
 from harness.run.agreement import batches, lockstep, probe_precision, start_twice, teacher_force
 from harness.run.ending import stored
 from harness.run.inputs import Inputs
@@ -44,8 +44,9 @@ def check_answers(record: Record, dataset: data.Dataset, scratch: Path) -> Input
     _refuse_wrong_answers(record)
     record.dataset = describe_dataset(dataset)
     inputs = Inputs(record.plan, dataset, scratch)
-    normalise = record.plan.workload.normalise
-    record.known_answers += known_answers.check_data(dataset, normalise, inputs.x, inputs.test_x)
+    record.known_answers += known_answers.check_data(
+        dataset, record.plan.workload.normalise, *inputs.sets()
+    )
     _refuse_wrong_answers(record)
     return inputs
 
@@ -54,6 +55,7 @@ def begin(state: State, dataset: data.Dataset) -> None:
     """Everything before the first measurement."""
     state.inputs = inputs = check_answers(state.record, dataset, state.scratch)
     state.start_reference()
+    failing.foresee(state)
     state.record.lockstep_steps = [done - 1 for done in inputs.snapshots]
     state.pool.start(state.record)
     if judged_by_label(state.plan):
@@ -95,6 +97,7 @@ def measure_all(state: State, dataset: data.Dataset) -> None:
     """Every phase in order."""
     begin(state, dataset)
     measure_numbers(state)
+    failing.tell(state)
     train_reference(state)
     end_twins(state)
     train(state)
@@ -152,9 +155,17 @@ def load_dataset(plan: Plan, progress: Progress) -> tuple[Plan, data.Dataset]:
     InputError where there are none, too few, or they are not what the workload takes.
     """
     workload = plan.workload
+    if plan.net is not None and plan.net.can_fail and len(plan.seeds) > 1:
+        progress.note(f"{workload.name} may fail: only seed {plan.seeds[0]} is trained")
+        plan = msgspec.structs.replace(plan, seeds=plan.seeds[:1])
     directory = Path(plan.data_dir) if plan.data_dir is not None else None
-    dataset = data.of_workload(workload, plan.dataset, directory, warn=progress.note)
-    n = len(dataset.train_x)
+    dataset = data.of_workload(
+        *(workload, plan.dataset, directory),
+        seeds=plan.seeds,
+        steps=plan.steps,
+        warn=progress.note,
+    )
+    n = len(dataset.train_x) // max(1, len(dataset.made_for)) - workload.validation
     if workload.batch_size is None:
         workload = of_batches(workload, plan.net, n)
         return msgspec.structs.replace(plan, workload=workload), dataset
@@ -164,10 +175,6 @@ def load_dataset(plan: Plan, progress: Progress) -> tuple[Plan, data.Dataset]:
             f"{2 * workload.batch_size}"
         )
     return plan, dataset
-
-
-def _samples(dataset: data.Dataset) -> int:
-    return len(dataset.train_x) + len(dataset.test_x)
 
 
 def empty_record(plan: Plan, run: str) -> Record:
@@ -191,7 +198,7 @@ def unstored(
 ) -> Iterator[tuple[State, data.Dataset]]:
     """A session whose record nobody stores; its logs go to `folder`, or with the scratch folder."""
     plan, dataset = load_dataset(plan, progress)
-    with scratch_folder(scratch_bytes(plan, _samples(dataset))) as scratch:
+    with scratch_folder(scratch_bytes(plan, len(dataset))) as scratch:
         folder = folder or scratch
         state = State(plan, empty_record(plan, folder.name), folder, scratch, progress)
         try:
@@ -222,7 +229,7 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
     if judged_by_file(plan):
         golden_file.read(Path(plan.reference))  # refused now, if at all
     plan, dataset = load_dataset(plan, progress)
-    with scratch_folder(scratch_bytes(plan, _samples(dataset))) as scratch:
+    with scratch_folder(scratch_bytes(plan, len(dataset))) as scratch:
         folder = new_run_folder(results_dir)
         record = empty_record(plan, folder.name.removeprefix("."))
         state = State(plan, record, folder, scratch, progress)

@@ -52,7 +52,7 @@ def _surviving(state: State) -> list[Key]:
 def time_rounds(state: State, session: int) -> None:
     """One session's rounds: each worker one block a round, in random order."""
     timing = state.plan.timing
-    full = len(state.inputs.x) // state.plan.batch_size
+    full = state.inputs.epoch // state.plan.batch_size
     steps = timing.steps if full else 0
     total = timing.warmup_rounds + timing.rounds
     of = f", session {session + 1} of {timing.sessions}" if timing.sessions > 1 else ""

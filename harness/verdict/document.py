@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from harness.record.schema import Number, Repeat
+from harness.record.schema import Failure, Number, Repeat
 from harness.verdict.finding import Rung, Whole, agreeing, void_part
 from harness.verdict.outcome import ChurnTest
 from harness.verdict.stats import Equivalence
@@ -121,7 +121,10 @@ class Divergence(msgspec.Struct, kw_only=True):
 
 
 class Document(msgspec.Struct, kw_only=True, rename={"format": "schema"}):
-    """The whole verdict.json. `record`: the folder of the run; `backends`: by label."""
+    """The whole verdict.json. `record`: the folder of the run; `backends`: by label.
+
+    `failure`: a training that cannot go on, see `harness.record.schema.Failure`.
+    """
 
     format: Literal[1] = SCHEMA
     verdict: Overall
@@ -142,6 +145,7 @@ class Document(msgspec.Struct, kw_only=True, rename={"format": "schema"}):
     backends: dict[str, Entry]
     first_divergence: Divergence | None
     other_limits: str | None
+    failure: Failure | None = None
 
     @property
     def planted(self) -> bool:

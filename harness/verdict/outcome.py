@@ -29,6 +29,7 @@ UNITS = {
     "test accuracy": (100, "points"),
     "binary accuracy": (100, "points"),
     "training loss": (1, "nats"),
+    "training accuracy": (100, "points"),
 }
 
 
@@ -152,6 +153,8 @@ def _bands(record: Record) -> dict[str, tuple[float, float]]:
 
 
 def _metric(name: str, training: Training) -> Number:
+    if name == "training accuracy":
+        return (training.training_accuracy or ["nan"])[-1]
     if name.endswith("accuracy"):
         return mean_accuracy(training)
     return (training.epoch_losses or ["nan"])[-1]

@@ -29,6 +29,7 @@ from harness.verdict.timings import (
     session_medians,
     share_of_physics,
     steady,
+    too_short,
     versus,
 )
 
@@ -42,6 +43,8 @@ CLOCKS_DISAGREE = 2.0
 # step longer than copying them again (JAX); a single step that was not waited for takes one.
 DRAIN_AGREES = 0.5
 DRAIN_DISAGREES = 1.0
+# Copying parameters for the first time may take so much longer, however short a step is.
+LEAST_DRAIN_NS = 100_000
 # Fewer bursts than this and one interruption decides.
 LEAST_BURSTS = 5
 # Of the threads asked for, the share that must be seen at work during the steps. One interruption
@@ -197,6 +200,8 @@ def _unlike_its_replay(label: str, record: Record) -> Round | None:
 
 def clocks(label: str, record: Record) -> Part:
     """Latency, throughput, the epoch's wall time and the drain tell the same of the same work."""
+    if short := too_short(record, label):
+        return Part(name="clocks", verdict="inconclusive", limit=CLOCKS_AGREE, sentence=short)
     rounds = steady(record, record.results[label])
     parts: list[Part] = []
     if overheads := [max(ratio, 1e-9) for ratio in loop_overheads(record, label)]:
@@ -224,7 +229,7 @@ def clocks(label: str, record: Record) -> Part:
     # From a GPU, copying the parameters once takes as long as a step; so it does with a small batch
     # in a wide network, where a plan asks for no bursts (`harness scale`).
     copied = record.plan.labels[label].device == "cpu" and record.plan.timing.burst_steps > 0
-    if drains and step > 0 and copied:
+    if drains and step > 0 and copied and statistics.median(drains) > LEAST_DRAIN_NS:
         left = statistics.median(drains) / step
         verdict = _between(left, DRAIN_AGREES, DRAIN_DISAGREES)
         of = f"{left:.2f} steps of work were left after the last wait: somebody is not waiting"
@@ -291,7 +296,8 @@ def across(label: str, record: Record, ranked: dict[str, StepTime]) -> Part:
     band, labels = record.plan.timing.band, record.plan.labels
     defaults = [name for name in ranked if labels[name].default]
     fastest = min(defaults or ranked, key=lambda name: ranked[name].median_ns)
-    part = Part(name="across", verdict="inconclusive", limit=band, sentence="shares no round")
+    short = too_short(record, fastest) or too_short(record, label) or "shares no round"
+    part = Part(name="across", verdict="inconclusive", limit=band, sentence=short)
     if (ratio := versus(record, label, fastest)) is None:
         return part
     part.value = number(ratio.value)

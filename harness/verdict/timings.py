@@ -22,6 +22,9 @@ from harness.verdict.timing_stats import MIN_ROUNDS, Ratio, ratio, steadiness
 
 T = TypeVar("T")
 Place = tuple[int, int]  # session, round
+# Of steps shorter than this the clock, the loop and the call are a part that no ratio tells apart:
+# their times are told, and no multiples of them.
+LEAST_COMPARED_NS = 20_000
 PAIR = msgspec.Meta(min_length=2, max_length=2)  # the two ends of an interval
 
 
@@ -134,8 +137,19 @@ def _over(record: Record, above: Results, below: Results) -> Ratio | None:
 
 
 def versus(record: Record, label: str, other: str) -> Ratio | None:
-    """Step of a label over that of another; None where they share no round."""
+    """Step of a label over that of another; None where they share no round, or one is too short."""
+    if too_short(record, label) or too_short(record, other):
+        return None
     return _over(record, record.results[label], record.results[other])
+
+
+def too_short(record: Record, label: str) -> str | None:
+    """Why no multiple of a label's step is told; None where it takes long enough."""
+    medians = session_medians(record, record.results[label])
+    if not medians or statistics.median(medians) >= LEAST_COMPARED_NS:
+        return None
+    least = LEAST_COMPARED_NS // 1000
+    return f"a step of {label} takes less than {least} µs: its time is told, no multiple of it"
 
 
 def against_itself(record: Record) -> dict[str, Ratio]:
@@ -149,7 +163,8 @@ def against_itself(record: Record) -> dict[str, Ratio]:
 def floor_logs(record: Record, label: str) -> list[float] | None:
     """A session's log of step over GEMM floor; None off the CPU or without a control numpy."""
     numpy = control(record)
-    if numpy is None or record.plan.labels[label].device != "cpu":
+    on_cpu = record.plan.labels[label].device == "cpu"
+    if numpy is None or not on_cpu or too_short(record, label):
         return None
     return session_logs(
         step_medians(record, record.results[label]), product_medians(record, record.results[numpy])

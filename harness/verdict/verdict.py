@@ -31,7 +31,12 @@ from harness.verdict.timings import StepTime, step_time
 from harness.workloads.reference.limits import DECIDING, LIMITS, RUNGS, Limit
 
 # What verdict.json tells of a run as its record has it, and of a label as its plan has it.
-OF_THE_RUN = ("run", "started", "seconds", "ended", "harness_version")
+OF_THE_RUN = ("run", "started", "seconds", "ended", "harness_version", "failure")
+# Why a training cannot go on, in words.
+FAILED = {
+    "dead": "every output is 0 and every gradient is 0: the model cannot learn",
+    "undefined": "an output exceeds 1: the loss is undefined",
+}
 OF_THE_LABEL = "backend", "device", "dtype", "variant", "precision", "plant", "source", "origin"
 
 
@@ -277,6 +282,7 @@ def _notes(record: Record, labels: dict[str, LabelVerdict]) -> str:
     unsteady = [name for name, label in labels.items() if label.reproducible is False]
     planted = [f"{name} ({p})" for name, label in record.plan.labels.items() if (p := label.plant)]
     notes = (
+        ("{}", how_it_failed(record) or ""),
         ("{}", f"SYNTHETIC data, not {title(record.plan.workload.data)}" if synthetic else ""),
         ("skipped: {}", "; ".join(f"{name} ({label.reason})" for name, label in skipped)),
         ("differs as declared: {}", ", ".join(f"{n} {f.rung} ({f.expected})" for n, f in known)),
@@ -290,6 +296,16 @@ def _notes(record: Record, labels: dict[str, LabelVerdict]) -> str:
         ("FAULT PLANTED in {}", ", ".join(planted)),
     )
     return "".join(f"; {form.format(text)}" for form, text in notes if text)
+
+
+def how_it_failed(record: Record) -> str | None:
+    """Why a training cannot go on, and from where; None where its model cannot fail."""
+    net, failure = record.plan.net, record.failure
+    if net is None or not net.can_fail or record.plan.steps is not None:
+        return None
+    if failure is None:
+        return f"no failure in {record.plan.workload.epochs} epochs"
+    return f"at step {failure.step} {FAILED[failure.kind]} (compared up to there)"
 
 
 def run_status(record: Record) -> int:

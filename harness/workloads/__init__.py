@@ -17,11 +17,14 @@ from harness.workloads.reference.composed import Net
 DECLARED: dict[str, Declared] = {}
 # By the workloads whose width can be chosen: so many hidden units and samples a batch.
 SIZED: dict[str, Callable[[int, int], Declared]] = {}
+# A sentence about each, the first of its module.
+ABOUT: dict[str, str] = {}
 for _module in pkgutil.iter_modules(__path__):
     _loaded = import_module(f"{__name__}.{_module.name}")
     _found = getattr(_loaded, _module.name.upper(), None)
     if isinstance(_found, Declared):
         DECLARED[_found.workload.name] = _found
+        ABOUT[_found.workload.name] = (_loaded.__doc__ or "").partition(": ")[2].partition("\n")[0]
         if hasattr(_loaded, "sized"):
             SIZED[_found.workload.name] = _loaded.sized
 

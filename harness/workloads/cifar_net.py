@@ -1,4 +1,4 @@
-"""cifar-net: two convolutions and three dense layers on CIFAR-10, momentum."""
+"""cifar-net: two convolutions and three dense layers, momentum."""
 
 from __future__ import annotations
 

@@ -18,8 +18,11 @@ from harness.workloads.reference.composed import Net
 from harness.workloads.reference.losses import Loss, loss_name
 from harness.workloads.reference.pieces import Layer, Shape, Slot
 
-# How a tensor starts: the law and its scale.
-Start = tuple[Literal["normal", "uniform", "zeros", "ones"], float]
+# How a tensor starts: the law and its scale, or its values.
+Start = (
+    tuple[Literal["normal", "uniform", "unit", "zeros", "ones"], float]
+    | tuple[Literal["values"], tuple[float, ...]]
+)
 INPUTS, OUTPUTS = "inputs", "outputs"
 # By how much trainings may differ where a workload does not say: shares of the samples, nats.
 OUTCOME = (Outcome("test accuracy", margin=0.01), Outcome("training loss", margin=0.01))
@@ -37,6 +40,11 @@ class Declared:
 def normal(sigma: float) -> Callable[[Slot], Start]:
     """Weights standard normal times sigma; biases 0."""
     return lambda slot: ("normal", sigma) if slot.kind == "weight" else ("zeros", 0.0)
+
+
+def fan_in_normal(slot: Slot) -> Start:
+    """Weights standard normal over sqrt(fan-in); biases standard normal."""
+    return "normal", 1 / math.sqrt(slot.fan_in) if slot.kind == "weight" else 1.0
 
 
 def he_normal(slot: Slot) -> Start:
@@ -63,6 +71,8 @@ def declare(
     normalise: tuple[float, float] | None = None,
     outcome: tuple[Outcome, ...] | None = None,
     model: str = "",
+    validation: int = 0,
+    gradients_of: int = 0,
     limits: Literal["measured", "table"] = "measured",
     l2: float = 0.0,
 ) -> Declared:
@@ -100,6 +110,8 @@ def declare(
         epochs=epochs,
         data=data,
         normalise=normalise,
+        validation=validation,
+        gradients_of=gradients_of,
         noise=noise,
         symmetries=symmetries,
         limits=limits,
@@ -129,11 +141,12 @@ def _tensors(
         number += layer.makes_units
         own = OUTPUTS if layer.makes_units and number == makers else f"units{number}"
         for slot in layer.slots(axis, own):
-            law, scale = init(slot) if slot.kind in ("weight", "bias") else (slot.kind, 0.0)
-            tensors.append(msgspec.structs.replace(slot.tensor, init=law, scale=scale))
+            law, of = init(slot) if slot.kind in ("weight", "bias") else (slot.kind, 0.0)
+            how = {"values" if law == "values" else "scale": of}
+            tensors.append(msgspec.structs.replace(slot.tensor, init=law, **how))
         noise += layer.noise(axis, own, given)
         axis = layer.axis(axis, own, given)
-    _check_names([*tensors, *noise])
+    _check_names([*tensors, *noise], given="x" if net.x else "")
     axes = dict.fromkeys(_units(one) for tensor in tensors for one in tensor.axes if one)
     # Nobody may permute the outputs.
     free = tuple(one for one in axes if one != _units(axis))
@@ -145,8 +158,9 @@ def _units(axis: str) -> str:
     return axis.rpartition("*")[2]
 
 
-def _check_names(tensors: list[Tensor]) -> None:
-    taken = {"x", "y", optimisers.STEP}
+def _check_names(tensors: list[Tensor], given: str) -> None:
+    """given: what the input is called; "" where nothing is given to the model."""
+    taken = {given, "y", optimisers.STEP}
     for tensor in tensors:
         if not tensor.name or "/" in tensor.name or tensor.name in taken:
             raise ValueError(f"a tensor called {tensor.name!r}: empty, with /, or taken already")

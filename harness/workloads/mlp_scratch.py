@@ -1,4 +1,4 @@
-"""MLPScratch on Fashion-MNIST: Dive into Deep Learning 5.2."""
+"""mlp-scratch: 784-256-10, ReLU, by hand (Dive into Deep Learning 5.2)."""
 
 from __future__ import annotations
 

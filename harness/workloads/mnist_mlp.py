@@ -1,4 +1,4 @@
-"""mnist-mlp: three dense layers on MNIST, ReLU after each of them, the last one's too."""
+"""mnist-mlp: 784-200-200-10, ReLU after every layer, the last one's too."""
 
 from __future__ import annotations
 

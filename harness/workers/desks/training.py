@@ -13,6 +13,7 @@ from harness.interface import Array, RunsMany, State, Traces, Trainer, Unavailab
 from harness.tensors import load_tensors, save_tensors
 from harness.text import described
 from harness.workers.desks.backend import BackendDesk, clock
+from harness.workers.looks import Looks
 from harness.workloads.reference import canonical
 
 # Progress goes out at most so often: enough for a smooth bar, too seldom to disturb a step.
@@ -98,6 +99,27 @@ class TrainingDesk(BackendDesk):
         save_tensors(out, tensors)
         return {}
 
+    def tell(self, state: str, batch: str, out: str) -> dict[str, Any]:
+        """What comes of a batch that no loss may be defined for, as far as it goes; to `out`.
+
+        Tensors as those of a case; `raised`: what the framework said, where it refused.
+        """
+        trainer, raised = self._trainer, None
+        trainer.set_state(self._typed(load_tensors(state)))
+        put = trainer.put(self._typed(self._rows(load_tensors(batch)["rows"])))
+        tensors = {"outputs": trainer.outputs(put, training=False)}
+        if isinstance(trainer, Traces):
+            tensors |= {f"trace.{name}": value for name, value in trainer.trace(put).items()}
+        try:
+            loss, grads = trainer.loss_and_grads(put)
+        except Exception as error:
+            raised = described(error)
+        else:
+            tensors["loss"] = np.array(loss, dtype=np.float64)
+            tensors |= {f"grad.{name}": value for name, value in grads.items()}
+        save_tensors(out, tensors)
+        return {"raised": raised}
+
     def _rows(self, rows: Array | slice, x: Array | None = None) -> State:
         """Samples of the training set (x: where they are gathered already), with their targets."""
         samples = {"x": self._x[rows] if x is None else x}
@@ -141,7 +163,7 @@ class TrainingDesk(BackendDesk):
         After each step in `snapshots` the state goes to out/state-<step>, after each in
         `evaluations` the test set's outputs to out/outputs-<step>; the series to out/series.
         `step_ns`: step and wait; `epoch_ns`: the loop between evaluations, gather and put included,
-        saving and telling left out.
+        saving, telling and looking left out.
         A trainer with `run` makes `at_once` full steps at once wherever none of them is looked at.
         """
         trainer, size = self._trainer, self._batch_size
@@ -153,19 +175,25 @@ class TrainingDesk(BackendDesk):
         }
         save_after, evaluate_after = set(snapshots), set(evaluations)
         full = (slots[:, 2] - slots[:, 1] == size).tolist()
-        at_once = at_once if isinstance(trainer, RunsMany) else 1
+        looks = Looks(self._workload, slots[:, 2] - slots[:, 1])
+        at_once = at_once if isinstance(trainer, RunsMany) and not looks.every_step else 1
         groups = step_groups(full, save_after | evaluate_after, at_once)
         places = slots.tolist()
+        looks.at_gradients(self._gradients)
+        looks.at_state(0, trainer.get_state)
         last_report = epoch_started = clock()
         for group in groups:
             rows = [orders[e, start:stop] for e, start, stop in places[group.start : group.stop]]
-            losses += self._take(schedule, dict(zip(group, rows, strict=True)), times)
+            losses += self._take(schedule, dict(zip(group, rows, strict=True)), times, looks)
             after, number = clock(), group[-1]
+            epoch_started += looks.last_ns
+            looks.at_state(number + 1, trainer.get_state)
             if number in evaluate_after:
                 times["epoch_ns"].append(after - epoch_started)
                 epoch_started = after
                 save_tensors(f"{out}/outputs-{number}", {"outputs": self._evaluate()})
                 times["eval_ns"].append(clock() - after)
+                looks.at_gradients(self._gradients)
             if number in save_after:
                 save_tensors(f"{out}/state-{number}", trainer.get_state())
             if after - last_report > PROGRESS_INTERVAL_NS:
@@ -174,15 +202,25 @@ class TrainingDesk(BackendDesk):
             epoch_started += clock() - after  # what is looked at between steps is no training
         series = {name: np.array(ns, dtype=np.int64) for name, ns in times.items()}
         final = {f"final.{name}": value for name, value in trainer.get_state().items()}
-        save_tensors(f"{out}/series", {"losses": np.array(losses, np.float64)} | series | final)
+        of_losses = {"losses": np.array(losses, np.float64)}
+        save_tensors(f"{out}/series", of_losses | series | looks.series() | final)
         return {}
 
+    def _gradients(self) -> State:
+        """The gradients of the first training rows, as many as the workload says."""
+        first = self._typed(self._rows(slice(0, self._workload.gradients_of)))
+        return self._trainer.loss_and_grads(self._trainer.put(first))[1]
+
     def _take(
-        self, schedule: str, rows: dict[int, Array], times: dict[str, list[int]]
+        self, schedule: str, rows: dict[int, Array], times: dict[str, list[int]], looks: Looks
     ) -> list[float]:
         """The steps of these numbers, on these rows, several as one call; the loss before each."""
         batches = [self._put(schedule, step, each, times) for step, each in rows.items()]
         before = clock()
+        if looks.every_step:
+            (own,) = rows.values()
+            looks.at_outputs(self._trainer.outputs(batches[0], training=True), self._y[own])
+        looks.last_ns, before = clock() - before, clock()
         many = len(batches) > 1
         losses = (
             self._run(batches) if many else [self._step(batches[0], len(next(iter(rows.values()))))]

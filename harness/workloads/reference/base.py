@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from harness.interface import Array, Product, State, Tensor
 
@@ -26,13 +27,16 @@ Keep = dict[str, Any]
 class Pass:
     """One way through the layers: state, noise, training or evaluation, and how to multiply.
 
-    times(part, a, b): the layer's product of that name ("forward", "weights", "inputs").
+    times(part, a, b): the layer's product of that name ("forward", "weights", "inputs"). up: not
+    None where a layer computes as frameworks do, by formulas that cancel: what it rounds is then a
+    unit in its last place off, upwards or downwards.
     """
 
     state: State
     noise: State
     training: bool
     times: Callable[[str, Array, Array], Array]
+    up: bool | None = None
 
 
 class Kink(NamedTuple):
@@ -143,6 +147,11 @@ class Piece(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     def other_side(self, keep: Keep, near: Array) -> None:
         """Change what is kept, as if each unit that is near a kink (bool) lay on its other side."""
         raise NotImplementedError
+
+
+def off(value: Array, up: bool) -> Array:
+    """The next number of its dtype, upwards or downwards."""
+    return np.asarray(np.nextafter(value, np.asarray(np.inf if up else -np.inf, value.dtype)))
 
 
 def with_bias(weight: Tensor, bias: Tensor, fan_in: int) -> tuple[Slot, ...]:

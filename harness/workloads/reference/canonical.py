@@ -39,16 +39,24 @@ def drawn(tensors: Iterable[Tensor], seed: int) -> State:
     """Tensors as they start, float32, one after another.
 
     Drawn from `default_rng([seed, 0])` in float64 and rounded once; "normal":
-    `standard_normal(shape) * scale`, "uniform": `random(shape) * (2 * scale) - scale`.
+    `standard_normal(shape) * scale`, "uniform": `random(shape) * (2 * scale) - scale`, "unit":
+    `random(shape) * scale`; the others draw nothing.
     """
     rng = np.random.default_rng([seed, 0])
     draw: dict[str, Callable[[tuple[int, ...], float], Array]] = {
         "normal": lambda shape, scale: rng.standard_normal(shape) * scale,
         "uniform": lambda shape, scale: rng.random(shape) * (2 * scale) - scale,
+        "unit": lambda shape, scale: rng.random(shape) * scale,
         "zeros": lambda shape, _: np.zeros(shape),
         "ones": lambda shape, _: np.ones(shape),
     }
-    return {t.name: draw[t.init](t.shape, t.scale).astype(np.float32) for t in tensors}
+
+    def started(tensor: Tensor) -> Array:
+        if tensor.init == "values":
+            return np.reshape(tensor.values, tensor.shape)
+        return draw[tensor.init](tensor.shape, tensor.scale)
+
+    return {tensor.name: started(tensor).astype(np.float32) for tensor in tensors}
 
 
 def epoch_order(seed: int, epoch: int, n: int, batch_size: int = 1) -> Array:

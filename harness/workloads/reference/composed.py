@@ -14,7 +14,12 @@ import msgspec
 import numpy as np
 
 from harness.interface import Array, Product, State
-from harness.workloads.reference.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy
+from harness.workloads.reference.losses import (
+    BinaryCrossEntropy,
+    Loss,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+)
 from harness.workloads.reference.pieces import (
     Conv,
     Dense,
@@ -27,6 +32,8 @@ from harness.workloads.reference.pieces import (
     Residual,
     Seen,
     Shape,
+    Sigmoid,
+    Softmax,
 )
 
 
@@ -40,6 +47,12 @@ class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     layers: tuple[Layer, ...]
     loss: Loss
     l2: float = 0.0
+
+    @property
+    def can_fail(self) -> bool:
+        """Whether its loss may be undefined: a binary cross-entropy of unbounded outputs."""
+        bounded = isinstance(self.layers[-1], Sigmoid | Softmax)
+        return isinstance(self.loss, BinaryCrossEntropy) and not bounded
 
     def shapes(self) -> Iterator[tuple[Layer, Shape, Shape]]:
         """Every layer with the shapes of one sample before and after it; ValueError."""
@@ -121,9 +134,9 @@ class Opened(Reference, Protocol):
     """A reference whose arithmetic can be changed: the same function by other operations."""
 
     def textbook(self, up: bool) -> Reference:
-        """The loss by the formulas that frameworks use: they cancel where a model is sure.
+        """The formulas that frameworks use for units and loss: they cancel where a model is sure.
 
-        up: which way an error in the last place goes (see the loss's `textbook`).
+        up: which way an error in the last place goes (see the loss's `textbook`, and `Pass`).
         """
 
     def rounded(self, product: int, operand: Callable[[Array], Array]) -> Opened:
@@ -150,8 +163,10 @@ class Composed:
         net: Net,
         loss: Callable[[Array, Array], tuple[float, Array]] | None = None,
         operands: dict[int, Callable[[Array], Array]] | None = None,
+        up: bool | None = None,
     ) -> None:
         self.net = net
+        self._up = up
         self._loss = loss or net.loss
         self._weights = net.weights() if net.l2 else ()
         self._operands = operands or {}
@@ -165,10 +180,10 @@ class Composed:
         return any(layer.couples for layer in self.net.layers)
 
     def textbook(self, up: bool) -> Composed:
-        return Composed(self.net, partial(self.net.loss.textbook, up=up), self._operands)
+        return Composed(self.net, partial(self.net.loss.textbook, up=up), self._operands, up)
 
     def rounded(self, product: int, operand: Callable[[Array], Array]) -> Composed:
-        return Composed(self.net, self._loss, self._operands | {product: operand})
+        return Composed(self.net, self._loss, self._operands | {product: operand}, self._up)
 
     def outputs(self, state: State, batch: State) -> Array:
         return self._forward(state, batch, training=False)[-1][0]
@@ -238,7 +253,7 @@ class Composed:
             product: Array = a @ b if operand is None else operand(a) @ operand(b)
             return product
 
-        return Pass(state, batch, training, times)
+        return Pass(state, batch, training, times, self._up)
 
     def kink_margin(self, state: State, batch: State) -> Array:
         least = np.full(len(batch["x"]), np.inf)

@@ -13,8 +13,8 @@ import numpy as np
 
 from harness.interface import Array
 
-# What a target is: an integer from 0, or as many numbers as outputs.
-Targets = Literal["class", "number"]
+# What a target is: an integer from 0, or as many numbers as outputs; or there are none.
+Targets = Literal["class", "number", "none"]
 # Where binary cross-entropy clamps its logarithms, from below.
 LEAST_LOG = -100.0
 
@@ -81,22 +81,24 @@ class BinaryCrossEntropy(
     def __call__(self, outputs: Array, y: Array) -> tuple[float, Array]:
         """The mean over the samples, and its gradient (n, 1)."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self._of(outputs, y, np.log1p(-outputs), len(y))
+            return self._of(outputs, y, np.log1p(-outputs))
 
     def textbook(self, outputs: Array, y: Array, up: bool) -> tuple[float, Array]:
         """The same with log(1 - a); each output a unit in its last place off."""
         near = np.nextafter(outputs, np.asarray(1.0 if up else 0.0, outputs.dtype))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self._of(near, y, np.log(1 - near), len(y))
+            return self._of(near, y, np.log(1 - near))
 
     def of_samples(self, outputs: Array, y: Array) -> Array:
         """Of each sample: float64 (n,)."""
-        return np.array([self(a[None], b[None])[0] for a, b in zip(outputs, y, strict=True)])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _binary(y, np.log(outputs), np.log1p(-outputs))[:, 0]
 
-    def _of(self, a: Array, y: Array, log_not: Array, n: int) -> tuple[float, Array]:
+    def _of(self, a: Array, y: Array, log_not: Array) -> tuple[float, Array]:
+        n = len(y)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             log_a = np.log(a)
-            losses = -y * np.maximum(log_a, LEAST_LOG) - (1 - y) * np.maximum(log_not, LEAST_LOG)
+            losses = _binary(y, log_a, log_not)
             d_a = np.where(log_a > LEAST_LOG, -y / a, 0.0)
             d_not = np.where(log_not > LEAST_LOG, (1 - y) / (1 - a), 0.0)
         return float(losses.sum() / n), (d_a + d_not) / n
@@ -180,7 +182,34 @@ class HalfSquaredSum(
         return np.asarray(0.5 * np.sum((outputs - y) ** 2, axis=1))
 
 
-Loss = SoftmaxCrossEntropy | BinaryCrossEntropy | SigmoidCrossEntropy | Quadratic | HalfSquaredSum
+class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="output"):
+    """The output itself, the mean over the samples: outputs (n, 1). There are no targets."""
+
+    @property
+    def targets(self) -> Targets:
+        return "none"
+
+    def __call__(self, outputs: Array, y: Array) -> tuple[float, Array]:  # noqa: ARG002
+        """The mean, and its gradient (n, 1)."""
+        return float(outputs.mean()), np.full_like(outputs, 1 / len(outputs))
+
+    def textbook(self, outputs: Array, y: Array, up: bool) -> tuple[float, Array]:  # noqa: ARG002
+        """The same: there is no other form."""
+        return self(outputs, y)
+
+    def of_samples(self, outputs: Array, y: Array) -> Array:  # noqa: ARG002
+        """Of each sample: (n,)."""
+        return outputs[:, 0]
+
+
+Loss = (
+    SoftmaxCrossEntropy
+    | BinaryCrossEntropy
+    | SigmoidCrossEntropy
+    | Quadratic
+    | HalfSquaredSum
+    | Output
+)
 
 
 def loss_name(loss: Loss) -> str:
@@ -193,6 +222,12 @@ def _as_numbers(y: Array, outputs: Array) -> Array:
     if y.ndim == outputs.ndim:
         return y
     return np.asarray(y[:, None] == np.arange(outputs.shape[1]), outputs.dtype)
+
+
+def _binary(y: Array, log_a: Array, log_not: Array) -> Array:
+    """Of each sample: (n, 1)."""
+    kept, other = np.maximum(log_a, LEAST_LOG), np.maximum(log_not, LEAST_LOG)
+    return np.asarray(-y * kept - (1 - y) * other)
 
 
 def _sigmoid(z: Array) -> Array:

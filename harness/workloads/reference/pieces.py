@@ -16,7 +16,15 @@ from harness.interface import Array, Product, State, Tensor
 from harness.workloads.reference.base import Keep, Kink, Pass, Piece, Seen, Shape, Slot
 from harness.workloads.reference.images import AveragePool, Conv, Flatten, MaxPool
 from harness.workloads.reference.modes import BatchNorm, Dropout
-from harness.workloads.reference.units import Dense, Relu, Sigmoid, Softmax, Tanh
+from harness.workloads.reference.units import (
+    Dense,
+    Polynomial,
+    Relu,
+    Sigmoid,
+    Softmax,
+    Tanh,
+    Variable,
+)
 
 __all__ = [
     "AveragePool",
@@ -31,6 +39,7 @@ __all__ = [
     "MaxPool",
     "Pass",
     "Piece",
+    "Polynomial",
     "Relu",
     "Residual",
     "Seen",
@@ -39,6 +48,7 @@ __all__ = [
     "Slot",
     "Softmax",
     "Tanh",
+    "Variable",
 ]
 
 # What a residual block can hold.
@@ -169,7 +179,7 @@ class Residual(Piece, frozen=True):
                 before = layer.axis(before, own, ())
 
 
-Layer = Inner | Flatten | Residual
+Layer = Inner | Flatten | Residual | Variable | Polynomial
 
 
 def _times(at: Pass, name: str, part: str, a: Array, b: Array) -> Array:

@@ -10,16 +10,30 @@ from collections.abc import Iterator
 import numpy as np
 
 from harness.interface import Array, Product, State, Tensor
-from harness.workloads.reference.base import Keep, Kink, Pass, Piece, Seen, Shape, Slot, with_bias
+from harness.workloads.reference.base import (
+    Keep,
+    Kink,
+    Pass,
+    Piece,
+    Seen,
+    Shape,
+    Slot,
+    off,
+    with_bias,
+)
 
 
 class Dense(Piece, frozen=True):
-    """x @ W + b: (n, inputs) -> (n, outputs). No bias where its name is empty."""
+    """x @ W + b: (n, inputs) -> (n, outputs). No bias where its name is empty.
+
+    row: the bias is (1, outputs), else (outputs,).
+    """
 
     weight: str
     bias: str
     inputs: int
     outputs: int
+    row: bool = False
 
     @property
     def letter(self) -> str:
@@ -36,7 +50,8 @@ class Dense(Piece, frozen=True):
 
     def slots(self, axis: str, made: str) -> tuple[Slot, ...]:
         weight = Tensor(self.weight, (self.inputs, self.outputs), axes=(axis, made))
-        bias = Tensor(self.bias, (self.outputs,), axes=(made,))
+        one = (1,) if self.row else ()
+        bias = Tensor(self.bias, (*one, self.outputs), axes=(*("" for _ in one), made))
         return with_bias(weight, bias, self.inputs)
 
     def products(self, n: int, given: Shape) -> dict[str, Product]:  # noqa: ARG002
@@ -50,11 +65,13 @@ class Dense(Piece, frozen=True):
     def run(self, x: Array, at: Pass, keep: Keep) -> Array:
         keep["x"] = x
         z = at.times("forward", x, at.state[self.weight])
+        if at.up is not None and self.inputs == 1:  # one product has no other order
+            z = off(z, at.up)
         return z + at.state[self.bias] if self.bias else z
 
     def grads(self, d: Array, at: Pass, keep: Keep) -> State:
         weights = {self.weight: at.times("weights", keep["x"].T, d)}
-        return weights | ({self.bias: d.sum(axis=0)} if self.bias else {})
+        return weights | ({self.bias: d.sum(axis=0, keepdims=self.row)} if self.bias else {})
 
     def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
         return at.times("inputs", d, at.state[self.weight].T)
@@ -66,6 +83,84 @@ class Dense(Piece, frozen=True):
     def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
         z: Array = (x**2 + error) @ at.state[self.weight] ** 2
         return z + at.state[self.bias] ** 2 if self.bias else z
+
+
+class Variable(Piece, frozen=True):
+    """A tensor (outputs,) whatever comes in: (n, ...) -> (n, outputs). What is minimised by it."""
+
+    name: str
+    outputs: int
+
+    @property
+    def letter(self) -> str:
+        return ""
+
+    def shape(self, given: Shape) -> Shape:  # noqa: ARG002
+        return (self.outputs,)
+
+    def slots(self, axis: str, made: str) -> tuple[Slot, ...]:  # noqa: ARG002
+        return (Slot(Tensor(self.name, (self.outputs,), axes=("",)), 1, "weight"),)
+
+    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return np.repeat(at.state[self.name][None], len(x), axis=0)
+
+    def grads(self, d: Array, at: Pass, keep: Keep) -> State:  # noqa: ARG002
+        return {self.name: d.sum(axis=0)}
+
+
+class Polynomial(Piece, frozen=True):
+    """Sums of powers of the inputs: (n, inputs) -> (n, len(sums)).
+
+    sums: of each output its terms, a factor and an exponent for every input each, in the order in
+    which they are added.
+    """
+
+    sums: tuple[tuple[tuple[float, tuple[int, ...]], ...], ...]
+
+    @property
+    def letter(self) -> str:
+        return "q"
+
+    @property
+    def makes_units(self) -> bool:
+        return True
+
+    def shape(self, given: Shape) -> Shape:
+        inputs = {len(exponents) for terms in self.sums for _, exponents in terms}
+        if inputs != {*given} or len(given) != 1:
+            raise ValueError(f"a polynomial takes {sorted(inputs)} numbers and is given {given}")
+        return (len(self.sums),)
+
+    def run(self, x: Array, at: Pass, keep: Keep) -> Array:
+        keep["x"] = x
+        values = []
+        for sums in self.sums:
+            terms = [_term(x, *term) for term in sums]
+            value = sum(terms, np.zeros_like(terms[0]))
+            if at.up is not None:
+                unit = np.spacing(np.max(np.abs(terms), axis=0))
+                value = value + unit if at.up else value - unit
+            values.append(value)
+        return np.stack(values, axis=1)
+
+    def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        x, made = keep["x"], np.zeros_like(keep["x"])
+        for place, terms in enumerate(self.sums):
+            for factor, exponents in terms:
+                for i, power in enumerate(exponents):
+                    if power:
+                        lower = tuple(e - (j == i) for j, e in enumerate(exponents))
+                        made[:, i] += d[:, place] * _term(x, factor * power, lower)
+        return np.asarray(made)
+
+
+def _term(x: Array, factor: float, exponents: tuple[int, ...]) -> Array:
+    """Factor times a product of powers, by repeated multiplication: (n,)."""
+    value = np.full(len(x), factor, x.dtype)
+    for i, power in enumerate(exponents):
+        for _ in range(power):
+            value = value * x[:, i]
+    return value
 
 
 class Relu(Piece, frozen=True):
@@ -95,11 +190,14 @@ class Relu(Piece, frozen=True):
 class Sigmoid(Piece, frozen=True):
     """1 / (1 + exp(-z)), without overflow."""
 
-    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+    def run(self, x: Array, at: Pass, keep: Keep) -> Array:
         small = np.exp(-np.abs(x))
         value = np.where(x >= 0, 1.0, small) / (1.0 + small)
         # 1 - value, without cancellation.
         keep["slope"] = value * (np.where(x >= 0, small, 1.0) / (1.0 + small))
+        if at.up is not None:
+            value = off(value, at.up)
+            keep["slope"] = value * (1 - value)
         return value
 
     def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
@@ -112,11 +210,15 @@ class Sigmoid(Piece, frozen=True):
 class Tanh(Piece, frozen=True):
     """(exp(z) - exp(-z)) / (exp(z) + exp(-z))."""
 
-    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+    def run(self, x: Array, at: Pass, keep: Keep) -> Array:
         # 1 - tanh(z)², without cancellation.
         small = np.exp(-2 * np.abs(x))
         keep["slope"] = 4 * small / (1 + small) ** 2
-        return np.tanh(x)
+        value = np.tanh(x)
+        if at.up is not None:
+            value = off(value, at.up)
+            keep["slope"] = 1 - value**2
+        return value
 
     def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
         return np.asarray(d * keep["slope"])
