@@ -1,0 +1,52 @@
+"""diabetes-relu in NumPy: 8-6-4-1 from the layers beside it.
+
+May import NumPy, the layers beside it and harness.interface.
+"""
+
+from backends.numpy.layers import (
+    Chain,
+    Dense,
+    Relu,
+    binary_cross_entropy,
+    binary_cross_entropy_grad,
+)
+from harness.interface import Array, State
+
+LOSS = "binary-cross-entropy"
+
+
+class Net(Chain):
+    """Three dense layers, ReLU after every one: outputs above 1, too, whose loss is NaN."""
+
+    def __init__(self, dtype: str = "float32") -> None:
+        super().__init__(
+            z1=Dense(8, 6, dtype),
+            h1=Relu(),
+            z2=Dense(6, 4, dtype),
+            h2=Relu(),
+            z3=Dense(4, 1, dtype),
+            outputs=Relu(),
+        )
+
+
+def loss(Y_hat: Array, y: Array) -> float:
+    """Mean binary cross-entropy in nats, each logarithm at least -100. Y_hat, y: (n, 1)."""
+    return binary_cross_entropy(Y_hat, y)
+
+
+def loss_and_grads(net: Net, X: Array, y: Array) -> tuple[float, State]:
+    """The mean loss, and its gradient by each tensor."""
+    Y_hat = net.forward(X)
+    return loss(Y_hat, y), net.back(binary_cross_entropy_grad(Y_hat, y))
+
+
+trace = Net.trace
+
+LAYOUT = {
+    "W1": ("z1.W",),
+    "b1": ("z1.b",),
+    "W2": ("z2.W",),
+    "b2": ("z2.b",),
+    "W3": ("z3.W",),
+    "b3": ("z3.b",),
+}
