@@ -122,8 +122,8 @@ _ENTRIES = (
         distributions=("tensorflow", "tensorflow-cpu"),
         variants=("xla", "graph", "eager"),
         precisions={"cuda": ("tf32",)},
-        # Without the first a dozen lines of advice about CPU flags and absent GPUs bury a real error;
-        # without the second layers of tf.keras are what the user's keras.json says.
+        # Without the first a dozen lines of advice about CPU flags and absent GPUs bury a real
+        # error; without the second layers of tf.keras are what the user's keras.json says.
         environment={"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"},
     ),
 )

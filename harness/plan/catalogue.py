@@ -108,10 +108,10 @@ def as_text(catalogue: dict[str, Any]) -> str:
             lines.append(f"  {name:<{width}} {workload['origin']}: {workload['source']}")
             continue
         numbers = sum(map(math.prod, workload["parameters"].values()))
-        lines += [
-            f"  {name:<{width}} {workload['about']}",
-            f"  {'':<{width}} {workload['dataset']}; learns {many(numbers, 'number')}; "
-            f"batch {workload['batch_size'] or 'of all rows'}, {many(workload['epochs'], 'epoch')}, "
-            f"{workload['optimiser']}, lr {workload['lr']}",
-        ]
+        size = f"{workload['dataset']}; learns {many(numbers, 'number')}"
+        batch = f"batch {workload['batch_size'] or 'of all rows'}"
+        epochs = many(workload["epochs"], "epoch")
+        rule = f"{workload['optimiser']}, lr {workload['lr']}"
+        lines.append(f"  {name:<{width}} {workload['about']}")
+        lines.append(f"  {'':<{width}} {size}; {batch}, {epochs}, {rule}")
     return "\n".join(lines)
