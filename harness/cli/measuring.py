@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # What a plan for its times chooses: as little of the numbers as a verdict needs.
 TIMING = (
     *("backend", "python", "variant", "all_variants", "device", "threads", "dataset", "data_dir"),
-    *("sessions", "rounds", "plant", "timeout", "workload", "rooms"),
+    *("sessions", "rounds", "plant", "timeout", "workload", "size", "rooms"),
 )
 
 
@@ -34,9 +34,18 @@ def compare(
     strict: opts.Strict = False,
     as_json: opts.Json = False,
 ) -> int:
-    """Run the backends, store the record, check it, and print the verdict: the main job."""
+    """Run the backends, store the record, check it, and print the verdict: the main job.
+
+    With several workloads (--workload A,B or all-small) each is a run, and a table has them all.
+    """
+    from harness.cli import several
     from harness.results import baseline as baselines
 
+    if names := several.names(words["workload"]):
+        if baseline is not None:
+            raise InputError("--baseline: of one workload; leave it out with several")
+        plans = [_plan(words | {"workload": name}) for name in names]
+        return several.compare(plans, results_dir, strict, as_json)
     plan = _plan(words)
     # Refused now, not after the run.
     held = baselines.read(baseline) if baseline is not None else None
@@ -182,10 +191,11 @@ def scale(
 
 def _plan(words: dict[str, Any], **fixed: Any) -> Plan:
     """The plan for a verb's words."""
+    from harness.plan.choices import read_size
     from harness.plan.make import make_plan
     from harness.workers import providers
 
-    workload = providers.find(words.get("workload"))
+    workload = providers.find(words.get("workload"), read_size(words.get("size")))
     return make_plan(opts.choices(words, **fixed), *workload)
 
 

@@ -106,7 +106,11 @@ GROUPS = {
     "What is trained": {
         "workload": Chosen(
             *(Text, None, "--workload SPEC"),
-            "A name of `harness list`, MODULE:NAME or FILE.py:NAME; default: the first of those.",
+            "A name of `harness list`, MODULE:NAME or FILE.py:NAME; default: mlp-scratch.",
+        ),
+        "size": Chosen(
+            *(Text, None, "--size hidden=N"),
+            "So many hidden units, where a workload can have them.",
         ),
         "rooms": Chosen(
             *(Place, None, "--rooms DIR"),
@@ -288,7 +292,7 @@ def choices(words: Mapping[str, Any], **fixed: Any) -> Choices:
     }
     fields = dict(fixed)
     for name, value in words.items():
-        if value is not None and name != "workload":
+        if value is not None and name not in ("workload", "size"):
             field, read_word = read.get(name, (name, lambda word: word))
             fields[field] = read_word(value)
     return reading.Choices(settled=settings.read().python, **fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -185,8 +185,7 @@ def judge_and_store(
         statuses.append(verdict.exit_status(record, judged, strict=strict))
         shown.append((record, judged, folder))
         try:
-            text = json.dumps(documents[-1], indent=1, allow_nan=False) + "\n"
-            write_atomic(folder / "verdict.json", text.encode())
+            _store(documents[-1], folder)
             if report:
                 _write_report(record, judged, folder, images)
         except HarnessError as error:  # what was found is told before that
@@ -199,6 +198,21 @@ def judge_and_store(
     if refused is not None:
         raise refused
     return 0 if quiet else max(statuses, default=0)
+
+
+def judge_one(record: Record, folder: Path, strict: bool) -> tuple[Verdict, int]:
+    """Judge a record and store what is told of it; the verdict, and the exit status."""
+    from harness.verdict import verdict
+
+    judged = verdict.judge(record)
+    _store(verdict.to_json(record, judged, str(folder.resolve())), folder)
+    _write_report(record, judged, folder, images=True)
+    return judged, verdict.exit_status(record, judged, strict=strict)
+
+
+def _store(document: dict[str, Any], folder: Path) -> None:
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    write_atomic(folder / "verdict.json", text.encode())
 
 
 def _write_report(record: Record, judged: Verdict, folder: Path, images: bool) -> None:

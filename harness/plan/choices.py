@@ -13,6 +13,9 @@ from harness.errors import InputError
 from harness.files import is_python
 from harness.plan.model import REFERENCE, Expected
 
+# The most hidden units: one gradient of the judge, who computes in float64, then takes 100 MB.
+MOST_UNITS = 16384
+
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for, as the command line has it; a default is the option's.
@@ -114,3 +117,15 @@ def parse_memory(megabytes: int) -> int:
     if megabytes < 1:
         raise InputError(f"--memory-limit {megabytes}: at least 1 MB")
     return megabytes * 10**6
+
+
+def read_size(text: str | None) -> int | None:
+    """Hidden units from hidden=N; InputError for anything else."""
+    if text is None:
+        return None
+    name, equals, number = text.partition("=")
+    if name != "hidden" or not equals or not (number.isascii() and number.isdecimal()):
+        raise InputError(f"--size {text!r}: expected hidden=N")
+    if len(number) > len(str(MOST_UNITS)) or not 1 <= int(number) <= MOST_UNITS:
+        raise InputError(f"--size {text}: choose from 1 to {MOST_UNITS}")
+    return int(number)

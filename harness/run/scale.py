@@ -20,7 +20,7 @@ import msgspec
 from harness.data import Dataset
 from harness.errors import InputError
 from harness.files import sync
-from harness.plan.choices import Choices, check_choice
+from harness.plan.choices import MOST_UNITS, Choices, check_choice
 from harness.plan.make import make_plan
 from harness.plan.model import CONTROL, Plan, Trajectory
 from harness.progress import Progress
@@ -41,9 +41,8 @@ from harness.workloads import DEFAULT, NETS, SIZED, WORKLOADS, width_of
 
 WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 BATCHES = (32, 64, 128, 256, 512, 1024)
-# Four times the largest size of the default grid: one gradient of the judge, who computes in
-# float64, then takes 100 MB, and a step a second.
-MOST = 16384
+# Four times the largest size of the default grid: a step of the judge then takes a second.
+MOST = MOST_UNITS
 # A median of eight rounds; the default grid then takes some five minutes.
 ROUNDS = 8
 # Teacher-forced in every size: the first two full batches, the second after a step.

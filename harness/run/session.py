@@ -57,7 +57,10 @@ def begin(state: State, dataset: data.Dataset) -> None:
     state.start_reference()
     failing.foresee(state)
     state.record.lockstep_steps = [done - 1 for done in inputs.snapshots]
-    state.pool.start(state.record)
+    if state.pool.processes:  # they live since the run before
+        state.pool.go_on(state.plan, state.record, inputs.data())
+    else:
+        state.pool.start(state.record)
     if judged_by_label(state.plan):
         state.pool.await_started(inputs.data())
         train_judge(state)

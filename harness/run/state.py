@@ -54,7 +54,8 @@ class State:
     `batches`: the teacher-forced ones, where they are used more than once. `trials`: how many
     records were made in these workers so far. `judge_steps`: counts the judge's steps of one phase.
     `replayed`: how far rounding alone leads in lockstep, by steps and tensor, None until it is
-    asked for. What judges: `provided`, the process of a plug-in workload, or `golden`, a file.
+    asked for. `crew`: whether the workers live on, for a run after this one. What judges:
+    `provided`, the process of a plug-in workload, or `golden`, a file.
     """
 
     plan: Plan
@@ -73,6 +74,7 @@ class State:
     trials: int = 0
     judge_steps: Iterator[int] = field(default_factory=itertools.count)
     replayed: dict[int, dict[str, float]] | None = None
+    crew: bool = False
     provided: ProvidedReference | None = None
     golden: Golden | None = None
 
@@ -126,6 +128,10 @@ class State:
     def end_all(self) -> None:
         """End whatever still lives, of whichever session."""
         self.pool.end_all()
+        self.end_own()
+
+    def end_own(self) -> None:
+        """End what lives for this run alone: the process of a workload's own reference."""
         for left in self.provided.end() if self.provided is not None else []:
             self.progress.note(f"the workload left a process running, ended: {left.command}")
 

@@ -31,11 +31,15 @@ def time_steps(state: State) -> None:
         for key in replicates if session == 0 else [*keys, *replicates]:
             state.pool.start_one(state.record, key)
         state.pool.await_started(state.inputs.data())
-        if session == 0:
+        if session == 0 and not state.crew:
             _roofs(state)
         time_rounds(state, session)
         for key in state.pool.live():
-            state.pool.say_goodbye(key)
+            if state.crew:
+                with state.pool.containing(key):
+                    state.pool.note_usage(key)
+            else:
+                state.pool.say_goodbye(key)
 
 
 def _surviving(state: State) -> list[Key]:
@@ -59,7 +63,7 @@ def time_rounds(state: State, session: int) -> None:
     state.progress.phase(f"timing steps{of}", total)
     shuffle = random.Random(f"{state.record.run} {session}")
     for round_ in range(total if steps else 0):
-        keys = state.pool.live()
+        keys = [key for key in state.pool.live() if state.pool.own(key)]
         shuffle.shuffle(keys)
         timed = round_ - timing.warmup_rounds
         for place, key in enumerate(keys):
@@ -100,7 +104,7 @@ def end_twins(state: State, *, judge: bool = False) -> None:
 
     The one that judges, if one does, only with `judge`: evaluations are asked of it until then.
     """
-    for key in state.pool.live():
+    for key in state.pool.live() if not state.crew else ():
         judges = f"{key.label}:{key.dtype}" == state.plan.reference
         if not state.pool.own(key) and (judge or not judges):
             state.pool.say_goodbye(key)

@@ -146,8 +146,11 @@ def _bands(record: Record) -> dict[str, tuple[float, float]]:
     """Where clean runs end, by metric: of whole trainings, as they are declared, on real data."""
     plan, data = record.plan, record.dataset
     declared = WORKLOADS.get(plan.workload.name) if plan.provided is None else plan.workload
-    whole = declared is not None and plan.steps is None and plan.workload.epochs == declared.epochs
-    if not whole or data is None or not official(plan.workload.data, data.sha256):
+    if declared is None or plan.steps is not None:
+        return {}
+    own = plan.workload.sizes, plan.workload.epochs
+    real = data is not None and official(plan.workload.data, data.sha256)
+    if own != (declared.sizes, declared.epochs) or not real:
         return {}
     return {o.metric: o.band for o in _told(record) if o.band is not None}
 

@@ -150,10 +150,10 @@ class Pool:
                 )
 
     def turn_to(self, plan: Plan, record: Record) -> None:
-        """Go on with another size of the workload, for a record of its own.
+        """Go on with another workload, or another size of it, for a record of its own.
 
         The plan has the same labels. Every process, living or not, has its entry in the record;
-        those that live build a trainer of that size, and what that takes is their `build_ns`.
+        those that live build a trainer of it, and what that takes is their `build_ns`.
         """
         self.plan = plan
         if not record.results:
@@ -166,6 +166,19 @@ class Pool:
             with self.containing(key):
                 built = self.call(key, "workload", workload=msgspec.to_builtins(plan.workload))
                 self.processes[key].build_ns = msgspec.convert(built["build_ns"], Nanoseconds)
+
+    def go_on(self, plan: Plan, record: Record, data: dict[str, str]) -> None:
+        """`turn_to` with other data; a process that is gone is started again."""
+        gone = [key for key in self.processes if key not in self.workers]
+        for key in gone:
+            del self.processes[key]
+            self._started.discard(key)
+        self.turn_to(plan, record)
+        for key in self.live():
+            with self.containing(key):
+                self.call(key, "data", **data)
+        for key in gone:
+            self.start_one(record, key)
 
     def start_one(self, record: Record, key: Key) -> None:
         """Start one process and ask it to import; its entry goes to the record."""

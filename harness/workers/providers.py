@@ -23,7 +23,7 @@ from harness.tensors import UNUSABLE
 from harness.workers.launch import Worker, WorkerFailed, WorkerUnavailable, environment
 from harness.workers.processes import Left
 from harness.workers.scratch import scratch_folder
-from harness.workloads import DEFAULT, NETS, WORKLOADS
+from harness.workloads import DEFAULT, NETS, SIZED, WORKLOADS
 from harness.workloads.corners import Probe
 from harness.workloads.reference import optimisers
 from harness.workloads.reference.composed import Look, Net
@@ -35,10 +35,22 @@ DESK = "harness.workers.desks.provider:ProviderDesk"
 WORKLOAD = "workload"
 
 
-def find(spec: str | None = None) -> tuple[Workload, Net | None, Provided | None]:
-    """The workload that `spec` names, its net, and where it comes from if it is a plug-in."""
+def find(
+    spec: str | None = None, size: int | None = None
+) -> tuple[Workload, Net | None, Provided | None]:
+    """The workload that `spec` names, its net, and where it comes from if it is a plug-in.
+
+    size: hidden units of its layer, where it has one whose width can be chosen; else InputError.
+    """
     spec = spec or DEFAULT
-    return (WORKLOADS[spec], NETS[spec], None) if spec in WORKLOADS else describe(spec)
+    if size is None:
+        return (WORKLOADS[spec], NETS[spec], None) if spec in WORKLOADS else describe(spec)
+    if spec not in SIZED:
+        raise InputError(f"--size: {spec} has no width to choose; {', '.join(SIZED)} have")
+    own = WORKLOADS[spec].batch_size
+    assert own is not None
+    sized = SIZED[spec](size, own)
+    return sized.workload, sized.net, None
 
 
 def describe(spec: str) -> tuple[Workload, Net | None, Provided]:
@@ -88,8 +100,12 @@ def _unusable(workload: Workload) -> str | None:
     for tensor in workload.tensors:
         if tensor.axes and len(tensor.axes) != len(tensor.shape):
             return f"{tensor.name} has {len(tensor.shape)} axes and {tensor.axes}"
-        if not math.isfinite(tensor.scale):
-            return f"{tensor.name} starts at a scale that is not finite"
+        if not all(map(math.isfinite, (tensor.scale, *tensor.values))):
+            return f"{tensor.name} starts at a scale or values that are not finite"
+        if len(tensor.values) != (math.prod(tensor.shape) if tensor.init == "values" else 0):
+            return f"{tensor.name} starts at {len(tensor.values)} values, its shape {tensor.shape}"
+    if min(workload.validation, workload.gradients_of) < 0:
+        return "validation and gradients_of are numbers of rows, 0 or more"
     if min(workload.batch_size or 1, workload.epochs) < 1:
         return "batch_size and epochs are at least 1"
     if not workload.trace:

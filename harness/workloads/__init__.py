@@ -28,6 +28,16 @@ for _module in pkgutil.iter_modules(__path__):
         if hasattr(_loaded, "sized"):
             SIZED[_found.workload.name] = _loaded.sized
 
+# What `--workload` names several by.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "all": tuple(DECLARED),
+    # No convolution: every product bounds a step.
+    "all-small": tuple(
+        name
+        for name, d in DECLARED.items()
+        if all(product.bound for product in d.net.products(1).values())
+    ),
+}
 WORKLOADS: dict[str, Workload] = {name: d.workload for name, d in DECLARED.items()}
 NETS: dict[str, Net] = {name: d.net for name, d in DECLARED.items()}
 # What is trained where nobody names a workload.
