@@ -195,6 +195,14 @@ def scale(session: nox.Session) -> None:
 
 
 @nox.session
+def systems(session: nox.Session) -> None:
+    """Every small system to its last epoch, in all four; results/reports/systems.md."""
+    install(session, "all")
+    page = "results/reports/systems.md"
+    session.run("python", "benchmarks/systems.py", "--page", page, *session.posargs)
+
+
+@nox.session
 def exports(session: nox.Session) -> None:
     """Exports against the tools that read them, a real MLflow server among them."""
     install(session, "test", "mlflow")
