@@ -7,6 +7,7 @@ frameworks' own functions where they have one; batch norm in JAX is by its formu
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import sys
@@ -18,6 +19,15 @@ import numpy as np
 from harness.interface import State
 from harness.workloads.reference import pieces as p
 from tests.layers import Alone
+
+
+def sums(layer: p.Polynomial, x: Any) -> list[Any]:
+    """Of each output its terms added up, in whichever framework x is."""
+    inputs = range(x.shape[1])
+    return [
+        sum(factor * math.prod(x[:, i] ** power[i] for i in inputs) for factor, power in terms)
+        for terms in layer.sums
+    ]
 
 
 def by_torch(one: Alone, weights: Any, training: bool) -> State:
@@ -34,7 +44,12 @@ def by_torch(one: Alone, weights: Any, training: bool) -> State:
     def value(layer: Any, x: Any) -> Any:
         match layer:
             case p.Dense():
-                return F.linear(x, at[layer.weight].T, at.get(layer.bias))
+                z = F.linear(x, at[layer.weight].T)
+                return z + at[layer.bias] if layer.bias else z
+            case p.Variable():
+                return at[layer.name].expand(len(x), -1)
+            case p.Polynomial():
+                return torch.stack(sums(layer, x), 1)
             case p.Conv():
                 kernel, bias = at[layer.kernel].permute(3, 2, 0, 1), at.get(layer.bias)
                 return image(x, lambda x: F.conv2d(x, kernel, bias, layer.stride, layer.pad))
@@ -75,7 +90,12 @@ def by_torch(one: Alone, weights: Any, training: bool) -> State:
 
     made = value(one.layer, x)
     (made * torch.tensor(weights)).sum().backward()
-    found = {"value": made, "x": x.grad, **{k: at[k].grad for k in trained}}
+    none = torch.zeros_like(x)
+    found = {
+        "value": made,
+        "x": none if x.grad is None else x.grad,
+        **{k: at[k].grad for k in trained},
+    }
     if training:
         found |= {k: v for k, v in at.items() if k not in trained}
     return {k: v.detach().numpy() for k, v in found.items()}
@@ -99,6 +119,10 @@ def by_jax(one: Alone, weights: Any, training: bool) -> State:
         match layer:
             case p.Dense():
                 return x @ at[layer.weight] + at.get(layer.bias, 0.0)
+            case p.Variable():
+                return jnp.tile(at[layer.name], (len(x), 1))
+            case p.Polynomial():
+                return jnp.stack(sums(layer, x), 1)
             case p.Conv():
                 pads, strides = [(layer.pad, layer.pad)] * 2, (layer.stride,) * 2
                 names = ("NHWC", "HWIO", "NHWC")
@@ -178,6 +202,10 @@ def by_tensorflow(one: Alone, weights: Any, training: bool) -> State:
             case p.Dense():
                 z = x @ at[layer.weight]
                 return z + at[layer.bias] if layer.bias else z
+            case p.Variable():
+                return tf.tile(at[layer.name][None], (len(x), 1))
+            case p.Polynomial():
+                return tf.stack(sums(layer, x), 1)
             case p.Conv():
                 around = [[0, 0], [layer.pad] * 2, [layer.pad] * 2, [0, 0]]
                 z = tf.nn.conv2d(x, at[layer.kernel], layer.stride, around)
@@ -224,7 +252,7 @@ def by_tensorflow(one: Alone, weights: Any, training: bool) -> State:
         made = value(one.layer, tf.identity(x))
         total = tf.reduce_sum(made * weights)
     wanted = {"x": x, **{k: at[k] for k in trained}}
-    grads = tape.gradient(total, wanted)
+    grads = tape.gradient(total, wanted, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return {k: v.numpy() for k, v in {"value": made, **grads, **after}.items()}
 
 

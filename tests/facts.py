@@ -133,12 +133,12 @@ NETS: dict[str, tuple[Callable[[], Declared], int | None]] = {
     "nielsen-network": (lambda: DECLARED["nielsen-network"], 300),
     "nielsen-cross-entropy": (lambda: DECLARED["nielsen-cross-entropy"], 300),
     "nielsen-deep": (lambda: DECLARED["nielsen-deep"], 300),
+    "mlp-concise": (lambda: DECLARED["mlp-concise"], 50),
+    "mnist-mlp-concise": (lambda: DECLARED["mnist-mlp-concise"], 50),
     **{
         name: (lambda name=name: DECLARED[name], None)  # type: ignore[misc]
         for name in (
-            "mlp-concise",
             "softmax-regression",
-            "mnist-mlp-concise",
             "diabetes-relu-sigmoid",
             "diabetes-relu",
             "logistic-regression",

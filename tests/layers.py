@@ -19,11 +19,13 @@ from harness.workloads.reference.pieces import (
     Layer,
     MaxPool,
     Pass,
+    Polynomial,
     Relu,
     Residual,
     Sigmoid,
     Softmax,
     Tanh,
+    Variable,
 )
 
 NORM = BatchNorm("gamma", "beta", "mean", "variance", 3)
@@ -34,10 +36,15 @@ BLOCK = (
     Dropout("drop", 0.25),
     Conv("K2", "c2", 4, 4, 3, pad=1),
 )
+# 2 x²y - y³ + .5, and x.
+SUMS = (((2.0, (2, 1)), (-1.0, (0, 3)), (0.5, (0, 0))), ((1.0, (1, 0)),))
 # A layer, and the shape of one sample that it is given.
 LAYERS: dict[str, tuple[Layer, tuple[int, ...]]] = {
     "dense": (Dense("W", "b", 5, 3), (5,)),
     "dense, no bias": (Dense("W", "", 5, 3), (5,)),
+    "dense, a row as bias": (Dense("W", "b", 5, 3, row=True), (5,)),
+    "variable": (Variable("v", 3), (2,)),
+    "polynomial": (Polynomial(SUMS), (2,)),
     "conv": (Conv("K", "c", 2, 3, 3), (6, 5, 2)),
     "conv, stride and pad": (Conv("K", "c", 2, 3, 3, stride=2, pad=1), (6, 5, 2)),
     "conv, no bias": (Conv("K", "", 2, 3, 2), (3, 4, 2)),

@@ -25,6 +25,7 @@ from harness.run.session import load_dataset
 from harness.tensors import save_tensors
 from harness.verdict.verdict import judge
 from harness.workers.desks.training import TrainingDesk
+from harness.workers.looks import Looks
 from harness.workloads import known
 from harness.workloads.declare import Declared, declare, fan_in_uniform
 from harness.workloads.mlp_scratch import sized
@@ -335,6 +336,9 @@ def stages(workload: Workload, folder: Path, scratch: Path) -> Iterator[tuple[st
     judge_ = Composed(BASE.net)
     state = canonical.initial_state(W, 0)
     batch = {"x": np.ones((5, 784), np.float32), "y": np.arange(5)}
+    looks = Looks(workload, np.array([5]))
+    looks.at_gradients(lambda: judge_.look(cast(state), cast(batch)).grads)
+    yield "looks", sorted(looks.series())
     yield "forward", ladder._asked(Wanted.of(judge_, workload, state, batch, "float32"))[0].tensor
     yield "products", [name for name, _ in noise.rounded(judge_, workload, "TF32")]
     yield "replicas", [*Replica(workload, 0, 1).orders]
@@ -372,6 +376,8 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "epochs": (3, "schedule"),
     "data": ("mnist", "data"),
     "normalise": ((0.5, 0.5), "x"),
+    "validation": (5, "schedule"),
+    "gradients_of": (5, "looks"),
     "noise": ((NOISE,), "batch"),
     "products": (W.products[:2], "products"),
     "symmetries": (("inputs",), "replicas"),

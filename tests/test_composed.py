@@ -408,7 +408,7 @@ def test_a_declaration_gives_everything_a_backend_must_know() -> None:
 @pytest.mark.parametrize("name", facts.NETS)
 def test_the_judge_meets_the_facts_of_an_independent_program(name: str) -> None:
     found = facts.folder()
-    if found is None or not (found / f"{name}.json").exists():
+    if found is None or not (found / f"{name.partition('/')[0]}.json").exists():
         pytest.skip(f"no facts of {name} beside the data")
     off = facts.worst(name, facts.NETS[name][1])
     assert {"losses", "gradient norms", "gradients"} <= {*off}

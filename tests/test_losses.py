@@ -22,6 +22,7 @@ from harness.workloads.reference.losses import (
     BinaryCrossEntropy,
     HalfSquaredSum,
     Loss,
+    Output,
     Quadratic,
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
@@ -58,6 +59,7 @@ WRITTEN = {
     SigmoidCrossEntropy: sigmoid_written,
     Quadratic: quadratic_written,
     HalfSquaredSum: quadratic_written,
+    Output: lambda a, _: a[0],
 }
 
 EXTREME: dict[str, tuple[Loss, Any, Any]] = {
@@ -79,6 +81,7 @@ EXTREME: dict[str, tuple[Loss, Any, Any]] = {
     "sigmoid, beyond exp": (SigmoidCrossEntropy(), [[750.0, -750.0]], [[1, 1]]),
     "sigmoid, soft": (SigmoidCrossEntropy(), [[3.0, -5.0]], [[0.25, 0.5]]),
     "quadratic": (Quadratic(), [[0.3, -2.0], [1.5, 0.0]], [[0.0, 1.0], [1.0, 0.5]]),
+    "output": (Output(), [[0.3], [-2.0], [1e300]], [0, 0, 0]),
     "half squared sum": (HalfSquaredSum(), [[0.3], [-2.0], [1.5]], [[0.0], [1.0], [1.0]]),
 }
 
@@ -207,6 +210,7 @@ def compute(kind, a, y):
             a, y, reduction="sum") / len(y),
         "Quadratic": lambda: F.mse_loss(a, y, reduction="sum") / 2 / len(y),
         "HalfSquaredSum": lambda: F.mse_loss(a, y, reduction="sum") / 2,
+        "Output": lambda: a.mean(),
     }[kind]()
     loss.backward()
     return loss.item(), a.grad.numpy()
@@ -224,6 +228,7 @@ def compute(kind, a, y):
         "SigmoidCrossEntropy": lambda a: optax.sigmoid_binary_cross_entropy(a, y).sum() / len(y),
         "Quadratic": lambda a: optax.l2_loss(a, y).sum() / len(y),
         "HalfSquaredSum": lambda a: optax.l2_loss(a, y).sum(),
+        "Output": lambda a: a.mean(),
     }[kind]
     value, grad = jax.value_and_grad(loss)(jnp.asarray(a))
     return float(value), np.asarray(grad)
@@ -242,6 +247,7 @@ def compute(kind, a, y):
                 tf.nn.sigmoid_cross_entropy_with_logits(y, a)) / len(y),
             "Quadratic": lambda: tf.nn.l2_loss(a - y) / len(y),
             "HalfSquaredSum": lambda: tf.nn.l2_loss(a - y),
+            "Output": lambda: tf.reduce_mean(a),
         }[kind]()
     return float(loss), tape.gradient(loss, a).numpy()
 """,
@@ -266,6 +272,7 @@ def test_losses_equal_a_frameworks_own_and_its_autodiff(framework: str) -> None:
         "SigmoidCrossEntropy": (wide, rng.random((6, 4))),
         "Quadratic": (wide, rng.random((6, 4))),
         "HalfSquaredSum": (wide, rng.random((6, 4))),
+        "Output": (narrow, np.zeros(6)),
     }
     assert {*cases} == {kind.__name__ for kind in WRITTEN}
     program = [sys.executable, "-c", "import numpy as np\n" + PROGRAM[framework] + MAIN]

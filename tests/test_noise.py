@@ -15,10 +15,13 @@ from harness.measure.ladder import Wanted
 from harness.plan.make import missing
 from harness.verdict.numbers import limit_of, share
 from harness.workloads import NETS, WORKLOADS
+from harness.workloads.declare import declare
 from harness.workloads.reference import canonical, noise
 from harness.workloads.reference.composed import Composed, cast
 from harness.workloads.reference.limits import LIMITS, ROOM, Limit, limit_for
-from harness.workloads.reference.losses import SoftmaxCrossEntropy
+from harness.workloads.reference.losses import Quadratic, SoftmaxCrossEntropy
+from harness.workloads.reference.optimisers import sgd
+from harness.workloads.reference.pieces import Dense, Sigmoid, Tanh
 from tests.conftest import plant, write_gz
 from tests.make import measurement
 
@@ -191,3 +194,29 @@ def test_a_wrong_learning_rate_is_caught_there_too(run_plan, one_image) -> None:
     judged = run_plan(backends=("numpy",), data_dir=str(one_image), plants=plants).verdict
     assert judged.labels["numpy"].findings["update"].verdict == "disagree"
     assert judged.verdict == "disagree"
+
+
+@pytest.mark.parametrize("piece", [Sigmoid(), Tanh()])
+def test_where_a_unit_is_saturated_its_noise_is_that_of_the_formula_that_cancels(
+    piece: Sigmoid | Tanh,
+) -> None:
+    """1 - a has no more digits than a: correct float32 is off by 1.6e-6 where a is .98."""
+    saturated = declare(
+        "one",
+        *(Dense("w", "b", 1, 1), piece),
+        loss=Quadratic(),
+        optimiser=sgd(0.1),
+        init=lambda _: ("values", (2.0,)),
+        x=(1,),
+        data="one-to-zero",
+        batch_size=1,
+        epochs=1,
+    )
+    state = canonical.initial_state(saturated.workload, 0)
+    batch = {"x": np.ones((1, 1), np.float32), "y": np.zeros((1, 1), np.float32)}
+    found = ladder.find_noise(Composed(saturated.net), saturated.workload, state, batch, False)
+    a = {"Sigmoid": lambda z: 1 / (1 + np.exp(-z)), "Tanh": np.tanh}[type(piece).__name__](4.0)
+    # A unit in the last place of a, over 1 - a.
+    cancelled = 2.0**-24 * a / (1 - a)
+    assert 0.3 * cancelled < found["gradients", "w"] < 3 * cancelled
+    assert found["forward", "outputs"] < 3e-7

@@ -101,11 +101,15 @@ class Variable(Piece, frozen=True):
     def slots(self, axis: str, made: str) -> tuple[Slot, ...]:  # noqa: ARG002
         return (Slot(Tensor(self.name, (self.outputs,), axes=("",)), 1, "weight"),)
 
-    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+    def run(self, x: Array, at: Pass, keep: Keep) -> Array:
+        keep["x"] = x
         return np.repeat(at.state[self.name][None], len(x), axis=0)
 
     def grads(self, d: Array, at: Pass, keep: Keep) -> State:  # noqa: ARG002
         return {self.name: d.sum(axis=0)}
+
+    def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return np.zeros_like(keep["x"])
 
 
 class Polynomial(Piece, frozen=True):
