@@ -93,7 +93,15 @@ def test_a_worker_that_is_lost_in_one_workload_is_started_anew_for_the_next(
 ) -> None:
     (tmp_path / "dies.py").write_text(DIES)
     asked = ",".join((TWO[0], TWO[1], "nielsen-neuron-cross-entropy"))
-    words = ("--backend", "numpy", "--backend", "dies=dies.py:Dies", "--json")
+    words = (
+        "--backend",
+        "numpy",
+        "--backend",
+        "dies=dies.py:Dies",
+        "--variant",
+        "dies=plain",
+        "--json",
+    )
     done = harness("compare", "--workload", asked, *SMOKE, *words, cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     document = json.loads(done.stdout)
