@@ -162,6 +162,11 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(tensor for tensor in self.tensors if tensor.role != "optimiser")
 
     @property
+    def summed(self) -> bool:
+        """Whether the loss is a sum over the batch: of a training its mean is told."""
+        return self.loss == "half-squared-sum"
+
+    @property
     def counts_training(self) -> bool:
         """Whether right answers are counted in every batch, before its update."""
         return any(outcome.metric == "training accuracy" for outcome in self.outcome)

@@ -11,8 +11,11 @@ from msgspec.structs import replace
 from harness import data
 from harness.errors import InputError
 from harness.run.inputs import Inputs
+from harness.run.judge import ReferenceJudge
 from harness.run.session import load_dataset
+from harness.tensors import load_tensors
 from harness.workloads import WORKLOADS
+from harness.workloads.reference.composed import Composed, cast
 from tests.conftest import Silent
 from tests.make import make_plan
 
@@ -72,3 +75,18 @@ def test_more_rows_held_out_than_there_are_is_refused(small_data: Path) -> None:
     asked = replace(WORKLOADS["mlp-scratch"], validation=10**6)
     with pytest.raises(InputError, match="held out for validation"):
         data.of_workload(asked, data_dir=small_data, warn=pytest.fail)
+
+
+def test_of_a_sum_over_the_batch_a_training_tells_the_mean(tmp_path: Path) -> None:
+    plan = make_plan("linear-regression", backends=("numpy",))
+    plan, dataset = load_dataset(plan, Silent())
+    (tmp_path / "scratch").mkdir()
+    inputs = Inputs(plan, dataset, tmp_path / "scratch")
+    assert plan.net is not None
+    reference = Composed(plan.net)
+    ReferenceJudge(reference, inputs, lambda _: None).train(
+        "schedule", 0, set(), [], tmp_path / "j"
+    )
+    told = load_tensors(f"{tmp_path}/j/series")["losses"]
+    first = cast(inputs.batch(np.arange(4), 0, 0))
+    assert told[0] == reference.look(cast(inputs.initial(0)), first).loss / 4

@@ -82,12 +82,6 @@ def test_held_out_rows_are_counted_apart_and_losses_are_means_over_samples() -> 
     assert found.epoch_losses == [6.0, 2.0]  # type: ignore[attr-defined]
 
 
-def test_of_a_sum_over_the_batch_the_mean_over_its_samples_is_told() -> None:
-    found = told(TINY, {}, [], np.zeros((0, 1)))
-    assert found.losses == [4.0, 8.0, 2.0]  # type: ignore[attr-defined]
-    assert found.epoch_losses == [1.5, 1.0]  # type: ignore[attr-defined]
-
-
 def test_training_accuracy_is_an_outcome_and_no_count_after_an_epoch() -> None:
     only = replace(COUNTING, outcome=(Outcome("training accuracy", margin=0.01),))
     assert only.counts_training

@@ -12,8 +12,6 @@ from harness.measure.measurement import stored_norm
 from harness.record.schema import Churn, Number, Training, number
 from harness.workloads.reference import canonical
 
-# The loss that is a sum over the batch.
-SUMMED = "half-squared-sum"
 # Before a tensor's name in a training's series.
 GRADIENTS = "gradients."
 
@@ -112,8 +110,6 @@ def training(
     # Lockstep that a golden file cuts short may end no epoch.
     starts = [0, *(end + 1 for end in ends)]
     spans = [slice(start, end + 1) for start, end in zip(starts, ends, strict=False)]
-    # Of a sum over the batch what is told is the mean.
-    per_sample = losses / rows if workload.loss == SUMMED else losses
     right, steps = series.get("right"), series.get("path.steps", np.zeros(0, np.int64))
     return Training(
         dtype="",
@@ -121,7 +117,7 @@ def training(
         whole=True,
         rows=rows.tolist(),
         losses=[number(value) for value in losses],
-        epoch_losses=[number(canonical.epoch_loss(per_sample[s], rows[s])) for s in spans],
+        epoch_losses=[number(canonical.epoch_loss(losses[s], rows[s])) for s in spans],
         test_accuracy=[_accuracy(array, labels) for array in counted],
         test_loss=[_loss(loss, array[:tests], test_y) for array in outputs if loss is not None],
         validation_accuracy=[

@@ -66,7 +66,8 @@ class ReferenceJudge:
         inputs = self._inputs
         out.mkdir(parents=True)
         workload, schedule = inputs.plan.workload, inputs.schedule(kind, seed)
-        looks = Looks(workload, np.array([len(rows) for rows in schedule]))
+        samples = np.array([len(rows) for rows in schedule])
+        looks = Looks(workload, samples)
         state = cast(inputs.initial(seed))
         first = cast(inputs.batch(slice(0, workload.gradients_of), seed, 0))
         losses = []
@@ -89,7 +90,8 @@ class ReferenceJudge:
                 looks.at_gradients(partial(self._gradients, state, first))
         final = {f"final.{name}": value for name, value in state.items()}
         untimed = dict.fromkeys(("step_ns", "epoch_ns", "eval_ns"), np.zeros(0, dtype=np.int64))
-        seen = {"losses": np.array(losses)} | looks.series()
+        told = np.array(losses) / samples if workload.summed else np.array(losses)
+        seen = {"losses": told} | looks.series()
         save_tensors(f"{out}/series", seen | untimed | final)
 
     def _gradients(self, state: State, batch: State) -> State:

@@ -202,7 +202,10 @@ class TrainingDesk(BackendDesk):
             epoch_started += clock() - after  # what is looked at between steps is no training
         series = {name: np.array(ns, dtype=np.int64) for name, ns in times.items()}
         final = {f"final.{name}": value for name, value in trainer.get_state().items()}
-        of_losses = {"losses": np.array(losses, np.float64)}
+        each = np.array(losses, np.float64)
+        of_losses = {
+            "losses": each / (slots[:, 2] - slots[:, 1]) if self._workload.summed else each
+        }
         save_tensors(f"{out}/series", of_losses | series | looks.series() | final)
         return {}
 
