@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
@@ -76,21 +76,15 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 class Piece(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
-    """A layer. `letter`: what its value is called in a trace ("" for none: nothing is computed)."""
+    """A layer. `letter`: what its value is called in a trace ("" for none: nothing is computed).
 
-    @property
-    def letter(self) -> str:
-        return "h"
+    `makes_units`: whether the last axis of its value counts other units than that of its input;
+    `selects`: whether each element of its value is one of its input, or 0.
+    """
 
-    @property
-    def makes_units(self) -> bool:
-        """Whether the last axis of its value counts other units than that of its input."""
-        return False
-
-    @property
-    def selects(self) -> bool:
-        """Whether each element of its value is one of its input, or 0."""
-        return False
+    letter: ClassVar[str] = "h"
+    makes_units: ClassVar[bool] = False
+    selects: ClassVar[bool] = False
 
     def shape(self, given: Shape) -> Shape:
         """Of one sample's value; ValueError where it cannot take what it is given."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,14 +31,8 @@ class Conv(Piece, frozen=True):
     size: int
     stride: int = 1
     pad: int = 0
-
-    @property
-    def letter(self) -> str:
-        return "z"
-
-    @property
-    def makes_units(self) -> bool:
-        return True
+    letter: ClassVar[str] = "z"
+    makes_units: ClassVar[bool] = True
 
     def shape(self, given: Shape) -> Shape:
         if len(given) != 3 or given[2] != self.inputs or min(given[:2]) + 2 * self.pad < self.size:
@@ -111,14 +106,8 @@ class MaxPool(Piece, frozen=True):
     size: int
     stride: int = 0
     pad: int = 0
-
-    @property
-    def letter(self) -> str:
-        return "p"
-
-    @property
-    def selects(self) -> bool:
-        return True
+    letter: ClassVar[str] = "p"
+    selects: ClassVar[bool] = True
 
     def shape(self, given: Shape) -> Shape:
         return _pooled(given, self.size, self._stride, self.pad)
@@ -174,10 +163,7 @@ class AveragePool(Piece, frozen=True):
     stride: int = 0
     pad: int = 0
     counted: bool = True
-
-    @property
-    def letter(self) -> str:
-        return "p"
+    letter: ClassVar[str] = "p"
 
     def shape(self, given: Shape) -> Shape:
         return _pooled(given, self.size, self._stride, self.pad)
@@ -211,13 +197,8 @@ class AveragePool(Piece, frozen=True):
 class Flatten(Piece, frozen=True):
     """Rows, columns, channels in that order: (n, r, c, k) -> (n, r c k)."""
 
-    @property
-    def letter(self) -> str:
-        return ""
-
-    @property
-    def selects(self) -> bool:
-        return True
+    letter: ClassVar[str] = ""
+    selects: ClassVar[bool] = True
 
     def shape(self, given: Shape) -> Shape:
         return (math.prod(given),)

@@ -5,6 +5,8 @@ Imports NumPy and the interface only.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from harness.interface import Array, State, Tensor
@@ -27,10 +29,7 @@ class BatchNorm(Piece, frozen=True):
     units: int
     eps: float = 1e-5
     momentum: float = 0.9
-
-    @property
-    def letter(self) -> str:
-        return "n"
+    letter: ClassVar[str] = "n"
 
     @property
     def couples(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
@@ -60,14 +61,8 @@ class Residual(Piece, frozen=True):
 
     branch: tuple[Inner, ...]
     shortcut: tuple[Inner, ...] = ()
-
-    @property
-    def letter(self) -> str:
-        return "r"
-
-    @property
-    def makes_units(self) -> bool:
-        return True
+    letter: ClassVar[str] = "r"
+    makes_units: ClassVar[bool] = True
 
     @property
     def couples(self) -> bool:

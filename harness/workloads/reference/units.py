@@ -6,6 +6,7 @@ Imports NumPy and the interface only.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,14 +35,8 @@ class Dense(Piece, frozen=True):
     inputs: int
     outputs: int
     row: bool = False
-
-    @property
-    def letter(self) -> str:
-        return "z"
-
-    @property
-    def makes_units(self) -> bool:
-        return True
+    letter: ClassVar[str] = "z"
+    makes_units: ClassVar[bool] = True
 
     def shape(self, given: Shape) -> Shape:
         if given != (self.inputs,):
@@ -90,10 +85,7 @@ class Variable(Piece, frozen=True):
 
     name: str
     outputs: int
-
-    @property
-    def letter(self) -> str:
-        return ""
+    letter: ClassVar[str] = ""
 
     def shape(self, given: Shape) -> Shape:  # noqa: ARG002
         return (self.outputs,)
@@ -120,14 +112,8 @@ class Polynomial(Piece, frozen=True):
     """
 
     sums: tuple[tuple[tuple[float, tuple[int, ...]], ...], ...]
-
-    @property
-    def letter(self) -> str:
-        return "q"
-
-    @property
-    def makes_units(self) -> bool:
-        return True
+    letter: ClassVar[str] = "q"
+    makes_units: ClassVar[bool] = True
 
     def shape(self, given: Shape) -> Shape:
         inputs = {len(exponents) for terms in self.sums for _, exponents in terms}
@@ -170,9 +156,7 @@ def _term(x: Array, factor: float, exponents: tuple[int, ...]) -> Array:
 class Relu(Piece, frozen=True):
     """max(z, 0); derivative 0 at 0, NaN passes."""
 
-    @property
-    def selects(self) -> bool:
-        return True
+    selects: ClassVar[bool] = True
 
     def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
         keep["z"] = x
