@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -54,6 +54,13 @@ class Wanted:
     changes: State
     after: State
     centred: bool
+    _traced: State = field(default_factory=dict)
+
+    def traced(self, judge: Composed) -> State:
+        """Every named value on the way of a step, as the judge has it; found once."""
+        if not self._traced:
+            self._traced.update(judge.trace(cast(self.state), cast(self.batch)))
+        return self._traced
 
     @classmethod
     def of(
@@ -254,7 +261,7 @@ def inside(
     if not shown:
         return
     state, batch = cast(wanted.state), cast(wanted.batch)
-    true = judge.trace(state, batch)
+    true = wanted.traced(judge)
     before, value = "", batch["x"]
     for name in shown:
         yield name, judge.onwards(state, batch, before, value, name), true[name]
