@@ -15,12 +15,14 @@ import msgspec
 import numpy as np
 from callers import Regraded, Stepping, Wrapped, like, wrap
 
+from harness.data.made import MADE
 from harness.interface import Workload
 from harness.workloads import NETS
 from harness.workloads.reference.composed import Composed, Net
+from harness.workloads.reference.losses import HalfSquaredSum, SigmoidCrossEntropy
 from harness.workloads.reference.noise import with_fewer_bits
 from harness.workloads.reference.optimisers import RULES, stepped
-from harness.workloads.reference.pieces import Dropout, Relu, Sigmoid, Tanh
+from harness.workloads.reference.pieces import Dropout, Polynomial, Relu, Sigmoid, Tanh
 
 # Where a workload has a fault: a value on the way or a tensor; None where it cannot have it.
 Where = Callable[[Workload, Net], str | None]
@@ -54,10 +56,15 @@ def _weight(workload, net):
     return next(iter(net.weights()), None)
 
 
+def _biases(net):
+    """The biases, in the order of the layers."""
+    slots = (slot for layer in net.layers for slot in layer.slots("", ""))
+    return [slot.tensor.name for slot in slots if slot.kind == "bias"]
+
+
 def _bias(workload, net):
     """The last bias."""
-    slots = (slot for layer in net.layers for slot in layer.slots("", ""))
-    return next(iter([slot.tensor.name for slot in slots if slot.kind == "bias"][::-1]), None)
+    return next(iter(_biases(net)[::-1]), None)
 
 
 def _value_of(kind):
@@ -70,18 +77,58 @@ def _value_of(kind):
     return where
 
 
-def _value_of_weight(workload, net):
-    """The value of the layer that has the first weight."""
+def _value_far_out(workload, net):
+    """The value of the first ReLU; none is asked for far out where outputs may be undefined."""
+    return None if net.can_fail else _value_of(Relu)(workload, net)
+
+
+def _value_of_matrix(workload, net):
+    """The value of the layer that has the first weight; a row or a column cannot be transposed."""
     first = _weight(workload, net)
     for layer, name in zip(net.layers, net.names(), strict=True):
-        if any(slot.tensor.name == first for slot in layer.slots("", "")):
-            return name
+        for slot in layer.slots("", ""):
+            if slot.tensor.name == first:
+                return name if sum(length > 1 for length in slot.tensor.shape) > 1 else None
     return None
 
 
 def _value_of_product(workload, net):
     """The value of the last layer that has a product."""
-    return net.names()[_last_product(net)[0]]
+    return net.names()[_last_product(net)[0]] if net.products(1) else None
+
+
+def _weight_of_product(workload, net):
+    """The first weight, where there is a product."""
+    return _weight(workload, net) if net.products(1) else None
+
+
+def _weight_before(kind):
+    """The weight nearest before the first layer of this kind."""
+
+    def where(workload, net):
+        nearest = None
+        for layer in net.layers:
+            if isinstance(layer, kind):
+                return nearest
+            nearest = next((slot.tensor.name for slot in layer.slots("", "")), nearest)
+        return None
+
+    return where
+
+
+def _weight_at_cross_entropy(workload, net):
+    """The last weight, where the loss is a sigmoid's cross-entropy."""
+    return net.weights()[-1] if isinstance(net.loss, SigmoidCrossEntropy) else None
+
+
+def _loss_of_many(workload, net):
+    return "loss" if workload.batch_size != 1 else None
+
+
+def _made_inputs(workload, net):
+    """The inputs, where they are made and depend on the seed."""
+    made = MADE.get(workload.data)
+    return "x" if made and (made.step(0, 0)[0] != made.step(1, 0)[0]).any() else None
 
 
 def _outputs_of_two_modes(workload, net):
@@ -106,24 +153,57 @@ def _weight_by(*rules):
     )
 
 
+def _decaying_bias(workload, net):
+    """The first bias, where weights decay and biases do not."""
+    return next(iter(_biases(net)), None) if workload.optimiser.rule == "decay" else None
+
+
 def _running(workload, net):
     """The first running tensor."""
     return next((t.name for t in workload.tensors if t.role == "running"), None)
 
 
+# -- data ----------------------------------------------------------------------------------------
+
+
+@_fault("inputs", _made_inputs)
+def made_of_another_seed(backend):
+    """What is put on the device was made for the seed 1, not 0."""
+
+    class Made(Wrapped):
+        def put(self, batch):
+            made = zip(("x", "y"), MADE[self.workload.data].step(1, 0), strict=True)
+            return self.trainer.put(
+                batch | {n: np.resize(v, batch[n].shape).astype(batch[n].dtype) for n, v in made}
+            )
+
+    return wrap(backend, Made)
+
+
 # -- gradients and updates -----------------------------------------------------------------------
+
+
+def _change_gradient(backend, where, factor):
+    """The gradient of the tensor that `where` names is so many times itself."""
+
+    class Changed(Regraded):
+        def regrade(self, grads, state, batch):
+            name = where(self.workload, NETS[self.workload.name])
+            return {name: factor * grads[name]}
+
+    return wrap(backend, Changed)
 
 
 @_fault("gradients", _bias)
 def bias_gradient_dropped(backend):
     """The gradient of the last bias is 0."""
+    return _change_gradient(backend, _bias, 0)
 
-    class Dropped(Regraded):
-        def regrade(self, grads, state, batch):
-            name = _bias(self.workload, NETS[self.workload.name])
-            return {name: 0 * grads[name]}
 
-    return wrap(backend, Dropped)
+@_fault("gradients", _weight)
+def gradient_one_per_mille(backend):
+    """The gradient of the first weight is off by 1e-3 of itself."""
+    return _change_gradient(backend, _weight, 1 + 1e-3)
 
 
 @_fault("update", _weight)
@@ -238,6 +318,29 @@ def l2_on_a_bias(backend):
     return _change_step(backend, change)
 
 
+@_fault("update", _weight_by("decay"))
+def decay_missing(backend):
+    """Weights do not decay."""
+
+    def change(workload, before, after, grads):
+        weights = NETS[workload.name].weights()
+        return {n: before[n] - workload.optimiser.lr * grads[n] for n in weights}
+
+    return _change_step(backend, change)
+
+
+@_fault("update", _decaying_bias)
+def decay_of_biases_too(backend):
+    """Biases decay as weights do."""
+
+    def change(workload, before, after, grads):
+        o = workload.optimiser
+        names = _biases(NETS[workload.name])
+        return {n: before[n] - o.lr * (grads[n] + o.numbers["decay"] * before[n]) for n in names}
+
+    return _change_step(backend, change)
+
+
 @_fault("update", _running)
 def running_one_step_late(backend):
     """Running tensors have what the step before made of them."""
@@ -262,7 +365,7 @@ def evaluation_in_training_mode(backend):
     return wrap(backend, Training)
 
 
-@_fault("forward", _value_of_weight)
+@_fault("forward", _value_of_matrix)
 def layout_transposed(backend):
     """The first weight lies transposed, on its way in and out: what is held reads back right."""
 
@@ -351,6 +454,11 @@ def _other_layer(backend, kind, other):
     return _recomputed(backend, judge_of)
 
 
+def _other_loss(backend, change):
+    """In place of the net's loss and its gradient stands `change(net.loss, outputs, y)`."""
+    return _recomputed(backend, lambda net: Composed(net, partial(change, net.loss)))
+
+
 class CutOff(Relu, frozen=True):
     """min(max(z, 0), 6)."""
 
@@ -372,6 +480,13 @@ class Leaky(Relu, frozen=True):
         return np.where(keep["z"] > 0, d, d.dtype.type(1e-3) * d)
 
 
+class Slopeless(Sigmoid, frozen=True):
+    """Its derivative is forgotten."""
+
+    def back(self, d, at, keep):
+        return d
+
+
 class Unscaled(Dropout, frozen=True):
     """What is left is not scaled by 1 / (1 - p)."""
 
@@ -381,7 +496,7 @@ class Unscaled(Dropout, frozen=True):
         return x * keep["factor"]
 
 
-@_fault("forward", _value_of(Relu))
+@_fault("forward", _value_far_out)
 def relu6(backend):
     """The first ReLU is cut off at 6, which made batches exceed where the data do not."""
     return _other_layer(backend, Relu, lambda _: CutOff())
@@ -397,6 +512,47 @@ def leaky_relu(backend):
 def tanh_for_sigmoid(backend):
     """The first sigmoid is a tanh."""
     return _other_layer(backend, Sigmoid, lambda _: Tanh())
+
+
+@_fault("gradients", _weight_before(Sigmoid))
+def sigmoid_slope_forgotten(backend):
+    """What goes back through the first sigmoid is not multiplied by its slope."""
+    return _other_layer(backend, Sigmoid, lambda _: Slopeless())
+
+
+@_fault("forward", _value_of(Polynomial))
+def polynomial_term_off(backend):
+    """The last term of the first polynomial's first sum is off by 1e-3 of itself."""
+
+    def other(layer):
+        *terms, (factor, exponents) = layer.sums[0]
+        first = (*terms, (factor * (1 + 1e-3), exponents))
+        return msgspec.structs.replace(layer, sums=(first, *layer.sums[1:]))
+
+    return _other_layer(backend, Polynomial, other)
+
+
+@_fault("loss", _loss_of_many)
+def sum_for_mean(backend):
+    """The loss is a sum over the batch, not a mean; where it should be the sum, a mean."""
+
+    def change(right, outputs, y):
+        value, d = right(outputs, y)
+        factor = 1 / len(outputs) if isinstance(right, HalfSquaredSum) else len(outputs)
+        return factor * value, factor * d
+
+    return _other_loss(backend, change)
+
+
+@_fault("gradients", _weight_at_cross_entropy)
+def slope_in_cross_entropy(backend):
+    """What goes back from a sigmoid's cross-entropy is multiplied by the sigmoid's slope too."""
+
+    def change(right, outputs, y):
+        value, d = right(outputs, y)
+        return value, d / (2 + 2 * np.cosh(outputs))
+
+    return _other_loss(backend, change)
 
 
 @_fault("forward", _value_of(Dropout))
@@ -420,7 +576,7 @@ def tf32_in_one_product(backend):
     return _recomputed(backend, lambda net: Composed(net).rounded(_last_product(net)[1], _TF32))
 
 
-@_fault("gradients", _weight)
+@_fault("gradients", _weight_of_product)
 def tf32_in_one_gradient(backend):
     """The operands of the product that is the first weight's gradient are rounded to TF32."""
     return _recomputed(backend, lambda net: Composed(net).rounded(len(net.products(1)) - 1, _TF32))

@@ -83,8 +83,9 @@ class Report:
         lines = ["# Planted faults", "", told, "", explained, ""]
         lines += table(HEADER, [row.cells() for row in self.rows])
         twins = (
-            "The same workers with nothing planted, before the first fault and after the last: "
-            "the largest value in units of its limit."
+            "The same workers with nothing planted, before the first fault and after the last; "
+            "those of a workload also with the judge's pieces in the trainer's place, "
+            "*recomputed*: the largest value in units of its limit."
         )
         rungs = [rung for rung in RUNGS if any(rung in shares for *_, shares in self.clean)]
         lines += ["## Clean twins", "", twins, ""]
