@@ -195,6 +195,21 @@ def timed(names: tuple[str, ...] = ("numpy", "torch"), **words: int) -> Record:
     return made
 
 
+def lasting(**step_us: float) -> Record:
+    """`timed`, with steps of so many microseconds; products take .7 of the first label's step."""
+    made = timed(tuple(step_us))
+    first, *_ = step_us.values()
+    for place, (name, us) in enumerate(step_us.items()):
+        shorter = us * 1000 / (1_000_000 + 500_000 * place)
+        again = made.again[name].rounds if name in made.again else []
+        for r in (*made.results[name].rounds, *again):
+            for field in ("step_ns", "burst_ns", "warmup_ns"):
+                setattr(r, field, [round(ns * shorter) for ns in getattr(r, field)])
+            r.products_ns = [round(ns * first / 1000) for ns in r.products_ns]
+            r.cpu_ns = 2 * sum(r.step_ns)
+    return made
+
+
 def results(name: str, *, dtypes: tuple[str, ...] = ("float32", "float64"), **changes: Any) -> Any:
     found = [
         measurement(rung, dtype=dtype, case=case, step=step, tensor=tensor)

@@ -75,6 +75,16 @@ def test_a_label_whose_times_are_void_is_no_baseline():
     assert of(record).labels.keys() == {"numpy"}
 
 
+def test_a_label_whose_step_takes_less_than_20_us_is_no_baseline_and_compared_with_none():
+    short = make.lasting(numpy=25, torch=19)
+    assert of(short).labels.keys() == {"numpy"}
+    long = make.lasting(numpy=25, torch=25)
+    assert outcome(long, baseline=long) == "same"
+    assert outcome(short, baseline=long) == outcome(long, baseline=short) == "not compared"
+    with pytest.raises(InputError, match="no label has times that can be compared"):
+        of(make.lasting(numpy=19, torch=19))
+
+
 def test_four_sessions_are_too_few():
     record = make.timed(("numpy",), number=4)
     with pytest.raises(InputError, match="4 timing sessions, and a baseline needs 5"):

@@ -680,6 +680,21 @@ def test_times_that_cannot_be_compared_are_not_ranked(change, why):
     assert speed.change is None
 
 
+def test_a_step_of_less_than_20_us_is_compared_with_nothing():
+    long, short = make.lasting(numpy=25, torch=25), make.lasting(numpy=25, torch=19)
+    why = "a step of torch takes less than 20 µs: its time is told, no multiple of it"
+    for then, now, only, when in (
+        (long, short, None, "now"),
+        (short, long, None, "then"),
+        (short, short, {"numpy": "torch"}, "now"),  # within a run
+    ):
+        speed = diff.compare(then, now, only=only).labels[-1].speed
+        assert (speed.outcome, speed.reason) == ("not comparable", f"{when}: {why}")
+        assert speed.change is None
+    for only in (None, {"numpy": "torch"}):
+        assert diff.compare(long, long, only=only).labels[-1].speed.change is not None
+
+
 def test_the_larger_of_two_factors_counts_whichever_run_is_first():
     now, then = planted(slower), planted(timing(factor=1.5))
     for pair in ((then, now), (now, then)):

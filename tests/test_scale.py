@@ -346,6 +346,17 @@ def test_there_is_no_floor_without_numpy_and_the_times_stay():
     assert not any(section.pictures for section in report.report(found).sections)
 
 
+def test_a_step_of_less_than_20_us_has_its_time_in_a_cell_and_no_multiple():
+    for us, told in ((19, False), (21, True)):
+        figure = at(grid([make.lasting(numpy=us, torch=us)]), "torch", 256, 256)
+        assert figure.step_ns == pytest.approx(us * 1000, rel=0.01)
+        assert figure.verdict == "agree"
+        for multiple in (figure.multiple, figure.of_physics):
+            assert (multiple is not None) == told
+        assert f"{us} µs" in report.cell(figure)
+        assert ("×" in report.cell(figure)) == told
+
+
 @pytest.mark.parametrize(("sessions", "claimed"), [(4, False), (5, True)])
 def test_a_claim_needs_five_sessions(sessions, claimed):
     made = size(4096, 256, ("numpy", "torch"), sessions=sessions)

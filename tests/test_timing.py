@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -20,13 +21,14 @@ from backends import BACKENDS
 from harness.errors import InputError
 from harness.plan.model import CONTROL, Plan
 from harness.plan.profiles import TABLE
-from harness.record.schema import Record, Repeat, Round
-from harness.report import run_tables, words
+from harness.record.schema import Record, Repeat, Roof, Round
+from harness.report import roofline, run_tables, words
 from harness.report.ladder import ladder
+from harness.report.run import as_markdown
 from harness.report.run_tables import Run
 from harness.verdict import verdict
 from harness.verdict.finding import Finding, Part
-from harness.verdict.timing import LEAST_BURSTS
+from harness.verdict.timing import LEAST_BURSTS, LEAST_DRAIN_NS
 from harness.verdict.timings import StepTime
 from harness.verdict.verdict import exit_status, judge, to_json
 from harness.workers.desks.timing import cycled
@@ -592,6 +594,100 @@ def test_labels_that_share_no_round_are_not_compared() -> None:
         r.round += 100
     part = part_of(made, "across")
     assert (part.verdict, part.value, part.sentence) == ("inconclusive", None, "shares no round")
+
+
+# -- steps too short for multiples -----------------------------------------------------------
+
+# "1.50 times", "1.50×", "is off by 1.01", "1.50 [1.49, 1.51]", as reports write them.
+MULTIPLE = re.compile(r"[0-9] ?(times|×)|is off by [0-9]|[0-9] [\\]?[\[][0-9]")
+
+
+@pytest.mark.parametrize(("us", "told"), [(19, False), (21, True)])
+def test_a_step_of_less_than_20_us_has_its_time_told_and_no_multiple_anywhere(
+    us: float, told: bool
+) -> None:
+    made = make.lasting(numpy=us, torch=us)
+    roof = {"size": 8, "flop_per_s": 1e15, "copy_bytes_per_s": 1e15}
+    made.roofs = [Roof(label="numpy", dtype="float32", **roof)]
+    run = Run(made, judge(made))
+    document = to_json(made, run.verdict, "r")["backends"]
+    for name in ("numpy", "torch"):
+        time = document[name]["step_time"]
+        assert time["median_ns"] == pytest.approx(us * 1000, rel=0.01)
+        for field in ("floor_ratio", "floor_ci95", "gemm_floor_ns"):
+            assert (time[field] is not None) == told
+        rung = document[name]["rungs"]["timing"]
+        parts = {part["name"]: part for part in rung["parts"]}
+        assert rung["verdict"] == ("agree" if told else "inconclusive")
+        for value in (rung["value"], *(parts[part]["value"] for part in ("across", "clocks"))):
+            assert (value is not None) == told
+        short = f"a step of {name} takes less than 20 µs: its time is told, no multiple of it"
+        assert (parts["clocks"]["sentence"] == short) == (not told)
+        assert (short in rung["reason"]) == (not told)
+        assert ("1.00 [1.00, 1.00] times the fastest here" in parts["across"]["sentence"]) == told
+    times, ratios = run_tables.times(run), run_tables.ratios(run).texts
+    for row in times.texts:
+        by_name = dict(zip(times.header, row, strict=True))
+        assert by_name["step"] == f"{us} µs"
+        for column in ("× floor", "its interval"):
+            assert (by_name[column] != "–") == told
+    assert [row[0] for row in ratios] == ["torch / numpy", "numpy / numpy, A/A"] * told
+    assert len(roofline.section(run).rows) == 2 * told
+    for text in (json.dumps(document, ensure_ascii=False), as_markdown(made, run.verdict)):
+        assert bool(MULTIPLE.search(text)) == told
+    assert (run.verdict.verdict, exit_status(made, run.verdict)) == ("agree", 0)
+
+
+def test_the_step_is_too_short_where_the_median_session_is() -> None:
+    for ns, told in ((19_999, False), (20_000, True)):
+        made = make.lasting(numpy=25, torch=25)
+        sessions = (ns, ns, ns, 18_500, 30_000)
+        every(made, "torch", step_ns=lambda r, each=sessions: [each[r.session]] * 3)
+        assert (step_time(made).floor_ratio is not None) == told
+        assert (part_of(made, "across").value is not None) == told
+        assert step_time(made, "numpy").floor_ratio is not None
+
+
+def test_beside_a_control_arm_that_is_too_short_a_long_step_has_a_floor_and_no_ratio() -> None:
+    made = make.lasting(numpy=19, torch=60, jax=90)
+    short = "a step of numpy takes less than 20 µs: its time is told, no multiple of it"
+    for name, us in (("torch", 60), ("jax", 90)):
+        assert step_time(made, name).floor_ratio == pytest.approx(us / 13.4, rel=0.01)
+        assert part_of(made, "clocks", name).verdict == "agree"
+        assert part_of(made, "physics", name).value is not None
+        for part in ("across", "itself"):  # A against A has no ratio either
+            assert (part_of(made, part, name).sentence) == short
+            assert part_of(made, part, name).verdict == "inconclusive"
+        assert timing_of(made, name).sentence == short
+    assert run_tables.ratios(Run(made, judge(made))).texts == []
+
+
+@pytest.mark.parametrize(
+    ("us", "at_99_us", "at_101_us"),
+    [
+        (19, "inconclusive", "disagree"),  # too short for clocks, and still not waited for
+        (30, "agree", "disagree"),
+        (150, "agree", "inconclusive"),
+    ],
+)
+def test_copying_parameters_may_take_100_us_longer_the_first_time_however_short_a_step(
+    us: float, at_99_us: str, at_101_us: str
+) -> None:
+    for longer_ns, want in ((99_000, at_99_us), (101_000, at_101_us)):
+        made = make.lasting(numpy=us, torch=us)
+        every(made, "torch", drain_ns=lambda r, longer=longer_ns: [50_000 + longer, 50_000])
+        part = part_of(made, "clocks")
+        assert part.verdict == want
+        left = "steps of work were left after the last wait" in part.sentence
+        assert left == (longer_ns > LEAST_DRAIN_NS)
+        assert (timing_of(made).verdict == "disagree") == (want == "disagree")
+
+
+def test_a_short_step_that_is_faster_than_its_products_is_void() -> None:
+    made = make.lasting(numpy=19, torch=5)
+    assert part_of(made, "physics").verdict == "disagree"
+    assert "somebody is not waiting" in timing_of(made).sentence
+    assert part_of(made, "physics", "numpy").verdict == "agree"
 
 
 # -- the control arm and the floor -----------------------------------------------------------

@@ -13,6 +13,7 @@ import math
 from harness.interface import Workload
 from harness.report.run_tables import Run
 from harness.report.sections import Section
+from harness.verdict.timings import too_short
 
 
 def traffic_bytes(workload: Workload, item_bytes: int) -> int:
@@ -27,8 +28,9 @@ def traffic_bytes(workload: Workload, item_bytes: int) -> int:
 def section(run: Run) -> Section:
     """The roofs in words, and a row a label: GFLOP/s, and the share of the roof of a whole step.
 
-    Of labels that were timed and agree, on the control arm's device (the CPU). Empty where no copy
-    was measured, and where a step's work is not its products.
+    Of labels that were timed and agree, on the control arm's device (the CPU), and whose step is
+    not too short for multiples. Empty where no copy was measured, and where a step's work is not
+    its products.
     """
     record = run.record
     top = next((r for r in record.roofs if r.copy_bytes_per_s and r.flop_per_s > 0), None)
@@ -56,8 +58,8 @@ def section(run: Run) -> Section:
             and label.agrees
             and record.plan.labels[name].device == "cpu"
             and record.plan.labels[name].dtype == "float32"
-            and time.median_ns > 0
             and time.own_floor_ns > 0
+            and not too_short(record, name)
         ],
         note=f"NumPy reaches {top.flop_per_s / 1e9:.0f} GFLOP/s in a product of {top.size} x "
         f"{top.size} and {top.copy_bytes_per_s / 1e9:.0f} GB/s in a copy (read and written); the "

@@ -30,7 +30,7 @@ from harness.record.schema import FINISHED, Record
 from harness.text import many
 from harness.verdict.finding import Part, RungVerdict
 from harness.verdict.timing_stats import MIN_SESSIONS, Change, change
-from harness.verdict.timings import floor_logs, session_medians
+from harness.verdict.timings import floor_logs, session_medians, too_short
 from harness.verdict.verdict import Verdict, judge
 
 SCHEMA = 1
@@ -110,7 +110,7 @@ def check_plan(plan: Plan, baseline: Baseline | None = None) -> None:
 
 
 def make(record: Record, verdict: Verdict) -> Baseline:
-    """The baseline that a record gives: labels whose numbers agree and whose times are not void.
+    """The baseline that a record gives: labels whose numbers agree and whose times can be compared.
 
     Raises InputError for a record that is not finished, has fewer than MIN_SESSIONS sessions, or no
     such label.
@@ -120,7 +120,7 @@ def make(record: Record, verdict: Verdict) -> Baseline:
         name: stored for name in record.plan.labels if (stored := _stored(name, record, verdict))
     }
     if not labels:
-        raise InputError(f"run {record.run}: no label agrees, so no time of it can be a baseline")
+        raise InputError(f"run {record.run}: no label has times that can be compared")
     return Baseline(
         machine=machine_key(record),
         environment=_environment(record),
@@ -166,7 +166,7 @@ def why_unranked(label: str, record: Record, verdict: Verdict) -> str | None:
         return "its times are void"
     if min(session_medians(record, record.results[label])) <= 0:
         return "a session's median step is no time"
-    return None
+    return too_short(record, label)
 
 
 def times(label: str, record: Record, verdict: Verdict) -> Stored:

@@ -22,7 +22,7 @@ from harness.record import store
 from harness.record.schema import FINISHED, Record
 from harness.verdict.finding import Finding, void_part
 from harness.verdict.timing_stats import PowerLaw, Ratio, break_even, power_law, ratio
-from harness.verdict.timings import floor_logs, share_of_physics
+from harness.verdict.timings import floor_logs, share_of_physics, too_short
 from harness.verdict.verdict import LabelVerdict, exit_status, judge, timing_parts
 from harness.workloads import SIZED, width_of
 from harness.workloads.reference.limits import DECIDING, MEASURED
@@ -197,7 +197,7 @@ def _figure(record: Record, label: str, found: LabelVerdict) -> Figure:
         first = time.first_steps_ns.get(str(batch) if at_once == 1 else f"{batch} x {at_once}")
         figure.step_ns, figure.spread_ns = time.median_ns, time.spread_ns
         figure.floor_ns, figure.multiple = time.gemm_floor_ns, ratio(logs) if logs else None
-        figure.of_physics = share_of_physics(label, record)
+        figure.of_physics = None if too_short(record, label) else share_of_physics(label, record)
         figure.sessions, figure.at_once, figure.first_step_ns = time.sessions, at_once, first
         if first is not None:
             figure.compile_ns = max(0, first - at_once * time.median_ns)

@@ -85,7 +85,7 @@ def check_timing(
     # A disagreement is named with its label, as those of the other rungs are.
     who = f"{label}, timing: " if finding.verdict == "disagree" else ""
     deciding = [part.sentence for part in finding.parts if part.verdict == finding.verdict]
-    finding.sentence = who + "; ".join(deciding)
+    finding.sentence = who + "; ".join(dict.fromkeys(deciding))
     if finding.verdict == "agree":
         finding.sentence = fastest.sentence if fastest is not None else "agrees in every part"
     if (shown := void_part(finding.parts) or fastest) is not None:
@@ -158,7 +158,8 @@ def _unequal_twins(record: Record) -> list[str]:
     timing, pairs = record.plan.timing, against_itself(record)
     doubts = []
     if timing.again is not None and timing.again not in pairs:
-        doubts.append(f"a second process of {timing.again} was not timed")
+        short = too_short(record, timing.again) if timing.again in record.again else None
+        doubts.append(short or f"a second process of {timing.again} was not timed")
     for name, ratio in pairs.items():
         if not ratio.claimable:
             doubts.append(f"two processes of {name} were compared in {ratio.n} sessions only")
@@ -200,28 +201,15 @@ def _unlike_its_replay(label: str, record: Record) -> Round | None:
 
 
 def clocks(label: str, record: Record) -> Part:
-    """Latency, throughput, the epoch's wall time and the drain tell the same of the same work."""
-    if short := too_short(record, label):
-        return Part(name="clocks", verdict="inconclusive", limit=CLOCKS_AGREE, sentence=short)
+    """Latency, throughput, the epoch's wall time and the drain tell the same of the same work.
+
+    Of a step that is too short only the drain is asked: work that is left is no matter of a clock.
+    """
     rounds = steady(record, record.results[label])
-    parts: list[Part] = []
-    if overheads := [max(ratio, 1e-9) for ratio in loop_overheads(record, label)]:
-        # A loop does a little beside its parts; that an epoch is shorter than them cannot be.
-        parts.append(_clock("epoch / (gathers + puts + steps)", overheads, both=True))
-    bursts = [
-        r
-        for r in rounds
-        if len(r.burst_ns) == 2 and min(*r.burst_ns, r.burst_steps, sum(r.step_ns)) > 0
-    ]
-    if len(bursts) >= LEAST_BURSTS:
-        # Means of one round on both sides: on a busy machine a mean holds its interruptions, as a
-        # burst does, and a median does not.
-        each = [r.burst_ns[1] / (2 * r.burst_steps) / statistics.fmean(r.step_ns) for r in bursts]
-        parts.append(_clock("throughput / latency", each))
-        double = [r.burst_ns[1] / (2 * r.burst_ns[0]) for r in bursts]
-        parts.append(_clock("2K steps / twice K steps", double, both=True))
+    short = too_short(record, label)
+    parts = [] if short else _same_clocks(label, record, rounds)
     if not parts:
-        sentence = "too few rounds for the clocks to be compared"
+        sentence = short or "too few rounds for the clocks to be compared"
         parts.append(
             Part(name="clocks", verdict="inconclusive", limit=CLOCKS_AGREE, sentence=sentence)
         )
@@ -237,6 +225,27 @@ def clocks(label: str, record: Record) -> Part:
         parts.append(_clocks(verdict, left, DRAIN_AGREES, of))
     worst = [part for part in parts if part.verdict == _worst(parts)]
     return max(worst, key=lambda part: multiple(float(part.value or 0), part.limit or 1))
+
+
+def _same_clocks(label: str, record: Record, rounds: Sequence[Round]) -> list[Part]:
+    """The epoch against its parts, throughput against latency, 2K steps against K; if measured."""
+    parts = []
+    if overheads := [max(ratio, 1e-9) for ratio in loop_overheads(record, label)]:
+        # A loop does a little beside its parts; that an epoch is shorter than them cannot be.
+        parts.append(_clock("epoch / (gathers + puts + steps)", overheads, both=True))
+    bursts = [
+        r
+        for r in rounds
+        if len(r.burst_ns) == 2 and min(*r.burst_ns, r.burst_steps, sum(r.step_ns)) > 0
+    ]
+    if len(bursts) >= LEAST_BURSTS:
+        # Means of one round on both sides: on a busy machine a mean holds its interruptions, as a
+        # burst does, and a median does not.
+        each = [r.burst_ns[1] / (2 * r.burst_steps) / statistics.fmean(r.step_ns) for r in bursts]
+        parts.append(_clock("throughput / latency", each))
+        double = [r.burst_ns[1] / (2 * r.burst_ns[0]) for r in bursts]
+        parts.append(_clock("2K steps / twice K steps", double, both=True))
+    return parts
 
 
 def _clocks(verdict: RungVerdict, value: float, limit: float, sentence: str) -> Part:
@@ -285,6 +294,8 @@ def physics(label: str, record: Record) -> Part:
             f"a step takes {share:.3g} of the time that its matrix products alone take on this "
             "device: somebody is not waiting"
         )
+    elif short := too_short(record, label):
+        part.value, part.sentence = None, f"no faster than its matrix products; {short}"
     return part
 
 

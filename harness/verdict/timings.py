@@ -153,9 +153,14 @@ def too_short(record: Record, label: str) -> str | None:
 
 
 def against_itself(record: Record) -> dict[str, Ratio]:
-    """A against A: of each label that entered twice, its first process over its second."""
+    """A against A: of each label that entered twice, its first process over its second.
+
+    None of a label whose step is too short: it, too, has no multiples.
+    """
     pairs = {
-        name: _over(record, record.results[name], again) for name, again in record.again.items()
+        name: _over(record, record.results[name], again)
+        for name, again in record.again.items()
+        if not too_short(record, name)
     }
     return {name: pair for name, pair in pairs.items() if pair is not None}
 

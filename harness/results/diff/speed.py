@@ -16,7 +16,7 @@ from harness.results.diff.sides import Of, other_machine
 from harness.text import many
 from harness.verdict.timing import starved_of_threads
 from harness.verdict.timing_stats import MIN_SESSIONS, Change, change, claim
-from harness.verdict.timings import against_itself, session_medians, too_short, versus
+from harness.verdict.timings import against_itself, session_medians, versus
 
 
 def speed_of(then: Of, now: Of, *, one_run: bool) -> SpeedDiff:
@@ -38,9 +38,7 @@ def _within_a_run(then: Of, now: Of) -> SpeedDiff:
     record = now.record
     ratio = versus(record, now.label, then.label)
     if ratio is None:
-        short = too_short(record, now.label) or too_short(record, then.label)
-        reason = short or "the two labels share no round"
-        return SpeedDiff(outcome="not comparable", reason=reason)
+        return SpeedDiff(outcome="not comparable", reason="the two labels share no round")
     least = record.plan.timing.least
     if not 0 <= least < math.inf:
         reason = f"the plan's least difference {least:g} is none: not negative, and finite"
