@@ -7,6 +7,7 @@ import re
 import unicodedata
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from harness import export as formats
 from harness.export.shown import Run as Stored
-from harness.record.schema import Record, Worst
+from harness.record.schema import Failure, Record, Told, Worst
 from harness.report import markdown, tables, words
 from harness.report import page as pages_of_reports
 from harness.report.run import as_markdown, summary
@@ -263,6 +264,52 @@ def test_numbers_that_are_not_finite_are_shown_by_name() -> None:
     row = next(r for r in table_rows(text, "Value against limit") if r[1] == "gradients")
     assert row[3] == "nan"
     assert table_rows(text, "Free training")[1][4:] == ["inf", "nan"]
+
+
+def failed(kind: Literal["dead", "undefined"], *told: Told) -> Record:
+    made = make.record()
+    made.failure = Failure(
+        step=8,
+        kind=kind,
+        compared=7,
+        seed=2,
+        largest=0.0 if kind == "dead" else 1.25,
+        silent={"h1": 0.015, "outputs": 1.0 if kind == "dead" else 0.0},
+        told=[*told],
+    )
+    return made
+
+
+def test_a_training_that_cannot_go_on_is_explained_for_every_process() -> None:
+    none: dict[str, Any] = {"raised": None, "loss": None, "largest": None, "gradient": None}
+    made = failed(
+        "undefined",
+        Told(label="numpy", dtype="float32",
+             **(none | {"loss": "nan", "largest": 1.25, "gradient": 0.5}), silent={"h1": 0.015}),
+        Told(label="torch", dtype="float32", **(none | {"raised": "RuntimeError: no"})),
+        Told(label="jax", dtype="float32", **(none | {"loss": 0.25, "gradient": "inf"})),
+    )  # fmt: skip
+    title = "Why training stops: at step 8 an output exceeds 1: the loss is undefined"
+    text = report(made)
+    header, *rows = table_rows(text, title)
+    assert header == ["label", "dtype", "loss", "largest output", "gradients", "h1 silent",
+                      "outputs silent", "what it does"]  # fmt: skip
+    assert rows == [
+        ["reference", "float64", "–", "1.25", "–", "1.5%", "0.0%", "judges"],
+        ["numpy", "float32", "nan", "1.25", "0.5", "1.5%", "–", "gives nan"],
+        ["torch", "float32", "–", "–", "–", "–", "–", "refuses: RuntimeError: no"],
+        ["jax", "float32", "0.25", "–", "inf", "–", "–", "gives a number"],
+    ]
+    assert "compared over 7 steps" in text
+    assert "seed 2" in text
+    assert title in terminal(made)
+    page = Page(pages_of_reports.render(report_of(Run(made, judge(made)), "page")))
+    assert title in [heading.text for heading in page.all("h3")]
+    assert page.tables()["What each makes of it"][1:] == rows
+    title = "Why training stops: at step 8 every output is 0 and every gradient is 0"
+    (_, reference) = table_rows(report(failed("dead")), title)
+    assert reference == ["reference", "float64", "–", "0", "0", "1.5%", "100.0%", "judges"]
+    assert "Why training stops" not in report(make.record())
 
 
 @pytest.mark.parametrize(
