@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from harness.interface import Workload
 from harness.plan.profiles import TABLE
 from harness.record.schema import (
     Churn,
@@ -28,6 +29,7 @@ from harness.record.schema import (
     Worst,
 )
 from harness.tensors import save_tensors
+from harness.workloads import NETS, WORKLOADS
 from tests import make
 
 NAMES = ("numpy", "torch", "jax")
@@ -53,6 +55,13 @@ def training(seed: int, off: float = 0.0, **changes: object) -> Training:
         "put_ns": [20_000] * steps,
         "epoch_ns": [3_333_000] * EPOCHS,
         "eval_ns": [20_000_000] * EPOCHS,
+        "test_loss": [0.9 - 0.05 * i + off for i in range(EPOCHS)],
+        "validation_accuracy": [0.7 + 0.02 * min(i, 6) + off for i in range(EPOCHS)],
+        "training_accuracy": [0.6 + 0.03 * i + off for i in range(EPOCHS)],
+        "gradient_norms": {
+            name: [0.2 / 10**place / (1 + i) for i in range(EPOCHS + 1)]
+            for place, name in enumerate(make.PARAMETERS)
+        },
         "confusion": [[90 if i == j else (i + j + seed) % 3 for j in range(10)] for i in range(10)],
     }
     return make.training(**(fields | changes))
@@ -62,7 +71,11 @@ def rich() -> Record:
     """Three labels, five seeds, five sessions, and something in every field that a page shows."""
     made = make.timed(NAMES)
     made.plan = msgspec.structs.replace(
-        made.plan, seeds=SEEDS, trajectory=TABLE["default"].trajectory, operators=True
+        made.plan,
+        workload=msgspec.structs.replace(made.plan.workload, gradients_of=1000),
+        seeds=SEEDS,
+        trajectory=TABLE["default"].trajectory,
+        operators=True,
     )
     made.dataset = make.dataset(class_names=CLASSES)
     made.reference = [training(seed, dtype="float64") for seed in SEEDS]
@@ -142,6 +155,42 @@ def rich() -> Record:
         Roof(label="numpy", dtype="float32", size=2048, flop_per_s=1e11, copy_bytes_per_s=1e10)
     ]
     return made
+
+
+def tiny(workload: str, *ends: tuple[float, ...], names: tuple[str, ...] = NAMES) -> Record:
+    """Labels that learn a few numbers: each goes from 0 to its end, the reference to the first's.
+
+    The ends hold all numbers, tensor by tensor; the last serves for all labels that are left.
+    """
+    made = make.record(
+        names, plan=make.plan(names, workload=WORKLOADS[workload], net=NETS[workload])
+    )
+    size = made.plan.batch_size
+    made.reference = [way(made.plan.workload, ends[0], size, dtype="float64")]
+    for place, name in enumerate(names):
+        end = ends[min(place, len(ends) - 1)]
+        made.results[name].training = [way(made.plan.workload, end, size)]
+    return made
+
+
+def way(workload: Workload, end: tuple[float, ...], size: int, **changes: object) -> Training:
+    """Fifty steps in one epoch, a straight line from 0 to this end."""
+    flat = [[step / 50 * number for number in end] for step in range(51)]
+    path, first = {}, 0
+    for tensor in workload.learnt:
+        last = first + math.prod(tensor.shape)
+        path[tensor.name], first = [state[first:last] for state in flat], last
+    losses = [8.0 / (1 + step) for step in range(50)]
+    fields: dict[str, object] = {
+        "rows": [size] * 50,
+        "losses": losses,
+        "epoch_losses": [sum(losses) / 50],
+        "test_accuracy": [],
+        "step_ns": [1000] * 50,
+        "path_steps": list(range(51)),
+        "path": path,
+    }
+    return make.training(**(fields | changes))
 
 
 def operator(form: str, place: int) -> Operator:

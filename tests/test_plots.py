@@ -101,8 +101,8 @@ def texts(value: Any) -> Iterator[str]:
 def test_every_picture_is_there_when_the_record_has_everything() -> None:
     assert list(drawn(rich())) == [
         "checkpoints", "lockstep-losses", "lockstep-parameters", "free-losses", "trajectory",
-        "epoch-loss", "epoch-accuracy", "confusion-reference", "confusion-0", "confusion-1",
-        "confusion-2", "step-series", "step-distribution", "ratios", "operators",
+        "epoch-loss", "epoch-accuracy", "gradient-norms", "confusion-reference", "confusion-0",
+        "confusion-1", "confusion-2", "step-series", "step-distribution", "ratios", "operators",
     ]  # fmt: skip
 
 
@@ -125,10 +125,14 @@ def test_points_and_lines_are_as_many_as_the_record_has() -> None:
     teacher = {m.step for m in made.results["numpy"].measurements
                if m.rung == "forward" and m.step is not None}  # fmt: skip
     assert points(found["checkpoints"]) == [len(teacher)] * len(labels)
-    for name, field in (("epoch-loss", "epoch_losses"), ("epoch-accuracy", "test_accuracy")):
-        assert points(found[name]) == [
-            len(getattr(t, field)) for of in (whole, *own.values()) for t in of
-        ]
+    for name, fields in (
+        ("epoch-loss", ("epoch_losses", "test_loss")),
+        ("epoch-accuracy", ("test_accuracy", "validation_accuracy", "training_accuracy")),
+    ):
+        for row, field in enumerate(fields):
+            assert points(found[name], yaxis=f"y{row + 1}" if row else "y") == [
+                len(getattr(t, field)) for of in (whole, *own.values()) for t in of
+            ]
     arms = [made.results[n].rounds for n in labels] + [of.rounds for of in made.again.values()]
     assert sum(points(found["step-series"])) == sum(
         len(r.step_ns) + len(r.warmup_ns) for rounds in arms for r in rounds
@@ -398,6 +402,78 @@ def test_twelve_labels_can_be_told_apart() -> None:
     assert len(set(looks)) == 12
     assert len(found["step-series"].layout) > 12  # an axis a label
     assert len({t["yaxis"] for t in found["step-series"].traces}) == 13
+
+
+# ---- what was learnt -----------------------------------------------------------------------------
+
+
+def test_accuracies_and_losses_have_a_panel_each_on_one_scale_and_a_name_once() -> None:
+    made = rich()
+    found = drawn(made)
+    plot = found["epoch-accuracy"]
+    axis_of = {"test": "yaxis", "validation": "yaxis2", "training": "yaxis3"}
+    for row, (what, axis) in enumerate(axis_of.items()):
+        assert plot.layout[axis]["title"]["text"] == f"{what} accuracy"
+        assert plot.layout[axis]["matches"] == "y"
+        told = getattr(made.results["torch"].training[0], f"{what}_accuracy")
+        (first, *_) = (t for t in plot.traces if t["name"] == "torch"
+                       and t["yaxis"] == axis.replace("axis", ""))  # fmt: skip
+        assert first["y"] == pytest.approx([100 * value for value in told], rel=1e-6)
+        assert first["showlegend"] == (row == 0)
+    assert [found["epoch-loss"].layout[axis]["title"]["text"] for axis in ("yaxis", "yaxis2")] == [
+        "training loss", "test loss"]  # fmt: skip
+    assert ["torch", "0", "validation accuracy", "10", "70", "82"] in plot.rows
+    for training in [t for r in made.results.values() for t in r.training] + made.reference:
+        training.validation_accuracy = training.training_accuracy = training.test_loss = []
+    for plot in map(drawn(made).get, ("epoch-loss", "epoch-accuracy")):
+        assert plot is not None
+        assert "yaxis2" not in plot.layout
+        assert "domain" not in plot.layout["yaxis"]
+
+
+def test_of_a_single_epoch_every_step_is_drawn() -> None:
+    found = drawn(pages.tiny("nielsen-neuron", (2.0, 1.0)))
+    assert "epoch-loss" not in found
+    plot = found["step-loss"]
+    assert len(plot.traces) == 4
+    for trace in plot.traces:
+        assert (trace["x0"], trace["mode"]) == (1, "lines")
+        assert trace["y"] == pytest.approx([8 / (1 + step) for step in range(50)], rel=1e-6)
+    assert "nats" not in plot.title
+    assert "nats" in drawn(rich())["epoch-loss"].title
+
+
+def test_losses_that_fall_steeply_are_drawn_on_a_logarithmic_axis() -> None:
+    made = rich()
+    assert "type" not in drawn(made)["epoch-loss"].layout["yaxis"]
+    made.results["torch"].training[0].epoch_losses[-2:] = [1e-9, 0.0]
+    plot = drawn(made)["epoch-loss"]
+    assert {plot.layout[axis]["type"] for axis in ("yaxis", "yaxis2")} == {"log"}
+    assert "1 of 400 values are exactly 0, drawn at 1e-10." in plot.caption
+    made.results["torch"].training[0].epoch_losses[-1] = -1.0  # which no such axis has
+    assert "type" not in drawn(made)["epoch-loss"].layout["yaxis"]
+
+
+def test_norms_of_gradients_are_a_panel_a_label_a_line_a_layer_from_before_training() -> None:
+    made = rich()
+    made.results["jax"].training[0].gradient_norms = {}
+    plot = drawn(made)["gradient-norms"]
+    panels = ("reference", "numpy", "torch")
+    axis = ["yaxis", "yaxis2", "yaxis3"]
+    assert [plot.layout[a]["title"]["text"] for a in axis] == [*panels]
+    assert "yaxis4" not in plot.layout
+    assert len({tuple(plot.layout[a]["range"]) for a in axis}) == 1
+    assert {plot.layout[a]["type"] for a in axis} == {"log"}
+    assert [(t["name"], t["yaxis"]) for t in plot.traces] == [
+        (name, a.replace("axis", "")) for a in axis for name in ("b1", "b2")
+    ]
+    for trace in plot.traces:
+        assert (trace["x0"], trace["dx"]) == (0, 1)
+        place = make.PARAMETERS.index(trace["name"])
+        assert trace["y"] == pytest.approx([0.2 / 10**place / (1 + i) for i in range(11)], rel=1e-6)
+    assert [t["showlegend"] for t in plot.traces] == [True] * 2 + [False] * 4
+    assert plot.rows[2] == ["numpy", "b1", "0.02", "0.01", "0.00182"]
+    assert "the first 1000 training samples" in plot.caption
 
 
 def test_styles_and_texts_of_a_picture() -> None:

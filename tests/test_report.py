@@ -17,7 +17,7 @@ from rich.console import Console
 from harness import export as formats
 from harness.export.shown import Run as Stored
 from harness.record.schema import Failure, Record, Told, Worst
-from harness.report import markdown, tables, words
+from harness.report import markdown, run_tables, tables, words
 from harness.report import page as pages_of_reports
 from harness.report.run import as_markdown, summary
 from harness.report.run import report as report_of
@@ -27,7 +27,7 @@ from harness.report.terminal import show
 from harness.text import clean
 from harness.verdict.verdict import judge, to_json
 from harness.workloads.reference.limits import RUNGS
-from tests import make
+from tests import make, pages
 from tests.pages import Page
 
 
@@ -264,6 +264,37 @@ def test_numbers_that_are_not_finite_are_shown_by_name() -> None:
     row = next(r for r in table_rows(text, "Value against limit") if r[1] == "gradients")
     assert row[3] == "nan"
     assert table_rows(text, "Free training")[1][4:] == ["inf", "nan"]
+
+
+def test_free_training_has_a_column_for_whatever_was_counted() -> None:
+    made = make.record()
+    plain = table_rows(report(made), "Free training")
+    assert plain[0] == ["label", "dtype", "seed", "steps", "last epoch's loss", "test accuracy"]
+    torch = made.results["torch"].training[0]
+    torch.test_loss, torch.training_accuracy = [0.5, 0.25], [0.5, "nan"]
+    torch.validation_accuracy = [0.5, "nan", 0.75, 0.75]
+    header, numpy, torchs = table_rows(report(made), "Free training")
+    told = ["test loss", "test accuracy", "validation accuracy", "early stop", "training accuracy"]
+    assert header[5:] == told
+    assert torchs[5:] == ["0.250000", "83.50%", "75.00%", "epoch 3 of 4: 75.00%", "nan"]
+    assert numpy[5:] == ["–", "83.50%", "–", "–", "–"]
+
+
+def test_a_loss_is_in_nats_where_it_is_a_cross_entropy_and_a_small_one_has_three_digits() -> None:
+    made = pages.tiny("himmelblau", (3.0, 2.0))
+    made.results["torch"].training[0].epoch_losses = [1.2345e-21]
+    found = run_tables.training(Run(made, judge(made)))
+    assert "nats" not in found.about
+    assert [row[-1] for row in found.rows] == ["0.719873", "1.23e-21", "0.719873"]
+    made = make.record()
+    assert "nats" in run_tables.training(Run(made, judge(made))).about
+
+
+def test_norms_of_gradients_stand_in_a_table() -> None:
+    rows = table_rows(report(pages.rich()), "Norms of gradients by layer")
+    assert rows[1] == ["reference", "b1", "0.02", "0.01", "0.00182"]
+    assert len(rows) == 1 + 2 * 4
+    assert "## Norms of gradients by layer" not in report(make.record())
 
 
 def failed(kind: Literal["dead", "undefined"], *told: Told) -> Record:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from harness import text
 from harness.record.schema import Record
-from harness.report import failing, markdown, operators, roofline, words
+from harness.report import failing, learnt, markdown, operators, roofline, words
 from harness.report import run_tables as tables
 from harness.report.images import image
 from harness.report.ladder import address, evidence_facts, ladder
@@ -201,9 +201,9 @@ SHOWN: dict[str, tuple[Build, ...]] = {
     ),
     "markdown": (
         ladder, failing.section, _explanations, tables.values, _screening, tables.times,
-        tables.ratios, tables.parts, roofline.section, tables.training, tables.equivalence,
-        tables.churn, tables.repeats, tables.envelope, operators.section, tables.limits,
-        environment,
+        tables.ratios, tables.parts, roofline.section, tables.training, learnt.gradients,
+        tables.equivalence, tables.churn, tables.repeats,
+        tables.envelope, operators.section, tables.limits, environment,
     ),
 }  # fmt: skip
 # Of a page: id, title, and what is inside below the plots of that id.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.measure.outcome import accuracy_metric
 from harness.plan.profiles import SMALL_SIZES
 from harness.record.facts import versions
-from harness.record.schema import Number, Process, Record, number
+from harness.record.schema import Number, Process, Record, Training, number
 from harness.report.sections import Columns, Section, Value, by_columns
-from harness.report.words import MARKS, decimals, duration, figure, megabytes, span
+from harness.report.words import MARKS, decimals, duration, figure, in_nats, megabytes, span
 from harness.text import counted, many
 from harness.verdict.outcome import UNITS
 from harness.verdict.timing_stats import MIN_SESSIONS, Ratio, claim
@@ -228,21 +229,49 @@ def _size(value: Number) -> float:
 
 
 def training(run: Run) -> Section:
-    """Free trainings: label, dtype, seed, last epoch's mean loss, last test accuracy."""
-    rows: list[list[Value]] = []
-    for name, results in run.record.results.items():
-        for of in results.training:
-            loss = of.epoch_losses[-1] if of.epoch_losses else None
-            right = of.test_accuracy[-1] if of.test_accuracy else None
-            last = [f"{loss:.6f}" if isinstance(loss, float) else loss]
-            last += [f"{right:.2%}" if isinstance(right, float) else right]
-            rows.append([name, of.dtype, of.seed, len(of.losses), *last])
-    return Section(
-        "Free training",
-        ("label", "dtype", "seed", "steps", "last epoch's loss", "test accuracy"),
-        rows,
-        about="mean loss of the last epoch in nats, accuracy on the test set",
-    )
+    """Free trainings: a row a label, dtype and seed, what was counted in any of them a column."""
+    workload = run.record.plan.workload
+    every = [(name, of) for name, results in run.record.results.items() for of in results.training]
+    counted_last: dict[str, Callable[[Training], Value]] = {
+        "test loss": lambda of: _loss(of.test_loss),
+        accuracy_metric(workload) or "test accuracy": lambda of: _share(of.test_accuracy),
+        "validation accuracy": lambda of: _share(of.validation_accuracy),
+        "early stop": _early_stop,
+        "training accuracy": lambda of: _share(of.training_accuracy),
+    }
+    there = {what: told for what, told in counted_last.items() if any(told(of) for _, of in every)}
+    rows: list[list[Value]] = [
+        [name, of.dtype, of.seed, len(of.losses), _loss(of.epoch_losses),
+         *(told(of) for told in there.values())]
+        for name, of in every
+    ]  # fmt: skip
+    about = f"mean loss of the last epoch{in_nats(workload)}"
+    if "early stop" in there:
+        about += "; an early stop takes the first epoch with the best validation accuracy"
+    header = ("label", "dtype", "seed", "steps", "last epoch's loss", *there)
+    return Section("Free training", header, rows, about=about)
+
+
+def _loss(values: list[Number]) -> str | None:
+    """The last of them; one below 0.001 in three digits."""
+    last = values[-1] if values else None
+    if not isinstance(last, float):
+        return last
+    return f"{last:.3g}" if 0 < last < 1e-3 else f"{last:.6f}"
+
+
+def _share(values: list[Number]) -> str | None:
+    last = values[-1] if values else None
+    return f"{last:.2%}" if isinstance(last, float) else last
+
+
+def _early_stop(of: Training) -> str | None:
+    """The first epoch with the best validation accuracy; epochs count from 1."""
+    known = [value for value in of.validation_accuracy if isinstance(value, float)]
+    if not known:
+        return None
+    best = of.validation_accuracy.index(max(known))
+    return f"epoch {best + 1} of {len(of.validation_accuracy)}: {max(known):.2%}"
 
 
 def values(run: Run) -> Section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.data import MADE, title
+from harness.interface import Workload
 from harness.record.schema import FINISHED, Number, Record
 from harness.text import counted
 from harness.verdict.finding import Finding, void_part
@@ -70,6 +71,11 @@ def decimals(value: float | None, places: int = 2) -> str:
 def megabytes(size: int | None) -> str:
     """Bytes in MB (10^6)."""
     return "–" if size is None else f"{size / 1e6:.0f} MB"
+
+
+def in_nats(workload: Workload) -> str:
+    """The unit of its loss, behind a comma: a cross-entropy has nats, any other loss none."""
+    return ", nats" if "cross-entropy" in workload.loss else ""
 
 
 def images(record: Record) -> str:

@@ -18,7 +18,7 @@ PICTURES: dict[str, tuple[Callable[[Run], list[Plot]], ...]] = {
         numbers.checkpoints, numbers.depth, numbers.lockstep_losses, numbers.lockstep_parameters,
         numbers.free_losses, numbers.trajectory,
     ),
-    "learning": (learning.losses, learning.accuracies),
+    "learning": (learning.losses, learning.accuracies, learning.gradients),
     "confusion": (learning.confusions,),
     "speed": (timing.step_series, timing.distributions, timing.ratios),
 }  # fmt: skip

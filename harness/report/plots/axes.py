@@ -135,6 +135,12 @@ def steps(title: str) -> dict[str, Any]:
     return linear(title, type="log", exponentformat="none", minorloglabels="none")
 
 
+def whole(title: str, count: int) -> dict[str, Any]:
+    """So many epochs or steps, counted; where there are few, each has its tick."""
+    few: dict[str, Any] = {"dtick": 1} if count <= 10 else {}
+    return linear(title, tickformat="d", **few)
+
+
 def rows_axis(names: Sequence[str], **more: Any) -> dict[str, Any]:
     """An axis of places 0, 1, ... from top to bottom, each with its name (already escaped)."""
     return {
@@ -151,6 +157,11 @@ def rows_axis(names: Sequence[str], **more: Any) -> dict[str, Any]:
 def band(row: int, count: int) -> list[float]:
     """The `domain` of one of several rows of a picture, the first one on top."""
     return [max(0.0, 1 - (row + 0.98) / count), 1 - (row + 0.12) / count]
+
+
+def panel(row: int) -> dict[str, str]:
+    """What puts a trace into one of several rows."""
+    return {"yaxis": f"y{row + 1}" if row else "y"}
 
 
 def line(*, x: float | None = None, y: float | None = None, **more: Any) -> dict[str, Any]:

@@ -1,94 +1,167 @@
-"""Pictures of learning: loss and accuracy by epoch, confusion."""
+"""Pictures of learning: loss and accuracy by epoch, norms of gradients, confusion."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from harness.interface import Array
-from harness.record.schema import Record, Training
-from harness.report.figure import Plot
+from harness.measure.outcome import accuracy_metric
+from harness.record.schema import Number, Record, Training
+from harness.report.figure import Plot, style
+from harness.report.learnt import NORMS, REFERENCE, Trained, by_layer, norm_rows, norms, trained
 from harness.report.plots import axes
-from harness.report.plots.numbers import references
-from harness.report.plots.picture import Series, cells, picture
+from harness.report.plots.picture import Log, Series, cells, picture
 from harness.report.run_tables import Run
-from harness.verdict.outcome import trainings
+from harness.report.words import in_nats
 
+# Losses that fall by more than this are drawn on a logarithmic axis.
+STEEP = 1000
+# Above this many epochs a line's marks hide it.
+MOST_MARKED = 100
 # Above this many classes a matrix has no room for its counts, and tells nothing at a glance.
 MOST_CLASSES = 20
-REFERENCE = "reference"
 # Pale in the middle, so that only what differs has a colour; alike in light and dark.
 FEWER_MORE = [[0.0, "#eb8f73"], [0.5, "#f4f4f4"], [1.0, "#7fb2f0"]]
 COUNTS = [[0.0, "#f4f4f4"], [1.0, "#7fb2f0"]]
 INK = "#1a1a1a"  # at least 7:1 on each of these
 
+# ---- by epoch ------------------------------------------------------------------------------------
+
+# What is drawn of a training: by its name, a value an epoch (or a step); empty where it has none.
+Curves = dict[str, Callable[[Training], list[Number]]]
+
 
 def losses(run: Run) -> list[Plot]:
-    """The mean training loss of every epoch."""
-    title = "Training loss per epoch (nats)"
-    series = _by_epoch(run.record, lambda training: axes.numeric(training.epoch_losses))
-    return _epochs("epoch-loss", title, "mean training loss, nats", series)
+    """The mean loss of every epoch, beside it the test set's; of a single epoch every step's."""
+    record = run.record
+    unit = in_nats(record.plan.workload)
+    if all(len(of.training.epoch_losses) < 2 for of in trained(record)):
+        title = f"Training loss of every step{unit}"
+        return _curves(record, "step-loss", title, "step", {"training loss": lambda t: t.losses})
+    curves: Curves = {"training loss": lambda t: t.epoch_losses, "test loss": lambda t: t.test_loss}
+    return _curves(record, "epoch-loss", f"Mean loss of each epoch{unit}", "epoch", curves)
 
 
 def accuracies(run: Run) -> list[Plot]:
-    """Test accuracy after every epoch."""
-    title = "Test accuracy after each epoch (%)"
-    series = _by_epoch(run.record, lambda training: 100 * axes.numeric(training.test_accuracy))
-    return _epochs("epoch-accuracy", title, "test accuracy, %", series)
+    """Accuracy after every epoch: on the test set, and wherever else it was counted."""
+    metric = accuracy_metric(run.record.plan.workload) or "test accuracy"
+    curves: Curves = {
+        metric: lambda training: training.test_accuracy,
+        "validation accuracy": lambda training: training.validation_accuracy,
+        "training accuracy": lambda training: training.training_accuracy,
+    }
+    title = "Accuracy after each epoch (%)"
+    return _curves(run.record, "epoch-accuracy", title, "epoch", curves, times=100)
 
 
-def _by_epoch(record: Record, figures: Callable[[Training], Array]) -> list[Series]:
-    """A line a seed, of the reference and of every label."""
-    series = []
-    for name, training, first in _trained(record):
-        values = figures(training)
-        if len(values):
-            hover = f"seed {training.seed}, epoch %{{x}}: %{{y:.5g}}"
-            trace = _look(record, name, "lines+markers" if first else "lines", hover, first=first)
+def _curves(
+    record: Record, name: str, title: str, over: str, curves: Curves, times: int = 1
+) -> list[Plot]:
+    """A panel a curve that there is, and in it a line a seed, of the reference and every label."""
+    every = trained(record)
+    there = [what for what, told in curves.items() if any(told(of.training) for of in every)]
+    if not there:
+        return []
+    series: list[Series] = []
+    named: set[str | None] = set()
+    for row, what in enumerate(there):
+        for of in every:
+            if not (told := curves[what](of.training)):
+                continue
+            values = times * axes.numeric(told)
+            hover = f"seed {of.training.seed}, {what}, {over} %{{x}}: %{{y:.5g}}"
+            marked = of.first and over == "epoch" and len(values) <= MOST_MARKED
+            mode = "lines+markers" if marked else "lines"
+            trace = look(record, of, mode, hover) | axes.panel(row) | {"y": values}
+            trace["showlegend"] = of.first and of.name not in named
+            named.add(of.name)
             ends = f"{values[0]:.5g}", f"{values[-1]:.5g}"
-            row = cells(name or REFERENCE, training.seed, len(values), *ends)
-            series.append(Series(trace | {"y": values}, [row]))
-    return series
-
-
-def _epochs(name: str, title: str, what: str, series: list[Series]) -> list[Plot]:
+            told_row = cells(of.title, of.training.seed, what, len(values), *ends)
+            series.append(Series(trace, [told_row]))
     caption = (
         "Where two learn the same, one line hides the other; the wide grey one below is the "
         "float64 reference's."
     )
-    if len({s.rows[0][1] for s in series}) > 1:
+    if len({of.training.seed for of in every}) > 1:
         caption += " Thick: the first seed; thin: the others."
-    if absent := sum(axes.missing(s.trace["y"]) for s in series):
+    drawn = np.concatenate([s.trace["y"] for s in series])
+    steep = times == 1 and _steep(drawn)
+    if not steep and (absent := axes.missing(drawn)):
         caption += f" {absent} values are not finite and are left out."
-    x = axes.linear("epoch", tickformat="d")
-    header = ("label", "seed", "epochs", "after the first", "after the last")
-    return picture(name, title, caption, series, x, axes.linear(what), header)
+    return picture(
+        name,
+        title,
+        caption,
+        series,
+        axes.whole(over, max(len(s.trace["y"]) for s in series)),
+        Log(there[0]) if steep else axes.linear(there[0], matches="y"),
+        ("label", "seed", "of", f"{over}s", "after the first", "after the last"),
+        height=150 + 170 * len(there),
+        panels=there,
+    )
 
 
-def _trained(record: Record) -> list[tuple[str | None, Training, bool]]:
-    """The reference's trainings (None), then the labels': whether it is the first seed of them."""
-    by_name: list[tuple[str | None, Sequence[Training]]] = [(None, [*references(record).values()])]
-    for name, results in record.results.items():
-        by_name.append((name, trainings(results, record.plan.labels[name].dtype)))
-    return [(name, t, place == 0) for name, of in by_name for place, t in enumerate(of)]
+def _steep(values: Array) -> bool:
+    """Whether a linear axis would show the beginning only."""
+    finite = values[np.isfinite(values)]
+    return len(finite) > 0 and 0 <= STEEP * float(finite.min()) < float(finite.max())
 
 
-def _look(record: Record, name: str | None, mode: str, hover: str, *, first: bool) -> axes.Trace:
+def look(record: Record, of: Trained, mode: str, hover: str) -> axes.Trace:
     """A line's looks: the reference's is wide and pale, and lies below the others."""
-    if name is not None:
-        return axes.line_of(record, name, mode, hover, first=first)
+    if of.name is not None:
+        return axes.line_of(record, of.name, mode, hover, first=of.first)
     return axes.scatter(
         mode,
         REFERENCE,
         hover,
         legendgroup=REFERENCE,
-        showlegend=first,
-        opacity=0.4 if first else 0.2,
+        showlegend=of.first,
+        opacity=0.4 if of.first else 0.2,
         line={"color": axes.GREY, "width": 7},
         marker={"color": axes.GREY, "size": 3},
     )
+
+
+# ---- norms of gradients --------------------------------------------------------------------------
+
+
+def gradients(run: Run) -> list[Plot]:
+    """The norm of the gradient by each layer, before training and after every epoch."""
+    record = run.record
+    shown, named = norms(record), by_layer(record)
+    series: list[Series] = []
+    for row, of in enumerate(shown):
+        for place, tensor in enumerate(named):
+            values = axes.numeric(of.training.gradient_norms.get(tensor, []))
+            if not len(values):
+                continue
+            hover = "after epoch %{x}: %{y:.3g}"
+            trace = axes.scatter("lines+markers", tensor, hover, legendgroup=f"tensor {place}")
+            trace |= style(place) | axes.panel(row) | {"x0": 0, "y": values}
+            trace["showlegend"] = not any(s.trace["name"] == trace["name"] for s in series)
+            rows = [cells(*row) for row in norm_rows(of, tensor)]
+            series.append(Series(trace, rows))
+    return picture(
+        "gradient-norms",
+        "Norm of the gradient by each layer, before training (0) and after every epoch",
+        f"Of the mean loss over the first {record.plan.workload.gradients_of} training samples; a "
+        "line a layer, by the tensor that is named; a panel a label, all on one scale. Where the "
+        "first layers' lines lie far below the last one's, the gradient vanishes on its way back: "
+        "they hardly learn.",
+        series,
+        axes.whole("epoch", max((len(s.trace["y"]) for s in series), default=0)),
+        Log("norm", room=1.3),
+        NORMS,
+        height=90 + 130 * len(shown),
+        panels=[axes.tick(of.title) for of in shown],
+    )
+
+
+# ---- confusion -----------------------------------------------------------------------------------
 
 
 def confusions(run: Run) -> list[Plot]:
@@ -97,7 +170,7 @@ def confusions(run: Run) -> list[Plot]:
     classes = record.dataset.class_names if record.dataset is not None else []
     judged: dict[int, Array] = {}
     plots = []
-    for name, training, first in _trained(record):
+    for name, training, first in trained(record):
         counts = square(training.confusion)
         if not first or counts is None:
             continue

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from harness.plan.model import Trajectory
-from harness.record.schema import OWN, Record, Replica, Training
+from harness.record.schema import OWN, Record, Replica
 from harness.report.figure import Plot, text
+from harness.report.learnt import references
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, cells, picture
 from harness.report.run_tables import Run
@@ -159,16 +160,6 @@ def _lockstep_limits(verdict: Verdict) -> list[float]:
 
 
 # ---- losses against the reference's --------------------------------------------------------------
-
-
-def references(record: Record) -> dict[int, Training]:
-    """The reference's training of each seed, the longest where there are several."""
-    longest: dict[int, Training] = {}
-    for training in record.reference:
-        other = longest.get(training.seed)
-        if other is None or len(training.losses) > len(other.losses):
-            longest[training.seed] = training
-    return longest
 
 
 def _loss_series(

@@ -58,13 +58,14 @@ def picture(
     *,
     height: int = 320,
     after: str = "",
-    panels: int = 1,
+    panels: Sequence[str] = (),
     **more: Any,
 ) -> list[Plot]:
     """A picture drawn; none where it has no series.
 
     The caption is followed by what a logarithmic axis cannot show, and by `after`. height: in
-    pixels, without the legend; panels: one below the other, on one scale; more: of plotly's layout.
+    pixels, without the legend; panels: the titles of several y axes, one below the other; more: of
+    plotly's layout.
     """
     if not series:
         return []
@@ -81,8 +82,10 @@ def picture(
             sides[side] = axis
             if axis.get("type") != "date":  # float32 has no room for milliseconds since 1970
                 traces = [t | {side: axes.drawn(t[side])} if side in t else t for t in traces]
-    for row in range(panels if panels > 1 else 0):
-        more[f"yaxis{row + 1 if row else ''}"] = sides["y"] | {"domain": axes.band(row, panels)}
+    for row, named in enumerate(panels if len(panels) > 1 else ()):
+        own = {"title": {"text": named}, "domain": axes.band(row, len(panels))}
+        more[f"yaxis{row + 1 if row else ''}"] = sides["y"] | own
+        sides["x"] = sides["x"] | {"anchor": axes.panel(row)["yaxis"]}  # below the last
     return [
         Plot(
             name=name,

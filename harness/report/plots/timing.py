@@ -98,7 +98,7 @@ def step_series(run: Run) -> list[Plot]:
                 "markers",
                 name,
                 f"%{{y:.4g}} {unit}, round %{{x:.1f}}",
-                yaxis=f"y{row + 1}" if row else "y",
+                **axes.panel(row),
                 legendgroup=text(name),
                 showlegend=row == 0 or bool(rows),
                 x=x,
@@ -121,12 +121,12 @@ def step_series(run: Run) -> list[Plot]:
         f"Step time, every sample ({unit})",
         caption,
         series,
-        axes.linear("round", range=[-0.2, len(order) + 0.2], anchor=f"y{len(arms)}"),
+        axes.linear("round", range=[-0.2, len(order) + 0.2]),
         Log(unit, room=1.15),
         ("label", "rounds", "samples", "shortest steady", "median", "longest"),
         height=90 + 105 * len(arms),
         after=left_out,
-        panels=len(arms),
+        panels=[unit] * len(arms),
         shapes=[axes.line(x=x, line={"dash": "dot", "width": 1}) for x in begin],
     )
 
