@@ -159,7 +159,7 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
         driver.quit()
 
 
-PAGES = ("rich", "diverging", "diff", "history", "scale")
+PAGES = ("rich", "diverging", "tiny", "diff", "history", "scale")
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +173,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     texts = {
         "rich": whole(pages.rich(), folder),
         "diverging": whole(after, folder),
+        "tiny": whole(pages.tiny("himmelblau", (3.0, 2.0)), folder),
         "diff": page.render(diff_pages.report(diff.compare(run, after, only=both), "page")),
         "history": page.render(history_pages.report(history.trace(store.find(folder)), "page")),
         "scale": page.render(scale.report(test_scale.grid(test_scale.records()))),
@@ -191,8 +192,9 @@ def test_a_page_opens_from_a_disk_without_an_error_and_asks_for_nothing(visitor,
     assert (drawn > 0) == (name != "diff")  # its tables show all of it
 
 
-def test_every_plot_is_drawn_with_every_trace(visitor, written):
-    path = written["rich"]
+@pytest.mark.parametrize(("name", "least"), [("rich", 13), ("tiny", 5)])
+def test_every_plot_is_drawn_with_every_trace(visitor, written, name, least):
+    path = written[name]
     visitor.go(path, keep=True)
     shown = visitor.run("""
       return [...document.querySelectorAll("[data-plot]")].map((place) => [
@@ -206,7 +208,7 @@ def test_every_plot_is_drawn_with_every_trace(visitor, written):
     )
     given = {name: len(json.loads(told)["traces"]) for name, told in blocks}
     assert {name: traces for name, traces, _, _ in shown} == given
-    assert len(given) >= 12
+    assert len(given) >= least
     for name, _, drawings, height in shown:
         assert drawings > 0, name
         assert height > 100, name

@@ -396,13 +396,21 @@ def test_every_table_has_a_caption_and_scopes_and_its_region_can_be_scrolled_by_
 
 
 def test_every_plot_has_a_caption_and_its_figures_in_a_table(rich):
-    data = rich.data()
-    assert len(data) >= 12
-    places = [d.attributes["data-plot"] for d in rich.all("div") if "data-plot" in d.attributes]
-    assert sorted(places) == sorted(data)
-    for figure in rich.all("figure"):
-        assert figure.all("figcaption")[0].text
-        assert figure.all("table")
+    tiny = [
+        Page(render(pages.tiny(name, (1.0, 2.0)))) for name in ("himmelblau", "linear-regression")
+    ]
+    for page_of, least in ((rich, 13), (tiny[0], 5), (tiny[1], 5)):
+        data = page_of.data()
+        assert len(data) >= least
+        places = [of.attributes.get("data-plot") for of in page_of.all("div")]
+        assert sorted(filter(None, places)) == sorted(data)
+        for figure in page_of.all("figure"):
+            assert figure.all("figcaption")[0].text
+            assert len(figure.all("tr")) > 1
+    assert "surface" in tiny[0].data()
+    assert "line" in tiny[1].data()
+    # Contours are the largest of what is drawn of a few numbers.
+    assert max(len(of.source) for of in tiny) < 200_000
 
 
 def test_the_environment_says_in_words_what_differs(rich):

@@ -26,6 +26,7 @@ from harness.report.plots.scaling import multiples
 from harness.report.run_tables import Run
 from harness.results.scale import Grid
 from harness.verdict.verdict import judge
+from harness.workloads.reference.pieces import Polynomial
 from tests import make, pages, test_scale
 from tests.test_report import HOSTILE
 
@@ -476,6 +477,129 @@ def test_norms_of_gradients_are_a_panel_a_label_a_line_a_layer_from_before_train
     assert "the first 1000 training samples" in plot.caption
 
 
+def test_every_number_of_a_tiny_model_is_drawn_over_steps_beside_the_references() -> None:
+    made = pages.tiny("linear-regression", (2.0, 1.0), (2.5, 1.0), names=("numpy", "torch"))
+    plot = drawn(made)["numbers"]
+    assert [plot.layout[a]["title"]["text"] for a in ("yaxis", "yaxis2")] == ["w", "b"]
+    ends = {(t["name"], t["yaxis"]): (t["x"][-1], t["y"][-1]) for t in plot.traces}
+    assert ends == {
+        ("reference", "y"): (50, 2), ("numpy", "y"): (50, 2), ("torch", "y"): (50, 2.5),
+        ("reference", "y2"): (50, 1), ("numpy", "y2"): (50, 1), ("torch", "y2"): (50, 1),
+    }  # fmt: skip
+    assert plot.rows == [
+        ["numpy", "0", "w", "0", "2", "2", "0"], ["torch", "0", "w", "0", "2.5", "2", "0.5"],
+        ["numpy", "0", "b", "0", "1", "1", "0"], ["torch", "0", "b", "0", "1", "1", "0"],
+    ]  # fmt: skip
+    made.reference = []
+    assert drawn(made)["numbers"].rows[1] == ["torch", "0", "w", "0", "2.5", "–", "–"]
+    assert "numbers" not in drawn(rich())
+
+
+def test_a_way_that_is_not_whole_is_not_drawn() -> None:
+    for harm in (lambda t: t.path.pop("x"), lambda t: t.path["x"][3].pop(),
+                 lambda t: t.path_steps.pop()):  # fmt: skip
+        made = pages.tiny("himmelblau", (3.0, 2.0))
+        harm(made.results["torch"].training[0])
+        found = drawn(made)
+        for name in ("numbers", "surface"):
+            assert {t.get("name") for t in found[name].traces} >= {"numpy", "jax"}
+            assert "torch" not in {t.get("name") for t in found[name].traces}
+
+
+def himmelblau(u: Any, v: Any) -> Any:
+    """As its text has it."""
+    return (u**2 + v - 11) ** 2 + (u + v**2 - 7) ** 2
+
+
+def test_a_function_of_two_variables_is_drawn_with_the_way_of_every_label() -> None:
+    made = pages.tiny("himmelblau", (3.0, 2.0), (-3.0, 2.5), names=("numpy", "torch"))
+    plot = drawn(made)["surface"]
+    contours, *ways = plot.traces
+    u, v = np.meshgrid(contours["x"], contours["y"])
+    assert contours["z"] == pytest.approx(np.log10(himmelblau(u, v)), rel=1e-3)
+    assert "logarithm" in plot.caption
+    assert [t["name"] for t in ways] == ["reference", "numpy", "torch"]
+    for trace in ways:
+        assert contours["x"][0] < min(trace["x"]) <= max(trace["x"]) < contours["x"][-1]
+        assert contours["y"][0] < min(trace["y"]) <= max(trace["y"]) < contours["y"][-1]
+    assert (ways[2]["x"][-1], ways[2]["y"][-1]) == (-3, 2.5)
+    rows = [row for row in plot.rows if row[0] == "torch"]
+    assert [row[1] for row in rows] == [str(step) for step in range(0, 51, 5)]
+    for _, _, *told in rows:
+        at = [float(number) for number in told]
+        assert at[2] == pytest.approx(himmelblau(*at[:2]), rel=1e-5)
+
+
+def test_a_function_that_is_not_positive_has_its_own_values_at_the_contours() -> None:
+    made = pages.tiny("himmelblau", (3.0, 2.0))
+    net = made.plan.net
+    assert net is not None
+    lower = Polynomial((((1.0, (2, 0)), (1.0, (0, 2)), (-500.0, (0, 0))),))
+    layers = (*net.layers[:2], lower)
+    made.plan = msgspec.structs.replace(made.plan, net=msgspec.structs.replace(net, layers=layers))
+    plot = drawn(made)["surface"]
+    u, v = np.meshgrid(plot.traces[0]["x"], plot.traces[0]["y"])
+    wanted = himmelblau(u, v) - 500
+    assert plot.traces[0]["z"] == pytest.approx(wanted, rel=1e-3, abs=0.1)
+    assert wanted.min() < 0
+    assert "logarithm" not in plot.caption
+
+
+def test_a_model_with_inputs_or_a_net_that_is_not_known_has_no_surface_and_no_line() -> None:
+    assert not {"surface", "line"} & {*drawn(pages.tiny("nielsen-neuron", (1.0, 1.0)))}
+    for workload in ("himmelblau", "linear-regression"):
+        made = pages.tiny(workload, (3.0, 2.0))
+        assert {"surface", "line"} & {*drawn(made)}
+        made.plan = msgspec.structs.replace(made.plan, net=None)
+        assert not {"surface", "line"} & {*drawn(made)}
+        assert "numbers" in drawn(made)
+
+
+def test_the_line_runs_through_the_points_of_the_last_steps() -> None:
+    made = pages.tiny("linear-regression", (2.0, 3.0), (-1.0, 1.0), names=("numpy", "torch"))
+    for training in (made.reference[0], *(of.training[0] for of in made.results.values())):
+        training.seed = 7
+    plot = drawn(made)["line"]
+    points, *lines = plot.traces
+    wanted = []
+    for step in range(30, 50):  # as the text of the workload makes them
+        random = np.random.default_rng([7, 4, step])
+        x = random.random((4, 1)) * 5
+        wanted.append(np.hstack([x, 2 * x + 3 + random.standard_normal((4, 1))]))
+    x, y = np.concatenate(wanted).T
+    assert points["x"] == pytest.approx(x, rel=1e-6)
+    assert points["y"] == pytest.approx(y, rel=1e-6)
+    assert "last 80 points that seed 7" in plot.caption
+    for trace, (w, b) in zip(lines, [(2, 3), (2, 3), (-1, 1)], strict=True):
+        assert trace["x"] == pytest.approx([x.min(), x.max()], rel=1e-6)
+        assert trace["y"] == pytest.approx([w * x.min() + b, w * x.max() + b], rel=1e-5)
+    off = math.sqrt(np.mean((y - (1 - x)) ** 2))
+    assert plot.rows[2][:3] == ["torch", "-1", "1"]
+    assert float(plot.rows[2][3]) == pytest.approx(off, rel=1e-3)
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_name_in_a_tiny_model_is_shown_as_it_stands(what: str) -> None:
+    told = HOSTILE[what]
+    made = pages.tiny("himmelblau", (3.0, 2.0), names=("numpy", told))
+    (tensor, *_) = made.plan.workload.tensors
+    named = msgspec.structs.replace(tensor, name=told)
+    made.plan = msgspec.structs.replace(
+        made.plan, workload=msgspec.structs.replace(made.plan.workload, tensors=(named,))
+    )
+    for training in (made.reference[0], *(of.training[0] for of in made.results.values())):
+        training.path = {told: training.path["x"]}
+    found = drawn(made)
+    assert {"numbers", "surface"} <= {*found}
+    for plot in found.values():
+        for shown in texts([plot.traces, plot.layout]):
+            assert "<" not in shown
+            assert all(c.isprintable() for c in shown)
+        for shown in (plot.title, plot.caption, *plot.header, *(c for r in plot.rows for c in r)):
+            assert all(c.isprintable() for c in shown)
+            assert len(shown) < 2000
+
+
 def test_styles_and_texts_of_a_picture() -> None:
     looks = [figure.style(place) for place in range(64)]
     assert (
@@ -519,6 +643,24 @@ def test_whatever_numbers_are_stored_the_pictures_are_valid(
     for plot in found.values():
         for axis in (plot.layout["xaxis"], plot.layout["yaxis"]):
             assert all(math.isfinite(end) for end in axis.get("range", []))
+
+
+@settings(max_examples=25)
+@given(st.lists(st.lists(ODD, min_size=2, max_size=2), min_size=1, max_size=4))
+def test_whatever_numbers_are_learnt_the_pictures_are_valid(states: list[list[Any]]) -> None:
+    for workload in ("himmelblau", "linear-regression"):
+        made = pages.tiny(workload, (1.0, 1.0), names=("numpy",))
+        trained = made.results["numpy"].training[0]
+        trained.path_steps = [*range(len(states))]
+        sizes = [math.prod(tensor.shape) for tensor in made.plan.workload.learnt]
+        trained.path = {
+            tensor.name: [state[place * size : (place + 1) * size] for state in states]
+            for place, (tensor, size) in enumerate(
+                zip(made.plan.workload.learnt, sizes, strict=True)
+            )
+        }
+        trained.gradient_norms = {"x": [of for state in states for of in state]}
+        assert {"surface", "line"} & {*drawn(made)}
 
 
 @settings(max_examples=25)

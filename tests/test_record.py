@@ -23,7 +23,7 @@ from harness import files
 from harness.errors import HarnessError, InputError
 from harness.record import schema, store
 from harness.record.schema import Number, Record, Worst
-from tests import make
+from tests import make, pages
 
 # -- round trip ------------------------------------------------------------------------------
 
@@ -226,6 +226,16 @@ def test_an_object_where_fields_are_missing_is_refused_or_has_only_defaults(
 def test_another_schema_is_refused_even_with_fields_nobody_knows(schema: Any, says: str) -> None:
     data = json.dumps(plain() | {"schema": schema, "from the future": []}).encode()
     assert says in refusal(lambda: store.decode(data, "a.json"), "a.json")
+
+
+@pytest.mark.parametrize("exponent", [-1, 65, 10**9])
+def test_a_power_that_is_none_or_would_take_for_ever_is_refused(exponent: int) -> None:
+    """It is made by repeated multiplication, and a report draws the function."""
+    told = json.loads(store.encode(pages.tiny("himmelblau", (3.0, 2.0))))
+    store.decode(json.dumps(told).encode(), "record.json")
+    told["plan"]["net"]["layers"][1]["sums"][0][0][1][0] = exponent
+    with pytest.raises(InputError, match=r"Expected `int` [<>]= \d+ - at `\$.plan.net.layers"):
+        store.decode(json.dumps(told).encode(), "record.json")
 
 
 def test_a_pipe_in_the_place_of_a_record_is_refused_and_not_waited_for(tmp_path: Path) -> None:

@@ -290,11 +290,23 @@ def test_a_loss_is_in_nats_where_it_is_a_cross_entropy_and_a_small_one_has_three
     assert "nats" in run_tables.training(Run(made, judge(made))).about
 
 
-def test_norms_of_gradients_stand_in_a_table() -> None:
+def test_what_was_learnt_stands_in_tables() -> None:
+    made = pages.tiny("himmelblau", (3.0, 2.0), (3.0, 2.5), names=("numpy", "torch"))
+    text = report(made).replace("\\", "")
+    learnt = table_rows(text, "What was learnt")
+    assert ["torch", "0", "x[1]", "0", "2.5", "2", "0.5"] in learnt
+    shown = [" ".join(line.split()) for line in terminal(made).splitlines()]
+    assert "torch 0 x[1] 0 2.5 2 0.5" in shown
+    way = table_rows(text, "The way of every label")
+    assert way[0] == ["label", "after steps", "x[0]", "x[1]", "value"]
+    assert way[1] == ["reference", "0", "0", "0", "170"]
+    # (3² + 2.5 - 11)² + (3 + 2.5² - 7)²
+    assert way[-1] == ["torch", "50", "3", "2.5", "5.3125"]
     rows = table_rows(report(pages.rich()), "Norms of gradients by layer")
     assert rows[1] == ["reference", "b1", "0.02", "0.01", "0.00182"]
     assert len(rows) == 1 + 2 * 4
-    assert "## Norms of gradients by layer" not in report(make.record())
+    assert not any(f"## {name}" in report(make.record()) for name in (
+        "What was learnt", "The way of every label", "Norms of gradients by layer"))  # fmt: skip
 
 
 def failed(kind: Literal["dead", "undefined"], *told: Told) -> Record:

@@ -156,7 +156,7 @@ class Training(Stored, kw_only=True):
     validation_accuracy: list[Number] = []
     training_accuracy: list[Number] = []
     gradient_norms: dict[str, list[Number]] = {}
-    path_steps: list[int] = []
+    path_steps: list[Few] = []
     path: dict[str, list[list[Number]]] = {}
     confusion: list[list[Few]] = []
 

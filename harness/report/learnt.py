@@ -1,19 +1,30 @@
-"""What trainings learnt, read off a record: which are shown, and the norms of gradients.
+"""What trainings learnt, read off a record: the numbers of a model that has few, gradients' norms.
 
 For the tables of a report and for its pictures (`harness/report/plots/`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+import numpy as np
+
+from harness.interface import Array, Workload
+from harness.plan.model import Plan
 from harness.record.schema import Record, Training
 from harness.report.run_tables import Run
 from harness.report.sections import Section
+from harness.report.words import figure
 from harness.verdict.outcome import trainings
+from harness.workloads.reference.composed import Composed
+from harness.workloads.reference.pieces import Variable
 
 REFERENCE = "reference"
+# In so many parts a table shows a way.
+PARTS = 10
 
 
 class Trained(NamedTuple):
@@ -27,6 +38,18 @@ class Trained(NamedTuple):
     def title(self) -> str:
         """What it is called in a table."""
         return self.name or REFERENCE
+
+
+class Way(NamedTuple):
+    """What a tiny model learnt along a training.
+
+    names: of its numbers; steps: float64 (states,), after how many; values: float64, (states,
+    names).
+    """
+
+    names: list[str]
+    steps: Array
+    values: Array
 
 
 def references(record: Record) -> dict[int, Training]:
@@ -45,6 +68,119 @@ def trained(record: Record) -> list[Trained]:
     for name, results in record.results.items():
         by_name.append((name, trainings(results, record.plan.labels[name].dtype)))
     return [Trained(name, t, place == 0) for name, of in by_name for place, t in enumerate(of)]
+
+
+# ---- a model of a few numbers --------------------------------------------------------------------
+
+
+def way(workload: Workload, training: Training) -> Way | None:
+    """The way of every number that is learnt; None where none was kept, or it is not whole."""
+    steps, found = training.path_steps, training.path
+    if not workload.tiny or not steps:
+        return None
+    columns = []
+    for tensor in workload.learnt:
+        rows, size = found.get(tensor.name, []), math.prod(tensor.shape)
+        if len(rows) != len(steps) or any(len(row) != size for row in rows):
+            return None
+        columns.append(np.array(rows, dtype=np.float64).reshape(len(steps), size))
+    return Way(_names(workload), np.array(steps, dtype=np.float64), np.concatenate(columns, axis=1))
+
+
+def _names(workload: Workload) -> list[str]:
+    """Every number that is learnt: "w" where a tensor has one, else "x[0]", "x[1]"."""
+    return [
+        tensor.name if math.prod(tensor.shape) == 1 else f"{tensor.name}{[*place]}"
+        for tensor in workload.learnt
+        for place in np.ndindex(tensor.shape)
+    ]
+
+
+def ways(record: Record, *, first: bool = False) -> list[tuple[Trained, Way]]:
+    """Every training with its way, where a model has few numbers; `first`: of the first seed."""
+    found = [(of, way(record.plan.workload, of.training)) for of in trained(record)]
+    return [(of, own) for of, own in found if own is not None and (of.first or not first)]
+
+
+NUMBERS = ("label", "seed", "number", "at the start", "at the end", "the reference's", "apart by")
+
+
+def number_rows(record: Record, of: Trained, column: int) -> list[list[str]]:
+    """One number of a training in a row, beside the reference's; none of the reference's own."""
+    workload, judge = record.plan.workload, references(record).get(of.training.seed)
+    own = way(workload, of.training)
+    if own is None or of.name is None:
+        return []
+    start, end = own.values[[0, -1], column]
+    row = [of.name, str(of.training.seed), own.names[column], _exact(start), _exact(end)]
+    other = None if judge is None else way(workload, judge)
+    if other is None:
+        return [[*row, "–", "–"]]
+    wanted = other.values[-1, column]
+    with np.errstate(all="ignore"):
+        return [[*row, _exact(wanted), figure(float(abs(end - wanted)))]]
+
+
+def numbers(run: Run) -> Section:
+    """What a tiny model learnt: a row a number, of every label and seed."""
+    record = run.record
+    rows = [
+        row
+        for of, own in ways(record)
+        for column in range(len(own.names))
+        for row in number_rows(record, of, column)
+    ]
+    return Section("What was learnt", NUMBERS, rows)
+
+
+def _exact(value: float) -> str:
+    return f"{value:.7g}"
+
+
+# ---- a function of two variables -----------------------------------------------------------------
+
+
+def function(plan: Plan) -> Composed | None:
+    """What a net makes of two numbers, where it is given nothing and learns no more than these."""
+    net = plan.net
+    learnt = [tensor.shape for tensor in plan.workload.learnt]
+    if net is None or net.x or not isinstance(net.layers[0], Variable) or learnt != [(2,)]:
+        return None
+    try:
+        shapes = [made for _, _, made in net.shapes()]
+    except ValueError:  # a record from elsewhere may hold any layers
+        return None
+    slots = [slot for layer in net.layers for slot in layer.slots("", "")]
+    if len(slots) != 1 or (shapes[0], shapes[-1]) != ((2,), (1,)):
+        return None
+    return Composed(msgspec.structs.replace(net, x=(2,), layers=net.layers[1:]))
+
+
+def values_at(of: Composed, points: Array) -> Array:
+    """What a function makes of points float64 (n, 2): (n,)."""
+    with np.errstate(all="ignore"):
+        return of.outputs({}, {"x": points})[:, 0]
+
+
+def along(of: Trained, own: Way, minimised: Composed) -> list[list[str]]:
+    """Where a training was and the value there, at some steps."""
+    last = len(own.steps) - 1
+    stride = max(1, -(-last // PARTS))
+    rows = [*range(0, last, stride), last]
+    values = values_at(minimised, own.values[rows])
+    return [
+        [of.title, f"{own.steps[k]:.0f}", *map(_exact, own.values[k]), f"{value:.6g}"]
+        for k, value in zip(rows, values, strict=True)
+    ]
+
+
+def descents(run: Run) -> Section:
+    """Where on the function every label was, step by step; empty where no function is minimised."""
+    record, minimised = run.record, function(run.record.plan)
+    found = ways(record, first=True) if minimised is not None else []
+    rows = [row for of, own in found if minimised is not None for row in along(of, own, minimised)]
+    names = found[0][1].names if found else []
+    return Section("The way of every label", ("label", "after steps", *names, "value"), rows)
 
 
 # ---- gradients -----------------------------------------------------------------------------------

@@ -196,13 +196,13 @@ def environment(run: Run) -> Section:
 
 SHOWN: dict[str, tuple[Build, ...]] = {
     "terminal": (
-        ladder, failing.section, tables.times, tables.ratios, tables.training, _several_seeds,
-        _screening, _explanations,
+        ladder, failing.section, tables.times, tables.ratios, tables.training, learnt.numbers,
+        _several_seeds, _screening, _explanations,
     ),
     "markdown": (
         ladder, failing.section, _explanations, tables.values, _screening, tables.times,
-        tables.ratios, tables.parts, roofline.section, tables.training, learnt.gradients,
-        tables.equivalence, tables.churn, tables.repeats,
+        tables.ratios, tables.parts, roofline.section, tables.training, learnt.numbers,
+        learnt.descents, learnt.gradients, tables.equivalence, tables.churn, tables.repeats,
         tables.envelope, operators.section, tables.limits, environment,
     ),
 }  # fmt: skip

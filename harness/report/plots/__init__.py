@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.report.figure import Plot
-from harness.report.plots import learning, numbers, timing
+from harness.report.plots import learning, numbers, paths, timing
 from harness.report.run_tables import Run
 
 # By chapter of a page, in their order.
@@ -18,7 +18,10 @@ PICTURES: dict[str, tuple[Callable[[Run], list[Plot]], ...]] = {
         numbers.checkpoints, numbers.depth, numbers.lockstep_losses, numbers.lockstep_parameters,
         numbers.free_losses, numbers.trajectory,
     ),
-    "learning": (learning.losses, learning.accuracies, learning.gradients),
+    "learning": (
+        learning.losses, learning.accuracies, learning.gradients, paths.numbers, paths.surface,
+        paths.line,
+    ),
     "confusion": (learning.confusions,),
     "speed": (timing.step_series, timing.distributions, timing.ratios),
 }  # fmt: skip

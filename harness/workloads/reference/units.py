@@ -6,8 +6,9 @@ Imports NumPy and the interface only.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+import msgspec
 import numpy as np
 
 from harness.interface import Array, Product, State, Tensor
@@ -22,6 +23,9 @@ from harness.workloads.reference.base import (
     off,
     with_bias,
 )
+
+# An exponent; powers are made by repeated multiplication.
+Power = Annotated[int, msgspec.Meta(ge=0, le=64)]
 
 
 class Dense(Piece, frozen=True):
@@ -111,7 +115,7 @@ class Polynomial(Piece, frozen=True):
     which they are added.
     """
 
-    sums: tuple[tuple[tuple[float, tuple[int, ...]], ...], ...]
+    sums: tuple[tuple[tuple[float, tuple[Power, ...]], ...], ...]
     letter: ClassVar[str] = "q"
     makes_units: ClassVar[bool] = True
 
