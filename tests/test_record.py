@@ -127,7 +127,7 @@ def objects(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path to every object with fixed fields inside plain data."""
     free = {"labels", "sizes", "skipped", "machine", "results", "facts", "first_step_ns"}
     free |= {"environment", "numbers"}
-    free |= {"final_norms", "beside", "again"}
+    free |= {"final_norms", "beside", "again", "gradient_norms", "path"}
     found: list[tuple[Any, ...]] = []
     if isinstance(value, dict):
         if not path or path[-1] not in free:
