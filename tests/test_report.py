@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -286,8 +287,17 @@ def test_a_loss_is_in_nats_where_it_is_a_cross_entropy_and_a_small_one_has_three
     found = run_tables.training(Run(made, judge(made)))
     assert "nats" not in found.about
     assert [row[-1] for row in found.rows] == ["0.719873", "1.23e-21", "0.719873"]
-    made = make.record()
+    assert "nats" not in report(made)
+    made = pages.rich()
     assert "nats" in run_tables.training(Run(made, judge(made))).about
+    for loss, nats in ((made.plan.workload.loss, True), ("quadratic", False)):
+        workload = msgspec.structs.replace(made.plan.workload, loss=loss)
+        made.plan = msgspec.structs.replace(made.plan, workload=workload)
+        page = Page(pages_of_reports.render(report_of(Run(made, judge(made)), "page")))
+        # The sentence of the rung, the tests behind it, the cell and the pictures.
+        for told in ("training loss differs by", "training loss, nats", "loss of each epoch"):
+            assert (told in page.text) == (nats or not told.endswith("nats"))
+        assert bool(re.search(r"\bnats\b", page.text)) == nats
 
 
 def test_what_was_learnt_stands_in_tables() -> None:

@@ -16,7 +16,7 @@ from harness.report.run_tables import Run
 from harness.report.sections import Cell, Section, Value
 from harness.verdict.finding import Evidence, Finding, void_part
 from harness.verdict.numbers import envelope_limit
-from harness.verdict.outcome import UNITS
+from harness.verdict.outcome import unit_of
 from harness.workloads.reference.limits import RUNGS, limit_for
 
 
@@ -55,7 +55,7 @@ def _cell(run: Run, place: int, name: str, rung: str) -> Value:
     finding = run.verdict.labels[name].findings.get(rung)
     if finding is None:
         return None
-    write = _writer(finding)
+    write = _writer(finding, run.record)
     share = _share(finding.value, finding.limit)
     tone = "expected" if finding.expected is not None else finding.verdict
     value = "" if finding.value is None else write(finding.value)
@@ -95,14 +95,16 @@ def _known(facts: Iterable[tuple[str, str | None]]) -> list[tuple[str, str]]:
     return [(term, text) for term, text in facts if text is not None]
 
 
-def _writer(finding: Finding) -> Callable[[Number], str]:
+def _writer(finding: Finding, record: Record) -> Callable[[Number], str]:
     """How a rung's value and limit are written, with their unit where they have one."""
     if finding.rung == "timing":
         return lambda value: f"{value:.3g}×" if isinstance(value, float) else words.figure(value)
     if finding.rung == "accuracy" and finding.evidence is not None:
-        size, unit = UNITS.get(finding.evidence.tensor, (1, ""))
+        size, unit = unit_of(finding.evidence.tensor, record.plan.workload)
         return lambda value: (
-            f"{words.figure(value * size)} {unit}" if isinstance(value, float) else str(value)
+            f"{words.figure(value * size)} {unit}".strip()
+            if isinstance(value, float)
+            else str(value)
         )
     return words.figure
 
@@ -144,7 +146,7 @@ def evidence_facts(
     title: str = "",
 ) -> Section:
     """A finding's measurement as names and values, for its label `name`."""
-    write = _writer(finding)
+    write = _writer(finding, record)
     facts = [
         ("batch", at.where),
         ("step", None if at.step is None else str(at.step)),

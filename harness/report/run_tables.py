@@ -15,7 +15,7 @@ from harness.record.schema import Number, Process, Record, Training, number
 from harness.report.sections import Columns, Section, Value, by_columns
 from harness.report.words import MARKS, decimals, duration, figure, in_nats, megabytes, span
 from harness.text import counted, many
-from harness.verdict.outcome import UNITS
+from harness.verdict.outcome import unit_of
 from harness.verdict.timing_stats import MIN_SESSIONS, Ratio, claim
 from harness.verdict.timings import StepTime, against_itself, busy_load, control, versus
 from harness.verdict.verdict import LabelVerdict, Verdict, agreement, processes_of, timing_parts
@@ -156,13 +156,14 @@ def equivalence(run: Run, only: str | None = None) -> Section:
     rows: list[list[Value]] = []
     for name, label in _asked(run, only):
         for metric, of in label.equivalence.items():
-            size, unit = UNITS[metric]
+            size, unit = unit_of(metric, run.record.plan.workload)
             mean, low, high, detectable = (
                 "–" if value is None else f"{value * size:+.3g}"
                 for value in (of.mean, of.low, of.high, of.detectable)
             )
             found = [of.verdict, of.n, mean, f"{low} to {high}", decimals(of.power)]
-            rows.append([name, f"{metric}, {unit}", *found, detectable.lstrip("+"), of.settles])
+            what = f"{metric}, {unit}" if unit else metric
+            rows.append([name, what, *found, detectable.lstrip("+"), of.settles])
     return Section(
         f"Equivalence over seeds{f' of {only}' if only else ''}",
         ("label", "metric", "verdict", "seeds", "mean difference", "90 % interval", "power",

@@ -7,6 +7,7 @@ from harness.interface import Workload
 from harness.record.schema import FINISHED, Number, Record
 from harness.text import counted
 from harness.verdict.finding import Finding, void_part
+from harness.verdict.outcome import unit_of
 from harness.verdict.verdict import Verdict, left_behind
 from harness.workloads.reference.limits import DECIDING
 
@@ -74,8 +75,9 @@ def megabytes(size: int | None) -> str:
 
 
 def in_nats(workload: Workload) -> str:
-    """The unit of its loss, behind a comma: a cross-entropy has nats, any other loss none."""
-    return ", nats" if "cross-entropy" in workload.loss else ""
+    """The unit of its loss behind a comma; "" where it has none."""
+    unit = unit_of("training loss", workload)[1]
+    return f", {unit}" if unit else ""
 
 
 def images(record: Record) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from harness.data import official
-from harness.interface import Outcome
+from harness.interface import Outcome, Workload
 from harness.record.schema import Churn, Number, Record, Results, Training
 from harness.text import many
 from harness.verdict.finding import Evidence, Finding
@@ -70,7 +70,8 @@ def check_accuracy(
     metric = _nearest(finding, {m: t for m, t in tests.items() if t.verdict == word}, margins)
     seeds = many(len(trained), "seed")
     band = "inside the sanity band of clean runs; " if bands else ""
-    in_words = {name: tell(name, test, margins[name]) for name, test in tests.items()}
+    workload = record.plan.workload
+    in_words = {name: tell(name, test, margins[name], workload) for name, test in tests.items()}
     missing = [seed for seed in record.plan.seeds if seed not in {t.seed for t in trained}]
     if missing:
         finding.sentence = f"not trained: seed {missing[0]}"
@@ -117,14 +118,21 @@ def churn_tests(results: Results) -> list[ChurnTest]:
     ]
 
 
-def tell(name: str, test: Equivalence, margin: float) -> str:
+def unit_of(metric: str, workload: Workload) -> tuple[int, str]:
+    """How a metric is told: times this, in this unit; a loss that is no cross-entropy has none."""
+    size, unit = UNITS.get(metric, (1, ""))
+    return size, "" if unit == "nats" and "cross-entropy" not in workload.loss else unit
+
+
+def tell(name: str, test: Equivalence, margin: float, workload: Workload) -> str:
     """One test in words: mean difference, interval, margin, power."""
-    size, unit = UNITS[name]
+    size, unit = unit_of(name, workload)
+    unit = f" {unit}" if unit else ""
     if test.low is None or test.high is None:
-        return f"{name} differs by {test.mean * size:+.3g} {unit} (margin ±{margin * size:g})"
+        return f"{name} differs by {test.mean * size:+.3g}{unit} (margin ±{margin * size:g})"
     return (
         f"{name} differs by {test.mean * size:+.2g} [{test.low * size:+.2g}, "
-        f"{test.high * size:+.2g}] {unit} (90 % interval, margin ±{margin * size:g}, "
+        f"{test.high * size:+.2g}]{unit} (90 % interval, margin ±{margin * size:g}, "
         f"power {test.power:.2f})"
     )
 
