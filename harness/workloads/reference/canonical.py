@@ -68,6 +68,8 @@ def epoch_order(seed: int, epoch: int, n: int, batch_size: int = 1) -> Array:
 
 def noise(workload: Workload, seed: int, step: int, n: int) -> State:
     """What a step's batch of n samples brings of random numbers: float32 from 0 to 1, by name."""
+    if not workload.noise:
+        return {}
     rng = np.random.default_rng([seed, 3, step])
     return {t.name: rng.random((n, *t.shape)).astype(np.float32) for t in workload.noise}
 
