@@ -68,8 +68,9 @@ def test_what_each_framework_makes_of_it_stands_side_by_side(undefined: Outcome)
         assert isinstance(torch.largest, float)
         assert torch.largest > 1
     section = failing.section(Run(undefined.record, undefined.verdict, undefined.folder))
-    assert section.title == "Step 92: an output exceeds 1: the loss is undefined"
-    assert len(section.rows) == len(failure.told)
+    why = "Why training stops: at step 92 an output exceeds 1: the loss is undefined"
+    assert section.title == why
+    assert len(section.inside[0].rows) == 1 + len(failure.told)
     page = as_markdown(undefined.record, undefined.verdict)
     assert markdown.escape(section.title) in page
 
