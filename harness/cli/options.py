@@ -106,7 +106,7 @@ GROUPS = {
     "What is trained": {
         "workload": Chosen(
             *(Text, None, "--workload SPEC"),
-            "A name of `harness list`, MODULE:NAME or FILE.py:NAME; default: mlp-scratch.",
+            "A name of `harness list`, MODULE:NAME or FILE.py:NAME; several: A,B or a group.",
         ),
         "size": Chosen(
             *(Text, None, "--size hidden=N"),

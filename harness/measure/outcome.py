@@ -12,8 +12,8 @@ from harness.measure.measurement import stored_norm
 from harness.record.schema import Churn, Number, Training, number
 from harness.workloads.reference import canonical
 
-# Before a tensor's name in a training's series.
-GRADIENTS = "gradients."
+# What a training took; the first two only where they were timed.
+TIMES = ("gather_ns", "put_ns", "step_ns", "epoch_ns", "eval_ns")
 
 
 def predictions(workload: Workload, outputs: Array) -> Array | None:
@@ -110,7 +110,7 @@ def training(
     # Lockstep that a golden file cuts short may end no epoch.
     starts = [0, *(end + 1 for end in ends)]
     spans = [slice(start, end + 1) for start, end in zip(starts, ends, strict=False)]
-    right, steps = series.get("right"), series.get("path.steps", np.zeros(0, np.int64))
+    right, steps = series.get("right"), series.get("path.steps", np.zeros(0, int))
     return Training(
         dtype="",
         seed=0,
@@ -129,24 +129,20 @@ def training(
             number(float(right[s].sum() / rows[s].sum())) for s in spans if right is not None
         ],
         gradient_norms={
-            name.removeprefix(GRADIENTS): [number(value) for value in values]
-            for name, values in series.items()
-            if name.startswith(GRADIENTS)
+            name: [number(value) for value in values]
+            for name, values in _named(series, "gradients.").items()
         },
         path_steps=steps.tolist(),
         path=_path(workload, series["path"]) if len(steps) else {},
-        step_ns=series["step_ns"].tolist(),
-        gather_ns=series["gather_ns"].tolist() if "gather_ns" in series else [],
-        put_ns=series["put_ns"].tolist() if "put_ns" in series else [],
-        epoch_ns=series["epoch_ns"].tolist(),
-        eval_ns=series["eval_ns"].tolist(),
-        final_norms={
-            name.removeprefix("final."): stored_norm(value)
-            for name, value in series.items()
-            if name.startswith("final.")
-        },
+        final_norms={name: stored_norm(v) for name, v in _named(series, "final.").items()},
         confusion=confusion(last, labels, classes) if whole and last is not None else [],
+        **{name: series[name].tolist() for name in TIMES if name in series},
     )
+
+
+def _named(series: dict[str, Array], kind: str) -> dict[str, Array]:
+    """The series of a kind, by the names of tensors."""
+    return {name.removeprefix(kind): of for name, of in series.items() if name.startswith(kind)}
 
 
 def _accuracy(predicted: Array | None, labels: Array) -> Number:

@@ -93,7 +93,6 @@ def declare(
         tensors, noise, symmetries, outputs = _tensors(net, init)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    classes = loss.targets == "class"
     trained = tuple(tensor for tensor in tensors if tensor.role == "trained")
     workload = Workload(
         name=name,
@@ -115,7 +114,7 @@ def declare(
         noise=noise,
         symmetries=symmetries,
         limits=limits,
-        outcome=(OUTCOME if classes else ()) if outcome is None else outcome,
+        outcome=(OUTCOME if loss.targets == "class" else ()) if outcome is None else outcome,
     )
     return Declared(workload if batch_size is None else of_batches(workload, net, batch_size), net)
 
