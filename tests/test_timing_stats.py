@@ -425,6 +425,14 @@ def test_bartels_test_has_its_level_over_all_orders_of_a_short_series(n: int) ->
     assert np.mean(scipy_stats.norm.cdf((exact - 2) / exact.std()) < SHIFT_ALPHA) <= SHIFT_ALPHA
 
 
+def test_in_bartels_test_equal_values_share_the_mean_of_their_ranks() -> None:
+    values = [3, 1, 1, 2, 3, 3, 7]
+    ranks = scipy_stats.rankdata(values)
+    ratio = (np.diff(ranks) ** 2).sum() / ((ranks - ranks.mean()) ** 2).sum()
+    z = (ratio - 2) / bartels_exactly(len(values)).std()
+    assert _bartels(values) == pytest.approx(scipy_stats.norm.cdf(z), rel=1e-9)
+
+
 @pytest.mark.parametrize("n", [12, 29, 100])
 def test_bartels_test_has_its_level_in_longer_series(n: int) -> None:
     random = np.random.default_rng(20240607)

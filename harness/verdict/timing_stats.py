@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
@@ -184,8 +185,6 @@ def steadiness(series_ns: Sequence[int]) -> Steadiness:
 
     There must be MIN_ROUNDS of them, all positive.
     """
-    from scipy.stats import kendalltau
-
     logs = [math.log(ns) for ns in series_ns]
     third = max(2, len(logs) // 3)
     begin, middle, end = (
@@ -195,7 +194,7 @@ def steadiness(series_ns: Sequence[int]) -> Steadiness:
     if (
         upper - lower > MOVED
         and lower - MOVED <= middle <= upper + MOVED
-        and kendalltau(range(len(logs)), logs).pvalue < TREND_ALPHA
+        and _mann_kendall(logs) < TREND_ALPHA
     ):
         return "warming" if end < begin else "slowing"
     moved = max(upper, middle) - min(lower, middle) > MOVED
@@ -250,16 +249,23 @@ def _welch_half(before: Sequence[float], after: Sequence[float]) -> float:
     return critical_t(df, ALPHA / 2) * math.sqrt(total)
 
 
+def _mann_kendall(values: Sequence[float]) -> float:
+    """Two-sided p value that a series has no order. The import takes a second: only if asked."""
+    from scipy.stats import kendalltau
+
+    return float(kendalltau(range(len(values)), values).pvalue)
+
+
 def _bartels(values: Sequence[float]) -> float:
     """One-sided p value that neighbours are no more alike than in a random order.
 
     The normal approximation; for short series it is cautious at SHIFT_ALPHA (see the tests).
     """
     from scipy.special import ndtr
-    from scipy.stats import rankdata
 
-    n = len(values)
-    ranks = [float(rank) for rank in rankdata(values)]
+    n, order = len(values), sorted(values)
+    # Equal values share the mean of their ranks.
+    ranks = [(bisect_left(order, v) + bisect_right(order, v) + 1) / 2 for v in values]
     steps = sum((b - a) ** 2 for a, b in itertools.pairwise(ranks))
     total = sum((rank - (n + 1) / 2) ** 2 for rank in ranks)
     variance = 4 * (n - 2) * (5 * n * n - 2 * n - 9) / (5 * n * (n + 1) * (n - 1) ** 2)
