@@ -203,8 +203,12 @@ def test_every_case_is_clear_of_every_kink_and_small_ones_are_unsure(name):
             assert clear(made.judge, state, case.batch).all(), case.case
         if case.case.endswith(("batch of 7", "batch of 1")):
             outputs = made.judge.outputs(cast(case.state), cast(case.batch))
-            losses = made.judge.net.loss.of_samples(outputs, case.batch["y"])
-            assert losses.min() >= min(SMALL_LEAST_LOSS, 0.6), case.case
+            losses = made.judge.net.loss.of_samples(outputs, case.batch.get("y", np.zeros(0)))
+            # A loss may be small everywhere: then the samples with the largest ones.
+            rows = made.judge.look(cast(case.state), cast(made.pool)).outputs
+            every = made.judge.net.loss.of_samples(rows, made.pool.get("y", np.zeros(0)))
+            least = np.sort(every)[-len(losses)] if len(every) >= len(losses) else 0.0
+            assert losses.min() >= min(SMALL_LEAST_LOSS, 0.6, 0.2 * least), case.case
 
 
 def test_a_workload_without_such_a_batch_makes_its_check_impossible(monkeypatch):

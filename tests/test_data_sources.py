@@ -163,7 +163,7 @@ def test_a_wrong_number_is_seen_by_the_known_answers() -> None:
     x = np.zeros((1, 784), np.float32)
     one = np.zeros((1, 28, 28), np.uint8)
     source = data.SOURCES["mnist"]
-    ((sha256, normalise),) = source.pinned
+    (sha256, normalise), *_ = source.pinned
     known = data.Dataset("mnist", False, sha256, "", one, one[:, 0, 0], one, one[:, 0, 0], ())
     found = data.answers(known, normalise, x, x)
     assert [name for name, want, got in found if want != got] == ["pixels, train", "pixels, test"]

@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.data import load, prepared, targets
 from harness.interface import Array, State, Workload
-from harness.measure.ladder import Wanted, find_noise
+from harness.measure.ladder import Noise, Wanted, find_noise
 from harness.workloads.corners import Probe, probes
 from harness.workloads.declare import Declared, of_batches
 from harness.workloads.reference import canonical
@@ -166,7 +166,7 @@ def wanted(declared: Declared, case: str, dtype: str) -> Wanted:
 
 
 @functools.cache
-def noise(declared: Declared, case: str) -> dict[tuple[str, str], float]:
+def noise(declared: Declared, case: str) -> Noise:
     """How far float32 replicas of the judge stray on a case, by rung and tensor."""
     made = material(declared)
     probe = made.cases[case]

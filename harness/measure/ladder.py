@@ -12,6 +12,7 @@ import numpy as np
 
 from harness.interface import Array, State, Workload
 from harness.measure.distance import (
+    Error,
     Formula,
     centred,
     compare,
@@ -31,6 +32,8 @@ from harness.workloads.reference.optimisers import RULES, STEP, moved
 ALL = "all parameters"
 # Two computations make the same error where less than this share of it is left between them.
 SAME_ERROR = 0.1
+# Distances by rung and tensor; those of float32 where no dtype is named behind them.
+Noise = dict[tuple[str, ...], float]
 # Unit roundoff of a dtype in float32's.
 UNIT = {"float32": 1.0, "float64": 2.0**-29}
 
@@ -96,18 +99,39 @@ class Wanted:
 
 def find_noise(
     reference: Reference, workload: Workload, state: State, batch: State, centred: bool
-) -> dict[tuple[str, str], float]:
+) -> Noise:
     """How far float32 replicas of the reference stray on a batch, by rung and tensor.
 
-    A distance that is not finite tells nothing, and is left out.
+    Of a function without data float64's too, by rung, tensor and dtype: where it ends at 0, float64
+    has no digits either. A distance that is not finite tells nothing, and is left out.
     """
-    wanted = Wanted.of(reference, workload, state, batch, "float32", centred)
-    furthest: dict[tuple[str, str], float] = {}
+    found = _strayed(Wanted.of(reference, workload, state, batch, "float32", centred), reference)
+    if workload.y == "none":
+        wanted = Wanted.of(reference, workload, state, batch, "float64", centred)
+        own = _strayed(wanted, reference)
+        found |= {(*place, "float64"): value for place, value in own.items()}
+    return found
+
+
+def _strayed(wanted: Wanted, reference: Reference) -> Noise:
+    """How far replicas stray in the dtype of what is wanted."""
+    workload = wanted.workload
+    furthest: Noise = {}
     for tensors in replica_answers(reference, workload, wanted.state, wanted.batch):
         for one in _asked(wanted):
             distance = _distance(one, tensors)
             if distance is not None:
                 furthest[one.place] = max(distance, furthest.get(one.place, 0.0))
+    if isinstance(reference, Composed):
+        for up in (True, False):
+            form = reference.textbook(up)
+            traced = form.trace(wanted.state, wanted.batch)
+            tensors = {f"trace.{name}": value for name, value in traced.items()}
+            for name, want, _ in inside(tensors, wanted, reference):
+                place = "forward", f"{name}{OWN}"
+                distance = compare(traced[name], want, str(traced[name].dtype)).distance
+                if distance is not None and math.isfinite(distance):
+                    furthest[place] = max(distance, furthest.get(place, 0.0))
     return furthest
 
 
@@ -124,7 +148,7 @@ def find_jumps(judge: Composed, state: State, batch: State, margin: float) -> di
 
 def grant(
     measurements: list[Measurement],
-    noise: dict[tuple[str, str], float],
+    noise: Noise,
     *,
     limits: bool = False,
     jumps: Mapping[str, float] = MappingProxyType({}),
@@ -136,8 +160,10 @@ def grant(
     """
     for m in measurements:
         if (m.rung, m.tensor) in noise:
-            m.noise = noise[m.rung, m.tensor] * UNIT[m.dtype]
-            m.measured = limits
+            of_float32 = noise[m.rung, m.tensor] * UNIT[m.dtype]
+            m.noise = max(of_float32, noise.get((m.rung, m.tensor, m.dtype), 0.0))
+            # A layer's own error has one limit at any depth; its noise only widens it.
+            m.measured = limits and not m.tensor.endswith(OWN)
         if m.rung in ("gradients", "update") and m.dtype == "float32":
             m.jump = jumps.get(m.tensor.partition("/")[0])
 
@@ -308,12 +334,22 @@ def evaluation(
 
 
 def lockstep(
-    params: State, want_params: State, losses: Array, want_losses: Array, before: int
+    params: State,
+    want_params: State,
+    losses: Array,
+    want_losses: Array,
+    before: int,
+    least: float = 0.0,
 ) -> list[Measurement]:
     """Free-running float64 after some steps: every parameter, and every loss since `before`.
 
-    losses: float64 (steps since the last comparison,), in nats.
+    losses: float64 (steps since the last comparison,); one below `least` is compared as if it were
+    so large: a function that ends at 0 has no relative error there.
     """
+
+    def floored(got: Array, want: Array) -> Error:
+        return Error(got - want, np.maximum(np.abs(want), least))
+
     last = before + len(want_losses) - 1
     where: dict[str, Any] = {"process": "float64", "step": last}
     after = f"after step {last}"
@@ -322,7 +358,9 @@ def lockstep(
         for name, want in want_params.items()
     ]
     case = f"steps {before} to {last}"
-    of_losses = measure("lockstep", "losses", losses, want_losses, case=case, **where)
+    of_losses = measure(
+        "lockstep", "losses", losses, want_losses, case=case, formula=floored, **where
+    )
     if of_losses.worst is not None:
         of_losses.worst.index = [of_losses.worst.index[0] + before]
     return [*measurements, of_losses]

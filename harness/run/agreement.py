@@ -12,7 +12,7 @@ from harness.interface import Array
 from harness.interface import State as StateOf
 from harness.measure import ladder
 from harness.measure.distance import relative
-from harness.measure.ladder import Wanted
+from harness.measure.ladder import Noise, Wanted
 from harness.measure.measurement import identical
 from harness.measure.precision import not_in_force, precision_operands
 from harness.plan.model import judged_by_label
@@ -211,7 +211,7 @@ def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
             keep_if_off(state, key, measurements, wanted, got)
 
 
-def _noise(state: State, batch: Batch) -> dict[tuple[str, str], float]:
+def _noise(state: State, batch: Batch) -> Noise:
     """What rounding comes to on a batch, found when it is asked for. A label has none."""
     if batch.noise is None:
         batch.noise = {}
@@ -292,9 +292,11 @@ def in_lockstep(
 ) -> Iterator[tuple[int, StateOf, list[Measurement]]]:
     """What two trainings left, compared at every snapshot; with the state of the first."""
     losses, judged = (load_tensors(f"{folder}/series")["losses"] for folder in (out, want))
+    # A function that is minimised may end at 0.
+    least = abs(float(judged[0])) if state.plan.workload.y == "none" else 0.0
     before = 0
     for after in state.inputs.snapshots:
         held, right = (load_tensors(f"{folder}/state-{after - 1}") for folder in (out, want))
         parts = losses[before:after], judged[before:after]
-        yield after, held, ladder.lockstep(held, state.learnt(right), *parts, before)
+        yield after, held, ladder.lockstep(held, state.learnt(right), *parts, before, least)
         before = after

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.interface import Array
 from harness.interface import State as StateOf
-from harness.measure.ladder import Wanted
+from harness.measure.ladder import Noise, Wanted
 from harness.plan.model import Plan, judged_by_file
 from harness.progress import Progress
 from harness.record.schema import Case, Record, Results
@@ -40,7 +40,7 @@ class Batch:
     given: StateOf
     centred: bool = False
     wanted: dict[str, Wanted] = field(default_factory=dict)
-    noise: dict[tuple[str, str], float] | None = None
+    noise: Noise | None = None
     jumps: dict[str, float] | None = None
 
 

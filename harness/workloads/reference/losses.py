@@ -121,12 +121,15 @@ class SigmoidCrossEntropy(
         return float(self.of_samples(outputs, y).mean()), ((1 - y) * p - y * q) / len(y)
 
     def textbook(self, outputs: Array, y: Array, up: bool) -> tuple[float, Array]:
-        """The same as frameworks compute it: max(z, 0) - z y + log(1 + exp(-|z|)), and a - y.
+        """The same as frameworks compute it: (1 - y) z - log a, as torch does, and a - y.
 
-        Each a is a unit in its last place off.
+        Each log a and each a is a unit in its last place off: where the model is sure and right the
+        two terms cancel.
         """
         y = _as_numbers(y, outputs)
-        losses = np.maximum(outputs, 0) - outputs * y + np.log1p(np.exp(-np.abs(outputs)))
+        towards = np.asarray(0.0 if up else -np.inf, outputs.dtype)
+        log_a = np.nextafter(-_softplus(-outputs), towards)
+        losses = (1 - y) * outputs - log_a
         p = np.nextafter(_sigmoid(outputs), np.asarray(1.0 if up else 0.0, outputs.dtype))
         return float(losses.sum() / len(y)), (p - y) / len(y)
 
