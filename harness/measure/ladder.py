@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -129,8 +129,9 @@ def _strayed(wanted: Wanted, reference: Reference) -> Noise:
             tensors = {f"trace.{name}": value for name, value in traced.items()}
             for name, want, _ in inside(tensors, wanted, reference):
                 place = "forward", f"{name}{OWN}"
-                distance = compare(traced[name], want, str(traced[name].dtype)).distance
-                if distance is not None and math.isfinite(distance):
+                one = _Asked(*place, f"trace.{name}", want, _formula(workload))
+                distance = _distance(one, tensors)
+                if distance is not None:
                     furthest[place] = max(distance, furthest.get(place, 0.0))
     return furthest
 
@@ -183,22 +184,45 @@ class _Asked(NamedTuple):
         return self.rung, self.tensor
 
 
+def _formula(workload: Workload) -> Formula:
+    """Of an error: relative; of a function without data, which may end at 0, absolute below 1."""
+    return _absolute if workload.y == "none" else plain
+
+
+def _at_least(formula: Formula, base: float) -> Formula:
+    """The same error, relative to no less than `base`."""
+
+    def floored(got: Array, want: Array) -> Error:
+        error = formula(got, want)
+        return replace(error, base=np.maximum(np.abs(error.base), base))
+
+    return floored
+
+
+_absolute = _at_least(plain, 1.0)
+
+
 def _asked(wanted: Wanted) -> list[_Asked]:
     """The rungs forward to update of one batch."""
     loss, name = np.array(wanted.loss), wanted.workload.trace[-1]
-    forward = centred if wanted.centred else plain
+    usual = _formula(wanted.workload)
+    forward = centred if wanted.centred else usual
     asked = [_Asked("forward", name, "outputs", wanted.outputs, forward)]
     if wanted.training is not None:
         key = f"outputs{TRAINING}"
         asked.append(_Asked("forward", f"{name}{TRAINING}", key, wanted.training, forward))
-    asked += [_Asked("loss", key, key, loss, dtype="float64") for key in ("loss", "step loss")]
-    asked += [_Asked("gradients", name, f"grad.{name}", g) for name, g in wanted.grads.items()]
+    asked += [_Asked("loss", key, key, loss, usual, "float64") for key in ("loss", "step loss")]
+    asked += [
+        _Asked("gradients", name, f"grad.{name}", g, usual) for name, g in wanted.grads.items()
+    ]
     for tensor in wanted.workload.tensors:
         name = tensor.name
         if tensor.role == "trained":
             given, change = wanted.state[name], wanted.changes[name]
             want = given.astype(np.float64) - change
             formula = excess_update(given, change, allowed(wanted, name))
+            if wanted.workload.y == "none":  # at its minimum nothing is changed
+                formula = _at_least(formula, wanted.workload.optimiser.lr)
             asked.append(_Asked("update", name, f"new.{name}", want, formula))
         else:
             asked.append(_Asked("update", name, f"new.{name}", wanted.after[name]))
@@ -267,7 +291,9 @@ def own_errors(
     measurements = []
     for name, want, true in inside(tensors, wanted, judge):
         got = tensors[f"trace.{name}"]
-        own = measure("forward", f"{name}{OWN}", got, want, **where)
+        own = measure(
+            "forward", f"{name}{OWN}", got, want, formula=_formula(wanted.workload), **where
+        )
         inherited = compare(got, true, str(got.dtype)).distance
         if inherited is not None:
             own.beside = {"reference": number(inherited)}
@@ -346,10 +372,6 @@ def lockstep(
     losses: float64 (steps since the last comparison,); one below `least` is compared as if it were
     so large: a function that ends at 0 has no relative error there.
     """
-
-    def floored(got: Array, want: Array) -> Error:
-        return Error(got - want, np.maximum(np.abs(want), least))
-
     last = before + len(want_losses) - 1
     where: dict[str, Any] = {"process": "float64", "step": last}
     after = f"after step {last}"
@@ -359,7 +381,10 @@ def lockstep(
     ]
     case = f"steps {before} to {last}"
     of_losses = measure(
-        "lockstep", "losses", losses, want_losses, case=case, formula=floored, **where
+        *("lockstep", "losses", losses, want_losses),
+        case=case,
+        formula=_at_least(plain, least),
+        **where,
     )
     if of_losses.worst is not None:
         of_losses.worst.index = [of_losses.worst.index[0] + before]
