@@ -29,6 +29,7 @@ from harness.report import markdown
 from harness.report.sections import Report, Section
 from harness.report.words import duration
 from harness.run import session
+from harness.text import many
 from harness.verdict.outcome import trainings
 from harness.verdict.verdict import Verdict, how_it_failed, judge
 from harness.workers import providers
@@ -133,7 +134,7 @@ def _report(done: list[tuple[System, Record, Verdict]]) -> Report:
     names = [*dict.fromkeys(label for _, record, _ in done for label in record.plan.labels)]
     agreed = sum(verdict.verdict == "agree" for _, _, verdict in done)
     first = done[0][1]
-    machine = first.machine.get("processor", ""), f"{first.plan.threads} threads", first.started
+    machine = first.machine.get("processor", ""), many(first.plan.threads, "thread"), first.started
     return Report(
         word="Systems",
         sentence="every small one as its text runs it, whole trainings",
