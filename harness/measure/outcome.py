@@ -119,7 +119,9 @@ def training(
         losses=[number(value) for value in losses],
         epoch_losses=[number(canonical.epoch_loss(losses[s], rows[s])) for s in spans],
         test_accuracy=[_accuracy(array, labels) for array in counted],
-        test_loss=[_loss(loss, array[:tests], test_y) for array in outputs if loss is not None],
+        test_loss=[
+            _loss(workload, loss, array[:tests], test_y) for array in outputs if loss is not None
+        ],
         validation_accuracy=[
             _accuracy(None if array is None else array[tests:], held_out)
             for array in every
@@ -151,9 +153,11 @@ def _accuracy(predicted: Array | None, labels: Array) -> Number:
     return number(canonical.accuracy(predicted, labels))
 
 
-def _loss(loss: Callable[[Array, Array], Array], outputs: Array, y: Array) -> Number:
+def _loss(
+    workload: Workload, loss: Callable[[Array, Array], Array], outputs: Array, y: Array
+) -> Number:
     """The mean over samples; NaN where the outputs are not those of these targets."""
-    if len(outputs) != len(y) or outputs.ndim != 2:
+    if outputs.shape != (len(y), *workload.outputs):
         return "nan"
     with np.errstate(all="ignore"):
         return number(float(np.mean(loss(outputs.astype(np.float64), y))))
