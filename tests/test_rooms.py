@@ -120,7 +120,7 @@ def batch_of(workload: Workload, n: int, dtype: str, seed: int = 7):
     batch = {"x": rng.random((n, *workload.x)).astype("float32").astype(dtype)}
     if workload.y == "class":
         batch["y"] = rng.integers(0, workload.outputs[0], n)
-    else:
+    elif workload.y == "number":
         batch["y"] = rng.integers(0, 2, (n, *workload.outputs)).astype(dtype)
     return batch | {t.name: rng.random((n, *t.shape)).astype(dtype) for t in workload.noise}
 
