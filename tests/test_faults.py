@@ -106,6 +106,8 @@ SHARED = (
     ("batches_shuffled", "epoch_order", "order, seed 0, epoch 0"),
     ("accuracy_of_9984", "accuracy", "accuracy over every row"),
     ("accuracy_of_training", "evaluation_set", "evaluation is on the test set's labels"),
+    ("validation_trained_on", "training_set", "the last rows are held out"),
+    ("made_of_another_seed", "_made", "line's x, seed 0"),
     ("last_batch_dropped", "schedule", "every sample once an epoch"),
 )
 

@@ -1,7 +1,8 @@
 """Known answers of the shared code, checked at the start of every session.
 
-Initial parameters, batch order, schedule, pixels, metrics and the choice of the evaluation set
-are the same for every backend, so no comparison between backends can see a mistake in them.
+Initial parameters, batch order, schedule, pixels, metrics made samples and the choice of
+rows that are trained on and evaluated on are the same for every backend, so no comparison between
+backends can see a mistake in them.
 Here they are pinned: digests by an independent program, and small cases worked out by hand.
 Imports NumPy; no framework.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 
 from harness import data
@@ -29,6 +31,8 @@ DIGESTS = {
     "c1, seed 0": "50fce2bd8d960826b39b5e3c97d445888ac566af07de0e916e114da3e37bc30c",
     "order, seed 0, epoch 0": "0445a5ae5f8ab8aa12ff81a80afdafa963112b1c166e9ae02dc4856815d7f05c",
     "order, seed 0, epoch 9": "332278fd90b81e797c4b85efad9702f2b9a5bf69606b9df78770cfe5c5620f4f",
+    "line's x, seed 0": "4989cd0d50cd6d4736bb7796bbaa0d8d7d5a6215fd0ec03158f3c4511258c4b2",
+    "line's y, seed 0": "4bc8eea600b338dd544debe901f927766dab5ab9824af30d2038f8caf383c11c",
 }
 # Two laws of how tensors start, drawn one after another.
 NORMAL = (
@@ -48,10 +52,13 @@ PIXELS_DIGEST = "141e0af15774187c00b2bbb8706b5cf613a1e1a168fd4e14ad8e3470f395633
 def check_shared_code() -> list[KnownAnswer]:
     """Every pinned answer that needs no data set, as (name, want, got)."""
     state = canonical.drawn(NORMAL, 0) | canonical.drawn(UNIFORM, 0)
+    line = data.load("line", warn=print)
     got = {
         **{f"{name}, seed 0": digest(state[name]) for name in ("W1", "W2", "K1", "c1")},
         "order, seed 0, epoch 0": digest(canonical.epoch_order(0, 0, 60_000).astype(np.int64)),
         "order, seed 0, epoch 9": digest(canonical.epoch_order(0, 9, 60_000).astype(np.int64)),
+        "line's x, seed 0": digest(line.train_x),
+        "line's y, seed 0": digest(line.train_y),
     }
     answers = [KnownAnswer(name=name, want=DIGESTS[name], got=got[name]) for name in DIGESTS]
 
@@ -84,6 +91,11 @@ def check_shared_code() -> list[KnownAnswer]:
     x, y = data.evaluation_set(_two_sets(), WORKLOADS[DEFAULT])
     pin("evaluation is on the test set's labels", "[7, 8]", y.tolist())
     pin("evaluation is on the test set's images", PIXELS_DIGEST, digest(x[:1]))
+    holding_out = msgspec.structs.replace(WORKLOADS[DEFAULT], validation=1)
+    _, trained = data.training_set(_two_sets(), holding_out)
+    pin("the last rows are held out", "[1]", trained.tolist())
+    _, y = data.evaluation_set(_two_sets(), holding_out)
+    pin("what is held out is evaluated on too", "[7, 8, 2]", y.tolist())
     return answers
 
 

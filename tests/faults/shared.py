@@ -6,6 +6,8 @@ They are planted in the parent, in every module that imports the right one.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from harness import data
@@ -44,6 +46,26 @@ def accuracy_of_9984(accuracy):
 def accuracy_of_training(evaluation_set):
     """Accuracy is measured on the training set."""
     return lambda dataset, workload, out=None: data.training_set(dataset, workload, out)
+
+
+def validation_trained_on(training_set):
+    """What is held out for validation is trained on, in place of as many other rows."""
+
+    def wrong(dataset, workload, out=None):
+        moved = {
+            name: np.roll(getattr(dataset, name), workload.validation, axis=0)
+            for name in ("train_x", "train_y")
+        }
+        return training_set(replace(dataset, **moved), workload, out)
+
+    return wrong
+
+
+def made_of_another_seed(_made):
+    """Samples that are made for a seed are those of the next one."""
+    return lambda source, choice, seeds, steps: replace(
+        _made(source, choice, tuple(seed + 1 for seed in seeds), steps), made_for=seeds
+    )
 
 
 def last_batch_dropped(schedule):
