@@ -33,9 +33,10 @@ def foresee(state: State) -> None:
 
     Both are the first seed's: no other one is trained.
     """
-    judge, inputs, plan = state.reference, state.inputs, state.plan
-    if plan.net is None or not plan.net.can_fail or not isinstance(judge, Composed):
+    inputs, plan = state.inputs, state.plan
+    if plan.net is None or not plan.net.can_fail:
         return
+    judge = Composed(plan.net)
     held, edge = cast(inputs.initial(state.seed)), None
     for step, rows in enumerate(inputs.schedule("schedule", state.seed)):
         batch = cast(inputs.batch(rows, state.seed, step))
