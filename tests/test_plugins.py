@@ -78,7 +78,7 @@ def test_a_workload_may_be_an_entry_point_too(installed):
     told = catalogue.describe()
     assert told["workloads"]["task"]["source"] == "their_task:Task"
     lines = [line.split() for line in catalogue.as_text(told).splitlines()]
-    assert ["task", *"entry point of their-task 1.2: their_task:Task".split()] in lines
+    assert ["task", *["entry", "point", "of", "their-task", "1.2:", "their_task:Task"]] in lines
     assert "their_task" not in sys.modules
 
 
