@@ -91,7 +91,7 @@ def test_a_reference_that_fails_ends_the_run_with_its_reason(run, name, said):
         (str(FILE), "give FILE.py:NAME"),
         ("gone.py:WIDE", "no Python file gone.py"),
         ("gone_module:WIDE", "gone_module"),
-        ("nonsense", "choose from cifar-net, diabetes, mlp-scratch"),
+        ("nonsense", "choose from cifar-net, diabetes, diabetes-relu"),
         (f"{FILE}:WithoutReference", "it brings no reference; name a label's with --reference"),
     ],
 )
