@@ -104,9 +104,11 @@ def agreement(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Every bar for speed, Keras 3 and the book's loop beside; results/reports/performance.md."""
+    """What steps of no work cost, and every bar for speed: overhead.md, performance.md."""
     install(session, "all")
     session.install("keras>=3.5")
+    # First: the other ends with 1 where a bar is missed.
+    session.run("python", "benchmarks/overhead.py", "--page", "results/reports/overhead.md")
     page = "results/reports/performance.md"
     session.run("python", "benchmarks/bench.py", "--page", page, *session.posargs)
 

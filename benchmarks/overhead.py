@@ -252,8 +252,8 @@ def markdown(found: Measured, asked: argparse.Namespace, started: str) -> str:
             "median step and wait, as a run tells it. *By hand*: the same loop without the "
             "harness, as one would write it: lines of NumPy; a module and torch.optim; jit and "
             "Optax; GradientTape and tf.function; the loss a number after every step, and the same "
-            "clock around it (benchmarks/by\\_hand). Below 20 µs multiples say nothing, and none "
-            "are told."
+            "clock around it (benchmarks/by\\_hand). No logarithm is clamped there, and Adam is "
+            "written for the one tensor. Below 20 µs multiples say nothing, and none are told."
         ),
         "",
         (
@@ -277,7 +277,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sessions", type=int, default=MIN_SESSIONS)
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--steps", type=int, default=20, help="of a round")
+    parser.add_argument("--steps", type=int, default=12, help="of a round; a run's blocks have 12")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--backend", action="append", choices=[*BACKENDS], help="only this one")
     parser.add_argument("--data-dir", type=Path, help="a folder with the data of every source")

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,8 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import bench, peers
+from backends import BACKENDS
+from benchmarks import bench, overhead, peers
 from harness import data
+from harness.workloads import WORKLOADS
 from harness.workloads.reference.optimisers import sgd
 from tests import make
 from tests.conftest import needs
@@ -193,6 +196,72 @@ def test_nothing_can_be_measured_zero_times(word, tmp_path):
 def test_a_file_that_cannot_be_written_is_refused_before_measuring(tmp_path):
     with pytest.raises(SystemExit) as stopped:
         peers.main(["--out", str(tmp_path / "nowhere" / "x.json")])
+    assert stopped.value.code == 2
+
+
+# -- what a framework costs when the work is nothing ---------------------------------------------
+
+
+def test_the_overhead_of_numpy_is_measured_and_told_in_one_table(tmp_path, capsys):
+    page = tmp_path / "page.md"
+    few = ("--sessions", "2", "--rounds", "2", "--steps", "3", "--threads", "1")
+    assert overhead.main([*few, "--backend", "numpy", "--page", str(page)]) == 0
+    text = page.read_text()
+    assert capsys.readouterr().out == text
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    systems = {(row[0], row[1]): row[2:] for row in rows[2:]}
+    labels = ("numpy (buffered)", "numpy:plain")
+    assert [*systems] == [(system, label) for system in overhead.SYSTEMS for label in labels]
+    for harness_us, by_hand_us, difference in systems.values():
+        assert min(float(harness_us), float(by_hand_us)) > 0
+        assert difference.startswith(("+", "-"))
+    assert "2 rounds of 3 steps" in text
+    assert f"numpy {np.__version__}" in text
+
+
+def test_a_loop_by_hand_that_computes_something_else_is_not_compared(monkeypatch, tmp_path):
+    system = "linear-regression"
+    wrong = msgspec.structs.replace(WORKLOADS[system], optimiser=sgd(lr=0.021))
+    monkeypatch.setitem(overhead.WORKLOADS, system, wrong)
+    page = tmp_path / "page.md"
+    few = ("--sessions", "1", "--rounds", "1", "--steps", "3", "--threads", "1")
+    assert overhead.main([*few, "--backend", "numpy", "--page", str(page)]) == 1
+    rows = [line for line in page.read_text().splitlines() if "| numpy" in line]
+    assert {row for row in rows if "NOT COMPARED" in row} == {row for row in rows if system in row}
+    assert len(rows) == 2 * len(overhead.SYSTEMS)
+
+
+def test_the_difference_is_that_within_rounds_and_its_interval_over_sessions():
+    turns = [
+        # The machine was slower in the second round of both, and one round was disturbed.
+        overhead.Turns([15_000, 30_000, 15_000], [10_000, 25_000, 90_000], 1e-7),
+        overhead.Turns([16_000, 31_000, 99_000], [10_000, 25_000, 10_000], 1e-7),
+    ]
+    key = "himmelblau", "numpy:plain"
+    measured = overhead.Measured({key: turns}, {}, {})
+    (row,) = [row for row in overhead.rows(measured, ["numpy:plain"]) if row[0] == "himmelblau"]
+    # By hand: 5 and 6, mean 5.5, sd .7071; t(1) at 97.5 % is 12.7062.
+    half = 12.7062 * 0.70711 / math.sqrt(2)
+    assert row[2:] == ["23.0", "17.5", f"+5.5 [{5.5 - half:+.1f}, {5.5 + half:+.1f}]"]
+
+
+def test_a_label_that_cannot_start_is_named_and_the_others_have_their_rows(monkeypatch, tmp_path):
+    absent = replace(BACKENDS["numpy"], name="torch", source="no_such_backend:Backend")
+    monkeypatch.setitem(overhead.BACKENDS, "torch", absent)
+    page = tmp_path / "page.md"
+    few = ("--sessions", "1", "--rounds", "1", "--steps", "2", "--threads", "1")
+    words = [*few, "--backend", "numpy", "--backend", "torch", "--page", str(page)]
+    assert overhead.main(words) == 1
+    text = page.read_text()
+    assert text.count("NOT MEASURED") == 2 * len(overhead.SYSTEMS)
+    assert "- torch (buffered): ModuleNotFoundError" in text
+    assert "| nielsen-neuron | numpy:plain | " in text
+
+
+@pytest.mark.parametrize("word", ["--sessions", "--rounds", "--steps", "--threads"])
+def test_no_overhead_is_measured_zero_times(word):
+    with pytest.raises(SystemExit) as stopped:
+        overhead.main([word, "0"])
     assert stopped.value.code == 2
 
 
