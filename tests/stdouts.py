@@ -4,7 +4,7 @@
 
 KIND: "closed", "full", or the encoding of a file; VERBS: JSON, by name the words of the command
 line. Each kind in FOLDER/KIND/work, where few workers start: a measured run is the one stored
-there, and a backend was certified before. Prints JSON: by kind and name the exit status, stdout
+there, and a backend was certified, and the machine looked at, before. Prints JSON: by kind and name the exit status, stdout
 (base64), stderr, and the files there, with their sizes.
 """
 
@@ -20,8 +20,12 @@ from typing import NoReturn
 
 from harness import cli
 from harness.conformance import certify
+from harness.doctor import system
+from harness.plan.choices import Choices
+from harness.plan.make import make_plan
 from harness.report import page
 from harness.run import scale, session
+from harness.workers import providers
 from tests.conftest import Silent
 
 # What the verbs import when they are asked.
@@ -83,6 +87,9 @@ def main() -> None:
     page.pack(page.plotly_source())
     examined = certify.certify(certify.ask_for("numpy", checks=("facts",)), Silent())
     certify.certify = lambda *_: examined
+    plan = make_plan(Choices(backends=("numpy",)), *providers.find(None))
+    lines = system.examine_system(plan, Path("results"))
+    system.examine_system = lambda *_: lines
     for kind in kinds:
         os.chdir(f"{folder}/{kind}/work")
         told[kind] = {name: outcome(kind, words) for name, words in verbs.items()}

@@ -521,22 +521,26 @@ def test_the_reference_says_what_the_judge_does_and_changes_nothing(oracle):
     last = oracle.workload.trained[-1].name
     for name, value in state.items():
         assert np.array_equal(value, before[name])
-    lr = oracle.workload.optimiser.lr  # plain, or the first step of one with momentum
-    assert np.allclose(new[last], state[last].astype(np.float64) - lr * look.grads[last], 1e-12)
+    # A plain step, or the first one with momentum; Adam's first is as long whatever the gradient.
+    rule, grad = oracle.workload.optimiser, look.grads[last]
+    way = np.sign(grad) if rule.rule == "adam" else grad
+    assert np.allclose(new[last], state[last].astype(np.float64) - rule.lr * way, 1e-8, 1e-12)
     assert np.array_equal(oracle.outputs(state, batch), look.outputs)
     assert np.array_equal(oracle.trace(state, batch)[oracle.workload.trace[-1]], look.outputs)
     # A step in the direction of a tensor changes the loss by its gradient.
     wide = {name: value.astype(np.float64) for name, value in state.items()}
     up, down = (oracle.look(wide | {last: wide[last] + h}, batch).loss for h in (1e-5, -1e-5))
-    assert (up - down) / 2e-5 == pytest.approx(look.grads[last].sum(), abs=1e-9)
+    rounding = 1e-9 * max(1.0, look.loss)
+    assert (up - down) / 2e-5 == pytest.approx(grad.sum(), abs=rounding)
 
 
 def test_batches_are_clear_of_kinks_and_differ_by_seed(oracle):
     batch, again, other = oracle.batch(64), oracle.batch(64), oracle.batch(64, seed=1)
     assert np.array_equal(batch["x"], again["x"])
-    assert not np.array_equal(batch["x"], other["x"])
+    one = oracle.workload.data in ("one-to-zero", "none")  # every sample is the same
+    assert np.array_equal(batch["x"], other["x"]) == one
     assert clear(oracle._judge, oracle.initial(), batch).all()
-    assert len(np.unique(batch["y"])) > 1
+    assert one or len(np.unique(batch["y"])) > 1
     with pytest.raises(ValueError, match="a batch of 3000: there are"):
         oracle.batch(3000)
 
