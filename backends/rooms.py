@@ -12,7 +12,7 @@ import importlib.util
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -138,6 +138,17 @@ def find(framework: str, workload: Workload) -> ModuleType:
     if (loss := getattr(module, "LOSS", workload.loss)) != workload.loss:
         raise ValueError(f"{framework}: unknown loss {workload.loss!r}: {own.name} has {loss}")
     return module
+
+
+def objective(room: ModuleType) -> Callable[..., Any]:
+    """What a step minimises, of parameters as the framework has them, outputs and targets.
+
+    The file's `loss(Y_hat, y)`, and what its `penalty(parameters)` adds where there is one.
+    """
+    loss, penalty = room.loss, getattr(room, "penalty", None)
+    if penalty is None:
+        return lambda _, *of: loss(*of)
+    return lambda parameters, *of: loss(*of) + penalty(parameters)
 
 
 def _loaded(framework: str, own: Path) -> ModuleType:

@@ -82,6 +82,11 @@ class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transposed: str = ""
     bound: bool = True
 
+    @property
+    def flop(self) -> int:
+        """Floating-point operations: 2 m k n for (m, k) times (k, n)."""
+        return 2 * self.a[0] * self.a[1] * self.b[0 if self.transposed == "b" else 1]
+
 
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a training comes to, and by how much two may differ.
@@ -109,6 +114,8 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample's. batch_size: None is all rows, in file order. data: which source is loaded;
     normalise: mean and deviation that pixels are brought to 0 and 1 by; validation: so many of the
     last training rows are held out, and evaluated as the test set is.
+    steps: a training has no more than the first so many, whatever is asked for; tests: so many of
+    the first test samples are evaluated. None: all.
     loss and optimiser: what a backend must know, or refuse with ValueError.
     products: the matrix products of one step at the full batch size; those that bound it are the
     floor of its time.
@@ -135,6 +142,8 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     normalise: tuple[float, float] | None = None
     validation: int = 0
     gradients_of: int = 0
+    steps: int | None = None
+    tests: int | None = None
     noise: tuple[Tensor, ...] = ()
     products: tuple[Product, ...] = ()
     symmetries: tuple[str, ...] = ()
@@ -148,8 +157,13 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def flop(self) -> int:
-        """Floating-point operations of the floor: 2 m k n for (m, k) times (k, n)."""
-        return sum(2 * p.a[0] * p.a[1] * p.b[0 if p.transposed == "b" else 1] for p in self.floor)
+        """Floating-point operations of the floor."""
+        return sum(product.flop for product in self.floor)
+
+    @property
+    def work(self) -> int:
+        """Floating-point operations of all products, convolutions' too: a yardstick, no bound."""
+        return sum(product.flop for product in self.products)
 
     @property
     def trained(self) -> tuple[Tensor, ...]:

@@ -53,6 +53,10 @@ def by_torch(one: Alone, weights: Any, training: bool) -> State:
             case p.Conv():
                 kernel, bias = at[layer.kernel].permute(3, 2, 0, 1), at.get(layer.bias)
                 return image(x, lambda x: F.conv2d(x, kernel, bias, layer.stride, layer.pad))
+            case p.Bias():
+                return x + at[layer.name]
+            case p.Enlarge():
+                return image(x, lambda x: F.interpolate(x, scale_factor=layer.times))
             case p.Relu():
                 return F.relu(x)
             case p.Sigmoid():
@@ -130,6 +134,12 @@ def by_jax(one: Alone, weights: Any, training: bool) -> State:
                     x, at[layer.kernel], strides, pads, dimension_numbers=names
                 )
                 return z + at.get(layer.bias, 0.0)
+            case p.Bias():
+                return x + at[layer.name]
+            case p.Enlarge():
+                times = layer.times
+                wide = (x.shape[0], x.shape[1] * times, x.shape[2] * times, x.shape[3])
+                return jax.image.resize(x, wide, "nearest")
             case p.Relu():
                 return jax.nn.relu(x)
             case p.Sigmoid():
@@ -210,6 +220,10 @@ def by_tensorflow(one: Alone, weights: Any, training: bool) -> State:
                 around = [[0, 0], [layer.pad] * 2, [layer.pad] * 2, [0, 0]]
                 z = tf.nn.conv2d(x, at[layer.kernel], layer.stride, around)
                 return z + at[layer.bias] if layer.bias else z
+            case p.Bias():
+                return x + at[layer.name]
+            case p.Enlarge():
+                return tf.repeat(tf.repeat(x, layer.times, 1), layer.times, 2)
             case p.Relu():
                 return tf.nn.relu(x)
             case p.Sigmoid():

@@ -2,14 +2,12 @@
 
 `python -m tests.facts [NAME ...]` trains as far as a file of facts goes and prints by how much the
 judge is off at most. The data are looked for as everywhere (HARNESS_DATA_DIR); the files stand in a
-folder `facts` beside them, in the form that its README describes. Some nets here are no workloads:
-they are there for the pieces, losses and rules that no workload has.
+folder `facts` beside them, in the form that its README describes.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
@@ -27,102 +25,12 @@ from harness.workloads import (
     nielsen_neuron,
     nielsen_neuron_cross_entropy,
 )
-from harness.workloads.declare import Declared, declare, fan_in_uniform
+from harness.workloads.declare import Declared
 from harness.workloads.reference.canonical import epoch_order, initial_state, schedule
 from harness.workloads.reference.composed import Composed, cast
-from harness.workloads.reference.losses import SoftmaxCrossEntropy
-from harness.workloads.reference.optimisers import momentum, sgd, stepped
-from harness.workloads.reference.pieces import (
-    AveragePool,
-    BatchNorm,
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    Layer,
-    MaxPool,
-    Relu,
-    Residual,
-    Sigmoid,
-)
+from harness.workloads.reference.optimisers import stepped
 
 SEED = 0
-
-
-def _conv(name: str, *dense: Layer, activation: Layer, lr: float, l2: float, last: str) -> Declared:
-    def init(slot: Any) -> Any:
-        outputs = slot.tensor.shape[-1]
-        if slot.tensor.name in (last, last.replace("W", "b")):
-            return "zeros", 0.0
-        if slot.kind == "bias":
-            return "normal", 1.0
-        if slot.tensor.name.startswith("K"):
-            return "normal", math.sqrt(4 / (25 * outputs))
-        return "normal", math.sqrt(1 / outputs)
-
-    return declare(
-        name,
-        Conv("K1", "c1", 1, 20, 5),
-        MaxPool(2),
-        activation,
-        Conv("K2", "c2", 20, 40, 5),
-        MaxPool(2),
-        activation,
-        Flatten(),
-        *dense,
-        loss=SoftmaxCrossEntropy(),
-        optimiser=sgd(lr),
-        init=init,
-        x=(28, 28, 1),
-        data="mnist",
-        batch_size=10,
-        epochs=1,
-        l2=l2,
-    )
-
-
-def _block(at: str, inputs: int, outputs: int, stride: int, first: bool) -> list[Layer]:
-    def norm(number: str) -> BatchNorm:
-        named = (f"{at}.{part}{number}" for part in ("g", "b", "mean", "variance"))
-        return BatchNorm(*named, outputs)
-
-    branch = (
-        Conv(f"{at}.K1", "", inputs, outputs, 3, stride, 1),
-        norm("1"),
-        Relu(),
-        Conv(f"{at}.K2", "", outputs, outputs, 3, 1, 1),
-        norm("2"),
-    )
-    shortcut = (Conv(f"{at}.Ks", "", inputs, outputs, 1, stride), norm("s")) if first else ()
-    return [Residual(branch, shortcut), Relu()]
-
-
-def _resnet34() -> Declared:
-    layers: list[Layer] = [
-        Conv("pre.K", "", 3, 64, 7, 2, 3),
-        BatchNorm("pre.gamma", "pre.beta", "pre.mean", "pre.variance", 64),
-        Relu(),
-        MaxPool(3, 2, 1),
-    ]
-    inputs = 64
-    for i, (blocks, outputs) in enumerate(zip((3, 4, 6, 3), (64, 128, 256, 512), strict=True), 1):
-        for k in range(blocks):
-            stride = 2 if k == 0 and i > 1 else 1
-            layers += _block(f"l{i}b{k}", inputs, outputs, stride, k == 0)
-            inputs = outputs
-    layers += [AveragePool(7), Flatten(), Dense("W", "b", 512, 1000)]
-    return declare(
-        "resnet34",
-        *layers,
-        loss=SoftmaxCrossEntropy(),
-        optimiser=momentum(0.01),
-        init=fan_in_uniform,
-        x=(224, 224, 3),
-        data="cifar-10",
-        normalise=(0.5, 0.5),
-        batch_size=2,
-        epochs=1,
-    )
 
 
 # What a file of facts is about; how many steps the suite takes of it.
@@ -160,51 +68,11 @@ NETS: dict[str, tuple[Callable[[], Declared], int | None]] = {
         f"himmelblau/{u},{v}": (lambda u=u, v=v: himmelblau.started(u, v), None)  # type: ignore[misc]
         for u, v in ((0, 0), (1, 0), (-4, 0), (4, 0))
     },
-    "nielsen-conv-2": (
-        lambda: _conv(
-            "nielsen-conv-2",
-            Dense("W1", "b1", 640, 100),
-            Sigmoid(),
-            Dense("W2", "b2", 100, 10),
-            activation=Sigmoid(),
-            lr=0.1,
-            l2=0.0,
-            last="W2",
-        ),
-        3,
-    ),
-    "nielsen-conv-3": (
-        lambda: _conv(
-            "nielsen-conv-3",
-            Dense("W1", "b1", 640, 100),
-            Relu(),
-            Dense("W2", "b2", 100, 10),
-            activation=Relu(),
-            lr=0.03,
-            l2=0.1 / 5000,
-            last="W2",
-        ),
-        5,
-    ),
-    "nielsen-conv-6": (
-        lambda: _conv(
-            "nielsen-conv-6",
-            Dropout("drop1", 0.5),
-            Dense("W1", "b1", 640, 1000),
-            Relu(),
-            Dropout("drop2", 0.5),
-            Dense("W2", "b2", 1000, 1000),
-            Relu(),
-            Dropout("drop3", 0.5),
-            Dense("W3", "b3", 1000, 10),
-            activation=Relu(),
-            lr=0.03,
-            l2=0.0,
-            last="W3",
-        ),
-        2,
-    ),
-    "resnet34": (_resnet34, None),
+    **{
+        f"nielsen-conv-{number}": (lambda number=number: DECLARED[f"nielsen-conv-{number}"], steps)  # type: ignore[misc]
+        for number, steps in enumerate((100, 5, 5, 5, 2, 2, 2))
+    },
+    "resnet34": (lambda: DECLARED["resnet34"], None),
 }
 
 
@@ -223,34 +91,11 @@ def read(name: str) -> dict[str, Any]:
 
 
 def _samples(declared: Declared) -> tuple[Any, Any]:
-    """Training samples as float32, made on demand, and targets."""
+    """Training samples, all but what is held out, and targets."""
     workload = declared.workload
-    if workload.name == "resnet34":
-        small = data.load("cifar-10", "cifar-10", warn=print)
-        wide = lambda rows: small.train_x[rows].repeat(7, axis=1).repeat(7, axis=2)  # noqa: E731
-        return wide, small.train_y
     found = data.of_workload(workload, workload.data, warn=print)
-    # Nielsen's split; his fourth and later sets are grown: the shifted images come after these.
-    rows = slice(0, 50000 if workload.data == "mnist" and "nielsen" in workload.name else None)
-    x, y = found.train_x[rows], data.targets(found.train_y[rows], workload.y)
-    if workload.name == "nielsen-conv-6":
-        return _grown(x), np.tile(y, 5)
-    return (lambda rows: x[rows]), y
-
-
-def _grown(x: Any) -> Callable[[Any], Any]:
-    """The images, then all shifted down, up, right and left; blank fills."""
-
-    def of(rows: Any) -> Any:
-        made = []
-        for row in rows:
-            which, place = divmod(int(row), len(x))
-            down, right = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))[which]
-            padded = np.pad(x[place], 1)
-            made.append(padded[1 - down : 29 - down, 1 - right : 29 - right])
-        return np.array(made)
-
-    return of
+    rows = slice(0, len(found.train_x) - workload.validation)
+    return found.train_x[rows], data.targets(found.train_y[rows], workload.y)
 
 
 def batches(declared: Declared, steps: int) -> Iterator[State]:
@@ -268,7 +113,7 @@ def batches(declared: Declared, steps: int) -> Iterator[State]:
         if not in_order:
             order = epoch_order(SEED, epoch, n)
         rows = order[first:last]
-        x = data.prepared(images(rows), workload.x, workload.normalise)
+        x = data.prepared(images[rows], workload.x, workload.normalise)
         rng = np.random.default_rng([SEED, 3, step])
         noise = {t.name: rng.random((len(rows), *t.shape)) for t in workload.noise}
         rounded = {name: value.astype(np.float32) for name, value in noise.items()}
@@ -316,14 +161,12 @@ def worst(name: str, steps: int | None = None) -> dict[str, float]:
                 at_most("slots", float(np.linalg.norm(state[f"{tensor}/{slot}"])), norm)
         for at, of in facts["at_end"].get("running", {}).items():
             block, _, number = at.partition(".")
-            for part, tensor in (("mean", "mean"), ("var", "variance")):
-                value = state[f"{block}.{tensor}{number}"]
+            for part in ("mean", "var"):
+                value = state[f"{block}.{part}{number}"]
                 at_most("running", float(np.linalg.norm(value)), of[f"{part}_norm"])
         if "evaluation_logits_norm" in facts["at_end"]:
-            wide = (
-                data.load("cifar-10", "cifar-10", warn=print).test_x[:2].repeat(7, 1).repeat(7, 2)
-            )
-            x = data.prepared(wide, workload.x, workload.normalise)
+            found = data.of_workload(workload, workload.data, warn=print)
+            x = data.prepared(found.test_x[:2], workload.x, workload.normalise)
             logits = judge.outputs(state, cast({"x": x}))
             want = facts["at_end"]["evaluation_logits_norm"]
             at_most("evaluation", float(np.linalg.norm(logits)), want)

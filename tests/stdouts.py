@@ -4,8 +4,8 @@
 
 KIND: "closed", "full", or the encoding of a file; VERBS: JSON, by name the words of the command
 line. Each kind in FOLDER/KIND/work, where few workers start: a measured run is the one stored
-there, and a backend was certified, and the machine looked at, before. Prints JSON: by kind and name the exit status, stdout
-(base64), stderr, and the files there, with their sizes.
+there; a backend was certified, and the machine looked at, before. Prints JSON: by kind and name
+the exit status, stdout (base64), stderr, and the files there, with their sizes.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ from harness.interface import Optimiser, Outcome, State, Tensor, Workload
 from harness.measure import ladder
 from harness.measure.distance import excess_update, relative
 from harness.measure.ladder import Wanted
+from harness.plan import make as planning
+from harness.plan.choices import Choices
 from harness.record.schema import Measurement
 from harness.run.inputs import Inputs
 from harness.run.session import load_dataset
@@ -167,12 +169,12 @@ def test_a_wrong_layer_in_the_middle_is_named_by_its_own_error() -> None:
     batch = batch_of(workload, dtype="float32")
     wanted = Wanted.of(judge_, workload, state, batch, "float32")
     for wrong in (None, "z3", "h4"):
-        tensors, before, value = {}, "", batch["x"]
+        tensors, shown = {}, {}
         for name in workload.trace:  # a float32 framework, layer by layer
-            made = judge_.onwards(cast(state), cast(batch), before, value.astype(float), name)
+            made = judge_.own(cast(state), cast(batch), shown)[name]
             made = made * 1.001 if name == wrong else made
-            before, value = name, made.astype(np.float32)
-            tensors[f"trace.{name}"] = value
+            tensors[f"trace.{name}"] = made.astype(np.float32)
+            shown[name] = tensors[f"trace.{name}"].astype(float)
         found = ladder.own_errors(tensors, wanted, judge_, WHERE)
         assert [m.tensor for m in found] == [f"{name}, own error" for name in workload.trace]
         shares = {m.tensor.partition(",")[0]: share_of(m) for m in found}
@@ -316,6 +318,8 @@ def stages(workload: Workload, folder: Path, scratch: Path) -> Iterator[tuple[st
         except (ValueError, InputError) as error:
             return str(error)
 
+    planned = planning.make_plan(Choices(backends=("numpy",)), workload, BASE.net)
+    yield "plan", (planned.steps, planned.trajectory)
     plan = msgspec.structs.replace(make_plan(backends=("numpy",)), workload=workload)
     dataset = said(lambda: data.of_workload(workload, data_dir=folder, warn=print))
     yield "known", known(workload)
@@ -327,6 +331,7 @@ def stages(workload: Workload, folder: Path, scratch: Path) -> Iterator[tuple[st
         else:
             yield "x", inputs.x[:5].tobytes()
             yield "schedule", inputs.slots
+            yield "tests", (inputs.tests, len(inputs.test_x), len(inputs.test_y))
             yield "start", {n: canonical.digest(v) for n, v in inputs.initial(0).items()}
             yield "batch", [*inputs.batch(np.arange(5), 0, 0)]
             inputs.plan = msgspec.structs.replace(plan, screen_margin=1e9)  # every sample is near
@@ -378,6 +383,8 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "normalise": ((0.5, 0.5), "x"),
     "validation": (5, "schedule"),
     "gradients_of": (5, "looks"),
+    "steps": (3, "plan"),
+    "tests": (2, "tests"),
     "noise": ((NOISE,), "batch"),
     "products": (W.products[:2], "products"),
     "symmetries": (("inputs",), "replicas"),

@@ -26,6 +26,7 @@ from harness.workloads.reference.optimisers import momentum, sgd
 from harness.workloads.reference.pieces import (
     AveragePool,
     BatchNorm,
+    Bias,
     Conv,
     Dense,
     Dropout,
@@ -261,6 +262,51 @@ def test_a_pool_before_a_relu_and_behind_it_have_the_same_kinks() -> None:
         assert np.array_equal(*margins)
         looks = [Composed(net).look(state, batch) for net in (behind, before)]
         assert all(np.array_equal(looks[0].grads[k], looks[1].grads[k]) for k in looks[0].grads)
+
+
+def test_a_bias_before_the_pool_and_behind_it_have_the_same_kinks() -> None:
+    dense = Dense("W", "b", 12, 2)
+    within = Net(
+        (6, 6, 2),
+        (Conv("K", "c", 2, 3, 3), MaxPool(2), Relu(), Flatten(), dense),
+        SoftmaxCrossEntropy(),
+    )
+    bare = (Conv("K", "", 2, 3, 3), MaxPool(2), Bias("c", 3), Relu(), Flatten(), dense)
+    for seed in range(20):
+        state, batch = drawn(within, 3, seed)
+        judges = Composed(within), Composed(Net((6, 6, 2), bare, SoftmaxCrossEntropy()))
+        distances = [judge.kink_distance(state, batch) for judge in judges]
+        assert np.allclose(*distances, rtol=1e-12, atol=1e-14)
+        looks = [judge.look(state, batch).grads for judge in judges]
+        assert all(np.allclose(looks[0][k], looks[1][k], rtol=1e-12, atol=1e-14) for k in state)
+
+
+def test_a_block_shows_the_values_inside_it_and_each_is_made_of_those_before() -> None:
+    branch = (Conv("K2", "", 3, 3, 3, pad=1), BatchNorm("g", "n", "m", "v", 3), Relu())
+    shortcut = (Conv("Ks", "", 3, 3, 1), Bias("s", 3))
+    layers = (
+        Conv("K1", "", 2, 3, 1), Residual(branch, shortcut, "block"), Relu(), Flatten(),
+        Dense("W", "b", 48, 3),
+    )  # fmt: skip
+    judge = Composed(Net((4, 4, 2), layers, SoftmaxCrossEntropy()))
+    state, batch = drawn(judge.net, 3)
+    inside = ("block.z1", "block.n1", "block.h1", "block.zs", "block.ss")
+    assert judge.net.trace() == ("z1", *inside, "r2", "h2", "logits")
+    trace = judge.trace(state, batch)
+    assert tuple(trace) == judge.net.trace()
+    assert np.array_equal(trace["r2"], trace["block.h1"] + trace["block.ss"])
+    assert np.array_equal(trace["block.zs"] + state["s"], trace["block.ss"])
+    # Of what a framework shows the next layers are made, inside and behind.
+    shown = {"block.zs": trace["block.zs"] + 1, "block.h1": trace["block.h1"] * 2}
+    own = judge.own(state, batch, shown)
+    assert np.array_equal(own["block.zs"], trace["block.zs"])
+    assert np.array_equal(own["block.ss"], shown["block.zs"] + state["s"])
+    assert np.array_equal(own["r2"], shown["block.h1"] + own["block.ss"])
+    assert np.array_equal(own["h2"], np.maximum(own["r2"], 0))
+    unnamed = msgspec.structs.replace(layers[1], name="")
+    assert Net((4, 4, 2), (layers[0], unnamed, *layers[2:]), SoftmaxCrossEntropy()).trace() == (
+        "z1", "r2", "h2", "logits",
+    )  # fmt: skip
 
 
 # A unit this far from its kink: crossing it moves everything else by no more.

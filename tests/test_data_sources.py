@@ -24,6 +24,7 @@ from harness import data
 from harness.data import cifar_10, idx
 from harness.data.packed import MAX_EXPANSION
 from harness.errors import InputError
+from harness.workloads import WORKLOADS
 from tests.make import idx_bytes
 
 REAL_DIR = os.environ.get("HARNESS_DATA_DIR")
@@ -120,6 +121,75 @@ def test_the_real_mnist_is_what_struct_reads() -> None:
     normalise = (0.1307, 0.3081)
     wanted = [identity(*parts), *(digest_of(parts[i][1], normalise) for i in (0, 2))]
     assert answers("mnist", (784,), normalise) == wanted
+
+
+def moved(image: bytes) -> list[bytes]:
+    """A 28 x 28 image down, up, right and left by a pixel, blank where nothing moves in."""
+    rows = [image[at : at + 28] for at in range(0, 784, 28)]
+    return [
+        bytes(28) + image[:-28],
+        image[28:] + bytes(28),
+        b"".join(bytes(1) + row[:-1] for row in rows),
+        b"".join(row[1:] + bytes(1) for row in rows),
+    ]
+
+
+def grown(pixels: bytes, labels: bytes) -> list[tuple[tuple[int, ...], bytes]]:
+    """Images that train and their moved ones, move by move; the last 10 000 as they are."""
+    many = len(labels) - 10_000
+    images = [pixels[at : at + 784] for at in range(0, many * 784, 784)]
+    by_move = zip(*map(moved, images), strict=True)
+    x = b"".join([*images, *(b"".join(of) for of in by_move), pixels[many * 784 :]])
+    n = 5 * many + 10_000
+    return [((n, 28, 28), x), ((n,), labels[:many] * 5 + labels[many:])]
+
+
+def save(folder: Path, part: str, pixels: bytes, labels: bytes) -> None:
+    """Images and labels as idx files, part of a set."""
+    for name, shape, content in (
+        ("images-idx3", (len(labels), 28, 28), pixels),
+        ("labels-idx1", (len(labels),), labels),
+    ):
+        array = np.frombuffer(content, np.uint8).reshape(shape)
+        (folder / f"{part}-{name}-ubyte").write_bytes(idx_bytes(array))
+
+
+@needs_real
+def test_the_real_mnist_grown_by_shifts_is_what_bytes_give() -> None:
+    assert REAL_DIR is not None
+    parts = []
+    for name in idx.NAMES:
+        content = gzip.decompress((Path(REAL_DIR) / "mnist" / f"{name}.gz").read_bytes())
+        dimensions = content[3]
+        shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
+        parts.append((shape, content[4 + 4 * dimensions :]))
+    wanted = identity(*grown(parts[0][1], parts[1][1]), *parts[2:])
+    ((pinned, _),) = data.SOURCES["mnist-shifted"].pinned
+    assert pinned == wanted
+    assert data.load("mnist-shifted", "auto", Path(REAL_DIR), warn=pytest.fail).sha256 == wanted
+
+
+def test_images_that_train_are_grown_by_shifts_and_those_that_validate_are_not(
+    tmp_path: Path,
+) -> None:
+    rng, many = random.Random(0), 10_003
+    sets = {}
+    for part, items in (("train", many), ("t10k", 5)):
+        pixels, labels = rng.randbytes(items * 784), bytes(rng.randrange(10) for _ in range(items))
+        save(tmp_path, part, pixels, labels)
+        sets[part] = pixels, labels
+    pixels, labels = sets["t10k"]
+    parts = [*grown(*sets["train"]), ((5, 28, 28), pixels), ((5,), labels)]
+    found = data.load("mnist-shifted", "auto", tmp_path, warn=pytest.fail)
+    assert found.sha256 == identity(*parts)
+    # With none that train there is nothing to grow: the workload says that too few are there.
+    (tmp_path / "few").mkdir()
+    for part in sets:
+        save(tmp_path / "few", part, bytes(9 * 784), bytes(9))
+    few = data.load("mnist-shifted", "auto", tmp_path / "few", warn=pytest.fail)
+    assert few.train_x.shape == (9, 28, 28)
+    with pytest.raises(InputError, match="9 training samples, and 10000 are held out"):
+        data.of_workload(WORKLOADS["nielsen-conv-4"], "auto", tmp_path / "few", warn=pytest.fail)
 
 
 @needs_real

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -227,6 +228,8 @@ def test_a_training_has_the_confusion_matrix_of_its_last_evaluation() -> None:
     assert trained([]).confusion == []
     assert trained([last[:3]]).confusion == []  # of another number of images
     assert trained([last[:, :1]]).confusion == []  # of too few classes
+    many = msgspec.structs.replace(SMALL, outputs=(outcome.MOST_CLASSES + 1,))
+    assert outcome.training(many, series, [last], labels, np.array([4, 4]), [0, 1]).confusion == []
 
 
 def test_images_that_most_labels_differ_on_come_first() -> None:

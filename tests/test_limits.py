@@ -13,7 +13,7 @@ import pytest
 
 from harness.interface import Outcome
 from harness.workloads import DEFAULT, WORKLOADS
-from harness.workloads.reference.limits import DECIDING, LIMITS, RUNGS, limit_for
+from harness.workloads.reference.limits import DECIDING, LIMITS, NOISE, ROOM, RUNGS, limit_for
 
 FROZEN = "2fbc28d82c4f4ec282f93f79fc6688f2a9e991f9c2418670e25df0b7a2da7c74"
 
@@ -59,3 +59,16 @@ def test_no_row_is_hidden_by_one_before_it() -> None:
         precision = row.precision.replace("*", "strict")
         found = limit_for(row.rung, dtype, pattern, precision)
         assert found is row or LIMITS.index(found) == place
+
+
+def test_where_rounding_has_grown_lockstep_is_held_to_ten_times_what_replicas_stray() -> None:
+    """Correct code strayed up to 7.5 times as far as one replica, 760 steps from the start."""
+    row = limit_for("lockstep", "float64", "after step 759")
+    assert row is not None
+    for noise, value in ((row.value / 11, row.value), (row.value, NOISE * row.value)):
+        limit = limit_for("lockstep", "float64", "after step 759", noise=noise)
+        assert limit is not None
+        assert limit.value == value
+    forward = limit_for("forward", "float64", "step 0", noise=1e-12)
+    assert forward is not None
+    assert forward.value == ROOM * 1e-12

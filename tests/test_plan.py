@@ -19,8 +19,8 @@ from harness.plan import make as planning
 from harness.plan import plugins
 from harness.plan.choices import Choices, parse_seeds
 from harness.plan.make import available_threads
-from harness.plan.model import Plan, Provided, checkpoint_steps
-from harness.plan.profiles import TABLE
+from harness.plan.model import Plan, Provided, at_most, checkpoint_steps
+from harness.plan.profiles import TABLE, in_blocks
 from harness.workloads import WORKLOADS
 from tests import make
 from tests.make import make_plan
@@ -257,3 +257,30 @@ def test_a_verb_takes_the_options_that_it_names_with_defaults_of_its_own() -> No
     assert [*parameters] == ["sessions", "threads", "file", "as_json"]
     assert parameters["sessions"].default == 5
     assert taken(threads=2, sessions=5, file="g", as_json=True) == 3
+
+
+def test_a_workload_of_few_steps_is_trained_no_further() -> None:
+    few = msgspec.structs.replace(WORKLOADS["mlp-scratch"], steps=3)
+    for profile in TABLE:
+        plan = planning.make_plan(Choices(backends=("numpy",), profile=profile), few)
+        assert plan.steps == 3
+        assert plan.trajectory is not None
+        assert (plan.trajectory.start_steps, plan.trajectory.start_after) == (3, (3,))
+    whole = TABLE["default"].trajectory
+    cut = whole.within(30)
+    assert (cut.start_steps, cut.start_after) == (30, (20, 30))
+    assert whole.within(100) == whole.within(None) == whole
+    assert [at_most(*of) for of in ((None, None), (3, None), (None, 4), (5, 4))] == [
+        None, 3, 4, 4,
+    ]  # fmt: skip
+
+
+def test_blocks_of_large_steps_have_few_of_them() -> None:
+    timing = TABLE["default"].timing
+    small, large = WORKLOADS["mlp-scratch"], WORKLOADS["resnet34"]
+    assert in_blocks(timing, small) == timing
+    blocks = in_blocks(timing, large)
+    assert (blocks.warmup_steps, blocks.steps, blocks.burst_steps, blocks.rounds) == (1, 2, 0, 8)
+    chosen = planning.make_plan(Choices(backends=("numpy",), rounds=20), large)
+    assert (chosen.timing.rounds, chosen.timing.steps) == (20, 2)
+    assert 40e9 < large.work < 50e9

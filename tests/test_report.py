@@ -18,7 +18,7 @@ from rich.console import Console
 from harness import export as formats
 from harness.export.shown import Run as Stored
 from harness.record.schema import Failure, Record, Told, Worst
-from harness.report import markdown, run_tables, tables, words
+from harness.report import learnt, markdown, run_tables, tables, words
 from harness.report import page as pages_of_reports
 from harness.report.run import as_markdown, summary
 from harness.report.run import report as report_of
@@ -402,3 +402,30 @@ def test_any_list_of_sections_is_drawn_in_every_form() -> None:
     assert [row.split() for row in out.getvalue().splitlines() if "torch" in row] == [
         ["label", "torch"]
     ]
+
+
+def test_accuracy_is_told_by_class_of_the_first_seed_of_every_training() -> None:
+    made = pages.rich()
+    mine = made.results["torch"].training[0].confusion
+    mine[3] = [0, 5, 0, 15, 0, 0, 0, 0, 0, 0]
+    mine[4] = [0] * 10  # no such test sample
+    made.results["jax"].training[0].confusion = []
+    section = learnt.classes(Run(made, judge(made)))
+    assert section.header == ("class", "reference", "numpy", "torch")
+    assert [row[0] for row in section.rows] == pages.CLASSES
+    assert section.rows[3][3] == "75.0 %"
+    assert section.rows[4][3] == "–"
+    base = made.reference[0].confusion[3]
+    assert section.rows[3][1] == f"{100 * base[3] / sum(base):.1f} %"
+    text = as_markdown(made, judge(made))
+    assert "Test accuracy by class" in text
+    page = pages_of_reports.render(report_of(Run(made, judge(made)), "page"))
+    assert "Test accuracy by class" in page
+
+
+def test_where_no_class_was_predicted_none_is_told() -> None:
+    made = pages.rich()
+    for training in [*made.reference, *(t for r in made.results.values() for t in r.training)]:
+        training.confusion = []
+    assert learnt.classes(Run(made, judge(made))).rows == []
+    assert "Test accuracy by class" not in as_markdown(made, judge(made))

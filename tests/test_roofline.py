@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from harness.record.schema import Roof
@@ -63,3 +64,15 @@ def test_without_a_roof_there_is_no_section(roofs):
     made.roofs = roofs
     assert not section(made)
     assert "Roofline" not in as_markdown(made, judge(made))
+
+
+def test_of_convolutions_the_rate_of_all_products_is_told_beside_a_large_one():
+    made = record()
+    workload = WORKLOADS["cifar-net"]
+    made.plan = msgspec.structs.replace(made.plan, workload=workload)
+    judged = judge(record())  # agreement and times are those of another workload
+    shown = roofline.section(Run(made, judged))
+    flop = sum(2 * p.a[0] * p.a[1] * p.b[p.transposed != "b"] for p in workload.products)
+    assert workload.flop < workload.work == flop
+    assert shown.texts[0] == ["numpy", "200", f"{flop / 1e6:.1f}", f"{flop / 1e6 / 200:.0%}"]
+    assert "no bound" in shown.note

@@ -43,7 +43,7 @@ class Trainer:
         room = self.room = rooms.find("jax", workload)
         self.model = room.Net(**workload.sizes)
         self.parts = rooms.layouts(room, ["x", "y", *(t.name for t in workload.noise)])
-        own = workload.learnt
+        self.objective, own = rooms.objective(room), workload.learnt
         self.layouts = rooms.layouts(room, [t.name for t in own])
         held = self._variables_of_net()
         shapes = {name: shape for name, (_, shape) in held.items()}
@@ -169,7 +169,8 @@ class Trainer:
             flat = flatten_dict(changed)
             places = self.places.items()
             running = {name: flat[path] for name, (path, _) in places if path in flat}
-            return self.room.loss(Y_hat, batch.y), running
+            own = self._variables({**state, **params}).get("params", {})
+            return self.objective(own, Y_hat, batch.y), running
 
         params = {t.name: state[t.name] for t in self.workload.trained}
         return jax.value_and_grad(objective, has_aux=True)(params)

@@ -5,13 +5,15 @@ May import NumPy, the layers beside it and harness.interface.
 
 import numpy as np
 
-from backends.numpy.layers import (
+from backends.numpy.images import (
     convolve,
     images_back,
     kernels_back,
     max_pool,
     max_pool_back,
     patches,
+)
+from backends.numpy.layers import (
     relu,
     relu_back,
     softmax_cross_entropy,
@@ -69,7 +71,7 @@ def loss_and_grads(net: Net, X: Array, y: Array) -> tuple[float, State]:
     d3 = relu_back(d4 @ net.W2.T, net.h3)
     p2 = (d3 @ net.W1.T).reshape(net.p2.shape)
     d2 = relu_back(max_pool_back(p2, net.h2, net.p2), net.h2)
-    d1 = relu_back(max_pool_back(images_back(d2, net.K2), net.h1, net.p1), net.h1)
+    d1 = relu_back(max_pool_back(images_back(d2, net.K2, net.p1), net.h1, net.p1), net.h1)
     grads = {
         "K1": kernels_back(d1, net.u1, net.K1),
         "c1": d1.sum(axis=(0, 1, 2)),

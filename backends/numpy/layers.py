@@ -1,12 +1,12 @@
 """What other frameworks bring along and NumPy does not: layers and losses, and their ways back.
 
-For the nets of this room and for a user's own. May import NumPy and harness.interface.
-X: images float (n, rows, columns, channels); K: kernels (size, size, inputs, outputs); d: what came
-back to a layer, of its value's shape.
+For the nets of this room and for a user's own; those of images stand beside it. May import NumPy
+and harness.interface. d: what came back to a layer, of its value's shape.
 """
 
+from typing import Protocol
+
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from harness.interface import Array, State
 
@@ -34,6 +34,21 @@ def sigmoid_back(d: Array, A: Array) -> Array:
     return d * A * (1 - A)
 
 
+class Layer(Protocol):
+    """What a chain is made of: a value, and the way back from that value H."""
+
+    def forward(self, X: Array, /) -> Array: ...
+
+    def back(self, d: Array, H: Array, /) -> Array: ...
+
+
+class Learnt:
+    """A layer with tensors: a chain asks for the gradient by each. X: what the layer was given."""
+
+    def grads(self, X: Array, d: Array, /) -> State:
+        raise NotImplementedError
+
+
 class Relu:
     """`relu` as a layer of a chain."""
 
@@ -46,7 +61,7 @@ class Sigmoid:
     forward, back = staticmethod(sigmoid), staticmethod(sigmoid_back)
 
 
-class Dense:
+class Dense(Learnt):
     """X @ W + b; at first normal, of scales w and b; where these are 0, as in torch."""
 
     def __init__(self, inputs: int, outputs: int, dtype: str, w: float = 0, b: float = 0) -> None:
@@ -63,11 +78,14 @@ class Dense:
     def back(self, d: Array, _: Array) -> Array:
         return d @ self.W.T
 
+    def grads(self, X: Array, d: Array) -> State:
+        return {"W": X.T @ d, "b": d.sum(axis=0)}
+
 
 class Chain:
     """Layers one after another, called as their values: Chain(z1=Dense(...), h1=Relu(), ...)."""
 
-    def __init__(self, **layers: Dense | Relu | Sigmoid) -> None:
+    def __init__(self, **layers: Layer) -> None:
         self.layers = layers
         vars(self).update(layers)
 
@@ -82,60 +100,14 @@ class Chain:
         """d: the gradient by the last value -> that by each tensor, called "z1.W", "z1.b", ..."""
         grads: State = {}
         for place, (name, layer) in reversed([*enumerate(self.layers.items())]):
-            if isinstance(layer, Dense):
-                grads |= {f"{name}.W": self.values[place].T @ d, f"{name}.b": d.sum(axis=0)}
+            own = layer.grads(self.values[place], d) if isinstance(layer, Learnt) else {}
+            grads |= {f"{name}.{tensor}": grad for tensor, grad in own.items()}
             d = layer.back(d, self.values[place + 1]) if place else d  # none by X is asked for
         return grads
 
     def trace(self, X: Array) -> State:
         self.forward(X)
         return dict(zip(self.layers, self.values[1:], strict=True))
-
-
-def patches(X: Array, size: int) -> Array:
-    """What a kernel sees at each position, in its own order: (n, r, c, size * size * channels)."""
-    n, rows, columns, channels = X.shape
-    positions = n, rows - size + 1, columns - size + 1
-    at, down, right, deep = X.strides
-    strides = at, down, right, down, right, deep
-    seen = as_strided(X, (*positions, size, size, channels), strides, writeable=False)
-    return seen.reshape(*positions, -1)
-
-
-def convolve(U: Array, K: Array) -> Array:
-    """U: patches -> (n, r, c, outputs): cross-correlation, stride 1, nothing padded."""
-    flat = U.reshape(-1, U.shape[3]) @ K.reshape(-1, K.shape[3])
-    return flat.reshape(*U.shape[:3], -1)
-
-
-def kernels_back(d: Array, U: Array, K: Array) -> Array:
-    """U: the patches that K saw -> the gradient by K."""
-    return (U.reshape(-1, U.shape[3]).T @ d.reshape(-1, K.shape[3])).reshape(K.shape)
-
-
-def images_back(d: Array, K: Array) -> Array:
-    """The gradient by the images: d convolved with the flipped kernels, padded all around."""
-    edge = len(K) - 1
-    padded = np.pad(d, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
-    flipped = K[::-1, ::-1].transpose(0, 1, 3, 2)
-    return convolve(patches(padded, len(K)), flipped)
-
-
-def max_pool(X: Array) -> Array:
-    """The largest of each 2 x 2 window: (n, rows / 2, columns / 2, channels)."""
-    upper = np.maximum(X[:, 0::2, 0::2], X[:, 0::2, 1::2])
-    return np.maximum(upper, np.maximum(X[:, 1::2, 0::2], X[:, 1::2, 1::2]))
-
-
-def max_pool_back(d: Array, X: Array, P: Array) -> Array:
-    """P: what max_pool gave of X -> the gradient by X, all to the first largest in row order."""
-    back, free = np.zeros_like(X), np.ones(P.shape, bool)
-    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        corner = X[:, row::2, column::2]
-        first = free & ((corner == P) | np.isnan(corner))
-        back[:, row::2, column::2] = np.where(first, d, 0)
-        free &= ~first
-    return back
 
 
 def softmax_cross_entropy(Y_hat: Array, y: Array) -> float:

@@ -35,6 +35,7 @@ class Trainer:
         self.device = backend.device
         self.dtype = backend.dtype
         self.room = rooms.find(backend.name, workload)
+        self.objective = rooms.objective(self.room)
         own = workload.learnt
         self.layouts = rooms.layouts(self.room, [tensor.name for tensor in own])
         with tf.device(backend.device):
@@ -131,7 +132,7 @@ class Trainer:
         """The mean loss, and its gradient by each trained tensor, by our names."""
         targets = batch[1:2] if self.workload.y != "none" else ()
         with tf.GradientTape() as tape:
-            value = self.room.loss(self._forward(*batch, training=True), *targets)
+            value = self.objective(self.net, self._forward(*batch, training=True), *targets)
         zero = tf.UnconnectedGradients.ZERO
         return value, tape.gradient(value, self.update.variables, unconnected_gradients=zero)
 
@@ -140,9 +141,8 @@ class Trainer:
         return self.net.forward(batch[0], *self._noise(batch), **mode)
 
     def _trace(self, *batch: tf.Tensor) -> dict[str, tf.Tensor]:
-        if not hasattr(self.room, "trace"):
-            return {}
-        return self.room.trace(self.net, batch[0], *self._noise(batch))
+        own: Any = getattr(self.room, "trace", lambda *_: {})
+        return own(self.net, batch[0], *self._noise(batch))
 
     def _noise(self, batch: Batch) -> list[dict[str, tf.Tensor]]:
         """The batch's noise by name, where it brings any."""

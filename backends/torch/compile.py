@@ -33,7 +33,7 @@ class CompiledTrainer(Trainer):
         if lacking is not None:
             raise Unavailable(lacking)
         super().__init__(backend, workload)
-        model, loss, lr = self.model, self.room.loss, workload.optimiser.lr
+        model, of_outputs, lr = self.model, self.objective, workload.optimiser.lr
         params = {name: p.detach() for name, p in model.named_parameters()}  # the same memory
         buffers = dict(model.named_buffers())
 
@@ -43,7 +43,8 @@ class CompiledTrainer(Trainer):
         def grads(inputs: tuple[Any, ...], y: Tensor | None) -> Any:
             def objective(params: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
                 running = {name: buffer.clone() for name, buffer in buffers.items()}
-                return loss(functional_call(model, {**params, **running}, inputs), y), running
+                outputs = functional_call(model, {**params, **running}, inputs)
+                return of_outputs(params, outputs, y), running
 
             grads, (value, running) = grad_and_value(objective, has_aux=True)(params)
             return value, grads, running

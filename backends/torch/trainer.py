@@ -50,8 +50,8 @@ class Trainer:
         theirs = {layout.name for layout in self.layouts.values()}
         # Counters that no tensor of the workload is: they start anew with every state.
         self.unnamed = [(b, b.clone()) for n, b in self.model.named_buffers() if n not in theirs]
-        needed = theirs | {name for name, _ in self.model.named_parameters()}
-        shapes = {name: tuple(held[name].shape) for name in held if name in needed}
+        self.named = dict(self.model.named_parameters())
+        shapes = {n: tuple(t.shape) for n, t in held.items() if n in theirs | self.named.keys()}
         rooms.check(f"torch: {workload.model}", self.layouts, own, shapes)
         named = {name: held[layout.name] for name, layout in self.layouts.items()}
         self.parameters = {t.name: named[t.name] for t in workload.trained}
@@ -60,6 +60,7 @@ class Trainer:
         # By our names, in torch's layout: what `set_state` writes to.
         slots = optimisers.slots(workload.optimiser, self.optimizer, self.parameters)
         self.tensors = {name: [tensor] for name, tensor in named.items()} | slots
+        self.objective = rooms.objective(room)
         self.parts = rooms.layouts(room, ["x", "y", *(t.name for t in workload.noise)])
 
     def set_state(self, state: State) -> None:
@@ -130,7 +131,7 @@ class Trainer:
 
     def close(self) -> None:
         """Drop the model and the optimiser."""
-        del self.model, self.optimizer, self.parameters, self.tensors, self.unnamed
+        del self.model, self.optimizer, self.parameters, self.named, self.tensors, self.unnamed
 
     def _layout(self, name: str) -> rooms.Layout:
         """A tensor's; a slot lies as its parameter does."""
@@ -142,7 +143,7 @@ class Trainer:
     def _backward(self, batch: Batch) -> Tensor:
         """The mean loss; its gradients are left in each parameter's `grad`."""
         self.model.zero_grad()
-        value = self.room.loss(self._forward(batch), batch.y)
+        value = self.objective(self.named, self._forward(batch), batch.y)
         value.backward()
         return value.detach()
 

@@ -26,7 +26,14 @@ from harness.errors import InputError
 from harness.interface import Array, Workload
 
 SOURCES = {
-    module.SOURCE.name: module.SOURCE for module in (fashion_mnist, mnist, cifar_10, diabetes)
+    source.name: source
+    for source in (
+        fashion_mnist.SOURCE,
+        mnist.SOURCE,
+        mnist.SHIFTED,
+        cifar_10.SOURCE,
+        diabetes.SOURCE,
+    )
 }
 # What --dataset may be called with; of the sources only the workload's own.
 CHOICES = ("auto", "synthetic", *SOURCES)
@@ -213,11 +220,11 @@ def training_set(
 def evaluation_set(
     dataset: Dataset, workload: Workload, out: Floats | None = None
 ) -> tuple[Floats, Array]:
-    """What is evaluated on, as above: the test set, and behind it what is held out."""
+    """What is evaluated on, as above: of the test set, and behind it what is held out."""
     x, y = (
-        np.concatenate([test, train[len(train) - workload.validation :]])
+        np.concatenate([test[: workload.tests], train[len(train) - workload.validation :]])
         if workload.validation
-        else test
+        else test[: workload.tests]
         for test, train in ((dataset.test_x, dataset.train_x), (dataset.test_y, dataset.train_y))
     )
     return prepared(x, workload.x, workload.normalise, out), targets(y, workload.y)

@@ -61,7 +61,7 @@ def cache_dir(source: Source) -> Path:
     """Where a source's downloads are kept; $XDG_CACHE_HOME is respected. Need not exist."""
     import pooch
 
-    return Path(pooch.os_cache("framework-harness")) / source.name
+    return Path(pooch.os_cache("framework-harness")) / (source.cached or source.name)
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -1,11 +1,24 @@
-"""MNIST: 60 000 + 10 000 handwritten digits, 28 x 28. http://yann.lecun.com/exdb/mnist/"""
+"""MNIST: 60 000 + 10 000 handwritten digits, 28 x 28. http://yann.lecun.com/exdb/mnist/
+
+Also grown by shifts, as Nielsen's expand_mnist.py does (http://neuralnetworksanddeeplearning.com).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+
+import numpy as np
 
 from harness.data import idx, stand_ins
-from harness.data.source import Source
+from harness.data.source import Arrays, Source
+
+# Of the training images, the last so many validate: they are not grown.
+VALIDATE = 10_000
+# Rows down and columns right.
+SHIFTS = ((1, 0), (-1, 0), (0, 1), (0, -1))
 
 # The official files' arrays.
 REAL_SHA256 = "21b4688f20b46395e3a8cb00eec54d9106ea50c3e9064f71374f48ccd74e83ae"
@@ -38,6 +51,56 @@ SOURCE = Source(
         ),
         (REAL_SHA256, None): (
             "257f039238a0be158bad088c051a53908383fd47df03a7b1c229bb7bc968f160",
+            "bc9f8f501f39b3ca61f899a2f402edf2024bde012b73223431b6bd735e47a165",
+        ),
+    },
+)
+
+
+def shifted(arrays: Arrays) -> Arrays:
+    """The images that train, then all moved by a pixel down, up, right and left; then the others.
+
+    Blank where nothing moves in. The last VALIDATE training images and the test set stay as they
+    are.
+    """
+    x, y, test_x, test_y = arrays
+    many = len(x) - VALIDATE
+    if many <= 0:
+        return arrays
+    grown = np.zeros((many * (1 + len(SHIFTS)) + VALIDATE, *x.shape[1:]), x.dtype)
+    grown[:many], grown[-VALIDATE:] = x[:many], x[-VALIDATE:]
+    for place, move in enumerate(SHIFTS, 1):
+        to, taken = zip(*map(_overlap, move), strict=True)
+        grown[place * many : (place + 1) * many][:, *to] = x[:many, *taken]
+    labels = np.concatenate([np.tile(y[:many], 1 + len(SHIFTS)), y[-VALIDATE:]])
+    return grown, labels, test_x, test_y
+
+
+def _overlap(by: int) -> tuple[slice, slice]:
+    """Along an axis moved `by` places: where what stays inside goes, and where it comes from."""
+    to, taken = slice(max(by, 0), min(by, 0) or None), slice(max(-by, 0), min(-by, 0) or None)
+    return to, taken
+
+
+def _read(paths: Sequence[Path]) -> Arrays:
+    return shifted(idx.read_set(paths))
+
+
+def _made() -> Arrays:
+    """As many as MNIST's own stand-in has, with the shifted ones."""
+    return shifted(stand_ins.images((28, 28), 10, 20_000, 10_000))
+
+
+SHIFTED = replace(
+    SOURCE,
+    name="mnist-shifted",
+    title="MNIST grown by shifts",
+    read=_read,
+    make=_made,
+    cached="mnist",
+    pinned={
+        ("b5693302f10f96a3ced205a6df5b8683484f52ea43a03ddf0bfe37f713da819f", None): (
+            "f1943617090b4d768ca955d808b0cf4a9d62666d2b027dac2788c0332ba94a88",
             "bc9f8f501f39b3ca61f899a2f402edf2024bde012b73223431b6bd735e47a165",
         ),
     },

@@ -25,6 +25,7 @@ class Source:
     folder for several sources. origin: where to get it, for people. variable: an environment
     variable that names a folder for this source alone. sha256: of published files, by name;
     mirrors: base addresses where those are; without both nothing is downloaded.
+    cached: the folder of its downloads, where that is not called as it is.
     pinned: by the identity of the arrays and what they are normalised by, SHA-256 of the float32
     numbers that models are given, train and test (little-endian, C order).
     """
@@ -39,6 +40,7 @@ class Source:
     folders: tuple[str, ...]
     origin: str
     variable: str = ""
+    cached: str = ""
     sha256: Mapping[str, str] = field(default_factory=dict)
     mirrors: tuple[str, ...] = ()
     pinned: Mapping[tuple[str, tuple[float, float] | None], tuple[str, str]] = field(

@@ -306,21 +306,20 @@ def inside(
 ) -> Iterator[tuple[str, Array, Array]]:
     """Each value that a process shows: its name, what is wanted of it, and the judge's own.
 
-    Wanted is what the judge makes, in float64, of the value that the process itself had before; of
-    what follows one that cannot be compared nothing is known.
+    Wanted is what the judge makes, in float64, of the values that the process itself had before.
     """
-    shown = [name for name in wanted.workload.trace if f"trace.{name}" in tensors]
-    if not shown:
-        return
-    state, batch = cast(wanted.state), cast(wanted.batch)
     true = wanted.traced(judge)
-    before, value = "", batch["x"]
-    for name in shown:
-        yield name, judge.onwards(state, batch, before, value, name), true[name]
+    names = [name for name in true if f"trace.{name}" in tensors]
+    given: State = {}
+    for place, name in enumerate(names):
         got = tensors[f"trace.{name}"]
         if got.shape != true[name].shape or got.dtype.kind != "f":
-            return
-        before, value = name, got.astype(np.float64)
+            names = names[: place + 1]  # of what follows it nothing is known
+            break
+        given[name] = got.astype(np.float64)
+    own = judge.own(cast(wanted.state), cast(wanted.batch), given) if names else {}
+    for name in names:
+        yield name, own[name], true[name]
 
 
 def find_rounding(

@@ -15,6 +15,9 @@ from harness.workloads.reference import canonical
 # What a training took; the first two only where they were timed.
 TIMES = ("gather_ns", "put_ns", "step_ns", "epoch_ns", "eval_ns")
 
+# Of more classes than these no matrix is kept.
+MOST_CLASSES = 100
+
 
 def predictions(workload: Workload, outputs: Array) -> Array | None:
     """The class of each row of outputs (n, ...), int64 (n,), -1 for one with NaN; None: no classes.
@@ -107,6 +110,7 @@ def training(
     last = counted[-1] if counted else None
     classes = max(2, *workload.outputs)
     whole = last is not None and len(last) == len(labels) and max(labels, default=0) < classes
+    whole &= classes <= MOST_CLASSES
     # Lockstep that a golden file cuts short may end no epoch.
     starts = [0, *(end + 1 for end in ends)]
     spans = [slice(start, end + 1) for start, end in zip(starts, ends, strict=False)]

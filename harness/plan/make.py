@@ -26,8 +26,9 @@ from harness.plan.model import (
     Provided,
     Timeouts,
     Timing,
+    at_most,
 )
-from harness.plan.profiles import SMALL_SIZES, TABLE, Profile
+from harness.plan.profiles import SMALL_SIZES, TABLE, Profile, in_blocks
 from harness.workloads import DEFAULT, NETS, WORKLOADS
 from harness.workloads.reference.composed import Net
 from harness.workloads.reference.limits import RUNGS
@@ -80,13 +81,21 @@ def make_plan(
         data_dir=choices.data_dir,
         seeds=profile.seeds if choices.seeds is None else parse_seeds(choices.seeds),
         threads=choices.threads or min(available_threads(), MOST_DEFAULT_THREADS),
-        steps=profile.steps,
+        steps=at_most(profile.steps, workload.steps),
         checkpoints=profile.checkpoints,
         lockstep_epochs=profile.lockstep_epochs,
         screen_margin=SCREEN_MARGINS[choices.precision],
-        timing=_timing(choices, profile.timing, [n for n in labels if n not in skipped]),
+        timing=_timing(
+            choices,
+            in_blocks(profile.timing, workload),
+            [n for n in labels if n not in skipped],
+        ),
         # Its limit comes from replicas of a reference in float32.
-        trajectory=profile.trajectory if provided is None or provided.reference else None,
+        trajectory=(
+            profile.trajectory.within(workload.steps)
+            if provided is None or provided.reference
+            else None
+        ),
         small_sizes=SMALL_SIZES,
         small_steps=profile.small_steps,
         operators=profile.operators or choices.operators,

@@ -98,6 +98,13 @@ class Trajectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     start_factor: float = 1.5
     late_factor: float = 3.0
 
+    def within(self, steps: int | None) -> Trajectory:
+        """The same of a training that has no more than so many steps (None: any number)."""
+        if steps is None or steps >= self.start_steps:
+            return self
+        after = tuple(n for n in self.start_after if n < steps)
+        return msgspec.structs.replace(self, start_steps=steps, start_after=(*after, steps))
+
 
 class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A known difference: this rung of this label is to disagree, and why. If not, it fails."""
@@ -175,6 +182,11 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Samples of a full batch: the workload's, known at the latest when the data are."""
         assert self.workload.batch_size is not None
         return self.workload.batch_size
+
+
+def at_most(steps: int | None, most: int | None) -> int | None:
+    """The fewer of two numbers of steps; None is any number."""
+    return min((n for n in (steps, most) if n is not None), default=None)
 
 
 def checkpoint_steps(plan: Plan, steps: int) -> list[int]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
+from harness.interface import Workload
 from harness.plan.model import Timing, Trajectory
 
 
@@ -55,3 +58,37 @@ TABLE: dict[str, Profile] = {
         operators=True,
     ),
 }
+
+# A worker's part of a round, by the most FLOP of a step: warm-up steps, timed steps, sets of the
+# floor's products. A block should last under 0.2 s, so that drift of a shared machine hits all
+# workers alike; at some 200 GFLOP/s a step of 1 GFLOP takes 5 ms. Warming up takes time, not steps:
+# both cores are a framework's again after some 30 ms (see `plan.Timing`), which is one step of the
+# largest size.
+BLOCKS = (
+    (1e9, 18, 12, 6),
+    (2e9, 8, 8, 4),
+    (4e9, 4, 6, 2),
+    (8e9, 2, 3, 1),
+    (math.inf, 1, 2, 1),
+)
+
+
+# More rounds than these a step of the last row is not worth.
+MOST_ROUNDS = 8
+
+
+def in_blocks(timing: Timing, workload: Workload) -> Timing:
+    """The same with fewer steps a block where a workload's steps are large."""
+    row = next(row for row in BLOCKS if workload.work <= row[0])
+    if row == BLOCKS[0]:
+        return timing
+    _, warmup_steps, steps, products = row
+    large = row == BLOCKS[-1]
+    return msgspec.structs.replace(
+        timing,
+        warmup_steps=warmup_steps,
+        steps=steps,
+        products=products,
+        burst_steps=0 if large else timing.burst_steps,
+        rounds=min(timing.rounds, MOST_ROUNDS) if large else timing.rounds,
+    )

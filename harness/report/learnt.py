@@ -25,6 +25,8 @@ from harness.workloads.reference.pieces import Variable
 REFERENCE = "reference"
 # In so many parts a table shows a way.
 PARTS = 10
+# Above this many classes a matrix has no room for its counts, and tells nothing at a glance.
+MOST_CLASSES = 20
 
 
 class Trained(NamedTuple):
@@ -181,6 +183,46 @@ def descents(run: Run) -> Section:
     rows = [row for of, own in found if minimised is not None for row in along(of, own, minimised)]
     names = found[0][1].names if found else []
     return Section("The way of every label", ("label", "after steps", *names, "value"), rows)
+
+
+# ---- classes -------------------------------------------------------------------------------------
+
+
+def square(matrix: list[list[int]]) -> Array | None:
+    """A confusion matrix as int64 (classes, classes); None for anything else, or a large one."""
+    size = len(matrix)
+    if not 2 <= size <= MOST_CLASSES or any(len(row) != size for row in matrix):
+        return None
+    return np.array(matrix, dtype=np.int64)
+
+
+def right(training: Training) -> list[str]:
+    """Of each class the share of its test samples that is told right; – where it has none."""
+    counts = square(training.confusion)
+    if counts is None:
+        return []
+    return [
+        f"{100 * own / of:.1f} %" if of else "–"
+        for own, of in zip(counts.diagonal().tolist(), counts.sum(axis=1).tolist(), strict=True)
+    ]
+
+
+def classes(run: Run) -> Section:
+    """Test accuracy by class, of the first seed: a row a class, a column a training."""
+    shown = [of for of in trained(run.record) if of.first and of.training.confusion]
+    columns = [right(of.training) for of in shown]
+    dataset = run.record.dataset
+    named = dataset.class_names if dataset is not None else []
+    most = max(map(len, columns), default=0)
+    rows = [
+        [
+            named[place] if place < len(named) else f"class {place}",
+            *(column[place] if place < len(column) else "–" for column in columns),
+        ]
+        for place in range(most)
+    ]
+    header = ("class", *(of.title for of in shown))
+    return Section("Test accuracy by class", header, rows, about="after the last epoch, first seed")
 
 
 # ---- gradients -----------------------------------------------------------------------------------

@@ -202,8 +202,8 @@ SHOWN: dict[str, tuple[Build, ...]] = {
     "markdown": (
         ladder, failing.section, _explanations, tables.values, _screening, tables.times,
         tables.ratios, tables.parts, roofline.section, tables.training, learnt.numbers,
-        learnt.descents, learnt.gradients, tables.equivalence, tables.churn, tables.repeats,
-        tables.envelope, operators.section, tables.limits, environment,
+        learnt.descents, learnt.gradients, learnt.classes, tables.equivalence, tables.churn,
+        tables.repeats, tables.envelope, operators.section, tables.limits, environment,
     ),
 }  # fmt: skip
 # Of a page: id, title, and what is inside below the plots of that id.
@@ -212,7 +212,7 @@ CHAPTERS: tuple[tuple[str, str, tuple[Build, ...]], ...] = (
     ("divergence", "First divergence", (_divergence,)),
     ("agreement", "Error against limits", (tables.envelope, tables.repeats)),
     ("learning", "What was learned", (tables.training, tables.equivalence, tables.churn)),
-    ("confusion", "Confusion and images", (_images,)),
+    ("confusion", "Classes and images", (learnt.classes, _images)),
     ("speed", "Step time", (tables.times, tables.ratios, tables.parts)),
     ("memory", "Start-up and memory", (tables.starts,)),
     ("operators", "Single operators", (operators.section,)),

@@ -24,7 +24,7 @@ from harness.run.state import Batch, State
 from harness.tensors import load_tensors, save_tensors
 from harness.workers.launch import WorkerUnavailable
 from harness.workers.pool import Key
-from harness.workloads.reference.composed import Composed, cast
+from harness.workloads.reference.composed import Composed, Opened, cast
 from harness.workloads.reference.envelope import Replica, train_replica
 from harness.workloads.reference.screening import SMALL_LEAST_LOSS, UNIT_ROUNDOFF
 
@@ -264,26 +264,36 @@ def _grant_lockstep(state: State, measurements: list[Measurement], after: int) -
 
 
 def _replayed(state: State) -> dict[int, dict[str, float]]:
-    """How far one replica of the judge is from it at every snapshot, by tensor; trained once."""
-    inputs, workload, losses = state.inputs, state.plan.workload, list[float]()
+    """How far replicas of the judge get from it at most, at every snapshot and by tensor.
+
+    Its units and samples permuted, as it is and by the formulas that frameworks use.
+    """
+    inputs, workload, forms = state.inputs, state.plan.workload, [state.reference]
+    if isinstance(state.reference, Opened):
+        forms += [state.reference.textbook(up) for up in (True, False)]
     rows = inputs.schedule("lockstep", state.seed)
-    states = train_replica(
-        state.reference,
-        workload,
-        cast(inputs.initial(state.seed)),
-        lambda step: cast(inputs.batch(rows[step], state.seed, step)),
-        inputs.snapshots,
-        Replica(workload, state.seed, 1),
-        losses,
-    )
     judged = load_tensors(f"{state.judge_folder('schedule', state.seed)}/series")["losses"]
-    found, before = {}, 0
-    for after in inputs.snapshots:
-        want = state.learnt(state.judged("schedule", after))
-        _, found[after] = ladder.together(states[after], want)
-        span = slice(before, after)
-        found[after]["losses"] = relative(np.array(losses[span]) - judged[span], judged[span])
-        before = after
+    found: dict[int, dict[str, float]] = {after: {} for after in inputs.snapshots}
+    for number, form in enumerate(forms, 1):
+        losses: list[float] = []
+        states = train_replica(
+            form,
+            workload,
+            cast(inputs.initial(state.seed)),
+            lambda step: cast(inputs.batch(rows[step], state.seed, step)),
+            inputs.snapshots,
+            Replica(workload, state.seed, number),
+            losses,
+        )
+        before = 0
+        for after in inputs.snapshots:
+            want = state.learnt(state.judged("schedule", after))
+            _, strayed = ladder.together(states[after], want)
+            span = slice(before, after)
+            strayed["losses"] = relative(np.array(losses[span]) - judged[span], judged[span])
+            for name, distance in strayed.items():
+                found[after][name] = max(distance, found[after].get(name, 0.0))
+            before = after
     return found
 
 

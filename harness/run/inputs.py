@@ -46,7 +46,7 @@ class Inputs:
         workload = plan.workload
         self.pixels: Array | None = dataset.train_x if dataset.images else None
         self.images: Array | None = dataset.test_x if dataset.images else None
-        held_out, self.tests = workload.validation, len(dataset.test_x)
+        held_out, self.tests = workload.validation, len(dataset.test_x[: workload.tests])
         train, test = (
             reserve(scratch / f"{name}.npy", (rows, *workload.x))
             for name, rows in (

@@ -9,7 +9,6 @@ them all is in `harness/results/scale.py`. Imports no framework.
 from __future__ import annotations
 
 import itertools
-import math
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from harness.files import sync
 from harness.plan.choices import MOST_UNITS, Choices, check_choice
 from harness.plan.make import make_plan
 from harness.plan.model import CONTROL, Plan, Trajectory
+from harness.plan.profiles import in_blocks
 from harness.progress import Progress
 from harness.record.facts import now
 from harness.record.schema import FINISHED
@@ -47,18 +47,6 @@ MOST = MOST_UNITS
 ROUNDS = 8
 # Teacher-forced in every size: the first two full batches, the second after a step.
 CHECKPOINTS = (0, 1)
-# A worker's part of a round, by the most FLOP of a step: warm-up steps, timed steps, sets of the
-# floor's products. A block should last under 0.2 s, so that drift of a shared machine hits all
-# workers alike; at some 200 GFLOP/s a step of 1 GFLOP takes 5 ms. Warming up takes time, not steps:
-# both cores are a framework's again after some 30 ms (see `plan.Timing`), which is one step of the
-# largest size.
-BLOCKS = (
-    (1e9, 18, 12, 6),
-    (2e9, 8, 8, 4),
-    (4e9, 4, 6, 2),
-    (8e9, 2, 3, 1),
-    (math.inf, 1, 2, 1),
-)
 
 
 def parse_sizes(option: str, text: str) -> tuple[int, ...]:
@@ -116,7 +104,7 @@ def _sized(plan: Plan, width: int, batch: int) -> Plan:
     Only the label's own process is timed, and once: lockstep and A against A are for `compare`.
     """
     sized = SIZED[plan.workload.name](width, batch)
-    _, warmup_steps, steps, products = next(row for row in BLOCKS if sized.workload.flop <= row[0])
+    timing = in_blocks(plan.timing, sized.workload)
     return msgspec.structs.replace(
         plan,
         profile="scale",
@@ -128,14 +116,9 @@ def _sized(plan: Plan, width: int, batch: int) -> Plan:
         small_sizes=(),
         small_steps=(),
         timing=msgspec.structs.replace(
-            plan.timing,
-            warmup_steps=warmup_steps,
-            steps=steps,
-            products=products,
-            burst_steps=0,
-            again=None,
+            timing, rounds=plan.timing.rounds, burst_steps=0, again=None
         ),
-        trajectory=Trajectory(steps, (steps,)),
+        trajectory=Trajectory(timing.steps, (timing.steps,)),
     )
 
 

@@ -11,7 +11,16 @@ from harness.interface import Array
 from harness.measure.outcome import accuracy_metric
 from harness.record.schema import Number, Record, Training
 from harness.report.figure import Plot, style
-from harness.report.learnt import NORMS, REFERENCE, Trained, by_layer, norm_rows, norms, trained
+from harness.report.learnt import (
+    NORMS,
+    REFERENCE,
+    Trained,
+    by_layer,
+    norm_rows,
+    norms,
+    square,
+    trained,
+)
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, cells, picture
 from harness.report.run_tables import Run
@@ -21,8 +30,6 @@ from harness.report.words import in_nats
 STEEP = 1000
 # Above this many epochs a line's marks hide it.
 MOST_MARKED = 100
-# Above this many classes a matrix has no room for its counts, and tells nothing at a glance.
-MOST_CLASSES = 20
 # Pale in the middle, so that only what differs has a colour; alike in light and dark.
 FEWER_MORE = [[0.0, "#eb8f73"], [0.5, "#f4f4f4"], [1.0, "#7fb2f0"]]
 COUNTS = [[0.0, "#f4f4f4"], [1.0, "#7fb2f0"]]
@@ -185,14 +192,6 @@ def confusions(run: Run) -> list[Plot]:
             _confusion(f"confusion-{place}", f"{title}{training.seed}", counts, base, classes)
         )
     return plots
-
-
-def square(matrix: list[list[int]]) -> Array | None:
-    """A confusion matrix as int64 (classes, classes); None for anything else, or a large one."""
-    size = len(matrix)
-    if not 2 <= size <= MOST_CLASSES or any(len(row) != size for row in matrix):
-        return None
-    return np.array(matrix, dtype=np.int64)
 
 
 def _confusion(

@@ -29,7 +29,8 @@ class Pass:
 
     times(part, a, b): the layer's product of that name ("forward", "weights", "inputs"). up: not
     None where a layer computes as frameworks do, by formulas that cancel: what it rounds is then a
-    unit in its last place off, upwards or downwards.
+    unit in its last place off, upwards or downwards. show(name, value): every value inside a block
+    on its way; what is gone on with.
     """
 
     state: State
@@ -37,6 +38,7 @@ class Pass:
     training: bool
     times: Callable[[str, Array, Array], Array]
     up: bool | None = None
+    show: Callable[[str, Array], Array] = lambda _, value: value
 
 
 class Kink(NamedTuple):

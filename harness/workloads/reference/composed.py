@@ -7,6 +7,7 @@ own object, a label) is a `Reference` too. Imports NumPy; no framework.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -21,6 +22,7 @@ from harness.workloads.reference.losses import (
     SoftmaxCrossEntropy,
 )
 from harness.workloads.reference.pieces import (
+    Bias,
     Conv,
     Dense,
     Keep,
@@ -74,6 +76,14 @@ class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         of_logits = isinstance(self.loss, SoftmaxCrossEntropy | SigmoidCrossEntropy)
         unscaled = isinstance(self.layers[-1], Dense) and of_logits
         return (*names[:-1], "logits" if unscaled else "outputs")
+
+    def trace(self) -> tuple[str, ...]:
+        """What the values on the way are called, in order: those inside a block before its own."""
+        names: list[str] = []
+        for layer, name in zip(self.layers, self.names(), strict=True):
+            names += layer.inside() if isinstance(layer, Residual) else ()
+            names.append(name)
+        return tuple(filter(None, names))
 
     def weights(self) -> tuple[str, ...]:
         """What an L2 term is of: weights and kernels, no bias, nothing of a norm."""
@@ -203,9 +213,21 @@ class Composed:
 
     def trace(self, state: State, batch: State) -> State:
         """Every named value on the way of a step, in order."""
-        way = self._forward(state, batch, training=True)
-        named = zip(self.net.names(), way, strict=True)
-        return {name: value for name, (value, _, _) in named if name}
+        return self.own(state, batch, {})
+
+    def own(self, state: State, batch: State, shown: State) -> State:
+        """What each layer makes in a step of the values before it, by name and in order.
+
+        shown: float64, by name, in place of those that would be gone on with.
+        """
+        made: State = {}
+
+        def show(name: str, value: Array) -> Array:
+            made[name] = value
+            return shown.get(name, value)
+
+        self._forward(state, batch, training=True, show=show)
+        return made
 
     def before_last(self, state: State, batch: State) -> Array:
         """What the last layer is given in a step."""
@@ -219,21 +241,22 @@ class Composed:
         ]
         return float(min(np.median(v.reshape(len(v), -1).max(axis=1)) for v in relus))
 
-    def onwards(self, state: State, batch: State, after: str, value: Array, to: str) -> Array:
-        """The value called `to` of a step whose value called `after` ("": x) is this one."""
-        names = self.net.names()
-        start = names.index(after) + 1 if after else 0
-        for place in range(start, names.index(to) + 1):
-            at = self._pass(place, state, batch, training=True)
-            value = self.net.layers[place].run(value, at, {})
-        return value
-
-    def _forward(self, state: State, batch: State, *, training: bool) -> Way:
-        """Each layer's value, with what its way back needs."""
+    def _forward(
+        self,
+        state: State,
+        batch: State,
+        *,
+        training: bool,
+        show: Callable[[str, Array], Array] = lambda _, value: value,
+    ) -> Way:
+        """Each layer's value, with what its way back needs; `show` as in `Pass`."""
         value, way = batch["x"], []
-        for place, layer in enumerate(self.net.layers):
-            at, keep = self._pass(place, state, batch, training=training), Keep()
+        for place, (layer, name) in enumerate(zip(self.net.layers, self.net.names(), strict=True)):
+            at = replace(self._pass(place, state, batch, training=training), show=show)
+            keep = Keep()
             value = layer.run(value, at, keep)
+            if name:
+                value = show(name, value)
             way.append((value, at, keep))
         return way
 
@@ -315,9 +338,11 @@ class Composed:
             way.append((value, at, keep))
             if i > last:
                 continue
-            for kink in layer.kinks(Seen(given, value, error, scale), keep):
-                behind = i < last and isinstance(layers[i + 1], Relu)
-                kinks.append(_rectified(kink, value) if behind else kink)
+            at_relu = _at_relu(layers[i + 1 : i + 3], value, state)
+            kinks += (
+                kink if at_relu is None else _rectified(kink, at_relu)
+                for kink in layer.kinks(Seen(given, value, error, scale), keep)
+            )
             if not scaled or i == last or (exact and layer.selects):
                 continue
             deeper = not all(later.selects for later in layers[i + 1 : last + 1])
@@ -359,6 +384,13 @@ def _kinked(layer: Layer) -> bool:
     if isinstance(layer, Residual):
         return any(map(_kinked, (*layer.branch, *layer.shortcut)))
     return isinstance(layer, Relu | MaxPool)
+
+
+def _at_relu(behind: list[Layer], value: Array, state: State) -> Array | None:
+    """What the ReLU right behind a value is given, or behind a bias; None: there is none."""
+    if behind and isinstance(behind[0], Bias):
+        value, behind = value + state[behind[0].name], behind[1:]
+    return value if behind and isinstance(behind[0], Relu) else None
 
 
 def _rectified(kink: Kink, value: Array) -> Kink:

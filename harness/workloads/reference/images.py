@@ -97,6 +97,30 @@ class Conv(Piece, frozen=True):
         return kernel.reshape(-1, self.outputs)
 
 
+class Enlarge(Piece, frozen=True):
+    """Each pixel repeated `times` x `times`: (n, r, c, k) -> (n, times r, times c, k)."""
+
+    times: int
+    letter: ClassVar[str] = "e"
+    selects: ClassVar[bool] = True
+
+    def shape(self, given: Shape) -> Shape:
+        if len(given) != 3 or self.times < 1:
+            raise ValueError(f"enlarged {self.times} times is an image, given {given}")
+        return (given[0] * self.times, given[1] * self.times, given[2])
+
+    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return x.repeat(self.times, axis=1).repeat(self.times, axis=2)
+
+    def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        n, rows, columns, channels = d.shape
+        blocks = rows // self.times, self.times, columns // self.times, self.times
+        return np.asarray(d.reshape(n, *blocks, channels).sum(axis=(2, 4)))
+
+    def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return self.run(np.broadcast_to(error, x.shape), at, keep)
+
+
 class MaxPool(Piece, frozen=True):
     """The largest of each window; the gradient goes to the first largest, in row order.
 

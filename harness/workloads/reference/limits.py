@@ -128,8 +128,9 @@ def limit_for(
 
     precision: of the process that was measured; a float64 process is always strict. noise: the
     furthest that replicas of the reference in this dtype strayed on this very batch, where that is
-    known and finite; a row of the built-in table is never held below `ROOM` times that. measured:
-    the limit of strict float32 is `NOISE` times that, whatever the row says.
+    known and finite; a row of the built-in table is never held below `ROOM` times that, `NOISE`
+    times where rounding has grown over many steps. measured: the limit of strict float32 is `NOISE`
+    times that, whatever the row says.
     """
     for limit in table:
         if (
@@ -141,7 +142,9 @@ def limit_for(
             if not isinstance(noise, float) or limit not in LIMITS:
                 return limit
             strict = dtype == "float32" and precision == "strict"
-            return _measured(limit, noise) if strict and measured else _widened(limit, noise)
+            if strict and measured:
+                return _measured(limit, noise)
+            return _widened(limit, noise, NOISE if rung == "lockstep" else ROOM)
     return None
 
 
@@ -165,13 +168,13 @@ def with_jump(limit: Limit, jump: float) -> Limit:
     )
 
 
-def _widened(limit: Limit, noise: float) -> Limit:
-    if ROOM * noise <= limit.value:
+def _widened(limit: Limit, noise: float, room: int) -> Limit:
+    if room * noise <= limit.value:
         return limit
     return msgspec.structs.replace(
         limit,
-        value=ROOM * noise,
-        reason=f"{ROOM} times what replicas of the reference itself stray on this very batch; "
+        value=room * noise,
+        reason=f"{room} times what replicas of the reference itself stray on this very batch; "
         f"{limit.value:g}, the limit of other batches, lies below that",
         seen=f"<= {noise:.2g} in the replicas",
     )

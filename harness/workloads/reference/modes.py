@@ -94,6 +94,7 @@ class Dropout(Piece, frozen=True):
 
     name: str
     p: float
+    letter: ClassVar[str] = "d"
 
     def noise(self, axis: str, made: str, given: Shape) -> tuple[Tensor, ...]:  # noqa: ARG002
         return (Tensor(self.name, given, axes=(*[""] * (len(given) - 1), axis)),)

@@ -15,9 +15,10 @@ import numpy as np
 
 from harness.interface import Array, Product, State, Tensor
 from harness.workloads.reference.base import Keep, Kink, Pass, Piece, Seen, Shape, Slot
-from harness.workloads.reference.images import AveragePool, Conv, Flatten, MaxPool
+from harness.workloads.reference.images import AveragePool, Conv, Enlarge, Flatten, MaxPool
 from harness.workloads.reference.modes import BatchNorm, Dropout
 from harness.workloads.reference.units import (
+    Bias,
     Dense,
     Polynomial,
     Relu,
@@ -30,9 +31,11 @@ from harness.workloads.reference.units import (
 __all__ = [
     "AveragePool",
     "BatchNorm",
+    "Bias",
     "Conv",
     "Dense",
     "Dropout",
+    "Enlarge",
     "Flatten",
     "Keep",
     "Kink",
@@ -53,14 +56,31 @@ __all__ = [
 ]
 
 # What a residual block can hold.
-Inner = Dense | Conv | Relu | Sigmoid | Tanh | Softmax | MaxPool | AveragePool | BatchNorm | Dropout
+Inner = (
+    Dense
+    | Conv
+    | Bias
+    | Relu
+    | Sigmoid
+    | Tanh
+    | Softmax
+    | MaxPool
+    | AveragePool
+    | BatchNorm
+    | Dropout
+)
 
 
 class Residual(Piece, frozen=True):
-    """branch(x) + shortcut(x): layers one after another each; with no shortcut layers x itself."""
+    """branch(x) + shortcut(x): layers one after another each; with no shortcut layers x itself.
+
+    name: what values inside are called by: "block1" has "block1.z1", "block1.n1", ..., and in its
+    shortcut "block1.zs", "block1.ns"; none of them where it is empty.
+    """
 
     branch: tuple[Inner, ...]
     shortcut: tuple[Inner, ...] = ()
+    name: str = ""
     letter: ClassVar[str] = "r"
     makes_units: ClassVar[bool] = True
 
@@ -106,15 +126,32 @@ class Residual(Piece, frozen=True):
         return forward | back
 
     def run(self, x: Array, at: Pass, keep: Keep) -> Array:
-        sums = []
+        sums, names = [], iter(self.inside())
         for side, layers in (("branch", self.branch), ("shortcut", self.shortcut)):
             value, keep[side] = x, []
             for i, layer in enumerate(layers):
                 inner, own = replace(at, times=partial(_times, at, f"{side}{i}")), Keep()
                 given, value = value, layer.run(value, inner, own)
+                if name := next(names):
+                    value = at.show(name, value)
                 keep[side].append((layer, given, value, inner, own))
             sums.append(value)
         return np.asarray(sums[0] + sums[1])
+
+    def inside(self) -> tuple[str, ...]:
+        """What the value of each layer inside is called in a trace, "" where it is called nothing.
+
+        Numbers count those of the branch that make units; the shortcut has "s" for a number.
+        """
+        names, number = [], 0
+        for layer in self.branch:
+            number += layer.makes_units
+            names.append(f"{layer.letter}{number}" if layer.letter else "")
+        made: list[str] = []
+        for layer in self.shortcut:
+            more = sum(name.startswith(f"{layer.letter}s") for name in made)
+            made.append(f"{layer.letter}s{more + 1 if more else ''}" if layer.letter else "")
+        return tuple(f"{self.name}.{n}" if self.name and n else "" for n in (*names, *made))
 
     def grads(self, d: Array, at: Pass, keep: Keep) -> State:  # noqa: ARG002
         """The gradients; the one by its input, which is found on the way, is kept for `back`."""
@@ -174,7 +211,7 @@ class Residual(Piece, frozen=True):
                 before = layer.axis(before, own, ())
 
 
-Layer = Inner | Flatten | Residual | Variable | Polynomial
+Layer = Inner | Flatten | Enlarge | Residual | Variable | Polynomial
 
 
 def _times(at: Pass, name: str, part: str, a: Array, b: Array) -> Array:

@@ -84,6 +84,34 @@ class Dense(Piece, frozen=True):
         return z + at.state[self.bias] ** 2 if self.bias else z
 
 
+class Bias(Piece, frozen=True):
+    """x + b over the last axis: units, or channels of an image."""
+
+    name: str
+    units: int
+    letter: ClassVar[str] = "s"
+
+    def shape(self, given: Shape) -> Shape:
+        if given[-1:] != (self.units,):
+            raise ValueError(f"{self.name} takes {self.units} units or channels, given {given}")
+        return given
+
+    def slots(self, axis: str, made: str) -> tuple[Slot, ...]:  # noqa: ARG002
+        return (Slot(Tensor(self.name, (self.units,), axes=(axis,)), self.units, "bias"),)
+
+    def run(self, x: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return np.asarray(x + at.state[self.name])
+
+    def grads(self, d: Array, at: Pass, keep: Keep) -> State:  # noqa: ARG002
+        return {self.name: d.sum(axis=tuple(range(d.ndim - 1)))}
+
+    def back(self, d: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return d
+
+    def spread(self, x: Array, value: Array, error: Array, at: Pass, keep: Keep) -> Array:  # noqa: ARG002
+        return np.asarray(error + value**2)
+
+
 class Variable(Piece, frozen=True):
     """A tensor (outputs,) whatever comes in: (n, ...) -> (n, outputs). What is minimised by it."""
 

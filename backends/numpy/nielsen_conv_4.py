@@ -1,0 +1,52 @@
+"""nielsen-conv-4 in NumPy: the step before, on shifted images too (Nielsen, chapter 6).
+
+May import NumPy, the layers beside it and harness.interface.
+"""
+
+from backends.numpy import nielsen_ladder as ladder
+from backends.numpy.layers import Relu, softmax_cross_entropy, softmax_cross_entropy_back
+from harness.interface import Array, State
+
+LOSS = "softmax-cross-entropy+l2"
+# λ over the full batches of an epoch, of which shifted images make five times as many.
+L2 = 0.1 / 25_000
+
+
+class Net(ladder.Net):
+    """28 x 28 images; 20 and 40 kernels, pooled; dense 100, 10; ReLU between."""
+
+    def __init__(self, dtype: str = "float32") -> None:
+        super().__init__(
+            **ladder.convolution(1, 1, 20, Relu(), dtype),
+            **ladder.convolution(2, 20, 40, Relu(), dtype),
+            flat=ladder.Flatten(),
+            z3=ladder.dense(640, 100, dtype),
+            h3=Relu(),
+            logits=ladder.softmax(100, dtype),
+        )
+
+
+def loss(Y_hat: Array, y: Array) -> float:
+    """Mean softmax cross-entropy in nats, no L2 term. Y_hat: logits (n, 10), y: int (n,)."""
+    return softmax_cross_entropy(Y_hat, y)
+
+
+def loss_and_grads(net: Net, X: Array, y: Array) -> tuple[float, State]:
+    """The mean loss with the L2 term, and its gradient by each tensor."""
+    Y_hat = net.forward(X)
+    grads = net.back(softmax_cross_entropy_back(Y_hat, y))
+    return ladder.with_l2(net, loss(Y_hat, y), grads, L2)
+
+
+trace = Net.trace
+
+LAYOUT = {
+    "K1": ("z1.K",),
+    "c1": ("s1.c",),
+    "K2": ("z2.K",),
+    "c2": ("s2.c",),
+    "W1": ("z3.W",),
+    "b1": ("z3.b",),
+    "W2": ("logits.W",),
+    "b2": ("logits.b",),
+}

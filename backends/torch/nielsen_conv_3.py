@@ -1,0 +1,42 @@
+"""nielsen-conv-3 in PyTorch: two convolutions, ReLU, weight decay in the loss.
+
+Read it beside the others: same names, same order. May import torch only.
+"""
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from backends.torch.nielsen_ladder import convolution, dense, l2, layout, softmax, traced
+
+LOSS = "softmax-cross-entropy+l2"
+
+
+class Net(nn.Sequential):
+    """28 x 28 -> 12 x 12 x 20 -> 4 x 4 x 40 -> 100 -> 10."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            OrderedDict(
+                **convolution(1, 1, 20, nn.ReLU()),
+                **convolution(2, 20, 40, nn.ReLU()),
+                flatten=nn.Flatten(),
+                **dense(3, 640, 100, nn.ReLU()),
+                **softmax(100),
+            )
+        )
+
+
+def loss(Y_hat: Tensor, y: Tensor) -> Tensor:
+    """Mean softmax cross-entropy in nats. Y_hat: logits (n, 10), y: int64 (n,)."""
+    return F.cross_entropy(Y_hat, y)
+
+
+def penalty(parameters: dict[str, Tensor]) -> Tensor:
+    """The L2 term: half of .1 / 5 000 · Σ w²."""
+    return l2(parameters, 0.1 / 5_000)
+
+
+LAYOUT = layout(2, 1, split=(100, 40, 4, 4))
+TRACE = traced(2, 1)

@@ -1,0 +1,17 @@
+"""nielsen-conv-2: two convolutions, one dense layer, sigmoid (Nielsen, chapter 6)."""
+
+from __future__ import annotations
+
+from harness.workloads.nielsen_ladder import convolution, rung
+from harness.workloads.reference.pieces import Dense, Flatten, Sigmoid
+
+NIELSEN_CONV_2 = rung(
+    "nielsen-conv-2",
+    *convolution(1, 1, 20, Sigmoid()),
+    *convolution(2, 20, 40, Sigmoid()),
+    Flatten(),
+    Dense("W1", "b1", 640, 100),
+    Sigmoid(),
+    Dense("W2", "b2", 100, 10),
+    lr=0.1,
+)
