@@ -28,7 +28,7 @@ from harness.tensors import save_tensors
 from harness.verdict.verdict import judge
 from harness.workers.desks.training import TrainingDesk
 from harness.workers.looks import Looks
-from harness.workloads import known
+from harness.workloads import WORKLOADS, known
 from harness.workloads.declare import Declared, declare, fan_in_uniform
 from harness.workloads.mlp_scratch import sized
 from harness.workloads.reference import canonical, noise
@@ -318,8 +318,8 @@ def stages(workload: Workload, folder: Path, scratch: Path) -> Iterator[tuple[st
         except (ValueError, InputError) as error:
             return str(error)
 
-    planned = planning.make_plan(Choices(backends=("numpy",)), workload, BASE.net)
-    yield "plan", (planned.steps, planned.trajectory)
+    planned = said(lambda: planning.make_plan(Choices(backends=("numpy",)), workload, BASE.net))
+    yield "plan", planned if isinstance(planned, str) else (planned.steps, planned.trajectory)
     plan = msgspec.structs.replace(make_plan(backends=("numpy",)), workload=workload)
     dataset = said(lambda: data.of_workload(workload, data_dir=folder, warn=print))
     yield "known", known(workload)
@@ -408,3 +408,34 @@ def test_every_declared_field_is_read_by_something(
     own = dict(stages(W, small_data, tmp_path / "one"))
     other = dict(stages(changed, small_data, tmp_path / "other"))
     assert other[where] != own[where]
+
+
+# -- what is evaluated ---------------------------------------------------------------------------
+
+
+def test_of_convolutions_cut_short_few_samples_are_evaluated_and_all_are_known(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (12_500, 28, 28), np.uint8), rng.integers(0, 10, 12_500)
+    tests = rng.integers(0, 256, (1_500, 28, 28), np.uint8), rng.integers(0, 10, 1_500)
+    dataset = data.Dataset("mnist", False, "", "", x, y, *tests, ())
+    of = {name: WORKLOADS[name] for name in ("nielsen-conv-1", "nielsen-network")}
+    for name, steps, want in (
+        ("nielsen-conv-1", 30, (1000, 2000)),
+        ("nielsen-conv-1", None, (1500, 11_500)),
+        ("nielsen-network", 30, (1500, 11_500)),
+    ):
+        plan = msgspec.structs.replace(
+            make_plan(backends=("numpy",)), workload=of[name], steps=steps
+        )
+        folder = tmp_path / f"{name}-{steps}"
+        folder.mkdir()
+        inputs = Inputs(plan, dataset, folder)
+        assert (inputs.tests, len(inputs.test_x)) == want
+        assert len(inputs.x) == 2500
+        held_out = data.prepared(x[2500 : 2500 + want[1] - want[0]], of[name].x, None)
+        assert np.array_equal(inputs.test_x[inputs.tests :], held_out)
+        assert np.array_equal(inputs.test_y[: inputs.tests], tests[1][: want[0]])
+        whole = [data.prepared(images, of[name].x, None) for images in (x, tests[0])]
+        assert all(map(np.array_equal, inputs.sets(dataset), whole))

@@ -52,7 +52,13 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_MODULES_AT_THE_ROOT = 500, 60, 9
 # Of every room; beside them stand a file a workload, and one a variant.
 ROOMS = ("__init__.py", "trainer.py", "optimisers.py", "operators.py")
 # What other frameworks bring, written by hand.
-ONLY = {"numpy": {"layers.py"}, "jax": {"losses.py"}, "tensorflow": {"losses.py"}}
+ONLY = {
+    "numpy": {"layers.py", "images.py"},
+    "jax": {"losses.py"},
+    "tensorflow": {"losses.py"},
+}
+# What the steps of a ladder share, in the harness and in every room.
+LADDER = "nielsen_ladder.py"
 
 
 class Import(NamedTuple):
@@ -386,14 +392,14 @@ def test_the_model_has_the_books_names(name):
 def test_a_room_has_the_files_of_all_one_a_model_and_one_a_variant(name):
     files = {path.name for path in (ROOT / "backends" / name).glob("*.py")}
     variants = {f"{variant.replace('-', '_')}.py" for variant in BACKENDS[name].variants}
-    of_all = {*ROOMS, *MODELS}
+    of_all = {*ROOMS, *MODELS, LADDER}
     assert files >= of_all
     assert files - of_all - ONLY.get(name, set()) <= variants
 
 
 def test_a_workload_is_one_file_of_the_harness():
     files = {path.name for path in (ROOT / "harness" / "workloads").glob("*.py")}
-    assert files == {"__init__.py", "declare.py", "corners.py"} | {
+    assert files == {"__init__.py", "declare.py", "corners.py", LADDER} | {
         f"{name.replace('-', '_')}.py" for name in WORKLOADS
     }
 

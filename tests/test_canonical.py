@@ -139,8 +139,10 @@ def test_pixels_over_256_are_a_mismatch_also_in_the_evaluation_set_alone(
         patch.setattr(data, "prepared", pixels_over_256)
         assert mismatches() == {"pixels are v / 255 in float32", evaluated}
 
+    right = data.evaluation_set
+
     def evaluation_set(dataset: Dataset, workload: Workload) -> tuple[Array, Array]:
-        return pixels_over_256(dataset.test_x, workload.x, None), dataset.test_y
+        return pixels_over_256(dataset.test_x, workload.x, None), right(dataset, workload)[1]
 
     monkeypatch.setattr(data, "evaluation_set", evaluation_set)
     assert mismatches() == {evaluated}

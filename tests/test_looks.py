@@ -66,7 +66,8 @@ def told(workload: Workload, more: dict[str, Array], outputs: list[Array], y: Ar
     times = dict.fromkeys(("step_ns", "epoch_ns", "eval_ns"), np.zeros(0, np.int64))
     series = {"losses": np.array([4.0, 8.0, 2.0])} | times | more
     rows = np.array([4, 4, 2])
-    return outcome.training(workload, series, outputs, y, rows, [1, 2], Quadratic().of_samples)
+    loss, tests = Quadratic().of_samples, len(y) - workload.validation
+    return outcome.training(workload, series, outputs, y, rows, [1, 2], loss, tests)
 
 
 def test_held_out_rows_are_counted_apart_and_losses_are_means_over_samples() -> None:

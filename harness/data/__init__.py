@@ -218,15 +218,17 @@ def training_set(
 
 
 def evaluation_set(
-    dataset: Dataset, workload: Workload, out: Floats | None = None
+    dataset: Dataset, workload: Workload, out: Floats | None = None, most: int | None = None
 ) -> tuple[Floats, Array]:
-    """What is evaluated on, as above: of the test set, and behind it what is held out."""
-    x, y = (
-        np.concatenate([test[: workload.tests], train[len(train) - workload.validation :]])
-        if workload.validation
-        else test[: workload.tests]
-        for test, train in ((dataset.test_x, dataset.train_x), (dataset.test_y, dataset.train_y))
-    )
+    """What is evaluated on, as above: of the test set, and behind it of what is held out.
+
+    most: of each no more than the first so many; None: all.
+    """
+    parts = []
+    for test, train in ((dataset.test_x, dataset.train_x), (dataset.test_y, dataset.train_y)):
+        held_out = train[len(train) - workload.validation :][:most]
+        parts.append((test[: workload.tests][:most], held_out))
+    x, y = (np.concatenate(part) if len(part[1]) else part[0] for part in parts)
     return prepared(x, workload.x, workload.normalise, out), targets(y, workload.y)
 
 

@@ -93,16 +93,17 @@ def training(
     rows: Array,
     ends: list[int],
     loss: Callable[[Array, Array], Array] | None = None,
+    tests: int | None = None,
 ) -> Training:
     """One free training as it is stored (dtype, seed and whole still open).
 
     series: losses float64 (steps,), step_ns, epoch_ns, eval_ns int64, gather_ns and put_ns where
     they were timed, final.<name> parameters, and what `harness.workers.looks` tells;
-    outputs: (samples, ...) after each evaluation, test_y: their targets; the last
-    `workload.validation` are held out from training, the others the test set; rows: samples of each
-    step; ends: the last step of each epoch; loss: of each sample, float64 (n,).
+    outputs: (samples, ...) after each evaluation, test_y: their targets; the first `tests` are of
+    the test set (None: all), the others held out from training; rows: samples of each step; ends:
+    the last step of each epoch; loss: of each sample, float64 (n,).
     """
-    tests = len(test_y) - workload.validation
+    tests = len(test_y) if tests is None else tests
     held_out, test_y = true_classes(test_y[tests:]), test_y[:tests]
     losses, labels = series["losses"], true_classes(test_y)
     every = [predictions(workload, array) for array in outputs]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from harness import data
+from harness.data import Dataset
 from harness.errors import InputError
 from harness.interface import Array, State
 from harness.measure import outcome
@@ -25,6 +26,7 @@ from harness.workloads.reference.screening import clear, screen
 
 # Lockstep takes so many steps at least, where epochs are shorter.
 LEAST_LOCKSTEP = 100
+FEW_EVALUATED = 1000
 
 
 class Inputs:
@@ -40,22 +42,23 @@ class Inputs:
     `snapshots`: numbers of steps done after which it compares.
     """
 
-    def __init__(self, plan: Plan, dataset: data.Dataset, scratch: Path) -> None:
+    def __init__(self, plan: Plan, dataset: Dataset, scratch: Path) -> None:
         self.plan = plan
         self.scratch = scratch
         workload = plan.workload
         self.pixels: Array | None = dataset.train_x if dataset.images else None
         self.images: Array | None = dataset.test_x if dataset.images else None
-        held_out, self.tests = workload.validation, len(dataset.test_x[: workload.tests])
+        held_out, most = workload.validation, most_evaluated(plan)
+        self.tests = len(dataset.test_x[: workload.tests][:most])
         train, test = (
             reserve(scratch / f"{name}.npy", (rows, *workload.x))
             for name, rows in (
                 ("x", len(dataset.train_x) - held_out),
-                ("test_x", self.tests + held_out),
+                ("test_x", self.tests + (held_out if most is None else min(held_out, most))),
             )
         )
         self.x, self.y = data.training_set(dataset, workload, train)
-        self.test_x, self.test_y = data.evaluation_set(dataset, workload, test)
+        self.test_x, self.test_y = data.evaluation_set(dataset, workload, test, most=most)
         np.save(self.file("y.npy"), self.y)
         np.save(self.file("test_y.npy"), self.test_y)
         self._made_for = dataset.made_for
@@ -128,9 +131,12 @@ class Inputs:
         """The files that every worker maps, as its command `data` takes them."""
         return self._data
 
-    def sets(self) -> tuple[Array, Array]:
-        """The whole training set and the test set, as models are given them."""
-        held_out = self.test_x[self.tests :]
+    def sets(self, dataset: Dataset) -> tuple[Array, Array]:
+        """The whole training set and the whole test set, as models are given them."""
+        workload, held_out = self.plan.workload, self.test_x[self.tests :]
+        if (len(held_out), self.tests) != (workload.validation, len(dataset.test_x)):
+            of = workload.x, workload.normalise
+            return data.prepared(dataset.train_x, *of), data.prepared(dataset.test_x, *of)
         whole = np.concatenate([self.x, held_out]) if len(held_out) else self.x
         return whole, self.test_x[: self.tests]
 
@@ -190,6 +196,16 @@ class Inputs:
     def clear(self, state: State, batch: State, judge: Reference) -> Array:
         """Which rows of a batch have nothing within rounding of a kink: bool (n,)."""
         return clear(judge, state, batch, self.plan.screen_margin)
+
+
+def most_evaluated(plan: Plan) -> int | None:
+    """Of test samples and of those held out so many are evaluated; None: all.
+
+    The accuracy of a training cut short says nothing, and thousands of images through convolutions
+    take the judge longer than all its steps.
+    """
+    convolves = any(not product.bound for product in plan.workload.products)
+    return FEW_EVALUATED if convolves and plan.steps is not None else None
 
 
 def reserve(path: Path, shape: tuple[int, ...]) -> Array:

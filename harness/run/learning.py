@@ -134,6 +134,7 @@ def stored_training(
     trained = outcome.training(
         *(workload, series, outputs, inputs.test_y, inputs.rows[:steps], ends),
         loss=None if net is None else net.loss.of_samples,
+        tests=inputs.tests,
     )
     trained.dtype, trained.seed, trained.whole = dtype, seed, steps == len(state.inputs.slots)
     trained.final_norms = {

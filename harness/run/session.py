@@ -45,7 +45,7 @@ def check_answers(record: Record, dataset: data.Dataset, scratch: Path) -> Input
     record.dataset = describe_dataset(dataset)
     inputs = Inputs(record.plan, dataset, scratch)
     record.known_answers += known_answers.check_data(
-        dataset, record.plan.workload.normalise, *inputs.sets()
+        dataset, record.plan.workload.normalise, *inputs.sets(dataset)
     )
     _refuse_wrong_answers(record)
     return inputs

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import msgspec
 
@@ -57,6 +57,17 @@ def fan_in_uniform(slot: Slot) -> Start:
     return "uniform", 1 / math.sqrt(slot.fan_in)
 
 
+class Others(TypedDict, total=False):
+    """What a workload says as it stands: see `Workload`."""
+
+    normalise: tuple[float, float] | None
+    validation: int
+    gradients_of: int
+    steps: int | None
+    tests: int | None
+    limits: Literal["measured", "table"]
+
+
 def declare(
     name: str,
     *layers: Layer,
@@ -68,15 +79,10 @@ def declare(
     batch_size: int | None,
     epochs: int,
     sizes: dict[str, int] | None = None,
-    normalise: tuple[float, float] | None = None,
     outcome: tuple[Outcome, ...] | None = None,
     model: str = "",
-    validation: int = 0,
-    gradients_of: int = 0,
-    steps: int | None = None,
-    tests: int | None = None,
-    limits: Literal["measured", "table"] = "measured",
     l2: float = 0.0,
+    **others: Unpack[Others],
 ) -> Declared:
     """A workload of these layers, one after another; ValueError where one does not fit the other.
 
@@ -110,15 +116,10 @@ def declare(
         batch_size=batch_size,
         epochs=epochs,
         data=data,
-        normalise=normalise,
-        validation=validation,
-        gradients_of=gradients_of,
-        steps=steps,
-        tests=tests,
         noise=noise,
         symmetries=symmetries,
-        limits=limits,
         outcome=(OUTCOME if loss.targets == "class" else ()) if outcome is None else outcome,
+        **others,
     )
     return Declared(workload if batch_size is None else of_batches(workload, net, batch_size), net)
 

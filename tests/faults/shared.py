@@ -45,7 +45,7 @@ def accuracy_of_9984(accuracy):
 
 def accuracy_of_training(evaluation_set):
     """Accuracy is measured on the training set."""
-    return lambda dataset, workload, out=None: data.training_set(dataset, workload, out)
+    return lambda dataset, workload, out=None, most=None: data.training_set(dataset, workload, out)
 
 
 def validation_trained_on(training_set):
