@@ -42,6 +42,9 @@ TENSORS = {
 PRODUCTS = ("product, left operand", "product, right operand")
 LOCKSTEP_STEPS = (9, 234)
 
+# The workloads but those of which one step is many GFLOP: what all are asked takes minutes there.
+LIGHT = [name for name, workload in WORKLOADS.items() if workload.work < 1e9]
+
 
 def make_plan(workload: str | None = None, **choices: Any) -> Plan:
     """The plan for a user's words: the fields of Choices, and the workload's name."""

@@ -44,6 +44,7 @@ from harness.workloads.reference.limits import limit_for
 from harness.workloads.reference.losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from harness.workloads.reference.screening import SMALL_LEAST_LOSS, clear
 from tests.conftest import PROCESSORS, all_processors
+from tests.make import LIGHT
 
 BROKEN = Path(__file__).parent / "broken"
 FILES = ("manners", "copying", "state", "numbers", "modes", "stepping", "process")
@@ -181,7 +182,7 @@ def test_a_check_in_a_dtype_that_it_is_not_for_is_not_possible():
         check(subject)
 
 
-@pytest.mark.parametrize("name", DECLARED)
+@pytest.mark.parametrize("name", LIGHT)
 def test_the_made_training_is_a_training_and_nobody_can_write_into_it(name):
     made = material(DECLARED[name])
     assert {value.dtype for value in made.pool.values()} <= {np.dtype("f4"), np.dtype("i8")}
@@ -200,7 +201,7 @@ def test_batches_of_every_size_are_those_of_a_run():
     assert {len(case.batch["x"]) for case in made.cases.values()} == {*made.sizes}
 
 
-@pytest.mark.parametrize("name", DECLARED)
+@pytest.mark.parametrize("name", LIGHT)
 def test_every_case_is_clear_of_every_kink_and_small_ones_are_unsure(name):
     made = material(DECLARED[name])
     for case in made.cases.values():

@@ -33,6 +33,7 @@ from harness.workers.remote import RemoteTrainer
 from harness.workloads import DECLARED, WORKLOADS
 from harness.workloads.reference.screening import clear
 from tests.conftest import clean_environment, needs, one_processor
+from tests.make import LIGHT
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "pytest-regression"
 WORKLOAD = WORKLOADS["mlp-scratch"]
@@ -506,7 +507,7 @@ def test_batches_that_nobody_holds_are_given_back(remote):
 # -- the reference -------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=DECLARED)
+@pytest.fixture(scope="module", params=LIGHT)
 def oracle(request) -> Oracle:
     declared = DECLARED[request.param]
     return Oracle(declared.workload, declared.net)

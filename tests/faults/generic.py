@@ -14,16 +14,18 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 from callers import Regraded, Stepping, Wrapped, like, wrap
+from normed import NORMED
 
+from harness import workloads
 from harness.data.made import MADE
 from harness.interface import Workload
-from harness.workloads import NETS
 from harness.workloads.reference.composed import Composed, Net
 from harness.workloads.reference.losses import HalfSquaredSum, SigmoidCrossEntropy
 from harness.workloads.reference.noise import with_fewer_bits
 from harness.workloads.reference.optimisers import RULES, stepped
-from harness.workloads.reference.pieces import Dropout, Polynomial, Relu, Sigmoid, Tanh
+from harness.workloads.reference.pieces import BatchNorm, Dropout, Polynomial, Relu, Sigmoid, Tanh
 
+NETS = workloads.NETS | {NORMED.workload.name: NORMED.net}
 # Where a workload has a fault: a value on the way or a tensor; None where it cannot have it.
 Where = Callable[[Workload, Net], str | None]
 
@@ -156,6 +158,11 @@ def _weight_by(*rules):
 def _decaying_bias(workload, net):
     """The first bias, where weights decay and biases do not."""
     return next(iter(_biases(net)), None) if workload.optimiser.rule == "decay" else None
+
+
+def _running_variance(workload, net):
+    """The running variance of the first batch norm."""
+    return next((layer.variance for layer in net.layers if isinstance(layer, BatchNorm)), None)
 
 
 def _running(workload, net):
@@ -553,6 +560,54 @@ def slope_in_cross_entropy(backend):
         return value, d / (2 + 2 * np.cosh(outputs))
 
     return _other_loss(backend, change)
+
+
+class Dropping(Dropout, frozen=True):
+    """Kept is what the noise lies below 1 - p for."""
+
+    def run(self, x, at, keep):
+        value = super().run(x, at, keep)
+        if not at.training:
+            return value
+        kept = (at.noise[self.name] < 1 - self.p).astype(x.dtype)
+        keep["factor"] = kept / x.dtype.type(1 - self.p)
+        return x * keep["factor"]
+
+
+class Biased(BatchNorm, frozen=True):
+    """The running variance is of the batch's over n, not over n - 1."""
+
+    def running(self, at, keep):
+        unbiased = keep["n"] / (keep["n"] - 1)
+        return super().running(at, keep | {"variance": keep["variance"] / unbiased})
+
+
+@_fault("forward", _value_of(BatchNorm))
+def norm_with_larger_eps(backend):
+    """The first batch norm adds 1e-3 to the variance, not 1e-5."""
+    return _other_layer(backend, BatchNorm, lambda layer: msgspec.structs.replace(layer, eps=1e-3))
+
+
+@_fault("update", _running)
+def running_weight_swapped(backend):
+    """Running tensors of the first batch norm keep a tenth and take nine, not the other way."""
+
+    def other(layer):
+        return msgspec.structs.replace(layer, momentum=1 - layer.momentum)
+
+    return _other_layer(backend, BatchNorm, other)
+
+
+@_fault("update", _running_variance)
+def running_variance_over_n(backend):
+    """The running variance of the first batch norm is over n, not over n - 1."""
+    return _other_layer(backend, BatchNorm, lambda layer: Biased(**msgspec.structs.asdict(layer)))
+
+
+@_fault("forward", _value_of(Dropout))
+def keep_for_drop(backend):
+    """Dropout keeps where the noise is small, not where it is large."""
+    return _other_layer(backend, Dropout, lambda layer: Dropping(layer.name, layer.p))
 
 
 @_fault("forward", _value_of(Dropout))
