@@ -284,3 +284,10 @@ def test_blocks_of_large_steps_have_few_of_them() -> None:
     chosen = planning.make_plan(Choices(backends=("numpy",), rounds=20), large)
     assert (chosen.timing.rounds, chosen.timing.steps) == (20, 2)
     assert 40e9 < large.work < 50e9
+    waited = chosen.timeouts
+    assert (
+        waited.per_step_s
+        > 66
+        > planning.make_plan(Choices(backends=("numpy",)), small).timeouts.per_step_s
+    )
+    assert waited.command_s > 6 * 66

@@ -28,7 +28,7 @@ from harness.plan.model import (
     Timing,
     at_most,
 )
-from harness.plan.profiles import SMALL_SIZES, TABLE, Profile, in_blocks
+from harness.plan.profiles import SMALL_SIZES, TABLE, Profile, in_blocks, within
 from harness.workloads import DEFAULT, NETS, WORKLOADS
 from harness.workloads.reference.composed import Net
 from harness.workloads.reference.limits import RUNGS
@@ -100,7 +100,7 @@ def make_plan(
         small_steps=profile.small_steps,
         operators=profile.operators or choices.operators,
         expect=choices.expect,
-        timeouts=Timeouts() if timeout_s is None else Timeouts(timeout_s, timeout_s),
+        timeouts=within(workload) if timeout_s is None else Timeouts(timeout_s, timeout_s),
         memory_headroom=choices.memory_headroom,
         skipped=skipped,
         provided=provided,

@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from harness.interface import Workload
-from harness.plan.model import Timing, Trajectory
+from harness.plan.model import Timeouts, Timing, Trajectory
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -71,6 +71,19 @@ BLOCKS = (
     (8e9, 2, 3, 1),
     (math.inf, 1, 2, 1),
 )
+
+
+# FLOP a second of the slowest code that is still waited for: float64 convolutions that a compiler
+# makes loops of (TensorFlow's XLA on a CPU: .7e9). A batch is looked at as six steps are.
+SLOWEST = 0.25e9
+
+
+def within(workload: Workload) -> Timeouts:
+    """How long a worker may take with steps of this size."""
+    usual, step_s = Timeouts(), workload.work / SLOWEST
+    if workload.work <= BLOCKS[0][0]:
+        return usual
+    return Timeouts(usual.start_s, usual.command_s + 6 * step_s, usual.per_step_s + step_s)
 
 
 # More rounds than these a step of the last row is not worth.

@@ -59,7 +59,7 @@ def show_differing(state: State) -> None:
     judged = load_tensors(f"{folder}/outputs-{state.inputs.ends[-1]}")["outputs"]
     reference, truth = outcome.predictions(workload, judged), state.inputs.test_y
     assert reference is not None
-    reference, truth = reference[: len(images)], truth[: len(images)]
+    reference, truth = reference[: state.inputs.tests], truth[: state.inputs.tests]
     for index in outcome.differing(state.predicted, reference, truth, MOST_IMAGES):
         state.record.differing.append(
             Differing(
