@@ -15,7 +15,7 @@ from harness.run.learning import stored_training
 from harness.run.state import State
 from harness.workers.pool import Key
 from harness.workloads.reference.canonical import Slot, schedule
-from harness.workloads.reference.composed import cast
+from harness.workloads.reference.composed import Composed, cast
 from harness.workloads.reference.envelope import asymmetry, clear_batches
 
 # Far above float64's rounding, far below what units that are not alike make of a loss.
@@ -101,22 +101,26 @@ def _find_start_batches(state: State) -> None:
     size = state.plan.batch_size
     every = schedule(inputs.epoch, size, len(inputs.order), chosen.start_steps)
     full = [slot for slot in every if slot.stop - slot.start == size]
+    # Of samples that are coupled none can be replaced for its kinks. Then, and where too few have
+    # none, the steps twice are still to be the same; nothing is said of the envelope.
+    judge = state.reference
+    state.start_clear = not (isinstance(judge, Composed) and judge.couples and judge.kinked)
+    batches = [inputs.order[slot.epoch][slot.start : slot.stop] for slot in full]
     try:
-        batches, _ = clear_batches(
-            state.reference,
-            state.plan.workload,
-            inputs.initial(state.seed),
-            lambda rows, step: inputs.batch(rows, state.seed, step),
-            inputs.order,
-            full,
-            chosen.clearance,
-        )
+        if state.start_clear:
+            batches, _ = clear_batches(
+                state.reference,
+                state.plan.workload,
+                inputs.initial(state.seed),
+                lambda rows, step: inputs.batch(rows, state.seed, step),
+                inputs.order,
+                full,
+                chosen.clearance,
+            )
     except ValueError as error:
         if state.plan.workload.limits == "table":
             raise InputError(f"too few samples of the data set are usable: {error}") from None
-        # The steps twice are still to be the same; nothing is said of the envelope.
         state.start_clear = False
-        batches = [inputs.order[slot.epoch][slot.start : slot.stop] for slot in full]
     slots = [Slot(0, i * size, (i + 1) * size) for i in range(len(batches))]
     inputs.save_schedule("start", state.seed, np.concatenate(batches)[None], slots)
     state.start_steps = len(batches)

@@ -189,6 +189,11 @@ class Composed:
         """Whether what a sample gives depends on the others of its batch."""
         return any(layer.couples for layer in self.net.layers)
 
+    @property
+    def kinked(self) -> bool:
+        """Whether any layer has a kink."""
+        return any(map(_kinked, self.net.layers))
+
     def textbook(self, up: bool) -> Composed:
         return Composed(self.net, partial(self.net.loss.textbook, up=up), self._operands, up)
 
