@@ -28,16 +28,17 @@ from harness.tensors import save_tensors
 from harness.verdict.verdict import judge
 from harness.workers.desks.training import TrainingDesk
 from harness.workers.looks import Looks
-from harness.workloads import WORKLOADS, known
+from harness.workloads import NETS, WORKLOADS, corners, known
 from harness.workloads.declare import Declared, declare, fan_in_uniform
 from harness.workloads.mlp_scratch import sized
 from harness.workloads.reference import canonical, noise
-from harness.workloads.reference.composed import Composed, cast
+from harness.workloads.reference.composed import Composed, Net, cast
 from harness.workloads.reference.envelope import Replica
 from harness.workloads.reference.limits import limit_for
 from harness.workloads.reference.losses import SoftmaxCrossEntropy
 from harness.workloads.reference.optimisers import adam, momentum, moved, sgd, stepped
 from harness.workloads.reference.pieces import (
+    BatchNorm,
     Conv,
     Dense,
     Dropout,
@@ -45,6 +46,7 @@ from harness.workloads.reference.pieces import (
     Layer,
     MaxPool,
     Relu,
+    Residual,
     Sigmoid,
     Tanh,
 )
@@ -439,3 +441,47 @@ def test_of_convolutions_cut_short_few_samples_are_evaluated_and_all_are_known(
         assert np.array_equal(inputs.test_y[: inputs.tests], tests[1][: want[0]])
         whole = [data.prepared(images, of[name].x, None) for images in (x, tests[0])]
         assert all(map(np.array_equal, inputs.sets(dataset), whole))
+
+
+# -- made batches, and a start without kinks -----------------------------------------------------
+
+
+def test_a_net_whose_last_layer_starts_at_0_answers_in_made_batches() -> None:
+    """Else no output and no gradient below would depend on what came in."""
+    made = WORKLOADS["nielsen-conv-0"]
+    judge_, state = Composed(NETS[made.name]), canonical.initial_state(made, 0)
+    rng = np.random.default_rng(0)
+    pool = {"x": rng.random((160, 784)).astype(np.float32), "y": rng.integers(0, 10, 160)}
+    assert not state["W2"].any()
+    found = corners.probes(
+        judge_, made, state, pool, lambda _, batch: np.full(len(batch["x"]), True)
+    )
+    assert {probe.case for probe in found} == {"corner", "confident", "shifted-up", "shifted-down"}
+    for probe in found:
+        look = judge_.look(cast(probe.state), cast(probe.batch))
+        assert np.isfinite(look.loss)
+        assert all(np.linalg.norm(grad) > 0 for grad in look.grads.values()), probe.case
+    kept = state | {"W2": np.ones((100, 10), np.float32)}
+    other = corners.probes(
+        judge_, made, kept, pool, lambda _, batch: np.full(len(batch["x"]), True)
+    )
+    assert np.array_equal(other[0].state["W2"], kept["W2"])
+
+
+NORM = BatchNorm("g", "n", "m", "v", 5)
+
+
+@pytest.mark.parametrize(
+    ("layers", "kinked", "couples"),
+    [
+        ((Dense("W1", "b1", 8, 5), Relu(), Dense("W2", "b2", 5, 3)), True, False),
+        ((Dense("W1", "b1", 8, 5), Sigmoid(), Dense("W2", "b2", 5, 3)), False, False),
+        ((Dense("W1", "", 8, 5), NORM, Relu(), Dense("W2", "b2", 5, 3)), True, True),
+        ((Residual((Dense("W1", "", 8, 8), Relu())), Dense("W2", "b2", 8, 3)), True, False),
+    ],
+)
+def test_a_judge_knows_whether_its_net_has_kinks_and_couples_samples(
+    layers: tuple[Layer, ...], kinked: bool, couples: bool
+) -> None:
+    found = Composed(Net((8,), layers, SoftmaxCrossEntropy()))
+    assert (found.kinked, found.couples) == (kinked, couples)
