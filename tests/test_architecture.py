@@ -30,7 +30,7 @@ FLOORS = (
     ("cli",),
     ("export", "bundle", "testing"),
     ("report",),
-    ("results", "conformance", "run", "doctor"),
+    ("results", "conformance", "run", "doctor", "pair"),
     ("verdict", "measure", "workers"),
     ("record",),
     ("plan",),
@@ -46,11 +46,12 @@ NEVERS = {
     "workers": {"harness.verdict", "harness.measure", "harness.run"},  # they know not who asks
     "report": {"harness.workers", "harness.run"},  # it measures nothing
     "results": {"harness.workers", "harness.run", "harness.measure"},
+    "pair": {"harness.verdict", "harness.run"},  # its answer is no run's verdict
     "workloads": {"harness.plan", "harness.data"},
 }
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_MODULES_AT_THE_ROOT = 500, 60, 9
 # Of every room; beside them stand a file a workload, and one a variant.
-ROOMS = ("__init__.py", "trainer.py", "optimisers.py", "operators.py")
+ROOMS = ("__init__.py", "trainer.py", "optimisers.py", "operators.py", "functions.py")
 # What other frameworks bring, written by hand.
 ONLY = {
     "numpy": {"layers.py", "images.py"},
@@ -349,7 +350,7 @@ def public_names(path: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("file", ["__init__.py", "operators.py"])
+@pytest.mark.parametrize("file", ["__init__.py", "operators.py", "functions.py"])
 def test_the_backends_have_the_same_public_names_in_the_same_order(file):
     names = {name: public_names(ROOT / "backends" / name / file) for name in NAMES}
     assert names["numpy"]

@@ -111,6 +111,16 @@ def find_workload(spec: str) -> tuple[str, str]:
     return entry.source, entry.origin
 
 
+def find_function(option: str, spec: str) -> str:
+    """Where FILE.py:FUNCTION or MODULE:FUNCTION lies; InputError where it names nothing.
+
+    option: what the error names.
+    """
+    if (placed := _place(option, spec, "")) is None:
+        raise InputError(f"{option} {spec!r}: expected FILE.py:FUNCTION or MODULE:FUNCTION")
+    return placed.source
+
+
 def _by_name(
     option: str, spec: str, entries: dict[str, Entry], group: str, python: str = ""
 ) -> Entry:
