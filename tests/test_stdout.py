@@ -46,6 +46,7 @@ VERBS = {
     "baseline check": ["baseline", "check", *MEASURED, GOOD, "--baseline", "baseline.json"],
     "golden write": ["golden", "write", "--file", "x.golden", "--after", "1", *DATA],
     "golden check": ["golden", "check", "numpy", "--file", "x.golden", *DATA],
+    "same": ["same", "a=functions.py:f", "b=functions.py:g", "--like", "x=float32[4]"],
     "list": ["list"],
     "doctor": ["doctor", "--quick", *MEASURED],
     "data": ["data", *DATA],
@@ -81,6 +82,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
         place = folder / "results/scale/grid/runs" / each.run
         place.mkdir(parents=True)
         store.write(each, place)
+    (folder / "functions.py").write_text("def f(x):\n    return x\n\ng = f\n")
     return folder
 
 

@@ -1,0 +1,408 @@
+"""From what two functions gave to an answer: pure functions of arrays and of words about calls.
+
+Runs nothing, and knows no framework. What names the convention behind a difference ("variance over
+n - 1") has its place in `_different`, which has all the numbers; nothing is asked there yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.interface import Array
+from harness.pair import rounding
+from harness.pair.comparing import (
+    Off,
+    compare,
+    figure,
+    form,
+    identical,
+    numbers,
+    of_gradients,
+    of_values,
+    shapes,
+    spelt,
+    unlike,
+)
+from harness.pair.document import (
+    GRADIENTS,
+    REPEATS,
+    SAME,
+    SINGLE,
+    UNTOLD,
+    VALUE,
+    WIDE,
+    Answer,
+    Place,
+    Question,
+)
+from harness.pair.rounding import Numbers
+from harness.record.schema import number
+from harness.workers.calling import Called
+
+# Which answer is told where several questions have one: the first of these.
+ORDER: tuple[Answer, ...] = (
+    UNTOLD,
+    "one does not repeat itself",
+    "different functions",
+    "precision",
+    "different at special points only",
+)
+Only = Callable[[Numbers], dict[str, Array]]
+
+
+class Slopes(NamedTuple):
+    """Central differences by one argument: elements in C order, slopes, errors; each (k,)."""
+
+    at: Array
+    slope: Array
+    error: Array
+
+
+@dataclass(kw_only=True)
+class Seen:
+    """All that was seen of a pair at its arguments; filled question by question.
+
+    `floats`: whether any argument is a float. `single`, `again`, `wide`: what each side gave in
+    float32, twice, and in float64. `truth`: whose float64 counts, "" for nobody's, and `given`:
+    whether the user named it; `want`: its numbers. `noise`, `fine`, `coarse`: how far these stray
+    where arguments move by float32's last place, by rounding.AGREE, and by bfloat16's. `terms`: see
+    `rounding.terms`. `rounds`: by side, what it was shown to round. `slopes`: by argument, of a
+    side that has no gradients of its own.
+    """
+
+    names: tuple[str, str]
+    floats: bool
+    single: Mapping[str, Called]
+    again: Mapping[str, Called] = field(default_factory=dict)
+    wide: Mapping[str, Called] = field(default_factory=dict)
+    truth: str = ""
+    given: bool = False
+    want: dict[str, Array] = field(default_factory=dict)
+    noise: dict[str, Array] = field(default_factory=dict)
+    fine: dict[str, Array] = field(default_factory=dict)
+    coarse: dict[str, Array] = field(default_factory=dict)
+    terms: int = 1
+    rounds: dict[str, str] = field(default_factory=dict)
+    slopes: Mapping[str, Slopes] = field(default_factory=dict)
+
+    def lacking(self) -> dict[str, str]:
+        """Why a side does not keep float64, in words, of those that do not."""
+        found = {name: lacks(self.single[name], self.wide[name]) for name in self.names}
+        return {name: why for name, why in found.items() if why}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one question found. `answer`: what it makes of the pair, None for nothing."""
+
+    question: Question
+    answer: Answer | None = None
+    sentence: str = ""
+    first: Place | None = None
+
+
+def lacks(single: Called, wide: Called) -> str:
+    """Why a side does not keep float64, in words; "" where it does."""
+    if wide.said.failed is not None:
+        return f"{wide.said.failed} for float64"
+    if shapes(wide) != shapes(single):
+        return "gives another shape for float64"
+    floats = [name for name, value in single.values.items() if value.dtype.kind == "f"]
+    other = {wide.said.dtypes[name] for name in floats} - {"float64"}
+    return f"gives {', '.join(sorted(other))} for float64" if other else ""
+
+
+def what_comes_out(seen: Seen) -> Finding:
+    """Whether both give numbers at all, as many, of one shape and one dtype."""
+    a, b = seen.names
+    says = {name: form(seen.single[name]) for name in seen.names}
+    both = " and ".join(f"{name} gives {said}" for name, said in says.items())
+    answer: Answer | None = None
+    sentence = ""
+    failed = [name for name in seen.names if seen.single[name].said.failed is not None]
+    one, other = (
+        {of: dtype for of, dtype in seen.single[name].said.dtypes.items() if "float" in dtype}
+        for name in seen.names
+    )
+    if failed:
+        answer, sentence = UNTOLD, "; ".join(f"{name} {says[name]}" for name in failed)
+    elif shapes(seen.single[a]) != shapes(seen.single[b]):
+        answer, sentence = "different functions", both
+    elif seen.floats and any(one[of] != other[of] for of in one.keys() & other.keys()):
+        answer, sentence = "precision", f"for float32 {both}"
+    question = Question(question=VALUE, outcome="differs" if answer else "same", says=says)
+    first = Place(question=VALUE, of="value", says={**says})
+    return Finding(question, answer, sentence, None if answer in (None, UNTOLD) else first)
+
+
+def repeats(seen: Seen) -> Finding:
+    """Whether each gives the same bits from the same numbers."""
+    pairs = {n: (numbers(seen.single[n]), numbers(seen.again[n])) for n in seen.names}
+    says = {name: "yes" if identical(*pair) else "no" for name, pair in pairs.items()}
+    odd = [name for name in seen.names if says[name] == "no"]
+    question = Question(question=REPEATS, outcome="differs" if odd else "same", says=says)
+    if not odd:
+        return Finding(question)
+    one, two = pairs[odd[0]]
+    first = Place(question=REPEATS, of="value", says={odd[0]: "another form the second time"})
+    for of, array in one.items():
+        if of in two and two[of].shape == array.shape and unlike(array, two[of]).any():
+            at = tuple(map(int, np.argwhere(unlike(array, two[of]))[0]))
+            both = (("first", array), ("then", two[of]))
+            values_there = {f"{odd[0]}, {n}": number(float(table[at])) for n, table in both}
+            first = Place(question=REPEATS, of=of, index=[*at], says={**values_there})
+            break
+    values = " then ".join(map(spelt, first.says.values()))
+    place = f"{first.of}{first.index or ''}"
+    sentence = f"{odd[0]} gives other numbers the second time: {place} is {values}"
+    return Finding(question, "one does not repeat itself", sentence, first)
+
+
+def in_float64(seen: Seen) -> Finding:
+    """Whether both keep float64, and agree in it; the truth, where the user gave one, too."""
+    if not seen.floats:
+        note = "no argument is a float"
+        return Finding(Question(question=WIDE, outcome="not asked", note=note))
+    a, b = seen.names
+    lacking = seen.lacking()
+    says = {name: lacking.get(name, "float64") for name in seen.names}
+    if any(seen.wide[name].said.ended for name in seen.names):
+        both = "; ".join(f"{name} {why}" for name, why in lacking.items())
+        return Finding(Question(question=WIDE, outcome="not asked", says=says), UNTOLD, both)
+    if len(lacking) == len(seen.names):
+        return _neither(seen, says)
+    if lacking:
+        ((name, why),) = lacking.items()
+        question = Question(question=WIDE, outcome="differs", says=says)
+        return Finding(question, "precision", f"{name} {why}")
+    got = {name: of_values(numbers(seen.wide[name])) for name in seen.names}
+    limits = _double_limits(seen, of_values)
+    off = compare(got[a], got[b], limits)
+    question = _question(WIDE, says, off, "from each other")
+    if off.beyond:
+        return _different(seen, question, off)
+    if seen.given and all(compare(got[n], seen.want, limits).beyond for n in seen.names):
+        sentence = f"{a} and {b} agree in float64, and not with the truth that was given"
+        return Finding(question, UNTOLD, sentence)
+    return Finding(question)
+
+
+def _neither(seen: Seen, says: dict[str, str]) -> Finding:
+    """Neither keeps float64: then only equal bits tell anything, unless the truth was given."""
+    note = "neither keeps float64"
+    question = Question(question=WIDE, outcome="not asked", says=says, note=note)
+    one, other = (of_values(numbers(seen.single[name])) for name in seen.names)
+    if identical(one, other):
+        return Finding(question)
+    if seen.want:
+        both = "; ".join(f"{name} {why}" for name, why in says.items())
+        return Finding(question, "precision", f"{note}: {both}")
+    far = compare(one, other, {name: np.full(v.shape, 1e-300) for name, v in one.items()})
+    sentence = (
+        f"{note}, in float32 they are {figure(far.distance)} apart, and there is no truth that "
+        "they could be held to"
+    )
+    return Finding(question, UNTOLD, sentence)
+
+
+def _different(seen: Seen, question: Question, off: Off) -> Finding:
+    """Float64 differs: by rounding to float32 that one of them was seen to do, or by more.
+
+    A convention that explains the difference to its last digit would be named here.
+    """
+    a, b = seen.names
+    got, want = (of_values(numbers(seen.wide[name])) for name in seen.names)
+    first = _place(WIDE, off, {a: off.got, b: off.want})
+    if len(seen.rounds) == 1 and not compare(got, want, _single_limits(seen, of_values)).beyond:
+        ((name, what),) = seen.rounds.items()
+        return Finding(question, "precision", f"{name} {what}: {_two(off, a, b)}", first)
+    sentence = f"in float64 {_two(off, a, b)}"
+    if seen.given:
+        limits = _double_limits(seen, of_values)
+        wrong = [n for n, g in ((a, got), (b, want)) if compare(g, seen.want, limits).beyond]
+        sentence += f"; not the truth that was given: {', '.join(wrong)}"
+    return Finding(question, "different functions", sentence, first)
+
+
+def in_float32(seen: Seen) -> Finding:
+    """How far the float32 of each is from the truth; without one, how far they are apart."""
+    if seen.want:
+        return from_truth(seen, SINGLE, of_values)
+    a, b = seen.names
+    got, want = (of_values(numbers(seen.single[name])) for name in seen.names)
+    off = compare(got, want, {n: rounding.single_limit(v, None, seen.terms)
+                              for n, v in want.items()})  # fmt: skip
+    question = _question(SINGLE, {}, off, "from each other: no float64")
+    if not off.beyond:
+        return Finding(question)
+    first = _place(SINGLE, off, {a: off.got, b: off.want})
+    return Finding(question, "different functions", _two(off, a, b), first)
+
+
+def from_truth(seen: Seen, question: str, only: Only) -> Finding:
+    """The float32 of each side against the truth, of values or of gradients."""
+    want, limits = only(seen.want), _single_limits(seen, only)
+    single = {name: only(numbers(seen.single[name])) for name in seen.names}
+    offs = {
+        n: compare(got, want, limits) for n, got in single.items() if got.keys() >= limits.keys()
+    }
+    says = {name: figure(off.distance) for name, off in offs.items()}
+    worst = max(offs.values(), key=lambda off: off.over, default=Off())
+    found = _question(question, says, worst, f"each from {seen.truth} in float64")
+    name = next((name for name, off in offs.items() if off.beyond), None)
+    if name is None:
+        return Finding(found)
+    off = offs[name]
+    first = _place(question, off, {name: off.got, f"true ({seen.truth})": off.want})
+    values = f"{off.at} is {spelt(off.got)}, true {spelt(off.want)}"
+    coarse = {of: rounding.coarse_limit(want[of], stray) for of, stray in only(seen.coarse).items()}
+    if name in seen.lacking() and compare(single[name], want, coarse).beyond:
+        sentence = f"{name} is further off than any rounding: {values}"
+        return Finding(found, "different functions", sentence, first)
+    why = seen.rounds.get(name, "is further off in float32 than its rounding")
+    why += f" ({figure(off.distance)}, limit {figure(off.limit)})"
+    return Finding(found, "precision", f"{name} {why}: {values}", first)
+
+
+def gradients(seen: Seen) -> Finding:
+    """The derivatives of both in float64, and how far those in float32 are from them."""
+    a, b = seen.names
+    lacking = seen.lacking() if seen.wide else {}
+    wide = {n: of_gradients(numbers(seen.wide[n])) for n in seen.names if seen.wide}
+    have = {name: grads for name, grads in wide.items() if grads and name not in lacking}
+    says = {name: _differentiates(seen, name) for name in seen.names}
+    single = all(seen.single[name].gradients for name in seen.names)
+    if not have or (len(have) == 1 and not seen.slopes and not single):
+        note = "not both sides differentiate"
+        return Finding(Question(question=GRADIENTS, outcome="not asked", says=says, note=note))
+    off, pair = Off(), {}
+    if len(have) == len(seen.names):
+        off = compare(have[a], have[b], _double_limits(seen, of_gradients))
+        pair = {a: off.got, b: off.want}
+    elif seen.slopes:
+        ((name, grads),) = have.items()
+        off = _against_slopes(grads, seen.slopes)
+        pair = {name: off.got, b if name == a else a: off.want}
+    if off.beyond:
+        sentence = f"in float64 {_two(off, *pair)}"
+        question, first = _question(GRADIENTS, says, off), _place(GRADIENTS, off, pair)
+        return Finding(question, "different functions", sentence, first)
+    rounded = from_truth(seen, GRADIENTS, of_gradients)
+    said = {**says, **rounded.question.says}
+    of = Question(
+        question=GRADIENTS,
+        outcome=rounded.question.outcome,
+        says=said,
+        distance=rounded.question.distance,
+        limit=rounded.question.limit,
+        note=f"{rounded.question.note}; float64 {figure(off.distance)} apart",
+    )
+    return Finding(of, rounded.answer, rounded.sentence, rounded.first)
+
+
+def _differentiates(seen: Seen, name: str) -> str:
+    """How a side differentiates, or why it does not."""
+    said = seen.single[name].said
+    if seen.single[name].gradients:
+        return "yes"
+    return "central differences" if seen.slopes else said.no_gradient or "no"
+
+
+def _against_slopes(grads: Numbers, slopes: Mapping[str, Slopes]) -> Off:
+    """Gradients against central differences, which have an error of their own."""
+    offs = []
+    for name, of in slopes.items():
+        grad = grads[f"gradient by {name}"]
+        limit = of.error + rounding.SLOPE * rounding.scale(of.slope)
+        off = compare({name: grad.reshape(-1)[of.at]}, {name: of.slope}, {name: limit})
+        if off.beyond:
+            index = np.unravel_index(int(of.at[off.element[0]]), grad.shape)
+            off = off._replace(of=f"gradient by {name}", element=tuple(map(int, index)))
+        offs.append(off)
+    return max(offs, key=lambda off: off.over, default=Off())
+
+
+def answer(names: Sequence[str], findings: Sequence[Finding], bits: bool) -> Finding:
+    """What all of it comes to: the finding that is told, with the answer and the sentence.
+
+    bits: whether nothing that both gave differs in any bit.
+    """
+    for told in ORDER:
+        for finding in findings:
+            if finding.answer == told:
+                return finding
+    a, b = names
+    by = {finding.question.question: finding.question for finding in findings}
+    if bits:
+        note = f"; {by[WIDE].note}" if by[WIDE].outcome == "not asked" else ""
+        sentence = f"{a} and {b} give the same bits wherever both were asked{note}"
+        return Finding(by[VALUE], SAME[0], sentence)
+    parts = [
+        f"{figure(float(of.distance))} in {of.question} (limit {figure(float(of.limit))})"
+        for of in (by[WIDE], by[SINGLE])
+        if of.distance is not None and of.limit is not None
+    ]
+    sentence = f"{a} and {b} differ by rounding only: {', '.join(parts)}"
+    return Finding(by[VALUE], SAME[1], sentence)
+
+
+# ---- pieces --------------------------------------------------------------------------------------
+
+
+def _single_limits(seen: Seen, only: Only) -> dict[str, Array]:
+    """Of float32 against the truth, by name."""
+    return {
+        name: rounding.single_limit(want, seen.noise[name], seen.terms)
+        for name, want in only(seen.want).items()
+    }
+
+
+def _double_limits(seen: Seen, only: Only) -> dict[str, Array]:
+    """Of two in float64, by name."""
+    limits = {}
+    for name, want in only(seen.want).items():
+        singles = [numbers(seen.single[side]) for side in seen.names]
+        off = max((_largest(table[name], want) for table in singles if name in table), default=0.0)
+        limits[name] = rounding.double_limit(want, seen.fine[name], seen.terms, off)
+    return limits
+
+
+def _largest(single: Array, want: Array) -> float:
+    """How far float32 is off at most, relative to `rounding.scale`, where both are finite."""
+    if single.shape != want.shape:
+        return 0.0
+    there, scale = np.isfinite(single) & np.isfinite(want), rounding.scale(want)
+    there &= scale > 0
+    off = rounding.distance(single, want)[there] / scale[there]
+    return float(np.max(off, initial=0.0))
+
+
+def _question(name: str, says: dict[str, str], off: Off, note: str = "") -> Question:
+    return Question(
+        question=name,
+        outcome="differs" if off.beyond else "same",
+        says=says,
+        distance=number(off.distance),
+        limit=number(off.limit),
+        note=note,
+    )
+
+
+def _place(question: str, off: Off, says: Mapping[str, float]) -> Place:
+    stored = {name: number(value) for name, value in says.items()}
+    return Place(
+        question=question,
+        of=off.of,
+        index=[*off.element],
+        says={**stored},
+        limit=number(off.most),
+    )
+
+
+def _two(off: Off, a: str, b: str) -> str:
+    """Both values at the first element beyond the limit."""
+    return f"{off.at} is {off.got:.17g} by {a} and {off.want:.17g} by {b}"
