@@ -146,34 +146,43 @@ class Asked:
         for table, step, draws in (
             (seen.noise, rounding.last_place, rounding.DRAWS),
             (seen.fine, rounding.relative(rounding.AGREE), rounding.FEW_DRAWS),
-            (seen.coarse, coarse, rounding.FEW_DRAWS if seen.lacking() else 0),
+            (seen.coarse, coarse, rounding.FEW_DRAWS),
         ):
             moved = [rounding.shifted(arrays, step, draw) for draw in range(draws)]
             gradient = of.framework != "numpy"
             calls = [of.call(at(self._given, m), "float64", gradient=gradient) for m in moved]
             tables = [numbers(each) for each in calls]
-            for name in want if draws else ():
-                table[name] = rounding.stray(want[name], [t[name] for t in tables if name in t])
+            for name, true in want.items():
+                table[name] = rounding.stray(true, [t[name] for t in tables if name in t])
 
     def _look_for_rounding(self) -> None:
         """Which side gives the same bits where an argument has been rounded, and the other not."""
         seen = self.seen
-        if not seen.lacking():
-            wide = {name: of_values(numbers(seen.wide[name])) for name in seen.names}
-            for name in self._given.floats:
-                self._unmoved(name, rounding.dithered, "float64", wide, "rounds {} to float32")
-            on_grid = [name for name in seen.names if rounding.in_float32(wide[name])]
-            if len(on_grid) == 1:
-                seen.rounds.setdefault(on_grid[0], "gives only numbers of float32 for float64")
         single = {name: of_values(numbers(seen.single[name])) for name in seen.names}
         for mode, rounded in rounding.MODES.items():
             for name in self._given.floats:
-                self._unmoved(name, rounded, "float32", single, f"rounds {{}} as {mode} does")
+                self._unmoved(name, rounded, "float32", single, mode)
+        if not seen.lacking():
+            wide = {name: of_values(numbers(seen.wide[name])) for name in seen.names}
+            for name in self._given.floats:
+                self._unmoved(name, rounding.dithered, "float64", wide)
+            on_grid = [name for name in seen.names if rounding.in_float32(wide[name])]
+            if len(on_grid) == 1:
+                only = deciding.Rounds("gives only numbers of float32 for float64", coarse=False)
+                seen.rounds.setdefault(on_grid[0], only)
 
     def _unmoved(
-        self, argument: str, step: rounding.Step, dtype: str, base: Mapping[str, Numbers], says: str
+        self,
+        argument: str,
+        step: rounding.Step,
+        dtype: str,
+        base: Mapping[str, Numbers],
+        mode: str = "",
     ) -> None:
-        """Note the one side, if it is one, for which moving an argument changes nothing."""
+        """Note the one side, if it is one, for which moving an argument changes nothing.
+
+        mode: whose rounding it is moved by; "" for float32's.
+        """
         arrays = self._given.arrays
         moved = at(self._given, {**arrays, argument: step(arrays[argument])})
         same = [
@@ -182,7 +191,8 @@ class Asked:
             if identical(of_values(numbers(side.call(moved, dtype))), base[name])
         ]
         if len(same) == 1:
-            self.seen.rounds.setdefault(same[0], says.format(argument))
+            what = f"rounds {argument} as {mode} does" if mode else f"rounds {argument} to float32"
+            self.seen.rounds.setdefault(same[0], deciding.Rounds(what, coarse=bool(mode)))
 
     def _differentiate(self) -> None:
         """Central differences of a side that has no gradients of its own, where the other has."""

@@ -62,6 +62,13 @@ class Slopes(NamedTuple):
     error: Array
 
 
+class Rounds(NamedTuple):
+    """What a side was shown to round, in words; `coarse`: to less than float32."""
+
+    what: str
+    coarse: bool
+
+
 @dataclass(kw_only=True)
 class Seen:
     """All that was seen of a pair at its arguments; filled question by question.
@@ -86,7 +93,7 @@ class Seen:
     fine: dict[str, Array] = field(default_factory=dict)
     coarse: dict[str, Array] = field(default_factory=dict)
     terms: int = 1
-    rounds: dict[str, str] = field(default_factory=dict)
+    rounds: dict[str, Rounds] = field(default_factory=dict)
     slopes: Mapping[str, Slopes] = field(default_factory=dict)
 
     def lacking(self) -> dict[str, str]:
@@ -217,9 +224,13 @@ def _different(seen: Seen, question: Question, off: Off) -> Finding:
     a, b = seen.names
     got, want = (of_values(numbers(seen.wide[name])) for name in seen.names)
     first = _place(WIDE, off, {a: off.got, b: off.want})
-    if len(seen.rounds) == 1 and not compare(got, want, _single_limits(seen, of_values)).beyond:
-        ((name, what),) = seen.rounds.items()
-        return Finding(question, "precision", f"{name} {what}: {_two(off, a, b)}", first)
+    for name, rounds in seen.rounds.items():
+        limits = _single_limits(seen, of_values)
+        if rounds.coarse:
+            limits = _coarse_limits(seen, of_values)
+        if not compare(got, want, limits).beyond:
+            sentence = f"{name} {rounds.what}: {_two(off, a, b)}"
+            return Finding(question, "precision", sentence, first)
     sentence = f"in float64 {_two(off, a, b)}"
     if seen.given:
         limits = _double_limits(seen, of_values)
@@ -259,11 +270,11 @@ def from_truth(seen: Seen, question: str, only: Only) -> Finding:
     off = offs[name]
     first = _place(question, off, {name: off.got, f"true ({seen.truth})": off.want})
     values = f"{off.at} is {spelt(off.got)}, true {spelt(off.want)}"
-    coarse = {of: rounding.coarse_limit(want[of], stray) for of, stray in only(seen.coarse).items()}
-    if name in seen.lacking() and compare(single[name], want, coarse).beyond:
+    if name in seen.lacking() and compare(single[name], want, _coarse_limits(seen, only)).beyond:
         sentence = f"{name} is further off than any rounding: {values}"
         return Finding(found, "different functions", sentence, first)
-    why = seen.rounds.get(name, "is further off in float32 than its rounding")
+    shown = seen.rounds.get(name)
+    why = "is further off in float32 than its rounding" if shown is None else shown.what
     why += f" ({figure(off.distance)}, limit {figure(off.limit)})"
     return Finding(found, "precision", f"{name} {why}: {values}", first)
 
@@ -279,18 +290,25 @@ def gradients(seen: Seen) -> Finding:
     if not have or (len(have) == 1 and not seen.slopes and not single):
         note = "not both sides differentiate"
         return Finding(Question(question=GRADIENTS, outcome="not asked", says=says, note=note))
-    off, pair = Off(), {}
+    off, pair, grads = Off(), {}, have[next(iter(have))]
     if len(have) == len(seen.names):
         off = compare(have[a], have[b], _double_limits(seen, of_gradients))
         pair = {a: off.got, b: off.want}
     elif seen.slopes:
-        ((name, grads),) = have.items()
+        (name,) = have
         off = _against_slopes(grads, seen.slopes)
         pair = {name: off.got, b if name == a else a: off.want}
     if off.beyond:
         sentence = f"in float64 {_two(off, *pair)}"
         question, first = _question(GRADIENTS, says, off), _place(GRADIENTS, off, pair)
-        return Finding(question, "different functions", sentence, first)
+        found: Answer = "different functions"
+        if any(rounds.coarse for rounds in seen.rounds.values()):
+            if len(have) == len(seen.names):
+                rest = compare(have[a], have[b], _coarse_limits(seen, of_gradients))
+            else:
+                rest = _against_slopes(grads, seen.slopes, 2 * rounding.BFLOAT16)
+            found = found if rest.beyond else "precision"
+        return Finding(question, found, sentence, first)
     rounded = from_truth(seen, GRADIENTS, of_gradients)
     said = {**says, **rounded.question.says}
     of = Question(
@@ -312,12 +330,14 @@ def _differentiates(seen: Seen, name: str) -> str:
     return "central differences" if seen.slopes else said.no_gradient or "no"
 
 
-def _against_slopes(grads: Numbers, slopes: Mapping[str, Slopes]) -> Off:
-    """Gradients against central differences, which have an error of their own."""
+def _against_slopes(
+    grads: Numbers, slopes: Mapping[str, Slopes], share: float = rounding.SLOPE
+) -> Off:
+    """Gradients against central differences, which have an error of their own, and a share more."""
     offs = []
     for name, of in slopes.items():
         grad = grads[f"gradient by {name}"]
-        limit = of.error + rounding.SLOPE * rounding.scale(of.slope)
+        limit = of.error + share * rounding.scale(of.slope)
         off = compare({name: grad.reshape(-1)[of.at]}, {name: of.slope}, {name: limit})
         if off.beyond:
             index = np.unravel_index(int(of.at[off.element[0]]), grad.shape)
@@ -337,16 +357,20 @@ def answer(names: Sequence[str], findings: Sequence[Finding], bits: bool) -> Fin
                 return finding
     a, b = names
     by = {finding.question.question: finding.question for finding in findings}
+    notes = [
+        f"; {of.question} not asked: {of.note}"
+        for of in (by[WIDE], by[GRADIENTS])
+        if of.outcome == "not asked" and (of.question == WIDE or "yes" in of.says.values())
+    ]
     if bits:
-        note = f"; {by[WIDE].note}" if by[WIDE].outcome == "not asked" else ""
-        sentence = f"{a} and {b} give the same bits wherever both were asked{note}"
+        sentence = f"{a} and {b} give the same bits wherever both were asked{''.join(notes)}"
         return Finding(by[VALUE], SAME[0], sentence)
     parts = [
         f"{figure(float(of.distance))} in {of.question} (limit {figure(float(of.limit))})"
         for of in (by[WIDE], by[SINGLE])
         if of.distance is not None and of.limit is not None
     ]
-    sentence = f"{a} and {b} differ by rounding only: {', '.join(parts)}"
+    sentence = f"{a} and {b} differ by rounding only: {', '.join(parts)}{''.join(notes)}"
     return Finding(by[VALUE], SAME[1], sentence)
 
 
@@ -359,6 +383,12 @@ def _single_limits(seen: Seen, only: Only) -> dict[str, Array]:
         name: rounding.single_limit(want, seen.noise[name], seen.terms)
         for name, want in only(seen.want).items()
     }
+
+
+def _coarse_limits(seen: Seen, only: Only) -> dict[str, Array]:
+    """Of what rounds its operands, against the truth, by name."""
+    want = only(seen.want)
+    return {of: rounding.coarse_limit(want[of], stray) for of, stray in only(seen.coarse).items()}
 
 
 def _double_limits(seen: Seen, only: Only) -> dict[str, Array]:

@@ -126,8 +126,9 @@ def at_all(
         return Finding(asked, UNTOLD if left else None, left)
     a, b = names
     more = f", and at {len(differ) - 1} more" if len(differ) > 1 else ""
-    at = f"{first.of} {first.index or ''}".strip()
-    sentence = (
-        f"{first.point}: {at} is {spelt(first.says[a])} by {a}, {spelt(first.says[b])} by {b}{more}"
-    )
+    said = f"{a} {spelt(first.says[a])}, {b} {spelt(first.says[b])}"
+    if first.index is not None:
+        place = f"{first.of}[{', '.join(map(str, first.index))}]" if first.index else first.of
+        said = f"{place} is {spelt(first.says[a])} by {a}, {spelt(first.says[b])} by {b}"
+    sentence = f"{first.point}: {said}{more}"
     return Finding(asked, "different at special points only", sentence, first)

@@ -1,0 +1,250 @@
+"""Functions of NumPy arrays, some the same, some not, and some that misbehave."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+from scipy import special
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def softmax_by_logarithm(x):
+    return np.exp(x - special.logsumexp(x, axis=-1, keepdims=True).astype(x.dtype))
+
+
+def softmax_naive(x):
+    e = np.exp(x)
+    return e / e.sum(-1, keepdims=True)
+
+
+def logsumexp(x):
+    most = x.max(-1)
+    return most + np.log(np.exp(x - most[..., None]).sum(-1))
+
+
+def logsumexp_scipy(x):
+    return np.asarray(special.logsumexp(x, axis=-1), x.dtype)
+
+
+def matmul(a, b):
+    return a @ b
+
+
+def matmul_by_sums(a, b):
+    return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
+
+
+def matmul_in_bfloat16(a, b):
+    if a.dtype == np.float64:
+        return a @ b
+    short = [(m.view(np.uint32) + 0x8000 & 0xFFFF0000).view(np.float32) for m in (a, b)]
+    return short[0] @ short[1]
+
+
+def layer_norm(x, w, b, eps=1e-5, factor=1.0):
+    centred = x - x.mean(-1, keepdims=True)
+    root = np.sqrt((centred**2).mean(-1, keepdims=True) + x.dtype.type(eps))
+    return centred / root * w * x.dtype.type(factor) + b
+
+
+def layer_norm_by_var(x, w, b):
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * w + b
+
+
+def layer_norm_other_eps(x, w, b):
+    return layer_norm(x, w, b, eps=1e-6)
+
+
+def layer_norm_off(x, w, b):
+    return layer_norm(x, w, b, factor=1 + 3e-6)
+
+
+def relu(x):
+    return np.maximum(x, x.dtype.type(0))
+
+
+def relu_without_nan(x):
+    return np.fmax(x, x.dtype.type(0))
+
+
+def gelu(x):
+    return x * special.ndtr(x)
+
+
+def cumsum(x):
+    return np.cumsum(x, -1)
+
+
+def cumsum_from_zero(x):
+    return np.cumsum(x, -1) - x
+
+
+def max_pool(x):
+    """x: (n, 2 k) -> (n, k)."""
+    return x.reshape(len(x), -1, 2).max(-1)
+
+
+def max_pool_by_pairs(x):
+    return np.maximum(x[:, ::2], x[:, 1::2])
+
+
+def std(x):
+    return x.std(-1)
+
+
+def std_by_freedom(x):
+    return x.std(-1, ddof=1)
+
+
+def variance(x):
+    return ((x - x.mean(-1, keepdims=True)) ** 2).mean(-1)
+
+
+def variance_in_one_pass(x):
+    return (x * x).mean(-1) - x.mean(-1) ** 2
+
+
+def narrow(x):
+    return x.astype(np.float32) * np.float32(2.5)
+
+
+def narrow_inside(x):
+    return (x.astype(np.float32) * np.float32(2.5)).astype(x.dtype)
+
+
+def scaled(x):
+    return x * x.dtype.type(2.5)
+
+
+def largest(x):
+    return x.argmax(-1)
+
+
+def largest_but_the_last(x):
+    return x.shape[-1] - 1 - x[..., ::-1].argmax(-1)
+
+
+def one_hot(y):
+    return np.eye(10, dtype=np.float32)[y]
+
+
+def one_hot_by_equality(y):
+    return (y[..., None] == np.arange(10)).astype(np.float32)
+
+
+def both(x):
+    return x.mean(-1), {"root": np.sqrt(np.abs(x))}
+
+
+def both_again(x):
+    return x.sum(-1) / x.dtype.type(x.shape[-1]), {"root": np.abs(x) ** x.dtype.type(0.5)}
+
+
+# ---- what misbehaves -----------------------------------------------------------------------------
+
+
+def as_list(x):
+    return [float(v) for v in x.sum(-1)]
+
+
+def total(x):
+    return x.sum(-1)
+
+
+def as_number(x):
+    return float(x.sum())
+
+
+def sum_of_all(x):
+    return x.sum()
+
+
+def in_place(x):
+    x *= x.dtype.type(2.5)
+    return x
+
+
+def in_float64(x):
+    return x.astype(np.float64) * 2.5
+
+
+def transposed(x):
+    return scaled(x).T
+
+
+def nothing(x):
+    return None
+
+
+def a_text(x):
+    return "2.5"
+
+
+def complex_numbers(x):
+    return x * 1j
+
+
+def raises(x):
+    raise RuntimeError("no such luck")
+
+
+def leaves(x):
+    raise SystemExit(3)
+
+
+def raises_at_nan(x):
+    if np.isnan(x).any():
+        raise ValueError("a NaN")
+    return scaled(x)
+
+
+def dies(x):
+    os._exit(3)
+
+
+def dies_at_nan(x):
+    if np.isnan(x).any():
+        os._exit(3)
+    return scaled(x)
+
+
+def dies_when_not_finite(x):
+    if not np.isfinite(x).all() or not x.all():
+        os._exit(3)
+    return scaled(x)
+
+
+def hangs(x):
+    time.sleep(600)
+
+
+def random(x):
+    return x + np.random.default_rng().standard_normal(x.shape).astype(x.dtype)
+
+
+def talks(x):
+    print("a word to the terminal")
+    os.write(1, b"and another\n")
+    return scaled(x)
+
+
+def makes_arguments():
+    return {"x": np.arange(12, dtype=np.float32).reshape(3, 4) / 8, "eps": 1e-5}
+
+
+def makes_a_tuple():
+    return (np.ones((3, 4), np.float32),)
+
+
+def makes_nothing():
+    return None
+
+
+def root(x, eps):
+    return np.sqrt(x + x.dtype.type(eps))
