@@ -166,7 +166,10 @@ class Asked:
             wide = {name: of_values(numbers(seen.wide[name])) for name in seen.names}
             for name in self._given.floats:
                 self._unmoved(name, rounding.dithered, "float64", wide)
-            on_grid = [name for name in seen.names if rounding.in_float32(wide[name])]
+            arrays = self._given.arrays
+            moved = {name: rounding.dithered(arrays[name]) for name in self._given.floats}
+            calls = self._both("float64", at(self._given, {**arrays, **moved}))
+            on_grid = [n for n in seen.names if rounding.in_float32(of_values(numbers(calls[n])))]
             if len(on_grid) == 1:
                 only = deciding.Rounds("gives only numbers of float32 for float64", coarse=False)
                 seen.rounds.setdefault(on_grid[0], only)

@@ -306,7 +306,7 @@ def gradients(seen: Seen) -> Finding:
             if len(have) == len(seen.names):
                 rest = compare(have[a], have[b], _coarse_limits(seen, of_gradients))
             else:
-                rest = _against_slopes(grads, seen.slopes, 2 * rounding.BFLOAT16)
+                rest = _against_slopes(grads, seen.slopes, 4 * rounding.BFLOAT16)
             found = found if rest.beyond else "precision"
         return Finding(question, found, sentence, first)
     rounded = from_truth(seen, GRADIENTS, of_gradients)

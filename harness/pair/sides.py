@@ -38,7 +38,7 @@ from harness.workers.launch import (
 
 DESK = "harness.workers.desks.function:FunctionDesk"
 # So often a process that died or hung is started again: a function may die at several points.
-MOST_STARTS = 6
+MOST_STARTS = 4
 
 
 class Lost(Exception):

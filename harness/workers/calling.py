@@ -293,7 +293,7 @@ def flat(value: Any, is_own: Callable[[Any], bool]) -> tuple[dict[str, Any], lis
 def _numbers(value: Any) -> bool:
     """Whether a list holds Python's numbers and nothing else, however deep."""
     if isinstance(value, list | tuple):
-        return bool(value) and all(map(_numbers, value))
+        return all(map(_numbers, value))
     return isinstance(value, bool | int | float)
 
 

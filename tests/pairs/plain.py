@@ -14,6 +14,11 @@ def softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
+def softmax_by_reciprocal(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e * (1 / e.sum(-1, keepdims=True))
+
+
 def softmax_by_logarithm(x):
     return np.exp(x - special.logsumexp(x, axis=-1, keepdims=True).astype(x.dtype))
 
@@ -25,7 +30,8 @@ def softmax_naive(x):
 
 def logsumexp(x):
     most = x.max(-1)
-    return most + np.log(np.exp(x - most[..., None]).sum(-1))
+    level = np.where(np.isfinite(most), most, x.dtype.type(0))
+    return level + np.log(np.exp(x - level[..., None]).sum(-1))
 
 
 def logsumexp_scipy(x):
@@ -36,8 +42,8 @@ def matmul(a, b):
     return a @ b
 
 
-def matmul_by_sums(a, b):
-    return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
+def matmul_backwards(a, b):
+    return a[:, ::-1] @ b[::-1]
 
 
 def matmul_in_bfloat16(a, b):
@@ -54,7 +60,7 @@ def layer_norm(x, w, b, eps=1e-5, factor=1.0):
 
 
 def layer_norm_by_var(x, w, b):
-    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * w + b
+    return (x - x.mean(-1, keepdims=True)) * (x.var(-1, keepdims=True) + 1e-5) ** -0.5 * w + b
 
 
 def layer_norm_other_eps(x, w, b):
@@ -94,6 +100,13 @@ def max_pool_by_pairs(x):
     return np.maximum(x[:, ::2], x[:, 1::2])
 
 
+def max_pool_of_windows(x):
+    windows = np.lib.stride_tricks.sliding_window_view(x, 2, -1)[:, ::2]
+    if x.shape[-1] % 2 or not len(x):
+        raise ValueError("pairs are wanted")
+    return windows.max(-1)
+
+
 def std(x):
     return x.std(-1)
 
@@ -130,6 +143,18 @@ def largest_but_the_last(x):
     return x.shape[-1] - 1 - x[..., ::-1].argmax(-1)
 
 
+def weighted(x, w):
+    return (x * w).sum(-1)
+
+
+def as_the_layer(x):
+    """What `in_torch.linear` computes, in whatever dtype."""
+    from tests.pairs.in_torch import layer
+
+    weight, bias = (p.detach().numpy().astype(x.dtype) for p in (layer.weight, layer.bias))
+    return x @ weight.T + bias
+
+
 def one_hot(y):
     return np.eye(10, dtype=np.float32)[y]
 
@@ -143,7 +168,9 @@ def both(x):
 
 
 def both_again(x):
-    return x.sum(-1) / x.dtype.type(x.shape[-1]), {"root": np.abs(x) ** x.dtype.type(0.5)}
+    return x[..., ::-1].sum(-1) / x.dtype.type(x.shape[-1]), {
+        "root": np.abs(x) ** x.dtype.type(0.5)
+    }
 
 
 # ---- what misbehaves -----------------------------------------------------------------------------
