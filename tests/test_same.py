@@ -201,6 +201,33 @@ def test_a_large_element_does_not_hide_a_difference_of_the_others():
     assert (found.answer, found.first.index) == (OTHER, [0, 8])
 
 
+def test_a_step_at_an_argument_is_a_matter_of_special_points():
+    """Arguments may hold a zero, where a step, or a derivative of relu, is a convention."""
+    x = np.array([0.0, 1.0, -2.0, 0.5])
+    found = harness.same(
+        mine=lambda x: np.where(x > 0, x + 1, x), theirs=lambda x: np.where(x >= 0, x + 1, x),
+        args=(x,),
+    )  # fmt: skip
+    assert (found.answer, found.first.point) == (POINTS, "0 in arg0")
+
+
+def test_rounding_that_is_large_at_a_special_point_is_measured_there():
+    """Of equal numbers a layer norm divides what is left of x - mean by the root of ε."""
+
+    def in_order(x):
+        centred = x - np.cumsum(x, -1)[..., -1:] / x.dtype.type(x.shape[-1])
+        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + x.dtype.type(1e-5))
+
+    def pairwise(x):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + x.dtype.type(1e-5))
+
+    first = arguments.draw(arguments.parse_like(["x=float32[8,50]"])).arrays["x"][0, 0]
+    level = np.full((8, 50), np.float32(first))
+    assert np.abs(in_order(level) - pairwise(level)).max() > 5e-6
+    assert harness.same(mine=in_order, theirs=pairwise, like="x=float32[8,50]").answer == ROUNDING
+
+
 def test_two_that_keep_no_float64_are_held_to_a_truth_or_not_at_all():
     def tripled(x):
         return (x.astype(np.float32) + x.astype(np.float32)) + x.astype(np.float32)
@@ -342,7 +369,7 @@ def test_one_that_dies_at_a_point_is_asked_the_others_and_not_for_ever():
     often = harness.same(a=plain.scaled, b=in_plain("dies_when_not_finite"), like="x=float32[3,4]")
     assert often.answer == POINTS
     (note,) = [of.note for of in often.questions if of.question == "special points"]
-    assert "not asked: b's process failed 4 times" in note
+    assert "others not asked: b's process failed 4 times" in note
 
 
 @needs("jax", "tensorflow")
@@ -590,6 +617,23 @@ def test_float32_is_held_to_rounding_and_no_more():
     assert found.first.index == [0]
     assert found.question.distance == pytest.approx(60 * rounding.SINGLE, rel=0.05)
     assert found.question.limit < found.question.distance
+
+
+def test_whole_numbers_are_equal_unless_rounding_moves_the_truths():
+    for moved, answer in ((0, PRECISION), (1, None)):
+        pair = seen([1.0], [1.0], [1.0])
+        pair.single = {"a": called([3], "int64"), "b": called([4], "int64")}
+        pair.want, pair.noise = {"value": np.array([3])}, {"value": np.array([moved])}
+        assert deciding.in_float32(pair).answer == answer
+
+
+def test_one_without_float64_is_another_function_where_no_rounding_explains_it():
+    true = np.array([1.0, 2.0])
+    for keeps, share, answer in (("float64", 0.1, PRECISION), ("float32", 0.1, OTHER),
+                                 ("float32", 0.002, PRECISION)):  # fmt: skip
+        pair = seen(true, true * (1 + share), true)
+        pair.wide = {"a": called(true, "float64"), "b": called(true, keeps)}
+        assert deciding.in_float32(pair).answer == answer
 
 
 def test_infinities_and_nans_must_be_alike():

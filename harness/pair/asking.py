@@ -215,14 +215,13 @@ class Asked:
 
     def _points(self, question: str, points: Iterable[Point]) -> None:
         """Ask both at every point, and say what all of them come to."""
-        todo, judged, left = [*points], [], ""
-        self._progress.phase(question, len(todo))
+        judged, left = [], ""
+        self._progress.phase(question, 0)
         try:
-            for done, point in enumerate(todo):
-                judged.append(self._at(question, point))
-                self._progress.advance(done + 1)
+            for point in points:  # no list of them: each holds a copy of an argument
+                judged.append(self._at(question, point))  # noqa: PERF401 - what was asked is kept
         except Lost as error:
-            left = f"{len(todo) - len(judged)} not asked: {error}"
+            left = f"others not asked: {error}"
         self.judged += judged
         self.findings.append(special.at_all(question, judged, self.seen.names, left))
 
@@ -247,7 +246,10 @@ class Asked:
         return max([rounding.SPECIAL, *(2 * d for d in distances if math.isfinite(d))])
 
     def _noise_at(self, point: Point, given: Arguments) -> dict[str, Array]:
-        """How far the truth strays at a point that itself stays as it is; zeros stay too."""
+        """How far the truth strays at a point that itself stays as it is; zeros stay too.
+
+        Times the root of how many terms it may sum: of equal ones the roundings add up.
+        """
         kept = {name: array == 0 for name, array in point.arrays.items()}
         if point.kept:
             kept[point.argument].reshape(-1)[[*point.kept]] = True
@@ -258,4 +260,8 @@ class Asked:
             for draw in range(rounding.FEW_DRAWS)
         ]
         tables = [numbers(side.call(each, "float64")) for each in moved]
-        return {n: rounding.stray(v, [t[n] for t in tables if n in t]) for n, v in want.items()}
+        sums = math.sqrt(rounding.terms(point.arrays, [*want.values()]))
+        return {
+            name: sums * rounding.stray(true, [t[name] for t in tables if name in t])
+            for name, true in want.items()
+        }

@@ -109,7 +109,10 @@ class Here:
 
 
 class Apart:
-    """A function in a worker; `begin` starts that, the first call waits for it."""
+    """A function in a worker; `begin` starts that, the first call waits for it.
+
+    A worker that died is started again for the next call, MOST_STARTS times in all.
+    """
 
     def __init__(
         self, name: str, spec: str, folder: Path, *, python: str, threads: int, timeout_s: float
@@ -141,15 +144,14 @@ class Apart:
         extra = dict(self._entry.environment)
         python = sys.executable if is_own(self._python) else self._python
         env = environment(self._threads, extra, "strict", self._python, place)
-        self._worker = Worker(self.name, "same", python, env, self._threads, place, place, DESK)
+        words = {"framework": self.framework, "source": self._source, "threads": self._threads}
+        try:
+            self._worker = Worker(self.name, "same", python, env, self._threads, place, place, DESK)
+            self._worker.ask("start", Timeouts().start_s, **words)
+        except WorkerFailed as error:
+            self.close()
+            raise InputError(f"{self.name}: {error}") from None
         self._starting = True
-        self._worker.ask(
-            "start",
-            Timeouts().start_s,
-            framework=self.framework,
-            source=self._source,
-            threads=self._threads,
-        )
 
     def _ready(self) -> Worker:
         """A worker that has loaded the function; InputError where it cannot be loaded."""
