@@ -73,6 +73,7 @@ DIFFER = {
 # The first side and the second, of PyTorch and NumPy, with what is drawn.
 IN_TORCH = {
     "softmax": ("numpy.softmax", "torch.softmax", X, ROUNDING),
+    "layer norm": ("numpy.layer_norm", "torch.layer_norm", LAYER, ROUNDING),
     "cumsum": ("numpy.cumsum", "torch.cumsum", X, ROUNDING),
     "relu": ("numpy.relu", "torch.relu", X, ROUNDING),
     "relu, threshold": ("torch.relu", "torch_too.relu_threshold", X, ROUNDING),
@@ -159,6 +160,15 @@ def test_a_wrong_gradient_is_told_at_its_element_whoever_holds_the_truth(in_torc
     asked_of = {of.question: of for of in in_torch["softmax"].questions}["gradients"]
     assert asked_of.outcome == "same"
     assert asked_of.says["numpy"] == "central differences"
+
+
+@needs("torch")
+def test_where_neither_gives_the_truth_and_where_one_does_not_broadcast_it_is_told_only(in_torch):
+    norm = in_torch["layer norm"]
+    assert {p.point for p in norm.points if not p.same} >= {"max", "-max"}
+    notes = {of.question: of.note for of in norm.questions}
+    assert "told only, max: both overflow on the way" in notes["special points"]
+    assert "one does not broadcast" in notes["broadcasting"]
 
 
 @needs("torch")

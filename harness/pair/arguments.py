@@ -46,6 +46,8 @@ VALUES = {
     "-inf": -math.inf,
     "nan": math.nan,
 }
+# Where what is computed on the way may exceed float32, in one formula and not in another.
+OVERFLOWING = ("max", "-max")
 # A number of rows or columns that no vector unit's width divides.
 ODD = 7
 

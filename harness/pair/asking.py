@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.errors import InputError
 from harness.interface import Array
 from harness.pair import deciding, rounding, special
-from harness.pair.arguments import Arguments, Point, at, broadcasts, special_points
+from harness.pair.arguments import OVERFLOWING, Arguments, Point, at, broadcasts, special_points
 from harness.pair.comparing import identical, numbers, of_gradients, of_values
 from harness.pair.deciding import Finding, Seen, Slopes
 from harness.pair.document import BROADCAST, QUESTIONS, SPECIAL, UNTOLD, Answer, Question
@@ -231,6 +231,11 @@ class Asked:
         calls = self._both("float32", given, point.argument if point.strided else "")
         share = self._share()
         judged = special.at_point(where, calls, self.seen.single, share=share)
+        if judged.first is not None and point.name in OVERFLOWING and self.seen.want:
+            side = self._truth or self._sides[self.seen.truth]
+            want = of_values(numbers(side.call(given, "float64")))
+            if special.neither_right(calls, want, share):
+                return judged._replace(why="both overflow on the way")
         if not judged.finite or not self.seen.want:
             return judged
         # Numbers that are both finite may differ by rounding that is large here.

@@ -10,7 +10,7 @@ import numpy as np
 from harness.pair import rounding
 from harness.pair.comparing import compare, form, identical, numbers, of_values, shapes, spelt
 from harness.pair.deciding import Finding
-from harness.pair.document import UNTOLD, Place, Point, Question
+from harness.pair.document import BROADCAST, UNTOLD, Place, Point, Question
 from harness.pair.rounding import Numbers
 from harness.record.schema import Number, number
 from harness.workers.calling import Called
@@ -27,13 +27,15 @@ class Where(NamedTuple):
 class Judged(NamedTuple):
     """One point: as the document has it, the first difference, whether all bits are the same.
 
-    `finite`: a value differs, and both are finite: what rounding does there may explain it.
+    `finite`: a value differs, and both are finite: what rounding does there may explain it. `why`:
+    of a difference that is told and not judged, the reason.
     """
 
     point: Point
     first: Place | None = None
     bits: bool = False
     finite: bool = False
+    why: str = ""
 
 
 def at_point(
@@ -56,6 +58,8 @@ def at_point(
         if calls[a].said.ended == calls[b].said.ended:
             return Judged(_point(where, forms), bits=True)
         return _differs(where, "value", forms)
+    if failed and where.question == BROADCAST:
+        return _differs(where, "value", forms)._replace(why="one does not broadcast")
     if failed or shapes(calls[a]) != shapes(calls[b]) or _other_dtypes(calls, usual):
         return _differs(where, "value", forms)
     one, other = numbers(calls[a]), numbers(calls[b])
@@ -73,6 +77,20 @@ def at_point(
         return place._replace(finite=finite and one[off.of].dtype.kind == "f")
     tables = ({name: table[name] for name in shared} for table in (one, other))
     return Judged(_point(where, forms), bits=identical(*tables))
+
+
+def neither_right(
+    calls: Mapping[str, Called], want: Numbers, share: float = rounding.SPECIAL
+) -> bool:
+    """Whether both are off from what is true in float64: then they overflow in ways of their own."""
+    for called in calls.values():
+        got = of_values(numbers(called))
+        if got.keys() != want.keys() or any(got[n].shape != want[n].shape for n in want):
+            continue
+        limits = {n: rounding.special_limit(got[n], want[n], None, share) for n in want}
+        if not compare(got, want, limits).beyond:
+            return False
+    return True
 
 
 def _other_dtypes(calls: Mapping[str, Called], usual: Mapping[str, Called]) -> bool:
@@ -111,11 +129,13 @@ def at_all(
 
     left: why some were not asked, where any were not.
     """
-    differ = [each for each in judged if each.first is not None]
+    differ = [each for each in judged if each.first is not None and not each.why]
+    told = [f"{each.point.point}: {each.why}" for each in judged if each.why]
     if not judged and not left:
         asked = Question(question=question, outcome="not asked", note="no argument has any")
         return Finding(asked)
-    count = f"{len(judged) - len(differ)} of {len(judged)} alike"
+    count = f"{len(judged) - len(differ) - len(told)} of {len(judged)} alike"
+    count += "".join(f"; told only, {each}" for each in dict.fromkeys(told))
     asked = Question(
         question=question,
         outcome="differs" if differ else "same",

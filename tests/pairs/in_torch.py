@@ -10,6 +10,10 @@ def softmax(x):
     return F.softmax(x, -1)
 
 
+def layer_norm(x, w, b):
+    return F.layer_norm(x, x.shape[-1:], w, b)
+
+
 def cumsum(x):
     return torch.cumsum(x, -1)
 
