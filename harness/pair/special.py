@@ -82,7 +82,7 @@ def at_point(
 def neither_right(
     calls: Mapping[str, Called], want: Numbers, share: float = rounding.SPECIAL
 ) -> bool:
-    """Whether both are off from what is true in float64: then they overflow in ways of their own."""
+    """Whether both are off from what is true in float64: each overflows in a way of its own."""
     for called in calls.values():
         got = of_values(numbers(called))
         if got.keys() != want.keys() or any(got[n].shape != want[n].shape for n in want):
