@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends import BACKENDS
-from benchmarks import bench, overhead, peers
+from benchmarks import bench, convolution, loops, overhead, peers
 from harness import data
 from harness.workloads import WORKLOADS
 from harness.workloads.reference.optimisers import sgd
@@ -222,7 +222,7 @@ def test_the_overhead_of_numpy_is_measured_and_told_in_one_table(tmp_path, capsy
 def test_a_loop_by_hand_that_computes_something_else_is_not_compared(monkeypatch, tmp_path):
     system = "linear-regression"
     wrong = msgspec.structs.replace(WORKLOADS[system], optimiser=sgd(lr=0.021))
-    monkeypatch.setitem(overhead.WORKLOADS, system, wrong)
+    monkeypatch.setitem(loops.WORKLOADS, system, wrong)
     page = tmp_path / "page.md"
     few = ("--sessions", "1", "--rounds", "1", "--steps", "3", "--threads", "1")
     assert overhead.main([*few, "--backend", "numpy", "--page", str(page)]) == 1
@@ -231,14 +231,18 @@ def test_a_loop_by_hand_that_computes_something_else_is_not_compared(monkeypatch
     assert len(rows) == 2 * len(overhead.SYSTEMS)
 
 
+def beside_by_hand(harness_ns, by_hand_ns):
+    return loops.Turns(harness_ns, {overhead.BY_HAND: by_hand_ns}, {overhead.BY_HAND: 1e-7})
+
+
 def test_the_difference_is_that_within_rounds_and_its_interval_over_sessions():
     turns = [
         # The machine was slower in the second round of both, and one round was disturbed.
-        overhead.Turns([15_000, 30_000, 15_000], [10_000, 25_000, 90_000], 1e-7),
-        overhead.Turns([16_000, 31_000, 99_000], [10_000, 25_000, 10_000], 1e-7),
+        beside_by_hand([15_000, 30_000, 15_000], [10_000, 25_000, 90_000]),
+        beside_by_hand([16_000, 31_000, 99_000], [10_000, 25_000, 10_000]),
     ]
     key = "himmelblau", "numpy:plain"
-    measured = overhead.Measured({key: turns}, {}, {})
+    measured = loops.Measured({key: turns}, {}, {})
     (row,) = [row for row in overhead.rows(measured, ["numpy:plain"]) if row[0] == "himmelblau"]
     # By hand: 5 and 6, mean 5.5, sd .7071; t(1) at 97.5 % is 12.7062.
     half = 12.7062 * 0.70711 / math.sqrt(2)
@@ -247,7 +251,7 @@ def test_the_difference_is_that_within_rounds_and_its_interval_over_sessions():
 
 def test_a_label_that_cannot_start_is_named_and_the_others_have_their_rows(monkeypatch, tmp_path):
     absent = replace(BACKENDS["numpy"], name="torch", source="no_such_backend:Backend")
-    monkeypatch.setitem(overhead.BACKENDS, "torch", absent)
+    monkeypatch.setitem(loops.BACKENDS, "torch", absent)
     page = tmp_path / "page.md"
     few = ("--sessions", "1", "--rounds", "1", "--steps", "2", "--threads", "1")
     words = [*few, "--backend", "numpy", "--backend", "torch", "--page", str(page)]
@@ -262,6 +266,121 @@ def test_a_label_that_cannot_start_is_named_and_the_others_have_their_rows(monke
 def test_no_overhead_is_measured_zero_times(word):
     with pytest.raises(SystemExit) as stopped:
         overhead.main([word, "0"])
+    assert stopped.value.code == 2
+
+
+# -- two convolutional nets beside plain loops and Keras -----------------------------------------
+
+SLOWER = {"torch (eager)": 2.0, "tensorflow:graph": 1.5, "tensorflow:eager": 9.0}
+PLAIN = "nn.Module, torch.optim"
+
+
+def convolved(ratios, distance=1e-6, failed=()):
+    """A measurement in which our best step is 3 ms, and so many times a loop's, a session each."""
+    turns = {}
+    for system in convolution.SYSTEMS:
+        for arm in loops.arms(convolution.STUDY.backends):
+            mine = SLOWER.get(arm.label, 1.0 if arm.variant != "scan" else 1.1) * 3e6
+            rounds = [round(ns) for ns in (mine, mine, 40 * mine)]  # the last disturbed
+            names = [*convolution.beside(arm)]
+            turns[system, arm.label] = [
+                loops.Turns(
+                    rounds,
+                    {name: [round(mine / of), round(mine / of), round(mine)] for name in names},
+                    dict.fromkeys(names, 1e-7) | {PLAIN: distance},
+                )
+                for of in ratios
+            ]
+    return loops.Measured(turns, dict.fromkeys(failed, "SIGSEGV"), {})
+
+
+def paged(monkeypatch, tmp_path, measured, sessions=5):
+    """Status, and the rows of the page's first table."""
+    monkeypatch.setattr(loops, "measure", lambda *_: measured)
+    page = tmp_path / "page.md"
+    status = convolution.main(["--page", str(page), "--sessions", str(sessions)])
+    lines = page.read_text().partition("Every variant")[0].splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    return status, rows[2:]
+
+
+def test_the_best_variant_of_a_framework_is_held_against_every_loop(monkeypatch, tmp_path):
+    status, rows = paged(monkeypatch, tmp_path, convolved([0.5, 0.6, 0.5, 0.6, 0.5]))
+    assert status == 0
+    bests = {"torch:compile": 3, "jax (jit)": 2, "tensorflow (xla)": 2}
+    each = [label for label, loops_ in bests.items() for _ in range(loops_)]
+    assert [row[1] for row in rows] == each * len(convolution.SYSTEMS)
+    # By hand: logs of .5 (three) and .6 (two): mean .5378, sd .09986; t(4) at 97.5 % is 2.776.
+    assert rows[0][2:] == [PLAIN, "3000.0", "5000.0", "0.538 \\[0.475, 0.609\\]", "1.0e-06", "met"]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict", "status"),
+    [
+        ([0.90, 0.91, 0.92, 0.91, 0.90], "met", 0),
+        ([0.80, 1.15, 0.95, 0.96, 0.97], "met (the interval holds the bar)", 0),
+        ([0.90, 1.20, 1.05, 1.04, 1.03], "met (the interval holds the bar)", 0),
+        ([1.10, 1.11, 1.12, 1.11, 1.10], "missed", 1),
+        ([0.90, 1.05], "met, indicative", 0),
+        ([1.10], "missed, indicative", 1),
+    ],
+)
+def test_a_step_slower_than_a_loops_misses_the_bar_and_ends_with_one(
+    monkeypatch, tmp_path, ratios, verdict, status
+):
+    found = paged(monkeypatch, tmp_path, convolved(ratios), len(ratios))
+    assert found[0] == status
+    assert {row[-1] for row in found[1]} == {verdict}
+
+
+@pytest.mark.parametrize("distance", [2e-3, None])
+def test_a_net_that_ends_elsewhere_is_not_compared(monkeypatch, tmp_path, distance):
+    status, rows = paged(monkeypatch, tmp_path, convolved([0.5] * 5, distance))
+    assert status == 1
+    shown = "inf" if distance is None else "2.0e-03"
+    for row in rows:
+        strays = ["–", "–", "–", shown, "NOT COMPARED: limit 0.001"]
+        assert (row[3:] == strays) == (row[2] == PLAIN)
+
+
+def test_a_variant_that_fails_is_named_and_the_next_is_the_best(monkeypatch, tmp_path, capsys):
+    measured = convolved([0.5] * 5, failed=["torch:compile", "jax (jit)", "jax:scan"])
+    status, rows = paged(monkeypatch, tmp_path, measured)
+    assert status == 1
+    told = {row[1]: row[-1] for row in rows}
+    assert told == {"torch (eager)": "met", "jax": "NOT MEASURED", "tensorflow (xla)": "met"}
+    text = capsys.readouterr().out
+    assert "| cifar-net | torch:compile | NOT MEASURED |  |" in text
+    assert "- torch:compile: SIGSEGV" in text
+
+
+@pytest.mark.skipif(importlib.util.find_spec("keras") is None, reason="keras is not installed")
+@pytest.mark.parametrize(
+    "arm",
+    [
+        pytest.param(loops.Arm(name, variant), marks=needs(name))
+        for name, variant in (("torch", "eager"), ("jax", "jit"), ("tensorflow", "xla"))
+    ],
+    ids=lambda arm: arm.backend,
+)
+def test_the_nets_by_hand_and_in_keras_end_where_ours_end(monkeypatch, tmp_path, capsys, arm):
+    compiled = loops.Loop("torch", "compile")  # the same module: what compiling does is torch's
+    mine = {name: of for name, of in convolution.beside(arm).items() if of != compiled}
+    monkeypatch.setattr(convolution, "beside", lambda _: mine)
+    monkeypatch.setattr(loops, "arms", lambda _: [arm])
+    study = convolution.STUDY._replace(beside=convolution.beside)
+    few = ("--sessions", "1", "--rounds", "1", "--steps", "12", "--threads", "1")
+    assert loops.main(study, [*few, "--backend", arm.backend]) in (0, 1)
+    text = capsys.readouterr().out
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if " indicative |" in line]
+    assert [row[2] for row in rows] == [*mine] * len(convolution.SYSTEMS), text
+    assert max(float(row[6]) for row in rows) < 1e-5
+
+
+@pytest.mark.parametrize("words", [("--steps", "13"), ("--rounds", "0"), ("--backend", "numpy")])
+def test_convolutions_are_not_measured_by_words_that_cannot_be_used(words):
+    with pytest.raises(SystemExit) as stopped:
+        convolution.main(words)
     assert stopped.value.code == 2
 
 

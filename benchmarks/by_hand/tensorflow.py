@@ -1,4 +1,4 @@
-"""Four small systems in plain TensorFlow: variables, GradientTape. May import tensorflow, NumPy."""
+"""Six systems in plain TensorFlow: variables, GradientTape. May import tensorflow, NumPy."""
 
 from __future__ import annotations
 
@@ -32,6 +32,31 @@ def logistic_regression(W: tf.Variable, b: tf.Variable, X: tf.Tensor, y: tf.Tens
     return -tf.reduce_mean(y * tf.math.log(a) + (1 - y) * tf.math.log1p(-a))
 
 
+def nielsen_conv_2(*given: Any) -> tf.Tensor:
+    """28 x 28 -> 12 x 12 x 20 -> 4 x 4 x 40 -> 100 -> 10, sigmoid; softmax cross-entropy."""
+    K1, c1, K2, c2, W1, b1, W2, b2, X, y = given
+    H = tf.sigmoid(tf.nn.max_pool2d(tf.nn.conv2d(X, K1, 1, "VALID"), 2, 2, "VALID") + c1)
+    H = tf.sigmoid(tf.nn.max_pool2d(tf.nn.conv2d(H, K2, 1, "VALID"), 2, 2, "VALID") + c2)
+    H = tf.sigmoid(tf.reshape(H, (-1, 640)) @ W1 + b1)
+    return cross_entropy(H @ W2 + b2, y)
+
+
+def cifar_net(*given: Any) -> tf.Tensor:
+    """32 x 32 x 3 -> 14 x 14 x 6 -> 5 x 5 x 16 -> 120 -> 84 -> 10, ReLU; softmax cross-entropy."""
+    K1, c1, K2, c2, W1, b1, W2, b2, W3, b3, X, y = given
+    H = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(X, K1, 1, "VALID") + c1), 2, 2, "VALID")
+    H = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(H, K2, 1, "VALID") + c2), 2, 2, "VALID")
+    H = tf.nn.relu(tf.reshape(H, (-1, 400)) @ W1 + b1)
+    H = tf.nn.relu(H @ W2 + b2)
+    return cross_entropy(H @ W3 + b3, y)
+
+
+def cross_entropy(logits: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Mean of a batch, in nats."""
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
+    return tf.reduce_mean(losses)
+
+
 class Sgd:
     """What is learnt goes down its gradient."""
 
@@ -40,6 +65,19 @@ class Sgd:
 
     def step(self, variable: tf.Variable, grad: tf.Tensor) -> None:
         variable.assign_sub(self.lr * grad)
+
+
+class Momentum:
+    """Of several variables, a velocity each."""
+
+    def __init__(self, lr: float, momentum: float, variables: list[tf.Variable]) -> None:
+        self.lr, self.momentum = lr, momentum
+        self.v = {v.ref(): tf.Variable(tf.zeros_like(v)) for v in variables}
+
+    def step(self, variable: tf.Variable, grad: tf.Tensor) -> None:
+        velocity = self.v[variable.ref()]
+        velocity.assign(self.momentum * velocity + grad)
+        variable.assign_sub(self.lr * velocity)
 
 
 class Adam:
@@ -58,11 +96,15 @@ class Adam:
         variable.assign_sub(self.lr * m / (tf.sqrt(v) + 1e-8))
 
 
+CONV_2 = ("K1", "c1", "K2", "c2", "W1", "b1", "W2", "b2")
+CIFAR = (*CONV_2, "W3", "b3")
 SYSTEMS: dict[str, Any] = {
-    "nielsen-neuron": (nielsen_neuron, ("w", "b"), lambda: Sgd(0.15)),
-    "linear-regression": (linear_regression, ("w", "b"), lambda: Sgd(0.02)),
-    "himmelblau": (himmelblau, ("x",), lambda: Adam(0.001)),
-    "logistic-regression": (logistic_regression, ("W", "b"), lambda: Sgd(0.1)),
+    "nielsen-neuron": (nielsen_neuron, ("w", "b"), lambda _: Sgd(0.15)),
+    "linear-regression": (linear_regression, ("w", "b"), lambda _: Sgd(0.02)),
+    "himmelblau": (himmelblau, ("x",), lambda _: Adam(0.001)),
+    "logistic-regression": (logistic_regression, ("W", "b"), lambda _: Sgd(0.1)),
+    "nielsen-conv-2": (nielsen_conv_2, CONV_2, lambda _: Sgd(0.1)),
+    "cifar-net": (cifar_net, CIFAR, lambda variables: Momentum(0.001, 0.9, variables)),
 }
 
 
@@ -72,7 +114,8 @@ def loop(
     """Train and parameters of a system; `graph` and `xla`: the step by tf.function."""
     objective, names, optimiser = SYSTEMS[system]
     own = {name: tf.Variable(start[name]) for name in names}
-    variables, optimizer = [*own.values()], optimiser()
+    variables = [*own.values()]
+    optimizer = optimiser(variables)
     targets = [None] * len(x) if y is None else [tf.constant(each) for each in y]
     batches = [*zip([tf.constant(each) for each in x], targets, strict=True)]
 
