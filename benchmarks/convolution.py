@@ -42,7 +42,7 @@ LOOPS = {
     "tensorflow": {"GradientTape, tf.function by XLA": Loop("tensorflow", "xla")},
 }
 # Relative distance of all parameters from the trainer's, after all steps of a session.
-LIMIT = 1e-3
+LIMIT = 1e-4
 BAR = 1.0  # ours / theirs
 NONE = ["–", "–", "–"]
 
