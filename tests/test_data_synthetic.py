@@ -128,7 +128,8 @@ def test_a_data_dir_with_the_synthetic_set_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_data_set_is_refused_with_the_choices() -> None:
-    with pytest.raises(InputError, match=r"'imagenet' is unknown: fashion-mnist, mnist, cifar-10"):
+    names = "fashion-mnist, mnist, mnist-shifted, cifar-10"
+    with pytest.raises(InputError, match=f"'imagenet' is unknown: {names}"):
         data.load("imagenet", warn=pytest.fail)
     with pytest.raises(InputError, match=r"--dataset mnist: .* auto, synthetic or fashion-mnist"):
         data.load("fashion-mnist", "mnist", warn=pytest.fail)

@@ -37,7 +37,7 @@ SPEC = "a name (see harness list), MODULE:CLASS or FILE.py:CLASS"
 # Words of which there is a fixed set, as --help shows them.
 PROFILES, DEVICES, DTYPES = "smoke|default|full", "cpu|cuda", "float32|float64"
 PRECISIONS = "strict|tf32|bfloat16"
-DATASETS = "auto|synthetic|fashion-mnist|mnist|cifar-10|diabetes"
+DATASETS = "auto|synthetic|fashion-mnist|mnist|mnist-shifted|cifar-10|diabetes"
 
 
 class Chosen(NamedTuple):
