@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends import BACKENDS
-from benchmarks import bench, convolution, loops, overhead, peers
+from benchmarks import bench, convolution, ladder, loops, overhead, peers
 from harness import data
 from harness.workloads import WORKLOADS
 from harness.workloads.reference.optimisers import sgd
@@ -455,3 +455,35 @@ def test_bench_refuses_a_page_that_cannot_be_written_before_it_measures(monkeypa
     with pytest.raises(SystemExit) as stopped:
         bench.main()
     assert stopped.value.code == 2
+
+
+# -- the ladder ----------------------------------------------------------------------------------
+
+
+def test_a_training_of_the_ladder_goes_on_from_its_last_epoch_to_the_same_bits(
+    monkeypatch, tmp_path
+):
+    name = "nielsen-conv-1"
+    short = msgspec.structs.replace(WORKLOADS[name], validation=5, epochs=2)
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (35, 28, 28), np.uint8), rng.integers(0, 10, 35)
+    few = data.Dataset("mnist", False, "", "", x, y, x[:20], y[:20], ())
+    monkeypatch.setattr(ladder, "WORKLOADS", {**WORKLOADS, name: short})
+    monkeypatch.setattr(ladder.data, "of_workload", lambda *_, **__: few)
+    states = {}
+    for place, epochs in (("at once", (2,)), ("in two", (1, 2, 2))):
+        folder = tmp_path / place
+        for most in epochs:
+            words = ["ladder", "--backend", "numpy", "--only", name, "--epochs", str(most)]
+            words += ["--folder", str(folder), "--page", str(tmp_path / "page.md")]
+            monkeypatch.setattr("sys.argv", words)
+            assert ladder.main() == 0
+        done = ladder.read(folder, name)
+        assert len(done) == 2
+        assert all(0 <= of.test <= 1 and of.seconds > 0 for of in done)
+        states[place] = (folder / name).read_bytes(), [(of.validation, of.test) for of in done]
+    assert states["at once"] == states["in two"]
+    rows = [line for line in (tmp_path / "page.md").read_text().splitlines() if name in line]
+    last = 100 * states["in two"][1][-1][1]
+    assert "| 2 of 2 | 98.78 |" in rows[0]
+    assert f" {last:.2f} |" in rows[0]
