@@ -13,6 +13,7 @@ import random
 import struct
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 
 from harness import data
 from harness.data import cifar_10, idx
+from harness.data.finding import cache_dir
 from harness.data.packed import MAX_EXPANSION
 from harness.errors import InputError
 from harness.workloads import WORKLOADS
@@ -479,3 +481,9 @@ def test_data_of_another_shape_or_with_more_classes_are_refused(tmp_path: Path) 
             load(shape=shape)
     with pytest.raises(InputError, match="a label 3, and the model has 3 classes"):
         load(classes=3)
+
+
+def test_images_grown_by_shifts_are_made_of_the_files_that_mnist_has_in_the_cache() -> None:
+    grown, plain = data.SOURCES["mnist-shifted"], data.SOURCES["mnist"]
+    assert cache_dir(grown) == cache_dir(plain)
+    assert cache_dir(replace(grown, cached="")).name == "mnist-shifted"
