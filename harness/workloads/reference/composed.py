@@ -36,6 +36,7 @@ from harness.workloads.reference.pieces import (
     Shape,
     Sigmoid,
     Softmax,
+    called,
 )
 
 
@@ -69,10 +70,7 @@ class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         "z2" and "h2" belong to the second layer that makes units; the last are the outputs.
         """
-        names, number = [], 0
-        for layer in self.layers:
-            number += layer.makes_units
-            names.append(f"{layer.letter}{number}" if layer.letter else "")
+        names = called(self.layers)
         of_logits = isinstance(self.loss, SoftmaxCrossEntropy | SigmoidCrossEntropy)
         unscaled = isinstance(self.layers[-1], Dense) and of_logits
         return (*names[:-1], "logits" if unscaled else "outputs")

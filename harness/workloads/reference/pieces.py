@@ -6,7 +6,7 @@ and the interface only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -53,6 +53,7 @@ __all__ = [
     "Softmax",
     "Tanh",
     "Variable",
+    "called",
 ]
 
 # What a residual block can hold.
@@ -143,11 +144,7 @@ class Residual(Piece, frozen=True):
 
         Numbers count those of the branch that make units; the shortcut has "s" for a number.
         """
-        names, number = [], 0
-        for layer in self.branch:
-            number += layer.makes_units
-            names.append(f"{layer.letter}{number}" if layer.letter else "")
-        made: list[str] = []
+        names, made = called(self.branch), list[str]()
         for layer in self.shortcut:
             more = sum(name.startswith(f"{layer.letter}s") for name in made)
             made.append(f"{layer.letter}s{more + 1 if more else ''}" if layer.letter else "")
@@ -209,6 +206,15 @@ class Residual(Piece, frozen=True):
                 own = end if i == last else f"{made}.{side}{i}"
                 yield layer, before, own
                 before = layer.axis(before, own, ())
+
+
+def called(layers: Iterable[Piece]) -> list[str]:
+    """What each one's value is called: "z2" and "h2" belong to the second that makes units."""
+    names, number = [], 0
+    for layer in layers:
+        number += layer.makes_units
+        names.append(f"{layer.letter}{number}" if layer.letter else "")
+    return names
 
 
 Layer = Inner | Flatten | Enlarge | Residual | Variable | Polynomial
