@@ -31,7 +31,7 @@ FLOORS = (
     ("export", "bundle", "testing"),
     ("report",),
     ("results", "conformance", "run", "doctor", "pair"),
-    ("verdict", "measure", "workers"),
+    ("verdict", "explain", "measure", "workers"),
     ("record",),
     ("plan",),
     ("workloads", "data", "backends", "files", "tensors"),
@@ -44,6 +44,7 @@ NEVERS = {
     "record": {"harness.tensors", "safetensors"},  # it stores measurements, not tensors
     "verdict": {"harness.tensors", "harness.measure", "harness.workers", "safetensors"},
     "workers": {"harness.verdict", "harness.measure", "harness.run"},  # they know not who asks
+    "explain": {"harness.verdict", "harness.workers", "harness.run"},  # it judges nothing
     "report": {"harness.workers", "harness.run"},  # it measures nothing
     "results": {"harness.workers", "harness.run", "harness.measure"},
     "pair": {"harness.verdict", "harness.run"},  # its answer is no run's verdict

@@ -118,7 +118,7 @@ def _strayed(wanted: Wanted, reference: Reference) -> Noise:
     workload = wanted.workload
     furthest: Noise = {}
     for tensors in replica_answers(reference, workload, wanted.state, wanted.batch):
-        for one in _asked(wanted):
+        for one in asked(wanted):
             distance = _distance(one, tensors)
             if distance is not None:
                 furthest[one.place] = max(distance, furthest.get(one.place, 0.0))
@@ -129,7 +129,7 @@ def _strayed(wanted: Wanted, reference: Reference) -> Noise:
             tensors = {f"trace.{name}": value for name, value in traced.items()}
             for name, want, _ in inside(tensors, wanted, reference):
                 place = "forward", f"{name}{OWN}"
-                one = _Asked(*place, f"trace.{name}", want, _formula(workload))
+                one = Asked(*place, f"trace.{name}", want, own_formula(workload))
                 distance = _distance(one, tensors)
                 if distance is not None:
                     furthest[place] = max(distance, furthest.get(place, 0.0))
@@ -169,7 +169,7 @@ def grant(
             m.jump = jumps.get(m.tensor.partition("/")[0])
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """One tensor that a batch is asked for: the name a worker writes it under, what is wanted."""
 
     rung: str
@@ -184,7 +184,7 @@ class _Asked(NamedTuple):
         return self.rung, self.tensor
 
 
-def _formula(workload: Workload) -> Formula:
+def own_formula(workload: Workload) -> Formula:
     """Of an error: relative; of a function without data, which may end at 0, absolute below 1."""
     return _absolute if workload.y == "none" else plain
 
@@ -202,31 +202,42 @@ def _at_least(formula: Formula, base: float) -> Formula:
 _absolute = _at_least(plain, 1.0)
 
 
-def _asked(wanted: Wanted) -> list[_Asked]:
+def asked(wanted: Wanted) -> list[Asked]:
     """The rungs forward to update of one batch."""
     loss, name = np.array(wanted.loss), wanted.workload.trace[-1]
-    usual = _formula(wanted.workload)
+    usual = own_formula(wanted.workload)
     forward = centred if wanted.centred else usual
-    asked = [_Asked("forward", name, "outputs", wanted.outputs, forward)]
+    found = [Asked("forward", name, "outputs", wanted.outputs, forward)]
     if wanted.training is not None:
         key = f"outputs{TRAINING}"
-        asked.append(_Asked("forward", f"{name}{TRAINING}", key, wanted.training, forward))
-    asked += [_Asked("loss", key, key, loss, usual, "float64") for key in ("loss", "step loss")]
-    asked += [
-        _Asked("gradients", name, f"grad.{name}", g, usual) for name, g in wanted.grads.items()
+        found.append(Asked("forward", f"{name}{TRAINING}", key, wanted.training, forward))
+    found += [Asked("loss", key, key, loss, usual, "float64") for key in ("loss", "step loss")]
+    found += [
+        Asked("gradients", name, f"grad.{name}", g, usual) for name, g in wanted.grads.items()
     ]
     for tensor in wanted.workload.tensors:
         name = tensor.name
         if tensor.role == "trained":
-            given, change = wanted.state[name], wanted.changes[name]
-            want = given.astype(np.float64) - change
-            formula = excess_update(given, change, allowed(wanted, name))
-            if wanted.workload.y == "none":  # at its minimum nothing is changed
-                formula = _at_least(formula, wanted.workload.optimiser.lr)
-            asked.append(_Asked("update", name, f"new.{name}", want, formula))
+            change = wanted.changes[name]
+            want = wanted.state[name].astype(np.float64) - change
+            formula = update_formula(wanted, name, change)
+            found.append(Asked("update", name, f"new.{name}", want, formula))
         else:
-            asked.append(_Asked("update", name, f"new.{name}", wanted.after[name]))
-    return asked
+            found.append(Asked("update", name, f"new.{name}", wanted.after[name]))
+    return found
+
+
+def loss_formula(least: float) -> Formula:
+    """Of the error of losses, each relative to no less than `least`."""
+    return _at_least(plain, least)
+
+
+def update_formula(wanted: Wanted, name: str, change: Array) -> Formula:
+    """Of the error of a trained tensor's update, where a step takes `change` from it."""
+    formula = excess_update(wanted.state[name], change, allowed(wanted, name))
+    # A function that is minimised: at its minimum nothing is changed.
+    least = wanted.workload.optimiser.lr
+    return _at_least(formula, least) if wanted.workload.y == "none" else formula
 
 
 def allowed(wanted: Wanted, name: str) -> Array | None:
@@ -246,7 +257,7 @@ def allowed(wanted: Wanted, name: str) -> Array | None:
     return np.asarray(np.maximum(*(np.abs(move - wanted.changes[name]) for move in moves)))
 
 
-def _distance(asked: _Asked, tensors: dict[str, Array]) -> float | None:
+def _distance(asked: Asked, tensors: dict[str, Array]) -> float | None:
     """How far one of the tensors is from what is asked, in whichever dtype it has; None: no way."""
     got = tensors[asked.key]
     distance = compare(got, asked.want, str(got.dtype), asked.formula).distance
@@ -275,7 +286,7 @@ def teacher_forced(
     measurements = [*held.values()]
     if isinstance(judge, Composed):
         measurements += own_errors(tensors, wanted, judge, where)
-    for one in _asked(wanted):
+    for one in asked(wanted):
         at = where | {"dtype": one.dtype, "formula": one.formula}
         measurements.append(measure(one.rung, one.tensor, got(one.key), one.want, **at))
     return measurements
@@ -292,7 +303,7 @@ def own_errors(
     for name, want, true in inside(tensors, wanted, judge):
         got = tensors[f"trace.{name}"]
         own = measure(
-            "forward", f"{name}{OWN}", got, want, formula=_formula(wanted.workload), **where
+            "forward", f"{name}{OWN}", got, want, formula=own_formula(wanted.workload), **where
         )
         inherited = compare(got, true, str(got.dtype)).distance
         if inherited is not None:
@@ -335,7 +346,7 @@ def find_rounding(
     left: dict[str, float] = {}
     for rounding in ROUNDINGS:
         for products, coarser in rounded(reference, wanted.workload, rounding):
-            instead = _asked(wanted.instead(coarser))
+            instead = asked(wanted.instead(coarser))
             one = next((o for o in instead if o.place == place), None)
             distance = None if one is None else _distance(one, tensors)
             if distance is not None and distance < SAME_ERROR * measurement.distance:
@@ -382,7 +393,7 @@ def lockstep(
     of_losses = measure(
         *("lockstep", "losses", losses, want_losses),
         case=case,
-        formula=_at_least(plain, least),
+        formula=loss_formula(least),
         **where,
     )
     if of_losses.worst is not None:

@@ -234,6 +234,32 @@ class Kept(Stored, kw_only=True):
     file: str
 
 
+class Explanation(Stored, kw_only=True):
+    """Conventions that give what a process gave, to the limit of correct code.
+
+    `hypothesis`: its name, two with + between where two tensors need different ones; `sentence`:
+    with its numbers and the tensors; `left`: the largest distance that remains.
+    """
+
+    hypothesis: str
+    sentence: str
+    numbers: list[Number]
+    left: Number
+
+
+class Explained(Stored, kw_only=True):
+    """What explains a label's first divergence, sought in a process of `dtype`; empty: nothing.
+
+    Each of several explains all of it.
+    """
+
+    label: str
+    dtype: str
+    rung: str
+    case: str
+    found: list[Explanation]
+
+
 class Round(Stored, kw_only=True):
     """One worker's block in one round: nanoseconds of each step, gather, put and set of products.
 

@@ -1,0 +1,201 @@
+"""Other conventions of the gradients, from the judge's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import msgspec
+import numpy as np
+
+from harness.explain.forward import OPERANDS
+from harness.explain.hypothesis import Hypothesis, Prediction, fitted
+from harness.explain.seen import Seen
+from harness.interface import Array, State
+from harness.measure.distance import norm
+from harness.workloads.reference.base import Keep, Pass, Piece
+from harness.workloads.reference.composed import Composed
+from harness.workloads.reference.pieces import Relu, Residual
+
+
+class AtKink(Relu, frozen=True):
+    """A ReLU whose derivative at 0 is `slope`."""
+
+    slope: float = 1.0
+
+    def back(self, d: Array, at: Pass, keep: Keep) -> Array:
+        return np.where(keep["z"] == 0.0, self.slope * d, super().back(d, at, keep))
+
+
+def of_grads(grads: State) -> State:
+    """Gradients under the keys that a worker writes them under."""
+    return {f"grad.{name}": grad for name, grad in grads.items()}
+
+
+def of_gradients(sites: Sequence[str]) -> tuple[str, ...]:
+    """Those of these keys that gradients stand under."""
+    return tuple(key for key in sites if key.startswith("grad."))
+
+
+# What becomes of a gradient: of itself, the tensor, and a number.
+Change = Callable[[Array, Array, float], Array]
+
+
+def _each(change: Change, starts: Sequence[float], seen: Seen, sites: Sequence[str]
+          ) -> Iterator[Prediction]:  # fmt: skip
+    """Every gradient changed alike; a number is fitted to those that are named."""
+    grads, state = seen.wanted.grads, seen.state
+
+    def family(number: float) -> State:
+        return of_grads({name: change(g, state[name], number) for name, g in grads.items()})
+
+    if sites := of_gradients(sites):
+        yield from fitted(seen, sites, family, starts)
+
+
+def _clipped(of: Callable[[State, str], float], seen: Seen, sites: Sequence[str]
+             ) -> Iterator[Prediction]:  # fmt: skip
+    """Gradients that exceed a norm are brought down to it; of(gradients, name): that norm."""
+    grads, sites = seen.wanted.grads, of_gradients(sites)
+    if not sites:
+        return
+
+    def family(most: float) -> State:
+        shares = {name: most / (of(grads, name) or np.inf) for name in grads}
+        return of_grads({name: g * min(1.0, shares[name]) for name, g in grads.items()})
+
+    held = [norm(seen.tensors[key].astype(np.float64)) for key in sites]
+    start = norm(np.array(held)) if of is _all else max(held)
+    if 0 < start < max(of(grads, key.removeprefix("grad.")) for key in sites):
+        yield from fitted(seen, sites, family, (start,))
+
+
+def _all(grads: State, name: str) -> float:  # noqa: ARG001
+    return norm(np.array([norm(grad) for grad in grads.values()]))
+
+
+def _own(grads: State, name: str) -> float:
+    return norm(grads[name])
+
+
+def _by_value(seen: Seen, sites: Sequence[str]) -> Iterator[Prediction]:
+    """Every element is brought down to a size."""
+    grads, sites = seen.wanted.grads, of_gradients(sites)
+    most = max((float(np.abs(seen.tensors[key]).max(initial=0.0)) for key in sites), default=0.0)
+
+    def family(largest: float) -> State:
+        return of_grads({name: np.clip(g, -largest, largest) for name, g in grads.items()})
+
+    if most > 0:
+        yield from fitted(seen, sites, family, (most,))
+
+
+def _at_kink(seen: Seen, sites: Sequence[str]) -> Iterator[Prediction]:
+    """Another derivative of ReLU at exactly 0: linear in it while one layer has such a unit."""
+    here, sites = of_grads(seen.wanted.grads), of_gradients(sites)
+
+    def family(slope: float) -> State:
+        return of_grads(_look(seen, replaced(seen.judge, Relu, slope=slope)))
+
+    if sites and any(norm(value - here[key]) for key, value in family(1.0).items()):
+        yield from fitted(seen, sites, family, (0.5, 1.0))
+
+
+def replaced(judge: Composed, kind: type[Piece], **changed: object) -> Composed:
+    """The judge with every layer of a kind changed: a ReLU is an `AtKink` then."""
+
+    def other(layer: Piece) -> Piece:
+        if isinstance(layer, Residual):
+            sides = {side: tuple(map(other, getattr(layer, side))) for side in SIDES}
+            return msgspec.structs.replace(layer, **sides)
+        if not isinstance(layer, kind):
+            return layer
+        layer = AtKink() if isinstance(layer, Relu) else layer
+        return msgspec.structs.replace(layer, **changed)
+
+    layers = tuple(map(other, judge.net.layers))
+    return Composed(msgspec.structs.replace(judge.net, layers=layers))
+
+
+SIDES = ("branch", "shortcut")
+
+
+def _look(seen: Seen, judge: Composed) -> State:
+    return judge.look(seen.state, seen.batch).grads
+
+
+def _rounded(
+    operand: Callable[[Array], Array],
+    seen: Seen,
+    sites: Sequence[str],  # noqa: ARG001
+) -> Iterator[Prediction]:
+    """Operands rounded in every product, in every one of the way back, and in each alone."""
+    parts = [*seen.judge.net.products(1)]
+    back = [number for number, (_, part) in enumerate(parts) if not part.endswith("forward")]
+    sets = [[*range(len(parts))], back]
+    if not seen.heavy:
+        sets += [[number] for number in range(len(parts))]
+    for numbers in sets:
+        judge = seen.judge
+        for number in numbers:
+            judge = judge.rounded(number, operand)
+        with np.errstate(all="ignore"):
+            yield Prediction(of_grads(_look(seen, judge)))
+
+
+GRADIENTS = ("gradients",)
+TABLE = (
+    Hypothesis(
+        "gradient-missing", GRADIENTS, "the gradient is 0", "g", "0",
+        partial(_each, lambda g, p, t: np.zeros_like(g), ()),  # noqa: ARG005
+    ),
+    Hypothesis(
+        "gradient-factor", GRADIENTS, "the gradient is {0} times what it should be", "g", "c g",
+        partial(_each, lambda g, p, t: t * g, (1.0,)),  # noqa: ARG005
+        by="gradients that add up over calls until they are reset: torch",
+        where="torch.optim.Optimizer.zero_grad",
+    ),
+    Hypothesis(
+        "clipped-global-norm", GRADIENTS, "gradients are clipped at the norm {0} of all together",
+        "g", "g min(1, M / |all g|)", partial(_clipped, _all),
+        by="torch.nn.utils.clip_grad_norm_ (M / (norm + 1e-6)), optax.clip_by_global_norm, Keras' "
+        "global_clipnorm",
+        where="torch/nn/utils/clip_grad.py; optax.clip_by_global_norm",
+    ),
+    Hypothesis(
+        "clipped-own-norm", GRADIENTS, "each gradient is clipped at the norm {0}", "g",
+        "g min(1, M / |g|)", partial(_clipped, _own), by="Keras' clipnorm",
+        where="keras.optimizers.Optimizer: clipnorm",
+    ),
+    Hypothesis(
+        "clipped-by-value", GRADIENTS, "each element of a gradient is clipped at {0}", "g",
+        "clip(g, -M, M)", _by_value,
+        by="Keras' clipvalue, optax.clip, torch.nn.utils.clip_grad_value_",
+        where="keras.optimizers.Optimizer: clipvalue",
+    ),
+    Hypothesis(
+        "relu-at-zero", GRADIENTS, "ReLU's derivative at exactly 0 is {0}", "0", "1/2, or 1",
+        _at_kink,
+        by="1/2: jax.numpy.maximum(z, 0), torch.maximum; 1: tf.maximum(z, 0) and z >= 0 by hand; "
+        "0: relu of every framework",
+        where="jax#37821, pytorch#184572; tensorflow/python/ops/math_grad.py: _MaximumGrad",
+    ),
+    Hypothesis(
+        "gradient-l2", GRADIENTS, "λ p is added to the gradient, with λ = {0}", "g", "g + λ p",
+        partial(_each, lambda g, p, t: g + t * p, (0.01,)),
+        by="torch's weight_decay adds it, where the gradient does not show it",
+        where="torch.optim.SGD: weight_decay",
+    ),
+    Hypothesis(
+        "gradient-l1", GRADIENTS, "λ sign(p) is added to the gradient, with λ = {0}", "g",
+        "g + λ sign(p)", partial(_each, lambda g, p, t: g + t * np.sign(p), (0.01,)),
+    ),
+    *(
+        Hypothesis(
+            f"back-{name.lower().replace(', ', '-')}", GRADIENTS,
+            f"the operands of products are {'cut' if 'cut' in name else 'rounded'} to "
+            f"{name.partition(',')[0]}", "a @ b", "of fewer bits", partial(_rounded, operand),
+        )
+        for name, operand in OPERANDS.items()
+    ),
+)  # fmt: skip

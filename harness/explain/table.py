@@ -1,0 +1,12 @@
+"""Every hypothesis, in the order in which they are asked."""
+
+from harness.explain import anywhere, forward, gradients, lockstep, loss, update
+
+TABLE = (
+    *anywhere.TABLE,
+    *forward.TABLE,
+    *loss.TABLE,
+    *gradients.TABLE,
+    *update.TABLE,
+    *lockstep.TABLE,
+)
