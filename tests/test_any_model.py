@@ -31,7 +31,7 @@ from harness.workers.looks import Looks
 from harness.workloads import NETS, WORKLOADS, corners, known
 from harness.workloads.declare import Declared, declare, fan_in_uniform
 from harness.workloads.mlp_scratch import sized
-from harness.workloads.reference import canonical, noise
+from harness.workloads.reference import canonical
 from harness.workloads.reference.composed import Composed, Net, cast
 from harness.workloads.reference.envelope import Replica
 from harness.workloads.reference.limits import limit_for
@@ -346,8 +346,8 @@ def stages(workload: Workload, folder: Path, scratch: Path) -> Iterator[tuple[st
     looks = Looks(workload, np.array([5]))
     looks.at_gradients(lambda: judge_.look(cast(state), cast(batch)).grads)
     yield "looks", sorted(looks.series())
-    yield "forward", ladder._asked(Wanted.of(judge_, workload, state, batch, "float32"))[0].tensor
-    yield "products", [name for name, _ in noise.rounded(judge_, workload, "TF32")]
+    yield "forward", ladder.asked(Wanted.of(judge_, workload, state, batch, "float32"))[0].tensor
+    yield "products", workload.floor
     yield "replicas", [*Replica(workload, 0, 1).orders]
     record = make.record(("numpy",))
     record.plan = msgspec.structs.replace(record.plan, workload=workload, seeds=(0, 1, 2, 3, 4))

@@ -765,6 +765,16 @@ UPDATE = [
     Planted("eps-hat", ADAM, step(keras_adam)),
     Planted("no-bias-correction", ADAM, step(uncorrected)),
     Planted("betas-swapped", ADAM, by_numbers(beta1=0.999, beta2=0.9)),
+    Planted("slots-at-start", HEAVY, step(lambda p, g, s, o, t: (p - o.lr * g, {"velocity": g}))),
+    Planted(
+        "slots-at-start",
+        ADAM,
+        other_step(
+            lambda o, state, grads: stepped(
+                o, state | {n: 0 * v for n, v in state.items() if "/" in n or n == "step"}, grads
+            )
+        ),
+    ),
     Planted(
         "adagrad-start",
         ADA,

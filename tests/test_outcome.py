@@ -14,11 +14,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
+from harness.export import junit, shown
 from harness.plan.choices import parse_expectation
 from harness.plan.model import Expected
 from harness.plan.profiles import TABLE
-from harness.record.schema import Churn, Measurement, Pattern, Record, Repeat, Replica
+from harness.record.schema import (
+    Churn,
+    Explained,
+    Explanation,
+    Measurement,
+    Pattern,
+    Record,
+    Repeat,
+    Replica,
+)
 from harness.report import largest, words
+from harness.report import page as pages
+from harness.report.run import as_markdown, report
+from harness.report.run_tables import Run
 from harness.verdict.hints import find_hint
 from harness.verdict.numbers import envelope_limit
 from harness.verdict.verdict import exit_status, judge, to_json
@@ -453,19 +466,16 @@ def hint(made: Record, rung: str = "gradients") -> str:
     return judge(made).labels["torch"].findings[rung].hint or ""
 
 
-def test_a_constant_factor_is_named_with_its_size() -> None:
+def test_a_factor_that_nothing_explains_is_no_hint() -> None:
     made = make.record()
     for m in made.results["torch"].measurements:
         if m.rung == "gradients":
             m.distance = 255.0
             m.pattern = Pattern(factor=256.0, residual=1e-6, elements=1, rows=1, columns=1)
-    assert "a constant factor: 256 times what is expected" in hint(made)
+    assert "factor" not in hint(made)
 
 
-def test_an_update_that_was_not_made_and_a_tensor_of_zeros_are_named() -> None:
-    made = make.record()
-    off(made, "update").pattern = Pattern(factor=0.0, residual=0.0, elements=1, rows=1, columns=1)
-    assert "nothing of the change was made" in hint(made, "update")
+def test_a_tensor_of_zeros_is_named() -> None:
     made = make.record()
     off(made).got_norm = 0.0
     assert "all zeros" in hint(made)
@@ -500,19 +510,70 @@ def test_not_before_a_step_points_to_carried_state() -> None:
     assert "not before step 234" in hint(made, "lockstep")
 
 
-def test_a_rounding_is_named_where_it_gives_the_very_error_and_a_size_names_none() -> None:
+def test_a_made_batch_is_none_of_another_size() -> None:
+    """A confident batch of fewer samples says nothing of what is divided by the batch's size."""
     made = make.record()
-    wrong = off(made)
-    wrong.distance = 4e-4
-    assert "rounding" not in hint(made)
-    wrong.pattern.rounding = "TF32 of every product"
-    assert "the error that rounding the operands makes: TF32 of every product" in hint(made)
+    made.cases[2].rows = 96
+    off(made, case="corner")
+    off(made, case="step 0")
+    made.cases[0].rows = 256
+    assert "other sizes" not in hint(made)
 
 
-def test_float64_alone_points_to_float32_inside() -> None:
+@pytest.mark.parametrize("distance", [1.2e-4, 4e-4, 1.4e-3])
+def test_a_size_names_no_rounding(distance: float) -> None:
+    made = make.record()
+    off(made).distance = distance
+    assert "TF32" not in hint(made)
+    assert "round" not in hint(made)
+
+
+def test_what_is_off_in_float64_alone_is_told() -> None:
     made = make.record()
     off(made, dtype="float64").distance = 1e-7
-    assert "computed in float32" in hint(made)
+    assert "in float64 only" in hint(made)
+
+
+def explanation(**changes: object) -> Explanation:
+    given = {"hypothesis": "eps-in-root", "sentence": "ε stands inside the root, in W1"}
+    return Explanation(**(given | {"numbers": [], "left": 1e-15} | changes))
+
+
+def explained(found: list[Explanation], **where: object) -> Record:
+    """Torch's first divergence, with what explains it."""
+    made = make.record()
+    off(made, case="step 0")
+    at = {"label": "torch", "dtype": "float64", "rung": "gradients", "case": "step 0"}
+    made.explained = [Explained(**(at | where), found=found)]
+    return made
+
+
+def test_an_explanation_stands_with_its_divergence_in_every_place(tmp_path: Path) -> None:
+    made = explained([explanation(), explanation(sentence="ε is 1e-3, in W1")])
+    judged = judge(made)
+    told = "ε stands inside the root, in W1; or ε is 1e-3, in W1"
+    assert judged.labels["torch"].findings["gradients"].explained == told
+    assert f"({told}; only W1" in judged.summary
+    written = to_json(made, judged, "x")
+    assert [one["hypothesis"] for one in written["first_divergence"]["explanation"]] == [
+        "eps-in-root",
+        "eps-in-root",
+    ]
+    assert len(written["backends"]["torch"]["rungs"]["gradients"]["explanation"]) == 2
+    assert "explanation" not in written["backends"]["torch"]["rungs"]["forward"]
+    assert any(f"Explanation: {told}." in line for line in words.explanations(judged))
+    suite, _ = junit.render([shown.Run(made, judged, tmp_path)])
+    assert told in next(line for line in suite.splitlines() if "<failure" in line)
+    assert f"Explanation: {told}." in as_markdown(made, judged)
+    assert told in pages.render(report(Run(made, judged), "page"))
+
+
+def test_where_nothing_explains_that_is_told_and_where_nothing_was_sought_it_is_not() -> None:
+    assert "no known convention explains it" in judge(explained([])).summary
+    for place in ({"case": "step 10"}, {"rung": "update"}, {"label": "numpy"}):
+        judged = judge(explained([explanation()], **place))
+        assert judged.first_divergence.explanation is None
+        assert "explains" not in judged.summary
 
 
 def test_an_agreement_has_no_hint_and_a_hint_stands_in_the_summary() -> None:

@@ -173,6 +173,7 @@ def _stated(reproduced: Reproduced) -> dict[str, object]:
         "reason": reproduced.limit.reason,
         "sentence": reproduced.sentence,
         "hint": clean(reproduced.hint) if reproduced.hint else None,
+        "explanation": reproduced.explanation,
         "instead": reproduced.instead,
         "first_loss": reproduced.first if reproduced.kind == "losses" else 0,
     }

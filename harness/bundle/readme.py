@@ -114,6 +114,7 @@ def _facts(record: Record, reproduced: Reproduced) -> list[tuple[str, object]]:
         ("distance is", KINDS[reproduced.kind].distance),
         ("limit", f"{reproduced.limit.value:g}"),
         ("limit because", reproduced.limit.reason),
+        ("explanation", reproduced.explanation),
         ("hint", reproduced.hint),
         ("reference", record.plan.reference),
         ("run", f"{record.run}, {record.started}, harness {record.harness_version}"),

@@ -41,7 +41,14 @@ class Trained:
         scale = np.maximum(np.abs(self.want), self.least)
         limit = min(one.limit for one in self.off.values())
         wrong = np.flatnonzero(~(np.abs(self.losses - self.want) <= limit * scale))
-        return int(wrong[0]) - 1 if len(wrong) else len(self.want) - 1
+        if len(wrong):
+            return int(wrong[0]) - 1
+        return len(self.want) - 1 if {*self.off} != {"losses"} else len(self.want)
+
+    @property
+    def seen(self) -> bool:
+        """Whether the first wrong step is among these."""
+        return bool(self.off) and self.first < len(self.want)
 
     @property
     def kept(self) -> dict[str, Limited]:
@@ -76,7 +83,9 @@ def _train(trained: Trained, follow: Next) -> Iterator[Prediction]:
     for step in range(len(trained.want)):
         looks.append(trained.judge.look(states[-1], trained.batches(step)))
         states.append(follow(step, states, looks))
-    losses = np.array([look.loss for look in looks])
+    of = [len(trained.batches(step)["x"]) if trained.workload.summed else 1
+          for step in range(len(looks))]  # fmt: skip
+    losses = np.array([look.loss for look in looks]) / of
     yield Prediction({"losses": losses} | states[-1])
 
 

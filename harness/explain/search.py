@@ -32,7 +32,8 @@ def find(looked: Looked, among: Collection[str] | None = None) -> list[Found]:
     sure than to be told.
     """
     keys = tuple(looked.off)
-    if not keys:
+    # Of another shape, or not finite elsewhere: no formula gives that.
+    if not keys or any(one.measurement.distance is None for one in looked.off.values()):
         return []
     parts = [*_parts(looked, keys, among)]
     if not (whole := _whole(parts, keys)):

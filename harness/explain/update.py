@@ -149,6 +149,17 @@ def _betas_swapped(at: At, _: float) -> Changed:
     return _own(at.by(beta1=at.o.numbers["beta2"], beta2=at.o.numbers["beta1"]))
 
 
+def _as_new(at: At, _: float) -> Changed:
+    """From slots of 0, as the first step."""
+    return _own(at._replace(slots={name: np.zeros_like(v) for name, v in at.slots.items()}, t=1.0))
+
+
+def _first_step(seen: Seen, sites: Sequence[str]) -> Iterator[Prediction]:
+    rules = [name for name, rule in RULES.items() if rule.slots]
+    for one in _by_tensor(_as_new, rules, (), seen, sites):
+        yield one._replace(values=one.values | {f"new.{STEP}": np.array(1.0)})
+
+
 def _starts_at(at: At, start: float) -> Changed:
     return _own(at._replace(slots={"v": at.slots["v"] + start}))
 
@@ -285,6 +296,8 @@ TABLE = (
           ("adagrad",), (0.1, 1.0),
           by="0.1 Keras, TensorFlow and Optax; 0 torch",
           where="keras.optimizers.Adagrad, optax.adagrad: initial_accumulator_value"),
+    Hypothesis("slots-at-start", UPDATE, "the optimiser's own numbers are those of a first step: "
+               "nothing is kept of them", "v[t] from v[t-1]", "v[1] from 0", _first_step),
     _rule("decay-coupled", "λ p is added to the gradient, with λ = {0}", "g", "g + λ p", _coupled,
           ("sgd", *MOMENTA, "rmsprop", "adagrad", "adam"), (0.01,),
           by="weight_decay of torch's SGD, Adam, RMSprop and Adagrad",

@@ -98,7 +98,8 @@ def _cases(name: str, label: LabelVerdict, tail: list[str]) -> list[ET.Element]:
 def _judge(case: ET.Element, label: LabelVerdict, finding: Finding | None, tail: list[str]) -> None:
     """Puts into a case what became of its rung."""
     if finding is not None and finding.counts:
-        _add(case, "failure", finding.sentence, _evidence(finding))
+        message = "; ".join(filter(None, (finding.sentence, finding.explained)))
+        _add(case, "failure", message, _evidence(finding))
     elif finding is not None and finding.verdict in ("agree", "disagree"):
         known = f"differs as declared: {finding.expected}; " if finding.expected else ""
         ET.SubElement(case, "system-out").text = line(
@@ -133,6 +134,7 @@ def _evidence(finding: Finding) -> list[str]:
         "distance": first.distance,
         "limit": first.limit,
         "limit because": first.why,
+        "explanation": finding.explained,
         "hint": finding.hint,
     }
     told = [f"{what}: {value}" for what, value in facts.items() if value is not None]

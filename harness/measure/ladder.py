@@ -23,15 +23,13 @@ from harness.measure.distance import (
 )
 from harness.measure.measurement import identical, measure
 from harness.record.schema import OWN, TRAINING, Measurement, Repeat, evaluation_case, number
-from harness.workloads.reference.composed import Composed, Opened, Reference, cast
+from harness.workloads.reference.composed import Composed, Reference, cast
 from harness.workloads.reference.limits import limit_for
-from harness.workloads.reference.noise import ROUNDINGS, replica_answers, rounded
+from harness.workloads.reference.noise import replica_answers
 from harness.workloads.reference.optimisers import RULES, STEP, moved
 
 # What stands for the tensor's name where all parameters are judged together.
 ALL = "all parameters"
-# Two computations make the same error where less than this share of it is left between them.
-SAME_ERROR = 0.1
 # Distances by rung and tensor; those of float32 where no dtype is named behind them.
 Noise = dict[tuple[str, ...], float]
 # Unit roundoff of a dtype in float32's.
@@ -331,27 +329,6 @@ def inside(
     own = judge.own(cast(wanted.state), cast(wanted.batch), given) if names else {}
     for name in names:
         yield name, own[name], true[name]
-
-
-def find_rounding(
-    measurement: Measurement, tensors: dict[str, Array], wanted: Wanted, reference: Opened
-) -> str | None:
-    """The rounding of products' operands that gives a measurement's very error; None: none does.
-
-    tensors: what the worker wrote, of a float32 process, for the same batch.
-    """
-    place = measurement.rung, measurement.tensor
-    if not isinstance(measurement.distance, float):
-        return None
-    left: dict[str, float] = {}
-    for rounding in ROUNDINGS:
-        for products, coarser in rounded(reference, wanted.workload, rounding):
-            instead = asked(wanted.instead(coarser))
-            one = next((o for o in instead if o.place == place), None)
-            distance = None if one is None else _distance(one, tensors)
-            if distance is not None and distance < SAME_ERROR * measurement.distance:
-                left[f"{rounding} {products}"] = distance
-    return min(left, key=left.__getitem__, default=None)
 
 
 def evaluation(

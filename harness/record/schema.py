@@ -60,8 +60,7 @@ class Pattern(Stored, kw_only=True):
 
     `factor`: the number that takes `want` nearest `got` (for updates: the change), `residual`: the
     distance that is left under it. `elements`, `rows`, `columns`: the share of each (of the last
-    axis and of the first) with an error above a tenth of the worst. `rounding`: the rounding of
-    products' operands that gives this very error, where one was sought and does.
+    axis and of the first) with an error above a tenth of the worst.
     """
 
     factor: Number
@@ -69,7 +68,6 @@ class Pattern(Stored, kw_only=True):
     elements: float
     rows: float
     columns: float
-    rounding: str | None = None
 
 
 class Measurement(Stored, kw_only=True):
@@ -460,6 +458,7 @@ class Record(Stored, kw_only=True):
     """One run, whole. `ended`: "finished", "interrupted", or one line on what stopped it.
 
     `cases` and `lockstep_steps` (steps after which lockstep is compared) say what every label owes.
+    `explained`: of each label whose first divergence an explanation was sought for.
     `reference`: the float64 reference's own trainings; `envelope`: replicas of it in float32.
     `again`: the second process of a label that enters timing twice (A against A). `roofs`: what
     processes reach in a large product and in a copy. `differing`: some test images that are
@@ -483,6 +482,7 @@ class Record(Stored, kw_only=True):
     reference: list[Training] = []
     envelope: list[Replica] = []
     kept: list[Kept] = []
+    explained: list[Explained] = []
     results: dict[str, Results]
     again: dict[str, Results] = {}
     roofs: list[Roof] = []

@@ -79,6 +79,7 @@ def _evidence(finding: Finding, name: str, run: Run) -> Section:
     what = {"accuracy": "trainings", "timing": "timed steps"}.get(finding.rung, "tensors")
     facts = [
         ("measured", f"{finding.measured} {what}"),
+        ("explanation", finding.explained),
         ("hint", finding.hint),
         ("declared beforehand", finding.expected),
     ]

@@ -95,7 +95,8 @@ def _divergence(run: Run) -> Section:
         *evidence_facts(finding, finding.first, name, run.record).rows,
         ("evidence", Cell("all of this cell", link=link)),
     ]
-    hint = f"Hint: {finding.hint}." if finding.hint else ""
+    known = (("Explanation", finding.explained), ("Hint", finding.hint))
+    hint = " ".join(f"{what}: {text}." for what, text in known if text)
     windows = neighbourhood(run.record, run.verdict, run.folder)
     return Section(note=hint, inside=[Section(rows=facts, look="facts"), windows])
 

@@ -138,7 +138,10 @@ def explanations(verdict: Verdict) -> list[str]:
                 lines.append(f"{MARKS[of.verdict]} {name}, {of.rung}: {of.sentence}.")
             if of.verdict == "disagree":
                 why = of.first.why if of.first else None
-                more = (("Limit because", why), ("Hint", of.hint), ("As declared", of.expected))
+                more = (
+                    *(("Limit because", why), ("Explanation", of.explained)),
+                    *(("Hint", of.hint), ("As declared", of.expected)),
+                )
                 reasons = "".join(f" {what}: {text}." for what, text in more if text)
                 lines.append(f"{MARKS['disagree']} {of.sentence}.{reasons}")
     return lines

@@ -16,6 +16,7 @@ from harness.record.schema import LONGEST_KEPT, OWN, TRAINING, Kept, Measurement
 from harness.tensors import UNUSABLE, load_tensors
 from harness.text import clean
 from harness.verdict.document import Divergence
+from harness.verdict.finding import in_words
 from harness.verdict.numbers import evidence, limit_of, sentence_for, within
 from harness.verdict.verdict import Verdict
 from harness.workloads.reference.limits import DECIDING, Limit
@@ -36,6 +37,7 @@ class Reproduced:
     precision: str
     sentence: str
     hint: str | None
+    explanation: str | None
     instead: str | None
     first: int
     tensors: tuple[str, ...]
@@ -110,9 +112,9 @@ def find(record: Record, verdict: Verdict) -> Reproduced:
         )
     at, limit = over
     named = (first.rung, first.case, first.dtype)
-    instead = hint = None
+    instead = hint = explanation = None
     if named == (kept.rung, kept.case, kept.dtype):
-        hint = first.hint
+        hint, explanation = first.hint, in_words(first.explanation)
     else:
         instead = (
             f"The verdict names {', '.join(map(clean, named))} first; the run kept the tensors of "
@@ -126,7 +128,8 @@ def find(record: Record, verdict: Verdict) -> Reproduced:
     )
     first_loss = max(before, default=0)
     return Reproduced(
-        *(label, at, limit, kept, precision, sentence, hint, instead, first_loss, tensors, trained)
+        *(label, at, limit, kept, precision, sentence, hint, explanation, instead),
+        *(first_loss, tensors, trained),
     )
 
 

@@ -17,6 +17,7 @@ from harness.measure.measurement import identical
 from harness.measure.precision import not_in_force, precision_operands
 from harness.plan.model import judged_by_label
 from harness.record.schema import Case, Measurement
+from harness.run.explaining import explain_if_off, explain_lockstep_if_off
 from harness.run.keeping import first_off, keep_if_off, keep_lockstep_if_off
 from harness.run.learning import train_worker
 from harness.run.operators import ask_operator
@@ -209,6 +210,7 @@ def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
             ladder.grant(measurements, _noise(state, batch), limits=measured, jumps=jumps)
         if first_off(state, key, measurements) is not None:
             keep_if_off(state, key, measurements, wanted, got)
+            explain_if_off(state, key, measurements, wanted, got)
 
 
 def _noise(state: State, batch: Batch) -> Noise:
@@ -251,6 +253,7 @@ def lockstep(state: State) -> None:
                 if first_off(state, key, measurements) is not None:
                     _grant_lockstep(state, measurements, after)
                     keep_lockstep_if_off(state, key, measurements, after, held)
+                    explain_lockstep_if_off(state, key, measurements, held, out, want)
 
 
 def _grant_lockstep(state: State, measurements: list[Measurement], after: int) -> None:

@@ -10,13 +10,13 @@ import numpy as np
 from harness.files import sync
 from harness.interface import Array
 from harness.interface import State as StateOf
-from harness.measure.ladder import Wanted, allowed, find_rounding, inside
+from harness.measure.ladder import Wanted, allowed, inside
 from harness.record.schema import LONGEST_KEPT, OWN, Kept, Measurement
 from harness.run.state import State
 from harness.tensors import save_tensors
 from harness.verdict.numbers import limit_of, within
 from harness.workers.pool import Key
-from harness.workloads.reference.composed import Composed, Opened
+from harness.workloads.reference.composed import Composed
 from harness.workloads.reference.limits import RUNGS
 
 
@@ -45,8 +45,6 @@ def keep_if_off(
     same = () if worst.rung == "inputs" else tuple(wanted.batch)
     kept_got = {f"got.{name}": value for name, value in got.items() if name not in same}
     _keep(state, key, worst, tensors | want | kept_got)
-    if worst.pattern is not None and key.dtype == "float32" and isinstance(state.reference, Opened):
-        worst.pattern.rounding = find_rounding(worst, got, wanted, state.reference)
 
 
 def keep_lockstep_if_off(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.explain.search import Found
 from harness.interface import Array
 from harness.interface import State as StateOf
 from harness.measure.ladder import Noise, Wanted
@@ -54,7 +55,8 @@ class State:
     `batches`: the teacher-forced ones, where they are used more than once. `trials`: how many
     records were made in these workers so far. `judge_steps`: counts the judge's steps of one phase.
     `replayed`: how far rounding alone leads in lockstep, by steps and tensor, None until it is
-    asked for. `crew`: whether the workers live on, for a run after this one. What judges:
+    asked for. `explained`: what explains each label's first divergence so far, with its numbers'
+    spread. `crew`: whether the workers live on, for a run after this one. What judges:
     `provided`, the process of a plug-in workload, or `golden`, a file.
     """
 
@@ -74,6 +76,7 @@ class State:
     trials: int = 0
     judge_steps: Iterator[int] = field(default_factory=itertools.count)
     replayed: dict[int, dict[str, float]] | None = None
+    explained: dict[str, list[Found]] = field(default_factory=dict)
     crew: bool = False
     provided: ProvidedReference | None = None
     golden: Golden | None = None

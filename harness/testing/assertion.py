@@ -254,7 +254,8 @@ def _message_of_run(label: str, compared: Compared) -> str:
         tail = [clean(line) for text in last_words for line in text.splitlines()]
         return "\n".join([f"{judged.verdict}: {clean(judged.summary)}", *tail, *end])
     around = neighbourhood(record, judged, folder).inside
-    lines = _first_divergence(finding.rung, finding.first, finding.hint, around)
+    known = filter(None, (finding.explained, finding.hint))
+    lines = _first_divergence(finding.rung, finding.first, "; ".join(known) or None, around)
     notes = [f"  note        {clean(warning)}" for warning in words.warnings(record)]
     headline = f"{label} does not agree with {record.plan.reference}"
     return "\n".join([headline, *lines, *notes, *end])

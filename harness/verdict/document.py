@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from harness.record.schema import Failure, Number, Repeat
+from harness.record.schema import Explanation, Failure, Number, Repeat
 from harness.verdict.finding import Rung, Whole, agreeing, void_part
 from harness.verdict.outcome import ChurnTest
 from harness.verdict.stats import Equivalence
@@ -118,6 +118,7 @@ class Divergence(msgspec.Struct, kw_only=True):
     problem: str | None
     sentence: str
     hint: str | None
+    explanation: list[Explanation] | None = None
 
 
 class Document(msgspec.Struct, kw_only=True, rename={"format": "schema"}):

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from harness.record.schema import Number
+from harness.record.schema import Explanation, Number
+from harness.text import clean
 from harness.workloads.reference.limits import DECIDING
 
 RungVerdict = Literal["agree", "disagree", "inconclusive", "not-possible"]
@@ -58,9 +59,10 @@ class Rung(
 
     `value` and `limit` are those of the measurement nearest its limit, or of the first beyond it.
     `sentence` says in plain words what holds (in verdict.json: reason), `measured` how many
-    measurements it rests on, `hint` what their pattern points to. `expected`: the reason why this
-    disagreement was declared.
-    `parts`: what the rung consists of, where it has parts.
+    measurements it rests on, `hint` where they are off and where not. `expected`: the reason why
+    this disagreement was declared.
+    `parts`: what the rung consists of, where it has parts. `explanation`: the conventions that each
+    give what was given; empty: none of those known does; None: none was sought.
     """
 
     verdict: RungVerdict
@@ -71,6 +73,12 @@ class Rung(
     hint: str | None
     expected: str | None
     parts: list[Part] = []
+    explanation: list[Explanation] | None = None
+
+    @property
+    def explained(self) -> str | None:
+        """Its explanation in words; None where none was sought."""
+        return in_words(self.explanation)
 
     @property
     def counts(self) -> bool:
@@ -97,6 +105,14 @@ class Finding(Rung, kw_only=True):
     expected: str | None = None
     evidence: Evidence | None = None
     first: Evidence | None = None
+
+
+def in_words(explanation: list[Explanation] | None) -> str | None:
+    """What explains a divergence, in a sentence; None where nothing was sought."""
+    if explanation is None:
+        return None
+    told = "; or ".join(clean(one.sentence) for one in explanation)
+    return told or "no known convention explains it"
 
 
 def multiple(value: float, limit: float) -> float:

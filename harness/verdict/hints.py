@@ -1,6 +1,6 @@
-"""What the pattern of a divergence points to: one plain clause, from stored measurements only.
+"""Where a divergence shows and where not: one plain clause, from stored measurements only.
 
-A hint is a guess with its reason; the verdict never rests on one.
+Why it is there is no matter of its size: see `harness/explain/`. The verdict rests on neither.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def find_hint(
     clauses = (
         _where_it_shows(first, over, kept, record),
         _which_tensors(first, over, kept),
-        shape_of_the_error(first),
+        _part_of_it(first),
         _which_dtype(over, kept),
     )
     return "; ".join(clause for clause in clauses if clause) or None
@@ -55,7 +55,8 @@ def _where_it_shows(
         return f"only the made batch {first.case}: look at {PROBED[first.case]}"
     if all(case.startswith("evaluation") for case in cases) and clean:
         return "only evaluations: look at the test images, and at the parameters that they meet"
-    rows = {case.case: case.rows for case in record.cases}
+    # A made batch is of its own size.
+    rows = {case.case: case.rows for case in record.cases if case.step is not None}
     full = record.plan.workload.batch_size
     sizes = {rows.get(case, full) for case in cases}
     if full not in sizes and any(rows.get(case) == full for case in clean):
@@ -81,12 +82,10 @@ def _which_tensors(
 
 
 def shape_of_the_error(first: Measurement) -> str | None:
-    """A factor, zeros, a part of the elements, or the very error of a known rounding."""
+    """What tensors that come without a model look like: a factor of another, or a part of it."""
     pattern = first.pattern
-    if pattern is None or not isinstance(first.distance, float) or first.rung == "inputs":
-        return None
-    if first.got_norm == 0:
-        return "it is all zeros"
+    if pattern is None or first.got_norm == 0:
+        return _part_of_it(first)
     if isinstance(pattern.factor, float) and isinstance(pattern.residual, float):
         update = first.rung == "update"
         if update and abs(pattern.factor) < 1e-9 and pattern.residual <= FACTOR_LEFT:
@@ -97,8 +96,16 @@ def shape_of_the_error(first: Measurement) -> str | None:
         if several and pattern.residual <= FACTOR_LEFT * most and first.rung in DECIDING[1:5]:
             what = "the change expected" if update else "what is expected"
             return f"a constant factor: {pattern.factor:.10g} times {what}"
-    if pattern.rounding is not None:
-        return f"the error that rounding the operands makes: {pattern.rounding}"
+    return _part_of_it(first)
+
+
+def _part_of_it(first: Measurement) -> str | None:
+    """Zeros, or the part of the elements that is off."""
+    pattern = first.pattern
+    if pattern is None or not isinstance(first.distance, float) or first.rung == "inputs":
+        return None
+    if first.got_norm == 0:
+        return "it is all zeros"
     if pattern.columns < 0.5 and pattern.columns <= pattern.rows:
         return f"in {pattern.columns:.0%} of the columns"
     if pattern.rows < 0.5:
@@ -107,10 +114,7 @@ def shape_of_the_error(first: Measurement) -> str | None:
 
 
 def _which_dtype(over: list[Measurement], kept: list[Measurement]) -> str | None:
-    """Only float64: something narrower is used inside."""
+    """Only float64."""
     if {m.dtype for m in over} == {"float64"} and any(m.dtype == "float32" for m in kept):
-        sizes = [m.distance for m in over if isinstance(m.distance, float)]
-        if sizes and max(sizes) > 1e-9:
-            return "float64 only: something is computed in float32"
-        return "float64 only: below what float32 can show"
+        return "in float64 only"
     return None

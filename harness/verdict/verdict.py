@@ -15,13 +15,14 @@ from harness.record.schema import (
     FINISHED,
     INTERRUPTED,
     DatasetFacts,
+    Explanation,
     LeftBehind,
     Process,
     Record,
     Repeat,
 )
 from harness.verdict.document import Dataset, Divergence, Document, Entry, Left, Overall, Status
-from harness.verdict.finding import Finding, Part, Rung, agreeing, void_part
+from harness.verdict.finding import Finding, Part, Rung, agreeing, in_words, void_part
 from harness.verdict.hints import find_hint
 from harness.verdict.numbers import against_itself, check_rung, check_trajectory
 from harness.verdict.outcome import ChurnTest, check_accuracy, churn_tests, equivalences, trainings
@@ -137,13 +138,14 @@ def _judge_label(label: str, record: Record, limits: tuple[Limit, ...]) -> Label
 def _explain(
     label: str, record: Record, findings: dict[str, Finding], limits: tuple[Limit, ...]
 ) -> None:
-    """What the pattern of a disagreement points to, and what was declared beforehand.
+    """Where a disagreement shows, what explains it, and what was declared beforehand.
 
     A declared difference does not count; one that has vanished does.
     """
     for finding in findings.values():
         if finding.verdict == "disagree":
             finding.hint = find_hint(finding, label, record, limits)
+            finding.explanation = _explanation(finding, label, record)
     declared = {known.rung: known.reason for known in record.plan.expect if known.label == label}
     for rung, reason in declared.items():
         if (known := findings.get(rung)) is None:
@@ -156,6 +158,13 @@ def _explain(
                 f"{label}, {rung}: a difference was declared ({reason}) and there is none: "
                 "take the declaration back"
             )
+
+
+def _explanation(finding: Finding, label: str, record: Record) -> list[Explanation] | None:
+    """What the run found for the very batch that a finding names; None: nothing was sought."""
+    at = None if finding.first is None else (label, finding.rung, finding.first.where)
+    found = (one.found for one in record.explained if (one.label, one.rung, one.case) == at)
+    return next(found, None)
 
 
 def processes_of(record: Record, label: str) -> list[Process]:
@@ -223,6 +232,7 @@ def _first_divergence(labels: dict[str, LabelVerdict]) -> Divergence | None:
         case=first.where,
         sentence=finding.sentence,
         hint=finding.hint,
+        explanation=finding.explanation,
         **{field: getattr(first, field) for field in fields},
     )
 
@@ -248,7 +258,8 @@ def _overall(
         return "failed", f"{len(failed)} of {len(labels)} backends failed ({what}){also}{notes}"
     if disagreeing:
         at = divergence or against[0][1]
-        hint = f" ({divergence.hint})" if divergence and divergence.hint else ""
+        known = (in_words(divergence.explanation), divergence.hint) if divergence else ()
+        hint = f" ({'; '.join(filter(None, known))})" if any(known) else ""
         others = [name for name in agreeing if name not in disagreeing]
         good = f"; {', '.join(others)} agree" if others else ""
         verb = "disagrees" if len(disagreeing) == 1 else "disagree"

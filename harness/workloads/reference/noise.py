@@ -9,11 +9,10 @@ rounded, which is what TF32 and bfloat16 do. Uses no backend. Imports NumPy; no 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 
-from harness.interface import Array, Product, State, Workload
+from harness.interface import Array, State, Workload
 from harness.workloads.reference.composed import Opened, Reference
 from harness.workloads.reference.envelope import Replica
 from harness.workloads.reference.optimisers import stepped
@@ -59,26 +58,6 @@ def replica_answers(
             **{f"grad.{name}": grad for name, grad in grads.items()},
             **{f"new.{name}": value for name, value in new.items()},
         }
-
-
-def rounded(reference: Opened, workload: Workload, rounding: str) -> Iterator[tuple[str, Opened]]:
-    """The reference with the operands of products rounded (see `ROUNDINGS`), and of which.
-
-    Each product alone, named by its shapes; then all of them. Only in float64.
-    """
-    bits, nearest = ROUNDINGS[rounding]
-    operand = partial(with_fewer_bits, bits=bits, nearest=nearest)
-    every = reference
-    for number, product in enumerate(workload.products):
-        yield f"of the product {product_name(product)}", reference.rounded(number, operand)
-        every = every.rounded(number, operand)
-    yield "of every product", every
-
-
-def product_name(product: Product) -> str:
-    """A product by the shapes of its operands."""
-    turned = {side: "'" if product.transposed == side else "" for side in "ab"}
-    return f"{product.a}{turned['a']} @ {product.b}{turned['b']}"
 
 
 def with_fewer_bits(a: Array, bits: int, nearest: bool) -> Array:
