@@ -55,12 +55,13 @@ class Worst(Stored, kw_only=True):
     in_rms: Number
 
 
-class Pattern(Stored, kw_only=True):
+class Pattern(Stored, kw_only=True, forbid_unknown_fields=False):
     """What the error of a tensor looks like; sought only where it is coarser than rounding.
 
     `factor`: the number that takes `want` nearest `got` (for updates: the change), `residual`: the
     distance that is left under it. `elements`, `rows`, `columns`: the share of each (of the last
-    axis and of the first) with an error above a tenth of the worst.
+    axis and of the first) with an error above a tenth of the worst. (One stored earlier may say
+    more: the rounding that was thought to be at work.)
     """
 
     factor: Number
