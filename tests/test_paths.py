@@ -63,6 +63,8 @@ INPUTS = {
     "diff A": "diff BAD RUN",
     "diff B": "diff RUN BAD",
     "scale": "scale BAD",
+    "sweep": "sweep BAD",
+    "sweep --accept": "sweep --backend numpy --accept BAD",
     "history": "history --results-dir BAD",
     "query": "query SELECT --results-dir BAD",
     "prune": "prune --keep 1 --results-dir BAD",
@@ -98,6 +100,7 @@ OUTPUTS = {
     "certify --results-dir": "certify numpy --results-dir BAD",
     "compare --results-dir": "compare --backend numpy --profile smoke --results-dir BAD",
     "scale --results-dir": "scale --backend numpy --results-dir BAD",
+    "sweep --results-dir": "sweep --backend numpy --results-dir BAD",
     "doctor": "doctor --quick --results-dir BAD",
     "new-backend": "new-backend mine --out BAD",
 }
@@ -105,7 +108,7 @@ OUTPUTS = {
 SETTINGS = {
     verb: verb
     for verb in (
-        *("list", "compare", "run", "scale", "baseline save", "certify numpy"),
+        *("list", "compare", "run", "scale", "sweep", "baseline save", "certify numpy"),
         "golden write --file g",
     )
 }

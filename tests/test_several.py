@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from harness.errors import InputError
 from harness.record import store
 from harness.report import matrix
 from harness.report.words import MARKS
+from harness.verdict.timing_stats import ratio
 from harness.workloads import GROUPS, WORKLOADS
 from tests import make
 from tests.conftest import harness, plant
@@ -111,7 +113,7 @@ def test_a_worker_that_is_lost_in_one_workload_is_started_anew_for_the_next(
 
 
 def test_what_cannot_be_run_is_a_row_with_its_reason() -> None:
-    row = matrix.Row("other", None, None, "", "too few samples")
+    row = matrix.Row("other", {}, reasons={"": "too few samples"})
     report = matrix.report([row])
     assert report.word == "failed"
     assert report.sections[1].lines == ["✗ other: too few samples."]
@@ -130,8 +132,12 @@ def test_a_step_is_told_as_a_multiple_where_all_are_long_enough(
     }
     verdict: Any = SimpleNamespace(labels=labels, verdict="agree", summary="")
     monkeypatch.setattr(matrix, "too_short", lambda record, label: short and label == "numpy")
-    row = matrix.Row("one", make.record(("numpy", "torch")), verdict, "folder")
-    assert matrix._cell(row, "torch").text == f"{MARKS['agree']} {told}"
+    twice = ratio([math.log(2)])
+    monkeypatch.setattr(matrix, "versus", lambda record, label, other: twice)
+    run = matrix.Run(make.record(("numpy", "torch")), verdict, "folder")
+    row = matrix.Row("one", dict.fromkeys(labels, (run,)), run)
+    cell = matrix._cell(row, "torch", matrix.answer(row, "torch"))
+    assert (cell.text, cell.link) == (f"{MARKS['agree']} {told}", "folder/report.html")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import about, certifying, extending, golden, measuring, same, store, stored
+from harness.cli import about, certifying, extending, golden, measuring, same, store, stored, sweep
 from harness.cli.help import Grouped, explained
 from harness.cli.output import guard_streams, out, warn
 from harness.errors import HarnessError, InputError
@@ -55,6 +55,7 @@ VERBS: dict[typer.Typer, dict[str, Callable[..., int]]] = {
         "query": store.query,
         "prune": store.prune,
         "scale": measuring.scale,
+        "sweep": sweep.sweep,
         "same": same.same_,
         "certify": certifying.certify,
         "list": about.list_,

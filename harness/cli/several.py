@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.cli.output import at_work, out, show, warn
 from harness.errors import InputError
@@ -14,6 +14,7 @@ from harness.files import write_atomic
 
 if TYPE_CHECKING:
     from harness.plan.model import Plan
+    from harness.report.sections import Report
 
 
 def names(text: str | None) -> list[str]:
@@ -34,7 +35,7 @@ def names(text: str | None) -> list[str]:
 def compare(plans: list[Plan], results_dir: Path, strict: bool, as_json: bool) -> int:
     """Run the plans, store each verdict as ever, then the table; the worst exit status."""
     from harness.cli.stored import judge_one
-    from harness.report import markdown, matrix, page
+    from harness.report import matrix
     from harness.run import session, several
 
     rows, statuses = [], []
@@ -46,32 +47,40 @@ def compare(plans: list[Plan], results_dir: Path, strict: bool, as_json: bool) -
         for done in runs:
             if isinstance(done, several.NotRun):
                 warn(f"{done.workload}: {done.reason}")
-                rows.append(matrix.Row(done.workload, None, None, "", done.reason))
+                rows.append(matrix.Row(done.workload, {}, reasons={"": done.reason}))
                 statuses.append(3)
                 continue
             judged, status = judge_one(*done, strict)
             record, folder = done
+            found = matrix.Run(record, judged, str(folder.resolve()))
             rows.append(
-                matrix.Row(record.plan.workload.name, record, judged, str(folder.resolve()))
+                matrix.Row(record.plan.workload.name, dict.fromkeys(judged.labels, (found,)), found)
             )
             statuses.append(status)
-    last = next((row for row in rows[::-1] if row.folder), None)
-    report = matrix.report(rows)
+    last = next((row.timed for row in rows[::-1] if row.timed), None)
+    report, document = matrix.report(rows), matrix.document(rows)
     written = []
     if last is not None:
-        place = results_dir / "several"
-        place.mkdir(parents=True, exist_ok=True)
-        name = Path(last.folder).name
-        for ending, text in (
-            ("md", markdown.render(report)),
-            ("html", page.render(report)),
-            ("json", json.dumps(matrix.document(rows), indent=1, allow_nan=False) + "\n"),
-        ):
-            written.append(place / f"{name}.{ending}")
-            write_atomic(written[-1], text.encode())
+        written = write(results_dir / "several" / Path(last.folder).name, report, document)
     if as_json:
-        out(json.dumps(matrix.document(rows), allow_nan=False) + "\n")
+        out(json.dumps(document, allow_nan=False) + "\n")
     else:
         show(report)
         out("".join(f"written: {file}\n" for file in written))
     return max(statuses)
+
+
+def write(place: Path, report: Report, document: dict[str, Any]) -> list[Path]:
+    """The table as `place`.md, .html and .json, and their folder; the files."""
+    from harness.report import markdown, page
+
+    place.parent.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "md": markdown.render(report),
+        "html": page.render(report),
+        "json": json.dumps(document, indent=1, allow_nan=False) + "\n",
+    }
+    written = [place.with_name(f"{place.name}.{ending}") for ending in texts]
+    for file, text in zip(written, texts.values(), strict=True):
+        write_atomic(file, text.encode())
+    return written

@@ -61,14 +61,15 @@ def _backend(entry: Entry, python: str) -> dict[str, Any]:
         },
         "devices": {device: lacking[device] for device in entry.devices},
         "precisions": {d: ["strict", *entry.precisions.get(d, ())] for d in entry.devices},
-        "versions": _versions(entry.distributions, python),
+        "versions": versions_of(entry.distributions, python),
         "source": entry.source,
         "origin": entry.origin,
         "python": python or None,
     }
 
 
-def _versions(distributions: tuple[str, ...], python: str) -> dict[str, str]:
+def versions_of(distributions: tuple[str, ...], python: str) -> dict[str, str]:
+    """By distribution its version, where an interpreter ("": this one) has it."""
     if not interpreters.is_own(python):
         return interpreters.examine(python, (), distributions).versions
     versions = {}

@@ -1,134 +1,318 @@
-"""Several workloads in one table: a row a workload, a column a label, an answer in each cell."""
+"""Workloads and labels in one table: a row a workload, a column a label, an answer in each cell."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
+
+import msgspec
 
 from harness.record.schema import Record
 from harness.report.sections import Cell, Report, Section, Value
 from harness.report.words import MARKS, duration
-from harness.verdict.timings import too_short
+from harness.verdict.finding import Finding
+from harness.verdict.timing_stats import Ratio
+from harness.verdict.timings import too_short, versus
 from harness.verdict.verdict import LabelVerdict, Verdict
 from harness.workloads.reference.limits import DECIDING
 
 # The worst word of several, first.
 WORST = ("failed", "disagree", "inconclusive", "agree")
+# What stands in a label's place where a whole workload's times are meant.
+TIMING = "timing"
+# The word of a difference that is known.
+ACCEPTED = "accepted"
+
+
+class Run(NamedTuple):
+    """A stored run, judged; `folder`: where, "" where nobody is to look."""
+
+    record: Record
+    verdict: Verdict
+    folder: str
+
+    @property
+    def seed(self) -> int:
+        """Of a sweep's run its only one."""
+        return self.record.plan.seeds[0]
 
 
 class Row(NamedTuple):
-    """A workload's run, judged; without a record: `reason` says why there is none."""
+    """A workload: of each label its runs, and the run that its times are of.
+
+    `reasons`: why there is none of a label ("": of the whole workload); `skipped`: the same of
+    those that could not take part.
+    """
 
     workload: str
-    record: Record | None
-    verdict: Verdict | None
-    folder: str
+    runs: Mapping[str, Sequence[Run]]
+    timed: Run | None = None
+    reasons: Mapping[str, str] = {}
+    skipped: Mapping[str, str] = {}
+
+    @property
+    def whole(self) -> Run | None:
+        """The one run that it all is; None where there are several."""
+        runs = {run.folder: run for of in self.runs.values() for run in of}
+        return next(iter(runs.values())) if len(runs) == 1 else None
+
+
+class Accepted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A difference that is known, and why it is right so. Patterns as of a shell: * and ?."""
+
+    reason: str
+    workload: str = "*"
+    label: str = "*"
+    rung: str = "*"
+    tensor: str = "*"
+
+    def takes(self, workload: str, label: str, finding: Finding) -> bool:
+        """Whether it is this one."""
+        tensor = finding.first.tensor if finding.first is not None else ""
+        found = (workload, label, finding.rung, tensor)
+        wanted = (self.workload, self.label, self.rung, self.tensor)
+        return all(map(fnmatchcase, found, wanted))
+
+    @property
+    def place(self) -> str:
+        """In words."""
+        return f"{self.workload}, {self.label}, {self.rung}, {self.tensor}"
+
+
+class Answer(NamedTuple):
+    """A cell: the worst of its runs, and the run that says so.
+
+    word: "agree", "disagree", "inconclusive", "failed", ACCEPTED, or "" for none asked.
+    """
+
+    word: str
+    says: str = ""
+    run: Run | None = None
+    finding: Finding | None = None
     reason: str = ""
 
 
-def report(rows: list[Row]) -> Report:
-    """The table, and a sentence for every workload that is not agreed on."""
-    words = [row.verdict.verdict if row.verdict else "failed" for row in rows]
-    word = next(word for word in WORST if word in words)
-    labels = [*dict.fromkeys(name for row in rows if row.verdict for name in row.verdict.labels)]
-    agreed = words.count("agree")
+def answer(row: Row, name: str, accepted: Sequence[Accepted] = ()) -> Answer:
+    """What a label's runs of a workload come to."""
+    if name in row.skipped:
+        return Answer("", reason=row.skipped[name])
+    answers = [_of_run(row.workload, name, run, accepted) for run in row.runs.get(name, ())]
+    if reason := row.reasons.get(name) or row.reasons.get(""):
+        answers.append(Answer("failed", "failed", reason=reason))
+    order = ("failed", "disagree", "inconclusive", ACCEPTED, "agree", "")
+    return min(answers, key=lambda each: order.index(each.word), default=Answer(""))
+
+
+def _of_run(workload: str, name: str, run: Run, accepted: Sequence[Accepted]) -> Answer:
+    label = run.verdict.labels.get(name)
+    if label is None or label.status == "skipped":
+        return Answer("", run=run, reason=label.reason or "" if label else "")
+    if label.status == "failed":
+        return Answer("failed", "failed", run, reason=label.reason or "")
+    if first := _divergence(label):
+        known = next((one for one in accepted if one.takes(workload, name, first)), None)
+        if known is None:
+            return Answer("disagree", _place(first), run, first, _sentence(first))
+        return Answer(ACCEPTED, _place(first), run, first, known.reason)
+    return Answer("agree" if label.agrees else "inconclusive", run=run)
+
+
+def _divergence(label: LabelVerdict) -> Finding | None:
+    """The lowest rung that disagrees."""
+    found = (label.findings.get(rung) for rung in DECIDING)
+    return next((f for f in found if f and f.verdict == "disagree" and f.first is not None), None)
+
+
+def _place(finding: Finding) -> str:
+    """The rung, where, and which tensor."""
+    assert finding.first is not None
+    step = "" if finding.first.step is None else f", step {finding.first.step}"
+    return f"{finding.rung}{step}: {finding.first.tensor}"
+
+
+def _sentence(finding: Finding) -> str:
+    return "; ".join(filter(None, (finding.sentence, finding.explained)))
+
+
+def labels_of(rows: Sequence[Row]) -> list[str]:
+    """The columns: labels that any workload has or lacks."""
+    return [*dict.fromkeys(name for row in rows for name in (*row.runs, *row.skipped))]
+
+
+def words(rows: Sequence[Row], accepted: Sequence[Accepted] = ()) -> list[str]:
+    """A workload's verdict each: that of its one run, else the worst of its labels."""
+    found: list[str] = []
+    for row in rows:
+        if row.whole is not None and not accepted:
+            found.append(row.whole.verdict.verdict)
+            continue
+        of = {answer(row, name, accepted).word for name in {*row.runs, *row.reasons}}
+        of = {"agree" if word == ACCEPTED else word for word in of if word}
+        found.append(next((word for word in WORST if word in of), "failed"))
+    return found
+
+
+def gone(rows: Sequence[Row], accepted: Sequence[Accepted]) -> list[Accepted]:
+    """Accepted differences that no run has."""
+    found = [
+        (row.workload, name, finding)
+        for row in rows
+        for name, runs in row.runs.items()
+        for run in runs
+        if name in run.verdict.labels and (finding := _divergence(run.verdict.labels[name]))
+    ]
+    return [one for one in accepted if not any(one.takes(*each) for each in found)]
+
+
+def report(
+    rows: Sequence[Row], accepted: Sequence[Accepted] = (), moved: Sequence[str] = ()
+) -> Report:
+    """The table, a sentence for all that does not agree, and what moved since the last time."""
+    found = words(rows, accepted)
+    lost = gone(rows, accepted)
+    word = "disagree" if lost else "agree"
+    word = next(each for each in WORST if each in (*found, word))
+    agreed, labels = found.count("agree"), labels_of(rows)
+    single = all(row.whole for row in rows)
     table = Section(
         "Workloads",
-        ("workload", *labels, "judged", "record"),
-        [_cells(row, labels) for row in rows],
+        ("workload", *labels, "judged", *(["record"] if single else [])),
+        [_cells(*each, labels, accepted, single) for each in zip(rows, found, strict=True)],
         about="first divergence, or step time over that of the fastest that agrees",
         figures=False,
     )
-    lines = [
-        f"{MARKS[row.verdict.verdict] if row.verdict else MARKS['failed']} {row.workload}: "
-        f"{row.verdict.summary if row.verdict else row.reason}."
-        for row, word in zip(rows, words, strict=True)
-        if word != "agree" or (row.record is not None and row.record.failure is not None)
-    ]
+    said = [*_said(rows, found, accepted)]
+    said += [f"{MARKS['disagree']} accepted, and gone: {one.place} ({one.reason})" for one in lost]
     return Report(
         word=word,
         sentence=f"{agreed} of {len(rows)} workloads agree",
         mark=MARKS[word],
         tone=word,
         headline=[f"{len(rows)} workloads · {len(labels)} labels"],
-        sections=[table, Section("What is to be said", lines=lines)],
+        sections=[
+            table,
+            Section("What is to be said", lines=said),
+            Section("Since the last sweep", lines=moved),
+            Section("Not possible here", lines=_skipped(rows)),
+        ],
         title=f"{MARKS[word]} {agreed} of {len(rows)} workloads",
     )
 
 
-def document(rows: list[Row]) -> dict[str, Any]:
+def _said(rows: Sequence[Row], found: list[str], accepted: Sequence[Accepted]) -> list[str]:
+    """A line for each workload, or cell, that does not simply agree."""
+    lines = []
+    for row, word in zip(rows, found, strict=True):
+        if (whole := row.whole) is not None and not accepted:
+            if word != "agree" or whole.record.failure is not None:
+                lines.append(f"{MARKS[word]} {row.workload}: {whole.verdict.summary}.")
+            continue
+        if (why := row.reasons.get("")) is not None:
+            lines.append(f"{MARKS['failed']} {row.workload}: {why}.")
+        for name in {**row.runs, **row.reasons}:
+            of = answer(row, name, accepted)
+            if name and of.word not in ("agree", ""):
+                mark = MARKS.get(of.word, "≠")
+                seed = f", seed {of.run.seed}" if of.run is not None else ""
+                why = of.reason or (of.run.verdict.summary if of.run is not None else "")
+                lines.append(f"{mark} {row.workload}, {name}{seed}: {of.word}: {why}")
+    return lines
+
+
+def _skipped(rows: Sequence[Row]) -> list[str]:
+    """Each reason once."""
+    whom: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for name, reason in row.skipped.items():
+            whom.setdefault((name, reason), []).append(row.workload)
+    every = len(rows)
+    return [
+        f"not run: {name}: {reason}" + ("" if len(of) == every else f" ({', '.join(of)})")
+        for (name, reason), of in whom.items()
+    ]
+
+
+def document(rows: Sequence[Row], accepted: Sequence[Accepted] = ()) -> dict[str, Any]:
     """The same as plain data, by workload."""
     return {
         row.workload: {
-            "verdict": row.verdict.verdict if row.verdict else "failed",
-            "summary": row.verdict.summary if row.verdict else row.reason,
-            "record": row.folder or None,
-            "labels": {
-                name: {
-                    "status": label.status,
-                    "agrees": label.agrees,
-                    "first_divergence": _divergence(label) or None,
-                    "step_ns": label.step_time.median_ns if label.step_time else None,
-                    "ratio": _ratio(row, name),
-                }
-                for name, label in (row.verdict.labels if row.verdict else {}).items()
-            },
+            "verdict": word,
+            "summary": row.whole.verdict.summary
+            if row.whole
+            else next(iter(row.reasons.values()), ""),
+            "record": row.whole.folder if row.whole else None,
+            "labels": {name: _document(row, name, accepted) for name in row.runs},
         }
-        for row in rows
+        for row, word in zip(rows, words(rows, accepted), strict=True)
     }
 
 
-def _cells(row: Row, labels: list[str]) -> list[Value]:
-    if row.verdict is None:
-        return [row.workload, *("–" for _ in labels), Cell("failed", tone="failed"), "–"]
+def _document(row: Row, name: str, accepted: Sequence[Accepted]) -> dict[str, Any]:
+    of, ratio = answer(row, name, accepted), _ratio(row, name)
+    time = _time(row, name)
+    label = of.run.verdict.labels.get(name) if of.run is not None else None
+    return {
+        "status": label.status if label is not None else of.word or "skipped",
+        "agrees": of.word in ("agree", ACCEPTED),
+        "word": of.word,
+        "first_divergence": of.says if of.finding is not None else None,
+        "reason": of.reason or None,
+        "step_ns": time,
+        "ratio": ratio.value if ratio else None,
+        "interval": [*ratio.interval] if ratio and ratio.interval else None,
+        "records": {str(run.seed): run.folder for run in row.runs[name]},
+    }
+
+
+def _cells(
+    row: Row, word: str, labels: list[str], accepted: Sequence[Accepted], single: bool
+) -> list[Value]:
     cells: list[Value] = [row.workload]
-    cells += [_cell(row, name) for name in labels]
-    name = row.record.run if row.record is not None else "–"
-    return [*cells, Cell(row.verdict.verdict, tone=row.verdict.verdict), name]
+    cells += [_cell(row, name, answer(row, name, accepted)) for name in labels]
+    cells.append(Cell(word, tone=word))
+    whole = row.whole
+    return [*cells, whole.record.run if whole else "–"] if single else cells
 
 
-def _cell(row: Row, name: str) -> Cell:
-    label = row.verdict.labels.get(name) if row.verdict else None
-    if label is None or label.status == "skipped":
-        return Cell("–", spoken="not run")
-    if label.status == "failed":
-        return Cell(f"{MARKS['failed']} failed", tone="failed")
-    if first := _divergence(label):
-        return Cell(f"{MARKS['disagree']} {first}", tone="disagree")
-    word = "agree" if label.agrees else "inconclusive"
-    return Cell(f"{MARKS[word]} {_speed(row, name)}", tone=word)
-
-
-def _divergence(label: LabelVerdict) -> str:
-    """The lowest rung that disagrees, where, and which tensor; empty where none does."""
-    for rung in DECIDING:
-        finding = label.findings.get(rung)
-        if finding is not None and finding.verdict == "disagree" and finding.first is not None:
-            step = "" if finding.first.step is None else f", step {finding.first.step}"
-            return f"{rung}{step}: {finding.first.tensor}"
-    return ""
+def _cell(row: Row, name: str, of: Answer) -> Cell:
+    link = f"{of.run.folder}/report.html" if of.run is not None and of.run.folder else ""
+    if not of.word:
+        return Cell("–", spoken=of.reason or "not run", link=link)
+    mark = MARKS.get(of.word, "≠")
+    tone = "inconclusive" if of.word == ACCEPTED else of.word
+    text = of.says or _speed(row, name)
+    return Cell(f"{mark} {text}".rstrip(), tone=tone, link=link, spoken=of.reason)
 
 
 def _speed(row: Row, name: str) -> str:
     """A step over the fastest one's; its time where it is too short, or the only one."""
-    assert row.verdict is not None
-    time = row.verdict.labels[name].step_time
-    if time is None:
-        return ""
-    ratio = _ratio(row, name)
-    return duration(time.median_ns) if ratio is None else f"{ratio:.2f}×"
+    ratio, time = _ratio(row, name), _time(row, name)
+    if ratio is None:
+        return duration(time) if time is not None else ""
+    ends = [f"{end:.2f}" for end in ratio.interval or ()]
+    return f"{ratio.value:.2f}×" + (f" [{', '.join(ends)}]" if ends else "")
 
 
-def _ratio(row: Row, name: str) -> float | None:
+def _time(row: Row, name: str) -> int | None:
+    label = row.timed.verdict.labels.get(name) if row.timed else None
+    return label.step_time.median_ns if label and label.step_time else None
+
+
+def _ratio(row: Row, name: str) -> Ratio | None:
     """Of a label's step to the fastest of those that agree, where both are long enough."""
-    assert row.verdict is not None
-    assert row.record is not None
+    if row.timed is None:
+        return None
     times = {
         other: label.step_time.median_ns
-        for other, label in row.verdict.labels.items()
+        for other, label in row.timed.verdict.labels.items()
         if label.step_time is not None and label.agrees
     }
     if name not in times or len(times) < 2:
         return None
-    if any(too_short(row.record, each) for each in times):
+    if any(too_short(row.timed.record, each) for each in times):
         return None
-    return times[name] / min(times.values())
+    fastest = min(times, key=times.__getitem__)
+    if name == fastest:
+        return Ratio(n=1, value=1.0, low=None, high=None, claimable=False)
+    return versus(row.timed.record, name, fastest)

@@ -152,6 +152,7 @@ def _template() -> Any:
         "laid_out": laid_out,
         "plain": plain,
         "spoken": lambda cell: getattr(cell, "spoken", ""),
+        "link": lambda cell: getattr(cell, "link", ""),
         "look": lambda *cell: Markup(look(*cell)),  # noqa: S704
         "to_the_right": to_the_right,
         "tone": tone,

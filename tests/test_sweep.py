@@ -1,0 +1,304 @@
+"""Many runs as one grid: each cell is done once, however a sweep ends; one table has them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import InputError
+from harness.plan.choices import Choices
+from harness.record import store
+from harness.record.schema import FINISHED
+from harness.report import matrix
+from harness.run import cell, sweep
+from tests.conftest import Silent, clean_environment, harness, plant, run_here
+
+WORDS = ("--profile", "smoke", "--backend", "numpy", "--workload", "nielsen-neuron")
+SEEDS = ("--seeds", "0,1")
+
+
+def table(results: Path) -> dict[str, Any]:
+    """The last sweep's."""
+    return json.loads(max((results / "sweeps").glob("*.json")).read_text())
+
+
+def runs(results: Path) -> list[Path]:
+    """Every run of every cell, hidden ones too."""
+    return [*(results / "sweeps" / "cells").glob("*/runs/*")]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess]:
+    folder = tmp_path_factory.mktemp("swept")
+    return folder, harness("sweep", *WORDS, *SEEDS, cwd=folder)
+
+
+def test_a_cell_is_a_run_of_one_label_at_one_seed(swept) -> None:
+    folder, done = swept
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 workloads agree" in done.stdout
+    records = [store.read(run) for run in runs(folder / "results")]
+    assert sorted(record.plan.seeds for record in records) == [(0,), (1,)]
+    for record in records:
+        assert [*record.results] == ["numpy"]
+        assert record.ended == FINISHED
+        assert record.plan.threads == 1
+        assert not record.results["numpy"].rounds
+    of = table(folder / "results")["nielsen-neuron"]["labels"]["numpy"]
+    assert of["word"] == "agree"
+    assert [*of["records"]] == ["0", "1"]
+    for run in of["records"].values():
+        assert {"record.json", "verdict.json", "report.html"} <= {*os.listdir(run)}
+    page = max((folder / "results" / "sweeps").glob("*.html")).read_text()
+    assert f'<a href="{of["records"]["0"]}/report.html">' in page
+
+
+def test_what_is_done_is_not_done_again_and_more_is_only_more(swept) -> None:
+    folder, _ = swept
+    before = {run: run.stat().st_mtime_ns for run in runs(folder / "results")}
+    listed = harness("sweep", *WORDS, "--seeds", "0-2", "--dry-run", "--json", cwd=folder)
+    document = json.loads(listed.stdout)
+    assert [each["done"] for each in document["cells"]] == [True, True, False]
+    assert document["seconds_left"] > 0
+    again = harness("sweep", *WORDS, *SEEDS, cwd=folder)
+    assert "2 cells, 2 of them done before" in again.stderr
+    assert {run: run.stat().st_mtime_ns for run in runs(folder / "results")} == before
+
+
+def keys(tmp_path: Path, **words: Any) -> list[str]:
+    chosen = Choices(**{"profile": "smoke", "backends": ("numpy",), "seeds": "0"} | words)
+    grid = sweep.make(chosen, ["nielsen-neuron"], tmp_path, Silent())
+    return [each.folder.name for each in grid.cells]
+
+
+def test_whatever_decides_the_numbers_is_in_the_key(tmp_path: Path, monkeypatch) -> None:
+    (first,) = keys(tmp_path)
+    assert keys(tmp_path) == [first]
+    fault = tmp_path / "fault.py"
+    fault.write_text("def same(backend):\n    return backend\n")
+    planted = {"plants": {"numpy": f"{fault}:same"}}
+    others = [
+        *keys(tmp_path, threads=2),
+        *keys(tmp_path, seeds="1"),
+        *keys(tmp_path, variants={"numpy": "plain"}),
+        *keys(tmp_path, profile="default"),
+        *keys(tmp_path, **planted),
+    ]
+    fault.write_text("def same(backend):\n    return backend  # another\n")
+    sweep._digest.cache_clear()
+    others += keys(tmp_path, **planted)
+    monkeypatch.setattr(sweep, "_versions", lambda backend, python: {"numpy": "0"})
+    others += keys(tmp_path)
+    own = tmp_path / "own.py"
+    own.touch()
+    monkeypatch.setattr(sweep, "_own_files", lambda: iter((own,)))
+    others += keys(tmp_path)
+    monkeypatch.setattr(sweep._Facts, "_dataset", lambda facts, plan: "others")
+    others += keys(tmp_path)
+    assert len({first, *others}) == 1 + len(others)
+
+
+def test_killed_at_any_moment_it_goes_on_and_ends_with_every_cell_once(tmp_path: Path) -> None:
+    random.seed(os.getpid())
+    killed = 0
+    while killed < 4:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "harness", "sweep", *WORDS, *SEEDS, "--jobs", "2"],
+            cwd=tmp_path,
+            env=clean_environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(random.uniform(0.2, 5))
+        killed += running.poll() is None
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        if len({run.parent for run in runs(tmp_path / "results") if run.name[0] != "."}) == 2:
+            break
+    done = harness("sweep", *WORDS, *SEEDS, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    left = runs(tmp_path / "results")
+    assert sorted(store.read(run).plan.seeds for run in left) == [(0,), (1,)]
+    assert all(cell.finished(run.parent.parent) == run for run in left)
+    assert table(tmp_path / "results")["nielsen-neuron"]["labels"]["numpy"]["word"] == "agree"
+
+
+def test_half_a_folder_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "20260101T000000-aaaaaa"
+    run.mkdir(parents=True)
+    assert cell.finished(tmp_path) is cell.stored(tmp_path) is None
+    (tmp_path / "done").write_text(run.name)
+    assert cell.finished(tmp_path) is cell.stored(tmp_path) is None
+    (run / "record.json").touch()
+    assert cell.finished(tmp_path) == cell.stored(tmp_path) == run
+    (tmp_path / "done").unlink()
+    assert cell.finished(tmp_path) is None
+    assert cell.stored(tmp_path) == run
+    run.rename(run.with_name(f".{run.name}"))
+    assert cell.stored(tmp_path) is None
+
+
+DIES = """
+import os
+from backends.numpy import Backend as Numpy
+
+
+class Dies(Numpy):
+    def trainer(self, workload):
+        with open({file!r}, "a") as file:
+            file.write("once more\\n")
+        os._exit(7)
+"""
+
+
+def test_a_cell_that_fails_is_tried_twice_and_told_and_the_others_are_there(tmp_path: Path) -> None:
+    (tmp_path / "dies.py").write_text(DIES.format(file=str(tmp_path / "tried")))
+    words = (*WORDS, "--backend", "dies=dies.py:Dies", "--variant", "dies=plain", "--seeds", "0")
+    done = harness("sweep", *words, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "nielsen-neuron, dies, seed 0" in done.stderr
+    assert "tried 2 times" in done.stderr
+    # A float32 and a float64 process each time.
+    assert (tmp_path / "tried").read_text().count("once more") == 2 * sweep.TRIES
+    of = table(tmp_path / "results")["nielsen-neuron"]["labels"]
+    assert (of["numpy"]["word"], of["dies"]["word"]) == ("agree", "failed")
+    assert "dies" in of["dies"]["reason"] or "ended" in of["dies"]["reason"]
+    listed = harness("sweep", *words, "--dry-run", "--json", cwd=tmp_path)
+    assert [each["done"] for each in json.loads(listed.stdout)["cells"]] == [True, False]
+
+
+ACCEPT = """
+[[accept]]
+label = "ot*"
+rung = "update"
+tensor = "{tensor}"
+reason = "it is meant to learn faster"
+"""
+
+
+def test_a_difference_is_told_accepted_by_its_pattern_and_missed_once_gone(tmp_path: Path) -> None:
+    fault = f"other={plant('numbers.py', 'lr_one_per_mille')}"
+    words = (*WORDS, "--backend", "other=numpy", "--plant", fault, "--seeds", "0")
+    done = harness("sweep", *words, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "nielsen-neuron, other, seed 0: disagree: " in done.stdout
+    tensor = table(tmp_path / "results")["nielsen-neuron"]["labels"]["other"]["first_divergence"]
+    tensor = tensor.rpartition(": ")[2]
+    file = tmp_path / "accept.toml"
+    file.write_text(ACCEPT.format(tensor=tensor))
+    done = harness("sweep", *words, "--accept", "accept.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "≠ nielsen-neuron, other, seed 0: accepted: it is meant to learn faster" in done.stdout
+    moved = done.stdout.partition("moved: nielsen-neuron, other: disagree: update")[2]
+    assert " → accepted: update" in moved
+    file.write_text(ACCEPT.format(tensor="another"))
+    done = harness("sweep", *words, "--accept", "accept.toml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "accepted, and gone: *, ot*, update, another" in done.stdout
+
+
+def test_times_are_of_all_labels_together_and_stand_in_the_cells(tmp_path: Path) -> None:
+    words = (*WORDS, "--backend", "other=numpy", "--variant", "other=plain", "--seeds", "0")
+    done = harness("sweep", *words, "--sessions", "1", "--rounds", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    of = table(tmp_path / "results")["nielsen-neuron"]["labels"]
+    assert [*of] == ["numpy", "other"]
+    assert all(each["step_ns"] > 0 for each in of.values())
+    timed = [store.read(run) for run in runs(tmp_path / "results")]
+    assert sorted(len(record.results) for record in timed) == [1, 1, 2]
+    assert "µs" in done.stdout
+
+
+def test_a_file_gives_words_and_the_command_line_goes_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "grid.toml"
+    file.write_text(
+        'profile = "smoke"\nworkload = ["nielsen-neuron", "linear-regression"]\n'
+        'backend = ["numpy"]\nseeds = [3, 4]\nthreads = 1\n'
+    )
+    done = harness("sweep", "grid.toml", "--dry-run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    cells = [each["cell"] for each in json.loads(done.stdout)["cells"]]
+    assert cells == [
+        f"{name}, numpy, seed {seed}"
+        for name in ("nielsen-neuron", "linear-regression")
+        for seed in (3, 4)
+    ]
+    done = harness("sweep", "grid.toml", "--seeds", "5", "--dry-run", "--json", cwd=tmp_path)
+    assert len(json.loads(done.stdout)["cells"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("works = 1", "works: unknown"),
+        ("threads = 'two'", "threads: Expected"),
+        ("seeds = ", "grid.toml"),
+        ("profile = 'huge'", "--profile 'huge': unknown"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(tmp_path, monkeypatch, capsys, text, said) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("grid.toml").write_text(text)
+    assert run_here(monkeypatch, "sweep", "grid.toml") == 2
+    assert said in capsys.readouterr().err
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[accept]]\nlabel = 'jax'", "reason"),
+        ("[[accept]]\nreason = ' '", "needs a reason"),
+        ("[[accept]]\nreason = 'x'\nwhere = 'y'", "where"),
+        ("accepted = 1", "accepted"),
+    ],
+)
+def test_an_accepted_difference_needs_a_reason_and_known_words(
+    tmp_path, monkeypatch, capsys, text, said
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("accept.toml").write_text(text)
+    assert run_here(monkeypatch, "sweep", *WORDS, "--accept", "accept.toml") == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_table_of_another_kind_is_not_compared_with(tmp_path: Path, capsys) -> None:
+    from harness.cli.sweep import _moved
+
+    assert _moved(tmp_path, {}) == []
+    (tmp_path / "a.json").write_text('{"x": 1}')
+    assert _moved(tmp_path, {}) == []
+    assert "not a table of a sweep" in capsys.readouterr().err
+
+
+def test_what_does_not_hold_is_refused_before_anything_runs(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_here(monkeypatch, "sweep", *WORDS, "--jobs", "0") == 2
+    assert "--jobs 0: choose from 1 to 1000" in capsys.readouterr().err
+    with pytest.raises(InputError, match="no such"):
+        sweep.make(Choices(rooms="gone"), ["diabetes"], tmp_path, Silent())
+
+
+def test_the_worst_of_several_seeds_is_told(monkeypatch) -> None:
+    said = iter(("agree", "inconclusive", "disagree", "agree"))
+    monkeypatch.setattr(matrix, "_of_run", lambda *of: matrix.Answer(next(said)))
+    run: Any = None
+    assert matrix.answer(matrix.Row("one", {"numpy": (run,) * 4}), "numpy").word == "disagree"
+
+
+def test_a_cell_without_a_run_says_why() -> None:
+    row = matrix.Row("one", {"numpy": ()}, reasons={"numpy": "killed"}, skipped={"jax": "no jax"})
+    assert matrix.words([row]) == ["failed"]
+    report = matrix.report([row])
+    assert [*report.sections[0].header] == ["workload", "numpy", "jax", "judged"]
+    assert report.sections[1].lines == ["✗ one, numpy: failed: killed"]
+    assert report.sections[3].lines == ["not run: jax: no jax"]
