@@ -134,10 +134,10 @@ def test_a_step_is_told_as_a_multiple_where_all_are_long_enough(
     monkeypatch.setattr(matrix, "too_short", lambda record, label: short and label == "numpy")
     twice = ratio([math.log(2)])
     monkeypatch.setattr(matrix, "versus", lambda record, label, other: twice)
-    run = matrix.Run(make.record(("numpy", "torch")), verdict, "folder")
+    run = matrix.Run(make.record(("numpy", "torch")), verdict, "/results/runs/a b")
     row = matrix.Row("one", dict.fromkeys(labels, (run,)), run)
-    cell = matrix._cell(row, "torch", matrix.answer(row, "torch"))
-    assert (cell.text, cell.link) == (f"{MARKS['agree']} {told}", "folder/report.html")
+    cell = matrix._cell(row, "torch", matrix.answer(row, "torch"), Path("/results/several"))
+    assert (cell.text, cell.link) == (f"{MARKS['agree']} {told}", "../runs/a%20b/report.html")
 
 
 @pytest.mark.parametrize(

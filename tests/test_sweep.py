@@ -59,7 +59,8 @@ def test_a_cell_is_a_run_of_one_label_at_one_seed(swept) -> None:
     for run in of["records"].values():
         assert {"record.json", "verdict.json", "report.html"} <= {*os.listdir(run)}
     page = max((folder / "results" / "sweeps").glob("*.html")).read_text()
-    assert f'<a href="{of["records"]["0"]}/report.html">' in page
+    run = Path(of["records"]["0"])
+    assert f'<a href="cells/{run.parent.parent.name}/runs/{run.name}/report.html">' in page
 
 
 def test_what_is_done_is_not_done_again_and_more_is_only_more(swept) -> None:

@@ -58,7 +58,7 @@ def compare(plans: list[Plan], results_dir: Path, strict: bool, as_json: bool) -
             )
             statuses.append(status)
     last = next((row.timed for row in rows[::-1] if row.timed), None)
-    report, document = matrix.report(rows), matrix.document(rows)
+    report, document = matrix.report(rows, results_dir / "several"), matrix.document(rows)
     written = []
     if last is not None:
         written = write(results_dir / "several" / Path(last.folder).name, report, document)

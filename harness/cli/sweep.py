@@ -174,7 +174,7 @@ def _tell(grid: Grid, place: Path, accepted: list[matrix.Accepted], as_json: boo
 
     rows = _rows(grid)
     document = matrix.document(rows, accepted)
-    report = matrix.report(rows, accepted, _moved(place, document))
+    report = matrix.report(rows, place, accepted, _moved(place, document))
     written = several.write(place / new_name(), report, document)
     if as_json:
         out(json.dumps(document, allow_nan=False) + "\n")

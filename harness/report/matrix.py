@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -166,19 +169,25 @@ def gone(rows: Sequence[Row], accepted: Sequence[Accepted]) -> list[Accepted]:
 
 
 def report(
-    rows: Sequence[Row], accepted: Sequence[Accepted] = (), moved: Sequence[str] = ()
+    rows: Sequence[Row],
+    at: Path = Path(),
+    accepted: Sequence[Accepted] = (),
+    moved: Sequence[str] = (),
 ) -> Report:
-    """The table, a sentence for all that does not agree, and what moved since the last time."""
+    """The table, a sentence for all that does not agree, and what moved since the last time.
+
+    at: the folder that the page will lie in; a cell leads from there to its run's.
+    """
     found = words(rows, accepted)
     lost = gone(rows, accepted)
     word = "disagree" if lost else "agree"
     word = next(each for each in WORST if each in (*found, word))
     agreed, labels = found.count("agree"), labels_of(rows)
-    single = all(row.whole for row in rows)
+    one_each = any(row.timed and row.timed is row.whole for row in rows)
     table = Section(
         "Workloads",
-        ("workload", *labels, "judged", *(["record"] if single else [])),
-        [_cells(*each, labels, accepted, single) for each in zip(rows, found, strict=True)],
+        ("workload", *labels, "judged", *(["record"] if one_each else [])),
+        [_cells(*each, labels, at, accepted, one_each) for each in zip(rows, found, strict=True)],
         about="first divergence, or step time over that of the fastest that agrees",
         figures=False,
     )
@@ -266,17 +275,24 @@ def _document(row: Row, name: str, accepted: Sequence[Accepted]) -> dict[str, An
 
 
 def _cells(
-    row: Row, word: str, labels: list[str], accepted: Sequence[Accepted], single: bool
+    row: Row,
+    word: str,
+    labels: list[str],
+    at: Path,
+    accepted: Sequence[Accepted],
+    one_each: bool,
 ) -> list[Value]:
     cells: list[Value] = [row.workload]
-    cells += [_cell(row, name, answer(row, name, accepted)) for name in labels]
+    cells += [_cell(row, name, answer(row, name, accepted), at) for name in labels]
     cells.append(Cell(word, tone=word))
     whole = row.whole
-    return [*cells, whole.record.run if whole else "–"] if single else cells
+    return [*cells, whole.record.run if whole else "–"] if one_each else cells
 
 
-def _cell(row: Row, name: str, of: Answer) -> Cell:
-    link = f"{of.run.folder}/report.html" if of.run is not None and of.run.folder else ""
+def _cell(row: Row, name: str, of: Answer, at: Path) -> Cell:
+    link = ""
+    if of.run is not None and of.run.folder:
+        link = quote(os.path.relpath(f"{of.run.folder}/report.html", at))
     if not of.word:
         return Cell("–", spoken=of.reason or "not run", link=link)
     mark = MARKS.get(of.word, "≠")
