@@ -161,6 +161,13 @@ def test_a_size_is_carried_out(tmp_path: Path) -> None:
     dataset = ("--dataset", "synthetic")
     done = harness("run", *words, *dataset, *SMOKE, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    workload = store.read(tmp_path / json.loads(done.stdout)["record"]).plan.workload
-    assert workload.sizes == {"num_hiddens": 7}
-    assert workload.trained[0].shape == (784, 7)
+    plan = store.read(tmp_path / json.loads(done.stdout)["record"]).plan
+    assert plan.workload.sizes == {"num_hiddens": 7}
+    assert plan.workload.trained[0].shape == (784, 7)
+    # And once more, by the run itself.
+    done = harness("compare", "--like", "latest", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert store.read(Path(json.loads(done.stdout)["record"])).plan == plan
+    done = harness("compare", "--like", "latest", "--threads", "2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--like latest: does just what that run did; leave out --threads" in done.stderr

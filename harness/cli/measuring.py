@@ -30,6 +30,7 @@ TIMING = (
 def compare(
     words: dict[str, Any],
     results_dir: opts.ResultsDir = Path("results"),
+    like: opts.AsRun = None,
     baseline: opts.GivenBaseline = None,
     strict: opts.Strict = False,
     as_json: opts.Json = False,
@@ -41,12 +42,12 @@ def compare(
     from harness.cli import several
     from harness.results import baseline as baselines
 
-    if names := several.names(words["workload"]):
+    if like is None and (names := several.names(words["workload"])):
         if baseline is not None:
             raise InputError("--baseline: of one workload; leave it out with several")
         plans = [_plan(words | {"workload": name}) for name in names]
         return several.compare(plans, results_dir, strict, as_json)
-    plan = _plan(words)
+    plan = _plan(words) if like is None else _plan_of(like, words, results_dir)
     # Refused now, not after the run.
     held = baselines.read(baseline) if baseline is not None else None
     if held is not None:
@@ -197,6 +198,16 @@ def _plan(words: dict[str, Any], **fixed: Any) -> Plan:
 
     workload = providers.find(words.get("workload"), read_size(words.get("size")))
     return make_plan(opts.choices(words, **fixed), *workload)
+
+
+def _plan_of(record: Path, words: dict[str, Any], results_dir: Path) -> Plan:
+    """A stored run's own plan; InputError where a word would choose something else."""
+    for name, word in words.items():
+        if word != opts.CHOOSING[name].default:
+            option = opts.CHOOSING[name].form.split()[0]
+            raise InputError(f"--like {record}: does just what that run did; leave out {option}")
+    ((found, _),) = read([record], results_dir)
+    return found.plan
 
 
 def _carry_out(plan: Plan, results_dir: Path) -> Path:

@@ -173,6 +173,9 @@ Into = Annotated[
 WithoutImages = Annotated[
     bool, option("--without-images", "Leave the test set's images out of report.html.")
 ]
+AsRun = Annotated[
+    Place, option("--like RECORD", f"Just what a stored run did ({STORED}), in place of choices.")
+]
 Strict = Annotated[bool, option("--strict", "Inconclusive counts as disagreement.")]
 NewName = Annotated[str, argument("NAME", "What pip, and `--backend`, are to call it.")]
 PackageFolder = Annotated[Place, option("--out DIR", "The package's folder; default: NAME, here.")]
