@@ -84,7 +84,8 @@ def _parts(looked: Looked, sites: Sequence[str], among: Collection[str] | None) 
                     continue
                 left = _left(looked, prediction)
                 if sites[0] in left and looked.size([*left]) > len(prediction.numbers):
-                    yield Part(hypothesis, prediction, left)
+                    # Of a large net what it predicts takes hundreds of megabytes.
+                    yield Part(hypothesis, prediction._replace(values={}), left)
 
 
 def _left(looked: Looked, prediction: Prediction) -> dict[str, float]:
