@@ -5,15 +5,18 @@ Faults outside the table are named by none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pytest
 
-from harness.explain import search
+from harness.explain import page, search
 from harness.explain.table import TABLE
 from harness.interface import Optimiser, State
 from harness.workloads.declare import Declared
@@ -1089,3 +1092,25 @@ def test_a_fault_outside_the_table_is_named_by_none(fault: str) -> None:
     assert looked.off
     found = [search.told(one).sentence for one in search.find(looked)]
     assert found == []
+
+
+# -- the page ------------------------------------------------------------------------------------
+
+
+def test_the_page_of_conventions_is_what_the_table_gives():
+    """`python -m harness.explain.page > docs/conventions.md` makes it again."""
+    committed = (Path(__file__).parent.parent / "docs" / "conventions.md").read_text("utf-8")
+    assert committed == page.render()
+    assert [len(re.findall(rf"^\| `{h.id}`<br>", committed, re.MULTILINE)) for h in TABLE] == [
+        1
+    ] * len(TABLE)
+    assert "{" not in committed
+    for row in [line for line in committed.splitlines() if line.startswith("|")]:
+        assert len(re.findall(r"(?<!\\)\|", row)) == 6, row
+
+
+def test_a_row_that_changes_changes_the_page():
+    for field in ("sentence", "here", "there", "by", "where"):
+        other = replace(TABLE[40], **{field: "by | another <b>"})
+        assert page.render((*TABLE[:40], other, *TABLE[41:])) != page.render()
+        assert r"by \| another \<b\>" in page.render([other])

@@ -154,7 +154,8 @@ def _labels(seen: Seen, sites: Sequence[str]) -> Iterator[Prediction]:
 TABLE = (
     Hypothesis(
         "transposed", ANY, "it lies transposed", "rows, columns", "columns, rows",
-        partial(_laid, _transposed),
+        partial(_laid, _transposed), by="Fortran's order: MATLAB, R, numpy's order=\"F\"",
+        where="numpy.reshape: order",
     ),
     Hypothesis(
         "channels-first", ANY, "it lies channels first", "rows, columns, channels",
@@ -165,11 +166,13 @@ TABLE = (
         "images-transposed", ("inputs",), "the images lie transposed", "rows, columns",
         "columns, rows", _images_turned,
         by="EMNIST's files are transposed against MNIST's",
-        where="tensorflow.org/datasets/catalog/emnist",
+        where="https://www.tensorflow.org/datasets/catalog/emnist",
     ),
     Hypothesis(
         "columns-permuted", ANY, "its columns are in another order", "as declared",
-        "permuted (units, features, the gates of a cell)", partial(_permuted, -1), general=True,
+        "permuted (units, features, the gates of a cell)", partial(_permuted, -1),
+        by="the gates of a GRU: torch r, z, n; Keras z, r, h",
+        where="torch.nn.GRU: weight_ih_l[k]; keras/src/layers/rnn/gru.py", general=True,
     ),
     Hypothesis(
         "rows-permuted", ANY, "its rows are in another order", "as declared",
@@ -180,7 +183,7 @@ TABLE = (
         "a float64 process computes it in float32", "float64", "float32",
         _float32,
         by="JAX unless jax_enable_x64 is set; Keras' floatx",
-        where="jax.readthedocs.io: Double (64bit) precision; keras.config.floatx",
+        where="https://docs.jax.dev/en/latest/default_dtypes.html; keras.config.floatx",
     ),
     Hypothesis(
         "pixels-by-256", ("inputs",), "pixels are divided by 256", "pixel / 255", "pixel / 256",
@@ -199,9 +202,12 @@ TABLE = (
     Hypothesis(
         "normalised", ("inputs",), "inputs are normalised by mean {0} and deviation {1}",
         "x as declared", "(x - mean) / deviation", _normalised,
+        by="PyTorch's MNIST example: 0.1307 and 0.3081",
+        where="https://github.com/pytorch/examples/blob/main/mnist/main.py",
     ),
     Hypothesis(
         "labels-shifted", ("inputs",), "labels are shifted {of}", "from 0", "from 1, or another",
-        _labels, by="R and MATLAB count from 1",
+        _labels, by="R and MATLAB count from 1, and EMNIST's letters do",
+        where="torchvision.datasets.EMNIST: letters",
     ),
 )  # fmt: skip

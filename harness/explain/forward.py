@@ -322,7 +322,7 @@ TABLE = (
         _paddings,
         by="TensorFlow, Keras and JAX where padding is SAME, the stride exceeds 1 and the sum of "
         "the padding is odd: the odd one comes after",
-        where="tensorflow.org/api_docs/python/tf/nn: notes on padding",
+        where="https://www.tensorflow.org/api_docs/python/tf/nn: notes on padding",
     ),
     _layer(
         "pool-counts-padding",
@@ -349,6 +349,8 @@ TABLE = (
         "max(z, 0)",
         "min(max(z, 0), 6)",
         _only(Relu, _function(lambda x: np.clip(x, 0.0, 6.0))),
+        by="MobileNetV2",
+        where="https://arxiv.org/abs/1801.04381",
     ),
     _layer(
         "softplus",
@@ -394,7 +396,7 @@ TABLE = (
         "clip(0.2 z + 1 / 2, 0, 1)",
         _only(Sigmoid, _function(lambda x: np.clip(0.2 * x + 0.5, 0.0, 1.0))),
         by="hard_sigmoid of Keras up to 2, ONNX's HardSigmoid",
-        where="onnx.ai: operator HardSigmoid, alpha 0.2",
+        where="https://onnx.ai/onnx/operators/onnx__HardSigmoid.html: alpha",
     ),
     _layer(
         "softmax-over-samples",
@@ -402,6 +404,8 @@ TABLE = (
         "over the last axis",
         "over the first axis",
         _only(Softmax, _function(partial(_softmax, axis=0))),
+        by="torch's functional.softmax of one axis or three, where dim is not given",
+        where="torch/nn/functional.py: _get_softmax_dim",
     ),
     _layer(
         "outputs-softmax",
@@ -409,6 +413,8 @@ TABLE = (
         "z",
         "softmax(z)",
         _on_outputs(_softmax),
+        by="models for Keras' losses, which take probabilities unless from_logits=True",
+        where="keras.losses.CategoricalCrossentropy: from_logits",
     ),
     _layer(
         "outputs-sigmoid",
@@ -416,6 +422,8 @@ TABLE = (
         "z",
         "1 / (1 + exp(-z))",
         _on_outputs(_sigmoid),
+        by="models for Keras' losses, and for torch's BCELoss, which take probabilities",
+        where="keras.losses.BinaryCrossentropy: from_logits; torch.nn.BCELoss",
     ),
     _layer(
         "batch-norm-eps",
@@ -453,7 +461,7 @@ TABLE = (
         "(U < 1 - p) / (1 - p)",
         _only(Dropout, _dropped(lambda u, p: u < 1 - p, lambda p: 1 / (1 - p))),
         by="TensorFlow 1: tf.nn.dropout(keep_prob); everybody else says what is dropped",
-        where="tensorflow.org/versions/r1.15/api_docs/python/tf/nn/dropout",
+        where="https://www.tensorflow.org/versions/r1.15/api_docs/python/tf/nn/dropout",
     ),
     _layer(
         "dropout-other-half",
@@ -468,16 +476,18 @@ TABLE = (
         "(U >= p) / (1 - p)",
         "U >= p",
         _only(Dropout, _dropped(lambda u, p: u >= p, lambda _: 1.0)),
+        by="Srivastava et al., who scale the weights of the evaluation",
+        where="https://jmlr.org/papers/v15/srivastava14a.html",
     ),
     _rounded(
         "TF32",
         "torch: convolutions on CUDA (matrix products too up to 1.11); TensorFlow since 2.4; JAX "
         "on such GPUs: all on NVIDIA's Ampere and later",
-        "pytorch.org/docs/stable/notes/cuda.html; tf.config.experimental."
+        "https://docs.pytorch.org/docs/stable/notes/cuda.html; tf.config.experimental."
         "enable_tensor_float_32_execution; jax.default_matmul_precision",
     ),
     _rounded("TF32, cut", "", ""),
     _rounded("bfloat16", "JAX on TPUs, oneDNN's fast-math mode", "jax.default_matmul_precision"),
     _rounded("bfloat16, cut", "", ""),
-    _rounded("float16", "", ""),
+    _rounded("float16", "torch.autocast on CUDA", "torch.amp: torch.autocast"),
 )

@@ -178,7 +178,9 @@ TABLE = (
         _at_kink,
         by="1/2: jax.numpy.maximum(z, 0), torch.maximum; 1: tf.maximum(z, 0) and z >= 0 by hand; "
         "0: relu of every framework",
-        where="jax#37821, pytorch#184572; tensorflow/python/ops/math_grad.py: _MaximumGrad",
+        where="https://github.com/jax-ml/jax/issues/37821; "
+        "https://github.com/pytorch/pytorch/issues/184572; "
+        "tensorflow/python/ops/math_grad.py: _MaximumGrad",
     ),
     Hypothesis(
         "gradient-l2", GRADIENTS, "λ p is added to the gradient, with λ = {0}", "g", "g + λ p",
@@ -189,12 +191,14 @@ TABLE = (
     Hypothesis(
         "gradient-l1", GRADIENTS, "λ sign(p) is added to the gradient, with λ = {0}", "g",
         "g + λ sign(p)", partial(_each, lambda g, p, t: g + t * np.sign(p), (0.01,)),
+        by="keras.regularizers.L1", where="keras.regularizers.L1: l1 * reduce_sum(abs(x))",
     ),
     *(
         Hypothesis(
             f"back-{name.lower().replace(', ', '-')}", GRADIENTS,
             f"the operands of products are {'cut' if 'cut' in name else 'rounded'} to "
             f"{name.partition(',')[0]}", "a @ b", "of fewer bits", partial(_rounded, operand),
+            by="as on the way forward",
         )
         for name, operand in OPERANDS.items()
     ),

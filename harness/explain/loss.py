@@ -325,7 +325,8 @@ TABLE = (
     ),
     _loss(
         "loss-halved", "the loss has a factor 1/2 where the judge's has none", "L", "L / 2",
-        partial(_times, lambda _: 0.5),
+        partial(_times, lambda _: 0.5), by="optax.l2_loss",
+        where="optax.l2_loss: 0.5 * squared_error",
     ),
     _loss(
         "loss-factor", "the loss is {0} times what it should be", "L", "c L", _factor,
@@ -351,7 +352,8 @@ TABLE = (
     ),
     _loss(
         "log-plus-eps", "{0} is added inside the logarithm", "log p", "log(p + ε)",
-        partial(_near_zero, _inside),
+        partial(_near_zero, _inside), by="1e-8 in torch's PoissonNLLLoss",
+        where="torch.nn.PoissonNLLLoss: eps",
     ),
     _loss(
         "loss-broadcast", "outputs (n, 1) less targets (n,) broadcast to (n, n)",
@@ -377,6 +379,7 @@ TABLE = (
     ),
     _loss(
         "l2-added", "the loss has an L2 term λ/2 Σw² with λ = {0}", "L", "L + λ/2 Σw²",
-        _added,
+        _added, by="kernel_regularizer of Keras' layers: λ is twice its l2",
+        where="keras.regularizers.L2",
     ),
 )  # fmt: skip
