@@ -116,6 +116,7 @@ def test_a_baseline_that_is_there_lets_the_measuring_begin(place, command):
         ("export", "csv", "latest"),
         ("baseline", "save", "latest"),
         ("baseline", "check", "latest", "latest~1", "--baseline", "held.json"),
+        ("explain", "latest"),
         ("bundle", "latest"),
         ("scale", "latest"),
     ],
@@ -128,8 +129,9 @@ def test_a_stored_run_is_found_in_the_folder_that_is_named(words, tmp_path, monk
         folder.mkdir(parents=True)
         store.write(CLEAN, folder)
     write_document(tmp_path / "held.json", baseline.make(CLEAN, judge(CLEAN)))
-    # Of bundle and scale the run is found, and then holds nothing for them.
+    # Of explain, bundle and scale the run is found, and then holds nothing for them.
     ends, said = {
+        "explain": (2, "nothing to explain: agree"),
         "bundle": (2, "nothing to reproduce: agree"),
         "scale": (2, "there are 0 stored runs in mine/scale"),
     }.get(words[0], (0, ""))

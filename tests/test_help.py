@@ -43,6 +43,7 @@ CHOICES = {
 MISSING = {
     "check": "RECORD...: Stored runs: a folder, a run's name, latest",
     "report": "RECORD...: Stored runs",
+    "explain": "RECORD: A stored run",
     "bundle": "RECORD: A stored run",
     "diff": "A: The run before",
     "export": "pyperf|junit|",

@@ -142,9 +142,13 @@ def test_verbs_that_read_a_hostile_run_write_into_its_folder_only(
     files |= {"steps.parquet", "verdict.json"}
     assert set(os.listdir(folder)) - files == set()
     assert {"report.html", "report.md"} <= set(os.listdir(folder))
-    status, complaint = run_verb("bundle", folder)
-    assert status == 2
-    assert complaint.startswith("harness: tensors kept of ../../x")
+    for verb, complains in (
+        ("bundle", "tensors kept of ../../x"),
+        ("explain", "tensors '../../x'"),
+    ):
+        status, complaint = run_verb(verb, folder)
+        assert status == 2
+        assert complaint.startswith(f"harness: {complains}")
     assert set(os.listdir(folder)) - files == set()
     status, complaint = run_verb("baseline", "save", folder, "--results-dir", world)
     assert status == 1

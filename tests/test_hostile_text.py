@@ -43,6 +43,8 @@ VERBS = {
     "check": ("check", "latest", "latest~1"),
     "report": ("report", "latest", "--out", "pages", "--without-images"),
     "largest": ("report", "latest", "latest~1", "--largest", "page.md"),
+    "explain": ("explain", "latest"),
+    "explain a label": ("explain", "latest", "--label", "a\x9b31m\u202e"),
     "bundle": ("bundle", "latest"),
     "diff": ("diff", "latest~1", "latest"),
     "pair": ("diff", "latest~1", "--pair", "numpy=torch"),

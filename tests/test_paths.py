@@ -58,6 +58,7 @@ INPUTS = {
     "check --baseline": "check RUN --baseline BAD",
     "report": "report BAD",
     "report --into": "report RUN --into BAD",
+    "explain": "explain BAD",
     "bundle": "bundle BAD",
     "export": "export csv BAD",
     "diff A": "diff BAD RUN",

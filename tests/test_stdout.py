@@ -34,6 +34,7 @@ VERBS = {
     "check": ["check", RUN],
     "report": ["report", RUN],
     "report json": ["report", RUN, "--json"],
+    "explain": ["explain", RUN],
     "bundle": ["bundle", RUN],
     "export": ["export", "junit", RUN],
     "diff": ["diff", RUN, GOOD, "--page", "diff.html", "--markdown", "diff.md"],

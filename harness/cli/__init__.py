@@ -48,6 +48,7 @@ VERBS: dict[typer.Typer, dict[str, Callable[..., int]]] = {
         "run": measuring.run,
         "check": stored.check,
         "report": stored.report,
+        "explain": stored.explain,
         "bundle": stored.bundle,
         "export": stored.export,
         "diff": stored.diff,

@@ -224,6 +224,7 @@ LabelNames = Annotated[
         "A label that has another name in B (repeatable); others are matched by name.",
     ),
 ]
+OnlyLabels = Annotated[Texts, option("--label LABEL", "Only this one (repeatable).")]
 LabelPairs = Annotated[
     Texts,
     option(

@@ -1,4 +1,4 @@
-"""Verbs that read stored runs and start nothing: check, report, bundle, diff, export."""
+"""Verbs that read stored runs and start nothing: check, report, explain, bundle, diff, export."""
 
 from __future__ import annotations
 
@@ -75,6 +75,23 @@ def report(
         write_atomic(largest, render([record for record, _ in read_records]).encode())
     names = [str(file) for file in written]
     print_document({"written": names}, as_json, "\n".join(names))
+    return 0
+
+
+def explain(
+    record: options.OneRecord,
+    label: options.OnlyLabels = None,
+    results_dir: options.ResultsDir = Path("results"),
+    as_json: options.Json = False,
+) -> int:
+    """Why labels differ: the convention that explains each one's first divergence, if one does."""
+    from harness.results import explained
+    from harness.verdict.verdict import judge
+
+    ((stored, folder),) = read([record], results_dir)
+    found, left = explained.explain(stored, judge(stored), folder, label or ())
+    document = {"run": stored.run, "explained": msgspec.to_builtins(found), "left": left}
+    print_document(document, as_json, explained.as_text(found, left))
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,8 @@ from harness.explain.hypothesis import Hypothesis, Limited, Number, Prediction
 from harness.interface import Array, State, Workload
 from harness.measure.distance import compare, norm
 from harness.measure.ladder import loss_formula
-from harness.workloads.reference.composed import Composed, Look
+from harness.record.schema import Measurement
+from harness.workloads.reference.composed import Composed, Look, cast
 from harness.workloads.reference.optimisers import RULES, stepped
 
 
@@ -34,6 +35,27 @@ class Trained:
     held: State
     off: dict[str, Limited]
     least: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        judge: Composed,
+        workload: Workload,
+        initial: State,
+        batches: Callable[[int], State],
+        losses: tuple[Array, Array],
+        held: State,
+        limited: Iterable[tuple[Measurement, float, bool]],
+    ) -> Trained:
+        """losses: a process's and the judge's; limited: see `Seen.of`, of one comparison."""
+        own, judged = losses
+        off = {
+            m.tensor: Limited(m, limit)
+            for m, limit, within in limited
+            if not within and (m.tensor == "losses" or len(own) == (m.step or 0) + 1)
+        }
+        least = abs(float(judged[0])) if workload.y == "none" else 0.0
+        return cls(judge, workload, cast(initial), batches, own, judged, held, off, least)
 
     @property
     def first(self) -> int:

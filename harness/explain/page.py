@@ -15,7 +15,7 @@ HEAD = """\
 Where a rung fails, the judge computes it again under each of these, at the same state and batch.
 One that gives what the process gave, to the limit of correct code, is named as its explanation,
 with its number where it has one (…); one that only comes nearer is not
-([reading.md](reading.md#first-divergence)).
+([reading.md](reading.md#first-divergence)). `harness explain` prints what was found.
 
 *Default*: who does so unless told otherwise, and since when; *where*: the place that documents or
 reports it. Both are empty where nobody is known to. Read in the sources of torch 2.13, JAX 0.10,

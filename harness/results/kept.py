@@ -208,7 +208,8 @@ def _sorted(record: Record, reproduced: Reproduced, tensors: dict[str, Array]) -
     if rung == "lockstep" and int(np.sum(given["sizes"])) != n:
         raise ValueError(f"{n} samples in batches of {given['sizes'].tolist()}")
     if reproduced.kind == "losses":
-        want["losses"], got["losses"] = _losses(record, reproduced, len(given["sizes"]))
+        span = slice(reproduced.first, len(given["sizes"]))
+        want["losses"], got["losses"] = losses(record, reproduced, span)
     return Tensors(given, want, got)
 
 
@@ -216,14 +217,14 @@ def _shape(given: State, name: str) -> object:
     return given[name].shape if name in given else "none"
 
 
-def _losses(record: Record, reproduced: Reproduced, steps: int) -> tuple[Array, Array]:
+def losses(record: Record, reproduced: Reproduced, span: slice) -> tuple[Array, Array]:
     """The reference's and the label's losses of lockstep, float64; ValueError where not stored."""
-    seed, window = record.plan.seeds[0], slice(reproduced.first, steps)
+    seed, steps = record.plan.seeds[0], span.stop
     own = record.results[reproduced.label].training
     both = []
     for trainings in (record.reference, [t for t in own if t.dtype == reproduced.kept.dtype]):
-        losses = next((t.losses for t in trainings if t.seed == seed), [])
-        if len(losses) < steps:
+        told = next((t.losses for t in trainings if t.seed == seed), [])
+        if len(told) < steps:
             raise ValueError(f"the record has no {steps} losses to compare")
-        both.append(np.array([float(value) for value in losses[window]]))
+        both.append(np.array([float(value) for value in told[span]]))
     return both[0], both[1]

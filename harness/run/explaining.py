@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.explain import search
-from harness.explain.hypothesis import Limited, Looked
+from harness.explain.hypothesis import Looked
 from harness.explain.lockstep import Trained
 from harness.explain.seen import HEAVY, Seen
 from harness.interface import State as StateOf
@@ -32,10 +32,9 @@ def explain_if_off(
     first = first_off(state, key, measurements)
     if first is None or not isinstance(state.reference, Composed) or judged_by_label(state.plan):
         return
-    precision = state.pool.precision(key)
-    limited = [(m, limit) for m in measurements if (limit := limit_of(m, precision)) is not None]
-    every = [(m, limit.value, within(m, limit)) for m, limit in limited]
-    _seek(state, key, first, Seen.of(state.reference, wanted, got, every))
+    _seek(
+        state, key, first, Seen.of(state.reference, wanted, got, _limited(state, key, measurements))
+    )
 
 
 def explain_lockstep_if_off(
@@ -54,23 +53,27 @@ def explain_lockstep_if_off(
     assert isinstance(state.reference, Composed)
     losses, judged = (load_tensors(f"{folder}/series")["losses"] for folder in (out, want))
     steps = min(first.step + 1, LONGEST_KEPT)
-    limits = {m.tensor: Limited(m, limit.value) for m in measurements
-              if (limit := limit_of(m, "strict")) is not None and not within(m, limit)
-              and (m.tensor == "losses" or steps == first.step + 1)}  # fmt: skip
     rows = state.inputs.schedule("lockstep", state.seed)
-    trained = Trained(
+    trained = Trained.of(
         state.reference,
         workload,
-        cast(state.inputs.initial(state.seed)),
+        state.inputs.initial(state.seed),
         lambda step: cast(state.inputs.batch(rows[step], state.seed, step)),
-        losses[:steps],
-        judged[:steps],
+        (losses[:steps], judged[:steps]),
         held,
-        limits,
-        abs(float(judged[0])) if workload.y == "none" else 0.0,
+        _limited(state, key, measurements),
     )
     if trained.seen:
         _seek(state, key, first, trained)
+
+
+def _limited(
+    state: State, key: Key, measurements: list[Measurement]
+) -> list[tuple[Measurement, float, bool]]:
+    """Those that have a limit, with it and whether they lie within."""
+    precision = state.pool.precision(key)
+    limited = [(m, limit) for m in measurements if (limit := limit_of(m, precision)) is not None]
+    return [(m, limit.value, within(m, limit)) for m, limit in limited]
 
 
 def _seek(state: State, key: Key, first: Measurement, looked: Looked) -> None:

@@ -91,7 +91,7 @@ def judge(
     """
     labels = {label: _judge_label(label, record, limits) for label in record.plan.labels}
     _add_timing(record, labels, baseline or {})
-    divergence = _first_divergence(labels)
+    divergence = first_divergence(labels)
     verdict, summary = _overall(record, labels, divergence)
     if verdict == "disagree" and (said := against_itself(record, limits)) is not None:
         verdict = "failed"
@@ -215,8 +215,8 @@ def _findings(labels: dict[str, LabelVerdict]) -> list[tuple[str, Finding]]:
     return [(name, f) for name, label in labels.items() for f in label.findings.values()]
 
 
-def _first_divergence(labels: dict[str, LabelVerdict]) -> Divergence | None:
-    """Lowest rung, then earliest step, over all labels."""
+def first_divergence(labels: dict[str, LabelVerdict]) -> Divergence | None:
+    """Lowest rung, then earliest step, over all these labels."""
     divergences = [
         (RUNGS.index(finding.rung), first.step is None, first.step or 0, name, finding, first)
         for name, finding in _findings(labels)
