@@ -29,7 +29,14 @@ class Limited(NamedTuple):
     limit: float
 
 
-class Looked(Protocol):
+class Compared(Protocol):
+    """What was given, as a number is fitted to it."""
+
+    def gap(self, key: str, value: Array) -> Array:
+        """What was given less a prediction, in units of the limit of correct code: flat."""
+
+
+class Looked(Compared, Protocol):
     """What a process gave, as a hypothesis is held against it; keys are those a worker writes."""
 
     @property
@@ -39,9 +46,6 @@ class Looked(Protocol):
     @property
     def kept(self) -> dict[str, Limited]:
         """What lies within its limits."""
-
-    def gap(self, key: str, value: Array) -> Array:
-        """What was given less a prediction, in units of the limit of correct code: flat."""
 
     def left(self, key: str, value: Array) -> float:
         """How far what was given is from a prediction, as the rung measures it; inf: no way."""
@@ -65,8 +69,11 @@ class Number(NamedTuple):
         return self.spread <= OPEN * abs(self.value)
 
     def __str__(self) -> str:
-        sure = math.log10(abs(self.value) / self.spread) if self.spread and self.value else 6
-        return f"{self.value:.{min(max(int(sure), 3), 6)}g}"
+        sure = math.log10(abs(self.value) / self.spread) if self.spread and self.value else 15
+        near = abs(self.value - 1)
+        # What a factor has beside 1 is told.
+        digits = 6 if near > 1e-3 or not near else 4 - math.floor(math.log10(near))
+        return f"{self.value:.{max(min(int(sure), digits), 3)}g}"
 
     def meets(self, other: Number) -> bool:
         """Whether both may be one number."""
@@ -110,7 +117,7 @@ class Hypothesis:
 
 
 def fit(
-    looked: Looked,
+    looked: Compared,
     sites: Sequence[str],
     family: Callable[[float], State],
     starts: Sequence[float],
@@ -147,7 +154,7 @@ def fit(
 
 
 def fitted(
-    looked: Looked,
+    looked: Compared,
     sites: Sequence[str],
     family: Callable[[float], State],
     starts: Sequence[float],

@@ -130,6 +130,7 @@ class Asked:
             return
         tables = {true.name: (true, of_values(numbers(called)))}
         seen.terms = rounding.terms(self._given.arrays, [*tables[true.name][1].values()])
+        seen.counts = rounding.counts(self._given.arrays)
         able = [name for name in kept if seen.wide[name].gradients]
         if able:
             of = true.name if true.name in able else able[0]

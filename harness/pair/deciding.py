@@ -1,17 +1,17 @@
 """From what two functions gave to an answer: pure functions of arrays and of words about calls.
 
-Runs nothing, and knows no framework. What names the convention behind a difference ("variance over
-n - 1") has its place in `_different`, which has all the numbers; nothing is asked there yet.
+Runs nothing, and knows no framework.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+from harness.explain import functions
 from harness.interface import Array
 from harness.pair import rounding
 from harness.pair.comparing import (
@@ -40,7 +40,7 @@ from harness.pair.document import (
     Question,
 )
 from harness.pair.rounding import Numbers
-from harness.record.schema import number
+from harness.record.schema import Explanation, number
 from harness.workers.calling import Called
 
 # Which answer is told where several questions have one: the first of these.
@@ -76,9 +76,9 @@ class Seen:
     `floats`: whether any argument is a float. `single`, `again`, `wide`: what each side gave in
     float32, twice, and in float64. `truth`: whose float64 counts, "" for nobody's, and `given`:
     whether the user named it; `want`: its numbers. `noise`, `fine`, `coarse`: how far these stray
-    where arguments move by float32's last place, by rounding.AGREE, and by bfloat16's. `terms`: see
-    `rounding.terms`. `rounds`: by side, what it was shown to round. `slopes`: by argument, of a
-    side that has no gradients of its own.
+    where arguments move by float32's last place, by rounding.AGREE, and by bfloat16's. `terms`,
+    `counts`: see `rounding`. `rounds`: by side, what it was shown to round. `slopes`: by argument,
+    of a side that has no gradients of its own.
     """
 
     names: tuple[str, str]
@@ -93,6 +93,7 @@ class Seen:
     fine: dict[str, Array] = field(default_factory=dict)
     coarse: dict[str, Array] = field(default_factory=dict)
     terms: int = 1
+    counts: Collection[int] = ()
     rounds: dict[str, Rounds] = field(default_factory=dict)
     slopes: Mapping[str, Slopes] = field(default_factory=dict)
 
@@ -104,12 +105,16 @@ class Seen:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one question found. `answer`: what it makes of the pair, None for nothing."""
+    """What one question found. `answer`: what it makes of the pair, None for nothing.
+
+    `explained`: the conventions that each explain the difference.
+    """
 
     question: Question
     answer: Answer | None = None
     sentence: str = ""
     first: Place | None = None
+    explained: Sequence[Explanation] = ()
 
 
 def lacks(single: Called, wide: Called) -> str:
@@ -219,7 +224,7 @@ def _neither(seen: Seen, says: dict[str, str]) -> Finding:
 def _different(seen: Seen, question: Question, off: Off) -> Finding:
     """Float64 differs: by rounding to float32 that one of them was seen to do, or by more.
 
-    A convention that explains the difference to its last digit would be named here.
+    A convention that explains the difference to its last digit is named.
     """
     a, b = seen.names
     got, want = (of_values(numbers(seen.wide[name])) for name in seen.names)
@@ -231,12 +236,32 @@ def _different(seen: Seen, question: Question, off: Off) -> Finding:
         if not compare(got, want, limits).beyond:
             sentence = f"{name} {rounds.what}: {_two(off, a, b)}"
             return Finding(question, "precision", sentence, first)
-    sentence = f"in float64 {_two(off, a, b)}"
+    limits = _double_limits(seen, of_values)
+    beyond = [name for name, of in limits.items() if compare(got, want, {name: of}).beyond]
+    explained = _explained(seen, beyond)
+    sentence = "; ".join([f"in float64 {_two(off, a, b)}", *(one.sentence for one in explained)])
     if seen.given:
-        limits = _double_limits(seen, of_values)
         wrong = [n for n, g in ((a, got), (b, want)) if compare(g, seen.want, limits).beyond]
         sentence += f"; not the truth that was given: {', '.join(wrong)}"
-    return Finding(question, "different functions", sentence, first)
+    return Finding(question, "different functions", sentence, first, explained)
+
+
+def _explained(seen: Seen, off: Sequence[str]) -> list[Explanation]:
+    """What gives all that differs of one side from the other's: of these outputs.
+
+    Each side's float64 is held to what its own float32 is off: no other function is.
+    """
+    a, b = seen.names
+    got, want = (numbers(seen.wide[name]) for name in seen.names)
+    single = [numbers(seen.single[name]) for name in seen.names]
+    if any(table[name].dtype.kind != "f" for table in (got, want) for name in off):
+        return []
+    limits = {}
+    for name in off:
+        own = max(_largest(s[name], w[name]) for s, w in zip(single, (got, want), strict=True))
+        limits[name] = rounding.double_limit(want[name], seen.fine[name], seen.terms, own)
+    one, other = ({name: table[name] for name in off} for table in (got, want))
+    return functions.explain((a, one), (b, other), limits, seen.counts)
 
 
 def in_float32(seen: Seen) -> Finding:

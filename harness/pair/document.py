@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from harness.record.schema import Number
+from harness.record.schema import Explanation, Number
 
 # The answers. "precision": they agree but for what one of them rounds; "different functions":
 # float64 differs; "different at special points only": all else agrees.
@@ -103,6 +103,7 @@ class Argument(msgspec.Struct, frozen=True, kw_only=True):
 class Same(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked of two functions, and the answer.
 
+    `explained`: the conventions that each explain all of a difference; empty where none known does.
     `truth`: whose float64 the float32 of both is held to, "" for nobody's; `made`: where the
     arguments come from, with the seed where they are drawn; `seconds`: how long all of it took.
     """
@@ -115,6 +116,7 @@ class Same(msgspec.Struct, frozen=True, kw_only=True):
     arguments: list[Argument]
     questions: list[Question]
     first: Place | None
+    explained: list[Explanation]
     points: list[Point]
     seconds: float
 

@@ -120,6 +120,17 @@ def terms(arrays: Numbers, values: Sequence[Array]) -> int:
     return max(longest, math.ceil(given / max(out, 1)), 1)
 
 
+def counts(arrays: Numbers) -> set[int]:
+    """Over how many numbers of one argument a function may sum: along any of its axes together."""
+    found = {1}
+    for array in arrays.values():
+        own = {1}
+        for length in array.shape:
+            own |= {n * length for n in own}
+        found |= own
+    return {n for n in found if n > 1}
+
+
 def single_limit(want: Array, noise: Array | None, n: int) -> Array:
     """Of float32 against the truth, by element; a whole number may move only where noise moves it.
 

@@ -108,6 +108,7 @@ def compared(
         arguments=_listed(arguments),
         questions=[finding.question for finding in asked.findings],
         first=answered.first,
+        explained=[*answered.explained],
         points=[each.point for each in asked.judged],
         seconds=time.monotonic() - began,
     )

@@ -88,6 +88,7 @@ def first(found: Same) -> Section:
         *([["element", str(at.index)]] if at.index is not None else []),
         *([name, _short(spelt(value))] for name, value in at.says.items()),
         *([["limit", figure(at.limit)]] if at.limit is not None else []),
+        *(["explanation", one.sentence] for one in found.explained),
     ]
     return Section("The first difference", ("", ""), rows, figures=False)
 

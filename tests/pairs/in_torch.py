@@ -14,6 +14,10 @@ def layer_norm(x, w, b):
     return F.layer_norm(x, x.shape[-1:], w, b)
 
 
+def scaled(x):
+    return x * 2.5
+
+
 def cumsum(x):
     return torch.cumsum(x, -1)
 
@@ -52,6 +56,21 @@ def relu_clamp(x):
 
 def relu_abs(x):
     return (x + x.abs()) / 2
+
+
+def relu_where(x):
+    return torch.where(x >= 0, x, 0.0)
+
+
+def products(x, w):
+    return (x @ w).sum()
+
+
+def recurrent(x, w):
+    h = torch.zeros_like(x)
+    for _ in range(100):
+        h = torch.tanh(x + (h @ w) / 8)
+    return h
 
 
 def max_pool(x):

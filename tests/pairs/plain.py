@@ -135,6 +135,63 @@ def scaled(x):
     return x * x.dtype.type(2.5)
 
 
+def products(x, w):
+    return (x @ w).sum()
+
+
+def recurrent(x, w):
+    """A hundred steps of one cell. x: (n, k), w: (k, k) -> (n, k)."""
+    h = np.zeros_like(x)
+    for _ in range(100):
+        h = np.tanh(x + (h @ w) / x.dtype.type(8))
+    return h
+
+
+def transposed_square(x):
+    return (x @ x.T * np.arange(8, dtype=x.dtype)).T
+
+
+def square(x):
+    return x @ x.T * np.arange(8, dtype=x.dtype)
+
+
+def square_off(x):
+    """One element of it is another."""
+    return transposed_square(x) + x.dtype.type(1e-6) * np.eye(8, dtype=x.dtype)[[0] * 8]
+
+
+def negative(x):
+    return x * x.dtype.type(-2.5)
+
+
+def scaled_off(x):
+    return x * x.dtype.type(2.5) + x.dtype.type(1e-9)
+
+
+def a_little_more(x):
+    return x * x.dtype.type(2.5 * (1 + 2.0**-18))
+
+
+def sum_of_all_more(x):
+    return x.sum() * x.dtype.type(1.25)
+
+
+def mean_square(x):
+    return (x * x).mean()
+
+
+def square_sum(x):
+    return (x * x).sum()
+
+
+def moments(x):
+    return x.mean(0), x.var((0, 1), keepdims=True)
+
+
+def moments_by_freedom(x):
+    return x.mean(0), x.var((0, 1), ddof=1, keepdims=True)
+
+
 def largest(x):
     return x.argmax(-1)
 
