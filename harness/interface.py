@@ -337,7 +337,7 @@ class Backend(Protocol):
         The derivative is that of sum(weights * value); `weights` has the value's shape, all ones by
         default. Floating arguments are taken in the backend's dtype; integers (labels) stay
         integers and have no derivative. Names: "relu" is the framework's own operator,
-        "relu/scratch" the book's expression for it; `harness/measure/operators.py` lists them,
+        "relu/scratch" the book's expression for it; `harness/measure/catalogue.py` lists them,
         "matmul" every backend has. Raises Unavailable (with the reason) for an operator that the
         framework lacks, ValueError for a name that is none and for weights of another shape.
         """

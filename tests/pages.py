@@ -14,17 +14,15 @@ import numpy as np
 
 from harness.interface import Workload
 from harness.plan.profiles import TABLE
+from harness.record.operators import Curve, Operator, Special
 from harness.record.schema import (
     Churn,
-    Curve,
     Differing,
     Kept,
-    Operator,
     Record,
     Repeat,
     Replica,
     Roof,
-    Special,
     Training,
     Worst,
 )

@@ -448,6 +448,7 @@ TOP = {"schema", "verdict", "summary", "profile", "workload", "dataset", "refere
 # What history asks of a run, and what came later, beside the names that are fixed.
 ABOUT = {
     "failure",
+    "operators",
     "run",
     "started",
     "seconds",

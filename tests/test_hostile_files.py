@@ -20,7 +20,8 @@ from harness.export.shown import Run
 from harness.files import write_document
 from harness.record import store
 from harness.record.facts import machine_key, machine_name
-from harness.record.schema import Curve, Kept, Operator, Record, Roof, Special
+from harness.record.operators import Curve, Operator, Special
+from harness.record.schema import Kept, Record, Roof
 from harness.report import scale as scale_pages
 from harness.results import baseline, kept
 from harness.run import keeping

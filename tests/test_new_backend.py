@@ -21,7 +21,7 @@ from backends.arguments import DTYPES, OPERATORS, check_operator, check_plug_in
 from harness.conformance import new_backend
 from harness.errors import InputError
 from harness.interface import Unavailable
-from harness.measure import operators
+from harness.measure import catalogue
 from harness.plan import plugins
 from tests.conftest import clean_environment, harness
 from tests.test_tutorial import CODE
@@ -270,7 +270,7 @@ def test_the_command_tells_what_it_wrote_and_what_comes_next(tmp_path):
 
 
 def test_the_names_of_operators_are_those_that_the_harness_asks_for():
-    assert {*OPERATORS} == {"matmul", *operators.CATALOGUE}
+    assert {*OPERATORS} == {"matmul", *catalogue.CATALOGUE}
     check_operator("mine", "matmul", ("matmul",))
     for name in ("relu", "relu/scratch"):
         with pytest.raises(Unavailable, match=name):

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 import harness
 from harness.errors import InputError
-from harness.pair import arguments, comparing, deciding, rounding, special
+from harness.measure import rounding
+from harness.pair import arguments, comparing, deciding, special
 from harness.pair.document import QUESTIONS, SAME, UNTOLD, Same, exit_status
 from harness.report import markdown, page
 from harness.report.same import report

@@ -66,7 +66,7 @@ GROUPS = {
         ),
         "rounds": Chosen(Whole, None, "--rounds N", "Timing rounds of a session."),
         "operators": Chosen(
-            bool, False, "--operators", "Also tabulate single operators (as profile full)."
+            bool, False, "--operators", "Also judge single operators (as profile full)."
         ),
     },
     "Which backends": {

@@ -1,4 +1,4 @@
-"""Verdicts as JUnit XML, for CI systems: a suite a run, a test case a label and rung.
+"""Verdicts as JUnit XML, for CI systems: a suite a run, a case a label and rung, or operator.
 
 Agreement passes, disagreement is a failure that holds the evidence; what was not judged, is not
 possible or was skipped counts as skipped, and what a failed worker left unmeasured is an error. A
@@ -15,6 +15,7 @@ from harness.export.shown import LeftOut, Run, distinct, line
 from harness.record.schema import FINISHED, INTERRUPTED
 from harness.report.words import figure
 from harness.verdict.finding import Finding
+from harness.verdict.operators import OperatorVerdict
 from harness.verdict.verdict import LabelVerdict, processes_of
 from harness.workloads.reference.limits import RUNGS
 
@@ -55,6 +56,7 @@ def _suite(run: Run) -> ET.Element:
         failed = [p for p in processes_of(record, name) if p.status == "failed"]
         tail = failed[0].stderr_tail.splitlines() if failed else []
         suite.extend(_cases(names[name], label, tail))
+        suite.extend(_operator(names[name], *pair) for pair in label.operators.items())
     suite.set("tests", str(len(suite.findall("testcase"))))
     for count, outcome in OUTCOMES.items():
         suite.set(count, str(len(suite.findall(f"testcase/{outcome}"))))
@@ -93,6 +95,18 @@ def _cases(name: str, label: LabelVerdict, tail: list[str]) -> list[ET.Element]:
         passed = [case for case in cases if not any(map(case.findall, OUTCOMES.values()))]
         _add((passed or cases)[-1], "error", f"failed: {label.reason}", tail)
     return cases
+
+
+def _operator(name: str, operator: str, judged: OperatorVerdict) -> ET.Element:
+    """The case of a single operator."""
+    case = ET.Element("testcase", classname=name, name=line(f"operator {operator}"))
+    if judged.verdict == "disagree":
+        _add(case, "failure", judged.sentence)
+    elif judged.verdict == "agree":
+        ET.SubElement(case, "system-out").text = line(judged.sentence)
+    else:
+        _add(case, "skipped", f"{judged.verdict}: {judged.sentence}")
+    return case
 
 
 def _judge(case: ET.Element, label: LabelVerdict, finding: Finding | None, tail: list[str]) -> None:

@@ -1,248 +1,157 @@
-"""Single operators beside the ladder: at which points each is asked, and what is true there.
+"""Single operators beside the ladder: the truth with its limits, and what a process gave.
 
-The catalogue is data: ordinary points, and special ones (zeros of both signs, subnormals, what
-overflows, infinities, NaN, ties). The truth is float64 from SciPy and the exact derivatives, taken
-at the arguments as the process holds them. Nothing here judges: where frameworks differ is a
-table, not a rung. Sees a backend's tensors, as `measure` does. Imports no framework.
+What each is asked stands in `catalogue.py`. A limit is derived, by element, as `harness same`
+derives its own: what the truth strays where the arguments move by the dtype's last place, and the
+roundings on the way, of an element's size or of the RMS of the ordinary ones. Judges nothing. Sees
+a backend's tensors, as `measure` does. Imports no framework.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from harness.interface import Array
-from harness.measure.distance import in_rms
-from harness.record.schema import Curve, Number, Operator, Special, number
+from harness.measure import rounding
+from harness.measure.catalogue import GRID, Call, Declared
+from harness.measure.distance import in_rms, norm
+from harness.record.operators import Curve, Farthest, Operator, Special, TruePoint, Truth
+from harness.record.schema import Number, number
 
-ELEMENTWISE = ("relu", "sigmoid", "tanh")
-ROWWISE = ("softmax", "log_softmax")
-CATALOGUE = (*ELEMENTWISE, *ROWWISE, "cross_entropy", "squared_error")
-# The framework's own operator, and the expression of Dive into Deep Learning.
-FORMS = ("", "/scratch")
-
-# Ordinary points: a grid for the curves, and rows from a normal distribution as wide as logits.
-GRID = (-8.0, 8.0, 81)
-ORDINARY_ROWS = 64
-COLUMNS = 3
-# float32: 1e-45 is the smallest subnormal, exp(88.7) just fits and twice it does not, exp(1e3)
-# overflows, and 1e30 has no square.
-SPECIAL = (
-    *(0.0, -0.0, 1e-45, -1e-45, 88.7, -88.7, 1e3, -1e3),
-    *(float("inf"), float("-inf"), float("nan")),
-)
-SPECIAL_ROWS = (
-    (0.0, 0.0, 0.0),
-    (1e-45, -1e-45, -0.0),
-    (88.7, 88.7, 88.7),
-    (-88.7, -88.7, -88.7),
-    (88.7, -88.7, 0.0),
-    (1e3, 1e3, 1e3),
-    (-1e3, -1e3, -1e3),
-    (-1e3, 0.0, 1e3),
-    (float("inf"), 0.0, 0.0),
-    (float("inf"), float("inf"), 0.0),
-    (float("-inf"), 0.0, 1.0),
-    (float("-inf"), float("-inf"), float("-inf")),
-    (float("nan"), 0.0, 1.0),
-)
-SPECIAL_PAIRS = (
-    (0.0, -0.0),
-    (1e-45, 0.0),
-    (88.7, -88.7),
-    (1e3, 1e3),
-    (1e3, -1e3),
-    (1e30, 0.0),
-    (float("inf"), 0.0),
-    (float("inf"), float("inf")),
-    (float("inf"), float("-inf")),
-    (float("nan"), 0.0),
-)
-# Digits of a curve that is only drawn.
-CURVE_DIGITS = 4
-# Stands for an infinite logit: exp of minus this is 0 in float64.
-HUGE = 1e300
-# Points where mathematics leaves the derivative open, and what one may choose.
-CONVENTIONS = {("relu", "0"): "0, ½ or 1: convention", ("relu", "-0"): "0, ½ or 1: convention"}
+# Digits of a curve that is only drawn, and of a limit.
+CURVE_DIGITS, LIMIT_DIGITS = 4, 3
+# A single number, in nine digits, is itself in float32; in float64 it takes 17.
+DIGITS = {"float32": 9, "float64": 17}
+# By how much of itself an argument is moved: float32's last place; what may be apart in float64.
+MOVED = {"float32": 2.0**-23, "float64": rounding.AGREE}
 
 Ask = Callable[[str, dict[str, Array]], dict[str, Array] | str]
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
-    """One call of a backend's `op`.
+class Asked:
+    """One call with its truth, and how far from it correct code may be, by element.
 
-    arrays: its arguments; weights: of the value's shape, None for ones; ordinary: how many leading
-    elements (rows) are ordinary points; points: the names of those after them, or of the one that
-    the whole call is.
+    want, limits: for the value and each derivative, float64; want as the dtype holds it.
     """
 
-    arrays: tuple[Array, ...]
-    weights: Array | None
-    ordinary: int
-    points: tuple[str, ...]
-
-    @property
-    def tensors(self) -> dict[str, Array]:
-        """As the worker's command `op` reads them from a file."""
-        named = {str(i): array for i, array in enumerate(self.arrays)}
-        return named if self.weights is None else named | {"weights": self.weights}
+    call: Call
+    want: tuple[Array, ...]
+    limits: tuple[Array, ...]
 
 
-def calls(operator: str, dtype: str) -> list[Call]:
-    """What an operator of the catalogue is asked, in `dtype`; both its forms are asked the same.
+def asked(declared: Declared, dtype: str) -> list[Asked]:
+    """All that an operator is asked in `dtype`; both its forms are asked the same."""
+    found: list[Asked] = []
+    for call in declared.calls(dtype):
+        arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in call.arrays]
+        weights = None if call.weights is None else call.weights.astype(np.float64)
+        with np.errstate(all="ignore"):
+            true = declared.truth(arrays, weights)
+            near = _near(arrays, dtype, ties=declared.ties)
+            moved = [declared.truth(each, weights) for each in near]
+            want = tuple(a.astype(dtype).astype(np.float64) for a in true)
+            noise = [rounding.stray(a, each) for a, *each in zip(true, *moved, strict=True)]
+            n = rounding.terms(dict(zip("abcdefgh", arrays, strict=False)), want)
+            usual = found[0].want if found else [_ordinary(a, call) for a in want]
+            limits = tuple(_limit(*each, n, dtype) for each in zip(want, noise, usual, strict=True))
+        found.append(Asked(call, want, limits))
+    return found
 
-    As few calls as can be: only a mean needs one for each special point. For the row operators the
-    weights choose the first element at special rows (the sum of a softmax is 1 and says nothing).
+
+def _near(arrays: Sequence[Array], dtype: str, *, ties: bool) -> Iterator[list[Array]]:
+    """The arguments moved, but for zeros, where a kink may be. ties: what is equal stays so."""
+    for draw in range(rounding.DRAWS):
+        rng, moved = np.random.default_rng([1, draw]), [*arrays]
+        for place, array in enumerate(arrays):
+            if array.dtype.kind == "f":
+                _, which = np.unique(array, return_inverse=True)
+                signs = rng.choice((-1.0, 1.0), array.size)
+                signs = signs[np.ravel(which)] if ties else signs
+                moved[place] = array * (1 + MOVED[dtype] * signs.reshape(array.shape))
+        yield moved
+
+
+def _limit(want: Array, noise: Array, ordinary: Array, n: int, dtype: str) -> Array:
+    """By element, relative to its own size or the RMS of the ordinary ones."""
+    size = np.abs(np.where(np.isfinite(want), want, 0.0))
+    size = np.maximum(size, norm(ordinary) / math.sqrt(max(ordinary.size, 1)))
+    if dtype == "float32":
+        return rounding.single_limit(want, noise, n, size)
+    return rounding.double_limit(want, noise, n, size=size)
+
+
+def truth_of(name: str, declared: Declared, dtype: str, asked: Sequence[Asked]) -> Truth:
+    """What is true of an operator at its special points, as a record stores it."""
+    points = [
+        TruePoint(
+            point=point,
+            value=_exact(value, dtype),
+            derivative=_exact(derivative, dtype),
+            value_limit=_rough(value_limit),
+            derivative_limit=_rough(derivative_limit),
+        )
+        for one in asked
+        for (point, value, derivative), (_, value_limit, derivative_limit) in zip(
+            _specials(one.call, one.want), _specials(one.call, one.limits), strict=True
+        )
+    ]
+    return Truth(operator=name, dtype=dtype, forms=[*declared.forms], points=points)
+
+
+def measured(
+    name: str, dtype: str, asked: Sequence[Asked], ask: Ask, *, drawn: bool = False
+) -> Operator:
+    """One operator in one form, as a record stores it.
+
+    ask(name, tensors): the answer's tensors, "0" the value and "1", ... the derivatives; or, as a
+    text, why the framework does not have the operator. drawn: keep its curve.
     """
-    rng = np.random.default_rng(0)
-    rows = rng.standard_normal((ORDINARY_ROWS, COLUMNS)) * 3
-    if operator in ELEMENTWISE:
-        x = np.array([*np.linspace(*GRID), *SPECIAL], dtype=dtype)
-        return [Call((x,), None, GRID[2], tuple(f"{value:g}" for value in SPECIAL))]
-    names = tuple(f"[{', '.join(f'{value:g}' for value in row)}]" for row in SPECIAL_ROWS)
-    if operator in ROWWISE:
-        first = np.zeros((len(SPECIAL_ROWS), COLUMNS))
-        first[:, 0] = 1
-        weights = np.concatenate([rng.standard_normal(rows.shape), first]).astype(dtype)
-        x = np.concatenate([rows, SPECIAL_ROWS]).astype(dtype)
-        return [Call((x,), weights, ORDINARY_ROWS, names)]
-    if operator == "cross_entropy":
-        y = rng.integers(0, COLUMNS, ORDINARY_ROWS)
-        one = np.zeros(1, dtype=y.dtype)
-        return [Call((rows.astype(dtype), y), None, ORDINARY_ROWS, ())] + [
-            Call((np.array([row], dtype=dtype), one), None, 0, (name,))
-            for row, name in zip(SPECIAL_ROWS, names, strict=True)
-        ]
-    if operator == "squared_error":
-        a, b = rows[:, 0].astype(dtype), rows[:, 1].astype(dtype)
-        return [Call((a, b), None, ORDINARY_ROWS, ())] + [
-            Call(
-                (np.array([p], dtype=dtype), np.array([q], dtype=dtype)),
-                None,
-                0,
-                (f"{p:g}, {q:g}",),
-            )
-            for p, q in SPECIAL_PAIRS
-        ]
-    raise ValueError(f"unknown operator {operator!r}; known: {', '.join(CATALOGUE)}")
-
-
-def truth(operator: str, call: Call) -> tuple[Array, ...]:
-    """Value, then the derivative of sum(weights * value) by each float argument: float64.
-
-    At infinities the limit, where there is one; NaN where mathematics has no value.
-    """
-    arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in call.arrays]
-    with np.errstate(all="ignore"):
-        if operator in ELEMENTWISE:
-            return _elementwise(operator, arrays[0])
-        if operator == "squared_error":
-            error = arrays[0] - arrays[1]
-            return np.array(np.mean(error**2) / 2), error / error.size, -error / error.size
-        x = arrays[0]
-        if operator == "cross_entropy":
-            chosen = np.arange(x.shape[1]) == arrays[1][:, None]
-            value, derivative = _rows("log_softmax", x, -1.0 * chosen / len(x))
-            return np.array(-value[chosen].mean()), derivative
-        assert call.weights is not None
-        return _rows(operator, x, call.weights.astype(np.float64))
-
-
-def _elementwise(operator: str, x: Array) -> tuple[Array, Array]:
-    """x: float64 (n,) -> value, derivative; NaN passes through."""
-    if operator == "relu":
-        slope = np.where(x > 0, 1.0, np.where(x < 0, 0.0, np.nan))
-        return np.maximum(x, 0), slope
-    if operator == "sigmoid":
-        return special.expit(x), special.expit(x) * special.expit(-x)
-    # 1 - tanh² without cancellation; 4 e / (1 + e)² with e = exp(-2 |x|).
-    return np.tanh(x), 4 * special.expit(2 * np.abs(x)) * special.expit(-2 * np.abs(x))
-
-
-def _rows(operator: str, x: Array, weights: Array) -> tuple[Array, Array]:
-    """x, weights: float64 (n, k) -> value and derivative of a softmax or its logarithm."""
-    infinite = np.isposinf(x)
-    finite = np.where(infinite, HUGE, x)
-    undetermined = (infinite.sum(axis=1) > 1) | np.isneginf(x).all(axis=1)
-    finite[undetermined] = np.nan
-    p = special.softmax(finite, axis=1)
-    # Sums over differences: nothing cancels where an element is nearly 1.
-    others, own = p[:, None, :], p[:, :, None]
-    w_others, w_own = weights[:, None, :], weights[:, :, None]
-    if operator == "softmax":
-        return p, (own * others * (w_own - w_others)).sum(axis=2)
-    log_p = special.log_softmax(finite, axis=1)
-    log_p[log_p < -HUGE / 2] = -np.inf
-    return log_p, (w_own * others - own * w_others).sum(axis=2)
-
-
-def wanted(operator: str, dtype: str) -> dict[str, tuple[list[float], list[float]]]:
-    """Each special point's true value and derivative, flat, as `Special` holds what was got."""
-    true = {}
-    for call in calls(operator, dtype):
-        for point, value, derivative in _specials(call, truth(operator, call)):
-            true[point] = (value.tolist(), derivative.tolist())
-    return true
-
-
-def measured(dtype: str, ask: Ask) -> Iterator[Operator]:
-    """Every operator of the catalogue in both forms, as a record stores it, one at a time.
-
-    dtype: of the process that is asked. ask(name, tensors): the answer's tensors, "0" the value and
-    "1", ... the derivatives; or, as a text, why the framework does not have the operator.
-    """
-    for operator in CATALOGUE:
-        asked = calls(operator, dtype)
-        for form in FORMS:
-            yield _measured(operator, form, dtype, asked, ask)
-
-
-def _measured(operator: str, form: str, dtype: str, asked: list[Call], ask: Ask) -> Operator:
-    """One operator in one form."""
-    measured = Operator(name=operator + form, dtype=dtype)
-    for call in asked:
-        answer = ask(measured.name, call.tensors)
+    measured = Operator(name=name, dtype=dtype)
+    for one in asked:
+        answer = ask(name, one.call.tensors)
         if isinstance(answer, str):
-            return Operator(name=measured.name, dtype=dtype, absent=answer)
-        got, want = [answer[str(i)] for i in range(len(answer))], truth(operator, call)
-        if problem := _problem(got, want, dtype):
-            return Operator(name=measured.name, dtype=dtype, problem=problem)
-        if call.ordinary:
-            mine, true = ([_ordinary(a, call) for a in arrays] for arrays in (got, want))
+            return Operator(name=name, dtype=dtype, absent=answer)
+        got = [answer[str(i)] for i in range(len(answer))]
+        if problem := _problem(got, one.want, dtype):
+            return Operator(name=name, dtype=dtype, problem=problem)
+        if one.call.ordinary or not one.call.points:
+            mine, true, limits = (
+                [_ordinary(a, one.call) for a in arrays] for arrays in (got, one.want, one.limits)
+            )
             measured.value_error = _error(mine[:1], true[:1])
             measured.derivative_error = _error(mine[1:], true[1:])
-            if operator in ELEMENTWISE and not form:
+            far = [_farthest(*each) for each in zip(mine, true, limits, strict=True)]
+            measured.farthest = [each for each in far if each is not None]
+            if drawn:
                 start, stop, _ = GRID
                 value, derivative = ([_drawn(v) for v in array] for array in mine)
                 measured.curve = Curve(start=start, stop=stop, value=value, derivative=derivative)
         measured.specials += [
-            Special(
-                point=point,
-                value=[_short(v) for v in value],
-                derivative=[_short(v) for v in derivative],
-            )
-            for point, value, derivative in _specials(call, tuple(got))
+            Special(point=point, value=_exact(value, dtype), derivative=_exact(derivative, dtype))
+            for point, value, derivative in _specials(one.call, got)
         ]
     return measured
 
 
 def _ordinary(array: Array, call: Call) -> Array:
-    """The ordinary points of a value or derivative; a mean is of these only."""
-    return array[: call.ordinary] if array.ndim else array
+    """The ordinary points of a value or derivative."""
+    return array[: call.ordinary] if call.points else array
 
 
-def _specials(call: Call, answer: tuple[Array, ...]) -> Iterator[tuple[str, Array, Array]]:
-    """Name, value and derivatives of each special point, flat."""
-    for place, point in enumerate(call.points, call.ordinary):
-        parts = [np.ravel(a) if answer[0].ndim == 0 else np.ravel(a[place]) for a in answer]
-        yield point, parts[0], np.concatenate(parts[1:])
+def _specials(call: Call, answer: Sequence[Array]) -> Iterator[tuple[str, Array, Array]]:
+    """Name, value and derivatives of each special point, flat; of copies one value."""
+    for place, point in enumerate(call.points):
+        start = call.ordinary + place * call.each
+        parts = [a[start : start + call.each] if call.ordinary else a for a in answer]
+        value = parts[0][0] if call.each > 1 else parts[0]
+        yield point, np.ravel(value), np.concatenate([np.ravel(part) for part in parts[1:]])
 
 
-def _problem(got: list[Array], want: tuple[Array, ...], dtype: str) -> str | None:
+def _problem(got: Sequence[Array], want: Sequence[Array], dtype: str) -> str | None:
     """Why an answer cannot be measured, in a few words."""
     if len(got) != len(want):
         return f"{len(got)} arrays where {len(want)} are wanted"
@@ -252,17 +161,36 @@ def _problem(got: list[Array], want: tuple[Array, ...], dtype: str) -> str | Non
     return None
 
 
-def _error(got: list[Array], want: list[Array]) -> Number:
-    """The largest error in units of the truth's RMS, where the truth is finite."""
+def _error(got: Sequence[Array], want: Sequence[Array]) -> Number:
+    """The largest error in units of the truth's RMS."""
     true = np.concatenate([np.ravel(a) for a in want])
     mine = np.concatenate([np.ravel(a) for a in got]).astype(np.float64)
-    there = np.isfinite(true)
-    return number(in_rms(mine[there] - true[there], true[there]))
+    return number(in_rms(mine - true, true))
 
 
-def _short(value: np.floating) -> Number:
-    """Nine digits, which tell all float32 numbers apart; a zero keeps its sign."""
-    return number(float(f"{value:.9g}"))
+def _farthest(got: Array, want: Array, limits: Array) -> Farthest | None:
+    """The element whose error is the largest part of its limit; None where there is no element."""
+    if not want.size:
+        return None
+    off = rounding.distance(got, want)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(off == 0, 0.0, off / limits)
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(share)), want.shape))
+    return Farthest(
+        index=[*index],
+        got=number(float(got[index])),
+        want=number(float(want[index])),
+        limit=number(float(limits[index])),
+    )
+
+
+def _exact(values: Array, dtype: str) -> list[Number]:
+    """Digits that tell all numbers of the dtype apart; a zero keeps its sign."""
+    return [number(float(f"{value:.{DIGITS[dtype]}g}")) for value in values]
+
+
+def _rough(values: Array) -> list[Number]:
+    return [number(float(f"{value:.{LIMIT_DIGITS}g}")) for value in values]
 
 
 def _drawn(value: np.floating) -> Number:

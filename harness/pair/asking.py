@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harness.errors import InputError
 from harness.interface import Array
-from harness.pair import deciding, rounding, special
+from harness.measure import rounding
+from harness.measure.rounding import Numbers
+from harness.pair import deciding, special
 from harness.pair.arguments import OVERFLOWING, Arguments, Point, at, broadcasts, special_points
 from harness.pair.comparing import identical, numbers, of_gradients, of_values
 from harness.pair.deciding import Finding, Seen, Slopes
 from harness.pair.document import BROADCAST, QUESTIONS, SPECIAL, UNTOLD, Answer, Question
-from harness.pair.rounding import Numbers
 from harness.pair.sides import Callee, Lost
 from harness.pair.special import Judged, Where
 from harness.progress import Progress

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.interface import Array
-from harness.pair import rounding
-from harness.pair.rounding import Numbers
+from harness.measure import rounding
+from harness.measure.rounding import Numbers
 from harness.workers.calling import Called
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from harness.explain import functions
 from harness.interface import Array
-from harness.pair import rounding
+from harness.measure import rounding
+from harness.measure.rounding import Numbers
 from harness.pair.comparing import (
     Off,
     compare,
@@ -39,7 +40,6 @@ from harness.pair.document import (
     Place,
     Question,
 )
-from harness.pair.rounding import Numbers
 from harness.record.schema import Explanation, number
 from harness.workers.calling import Called
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.pair import rounding
+from harness.measure import rounding
+from harness.measure.rounding import Numbers
 from harness.pair.comparing import compare, form, identical, numbers, of_values, shapes, spelt
 from harness.pair.deciding import Finding
 from harness.pair.document import BROADCAST, UNTOLD, Place, Point, Question
-from harness.pair.rounding import Numbers
 from harness.record.schema import Number, number
 from harness.workers.calling import Called
 

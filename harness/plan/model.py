@@ -144,7 +144,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     SCREEN_MARGINS); 0 switches screening off.
     `small_sizes`: batches of these sizes are teacher-forced too, at the checkpoints `small_steps`
     (indices as above), of samples whose reference loss is at least SMALL_LEAST_LOSS nats.
-    `operators`: measure the table of single operators. `expect`: differences known beforehand.
+    `operators`: judge single operators too. `expect`: differences known beforehand.
     `memory_headroom`: bytes a worker may allocate beyond what it holds after import, or None.
     `net`: the workload's layers, from which its judge is made; None where a plug-in or a label
     judges it. `rooms`: a folder with the user's own files of models, by framework.

@@ -9,12 +9,13 @@ framework.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 import msgspec
 
 from harness.plan.model import Plan
+from harness.record import numbers
+from harness.record.operators import Operator, Truth
 
 # 2: a workload is of any model; what the first harness stored has one net's fields.
 SCHEMA = 2
@@ -25,21 +26,13 @@ FINISHED = "finished"
 INTERRUPTED = "interrupted"
 
 
-NotFinite = Literal["nan", "inf", "-inf"]
-Number = float | NotFinite
+Number = numbers.Number
+number = numbers.number
 Count = Annotated[int, msgspec.Meta(ge=0)]
 # A century and more; beyond it lies no time, but an overflow.
 Nanoseconds = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 Few = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-
-
-def number(value: float) -> Number:
-    """A float as it is stored: finite as itself, else its name."""
-    value = float(value)
-    if math.isfinite(value):
-        return value
-    return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
 
 
 class Stored(msgspec.Struct, forbid_unknown_fields=True):
@@ -290,43 +283,6 @@ class Round(Stored, kw_only=True):
     replayed: str | None = None
 
 
-class Special(Stored, kw_only=True):
-    """What an operator gave at one special point: the elements of its value and derivatives.
-
-    `point` names the arguments as the catalogue writes them. Zeros keep their sign.
-    """
-
-    point: str
-    value: list[Number]
-    derivative: list[Number]
-
-
-class Curve(Stored, kw_only=True):
-    """An elementwise operator on an even grid from start to stop, in few digits: to be drawn."""
-
-    start: float
-    stop: float
-    value: list[Number]
-    derivative: list[Number]
-
-
-class Operator(Stored, kw_only=True):
-    """One single operator in a process of `dtype`; "relu" is the framework's, "relu/scratch" not.
-
-    Errors: the largest on ordinary points, in units of the RMS of the truth (float64). `absent`:
-    why the framework does not have it; `problem`: why its answer could not be measured.
-    """
-
-    name: str
-    dtype: str
-    absent: str | None = None
-    problem: str | None = None
-    value_error: Number | None = None
-    derivative_error: Number | None = None
-    specials: list[Special] = []
-    curve: Curve | None = None
-
-
 class Told(Stored, kw_only=True):
     """What a process makes of a batch that fails, at the reference's own state.
 
@@ -464,7 +420,7 @@ class Record(Stored, kw_only=True):
     `again`: the second process of a label that enters timing twice (A against A). `roofs`: what
     processes reach in a large product and in a copy. `differing`: some test images that are
     classified differently, those that most labels differ on first. `failure`: a training that
-    cannot go on. `samples`: where the series of
+    cannot go on. `truths`: of single operators. `samples`: where the series of
     trainings and rounds are while it is stored; None in memory, where they are filled in.
     """
 
@@ -489,4 +445,5 @@ class Record(Stored, kw_only=True):
     roofs: list[Roof] = []
     differing: list[Differing] = []
     failure: Failure | None = None
+    truths: list[Truth] = []
     samples: Samples | None = None

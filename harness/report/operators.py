@@ -1,6 +1,6 @@
-"""Single operators as tables and one picture: where frameworks differ, and how far off.
+"""Single operators as tables and one picture: what agrees, where frameworks differ, how far off.
 
-Takes a stored record only.
+Takes a stored record and its verdict only.
 """
 
 from __future__ import annotations
@@ -13,67 +13,135 @@ from typing import Any
 import numpy as np
 
 from harness.interface import Array
-from harness.measure import operators as catalogue
-from harness.measure.operators import CATALOGUE, CONVENTIONS, ELEMENTWISE, FORMS
-from harness.record.schema import Number, Operator, Record, Special
+from harness.record.operators import Operator, Special, TruePoint
+from harness.record.schema import Number, Record
 from harness.report import words
 from harness.report.figure import Plot, style
 from harness.report.plots import axes
 from harness.report.plots.picture import Series, picture
 from harness.report.run_tables import Run
 from harness.report.sections import Section
+from harness.verdict.operators import WHAT, OperatorVerdict
+from harness.verdict.verdict import Verdict
 
 # Two results are the same to a reader where they differ by less, relative to the larger one.
 SAME = 1e-4
 # The least difference that shows in the picture, whose curves are about 1 high.
 VISIBLE = 1e-2
-WHAT = ("value", "derivative")
 DTYPE = "float32"
+# The framework's own operator, and the book's expression for it.
+FORMS = ("", "/scratch")
 
-# What the tables of single operators show.
+# How single operators are judged, and what their tables show.
+JUDGED = (
+    "Value and derivatives of each framework's own operator, and as relu/scratch of the book's "
+    "expression, against a truth in float64. A limit is derived, by element: three times what the "
+    "truth strays where the arguments move by float32's last place, and u (32 + 2 √n) of an "
+    "element's size or of the RMS of the ordinary ones, for what is rounded on the way (u = 6e-8; "
+    "n: numbers that may be summed). In float64: 1e-12 of that size, and what the truth strays "
+    "where the arguments move by 1e-12. Infinities and NaN must be the truth's own."
+)
+CELLS = (
+    "largest error on ordinary points as a multiple of its limit; in brackets: differences from "
+    "the truth that are expected"
+)
 ABOUT = (
     f"In {DTYPE}. Each cell: the framework's own / the book's expression; one text where both are "
     "the same. True is float64, at infinities the limit; none where mathematics has no value. The "
-    "derivative of a row is that of its first element; the label of a row's cross-entropy is 0; a "
-    "squared error has a derivative by each of its two arguments. NumPy has no derivatives of its "
-    "own: both forms are by hand. Shown, never judged: no verdict comes from here."
+    "derivative of a row is every row of its Jacobian; the label of a row's cross-entropy is 0; of "
+    "several arguments there is a derivative by each. NumPy has no derivatives of its own: both "
+    "forms are by hand."
 )
 
 Measured = dict[str, dict[str, Operator]]  # label -> operator's name -> what was measured
 
 
 def section(run: Run) -> Section:
-    """Where frameworks differ, the largest errors, a picture, and every special point."""
+    """The verdicts, then where frameworks differ, the largest errors, a picture, every point."""
     asked = measured(run.record)
-    if not asked:
-        return Section()
-    rows = special_rows(asked)
+    rows = special_rows(run.record)
     apart = [cells for cells, kind in rows if kind == "frameworks"]
     book = [[*cells[:4], *cells[4].split(" / ")] for cells, kind in rows if kind == "book"]
     header = ("operator", "at", "of", "true", *asked)
     alike = "Where the book's expression differs, alike in every framework"
+    tables = [
+        Section("Where frameworks differ", header, apart, note="" if apart else "Nowhere."),
+        Section(alike, ("operator", "at", "of", "true", "own", "book's"), book),
+        Section(
+            "Largest error on ordinary points",
+            ("operator", "of", *asked),
+            error_rows(asked),
+            note="In units of the RMS of the truth; a rounding in float32 is 6e-8 of a number.",
+        ),
+        Section(pictures=curves(run.record)),
+        Section("Every special point", header, [cells for cells, _ in rows], folded=True),
+    ]
+    judged = verdicts(run)
+    if not judged and not asked:
+        return Section()
     return Section(
         "Single operators",
-        note=ABOUT,
+        note=JUDGED,
         inside=[
-            Section("Where frameworks differ", header, apart, note="" if apart else "Nowhere."),
-            Section(alike, ("operator", "at", "of", "true", "own", "book's"), book),
-            Section(
-                "Largest error on ordinary points",
-                ("operator", "of", *asked),
-                error_rows(asked),
-                note="In units of the RMS of the truth; a rounding in float32 is 6e-8 of a number.",
-            ),
-            Section(pictures=curves(run.record)),
-            Section(lines=[
-                f"{label}, {name}: {operator.absent or operator.problem}"
-                for label, of in asked.items()
-                for name, operator in of.items()
-                if operator.absent or operator.problem
-            ]),
-            Section("Every special point", header, [cells for cells, _ in rows], folded=True),
+            *judged.inside,
+            _expected(run.verdict),
+            *([Section(note=ABOUT), *tables] if asked else []),
         ],
-    )  # fmt: skip
+    )
+
+
+def verdicts(run: Run) -> Section:
+    """A row an operator, a cell a label; below it a line for all that does not agree."""
+    by_label = {n: label.operators for n, label in run.verdict.labels.items() if label.operators}
+    names = dict.fromkeys(name for of in by_label.values() for name in of)
+    lines = [
+        f"{words.MARKS[judged.verdict]} {label}, {name}: {said}"
+        for label, of in by_label.items()
+        for name, judged in of.items()
+        if judged.verdict != "agree"
+        for said in _sentences(judged)
+    ]
+    rows = [[name, *(_cell(of.get(name)) for of in by_label.values())] for name in names]
+    table = Section("Does each agree?", ("operator", *by_label), rows, about=CELLS)
+    return Section("Single operators", inside=[table, Section(lines=lines)])
+
+
+def _cell(judged: OperatorVerdict | None) -> str:
+    """The mark, the share of a limit that is used, and how many differences are expected."""
+    if judged is None:
+        return "–"
+    mark = words.MARKS[judged.verdict]
+    if judged.verdict not in ("agree", "disagree"):
+        return mark
+    known = sum(unlike.expected is not None for unlike in judged.differs)
+    used = "" if judged.share is None else f" {words.figure(judged.share)}"
+    return f"{mark}{used}{f' ({known})' if known else ''}"
+
+
+def _sentences(judged: OperatorVerdict) -> list[str]:
+    """All that counts against an operator; else why it is not judged."""
+    counts = [unlike.sentence for unlike in judged.differs if unlike.expected is None]
+    return [*counts, *judged.gone] or [judged.sentence]
+
+
+def _expected(verdict: Verdict) -> Section:
+    """What differs from the truth and is known to: where, what is given, by whom, and why."""
+    found: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    for label, judged in verdict.labels.items():
+        for name, operator in judged.operators.items():
+            for unlike in operator.differs:
+                if unlike.expected is not None:
+                    row = (name, unlike.point, unlike.what, unlike.gives, unlike.expected)
+                    found.setdefault(row, {}).setdefault(label, []).append(unlike.dtype)
+    rows = []
+    for (*cells, why), by_label in found.items():
+        by_dtypes: dict[str, list[str]] = {}
+        for label, dtypes in by_label.items():
+            by_dtypes.setdefault(", ".join(dtypes), []).append(label)
+        who = "; ".join(f"{', '.join(labels)} ({of})" for of, labels in by_dtypes.items())
+        rows.append([*cells, who, why])
+    header = ("operator", "at", "of", "given", "by", "because")
+    return Section("Differences that are expected", header, rows, folded=True)
 
 
 def measured(record: Record) -> Measured:
@@ -85,32 +153,39 @@ def measured(record: Record) -> Measured:
     return {label: operators for label, operators in by_label.items() if operators}
 
 
-def special_rows(asked: Measured) -> list[tuple[list[str], str]]:
+def _names(asked: Measured) -> list[str]:
+    """The operators that were asked, without their forms."""
+    return [*dict.fromkeys(name.partition("/")[0] for of in asked.values() for name in of)]
+
+
+def _drawn(asked: Measured) -> list[str]:
+    """Those with a curve."""
+    curved = {name for of in asked.values() for name, operator in of.items() if operator.curve}
+    return [name for name in _names(asked) if name in curved]
+
+
+def special_rows(record: Record) -> list[tuple[list[str], str]]:
     """A row a point and result: operator, point, what, truth, then a cell a label.
 
     With each row "frameworks" where they differ among themselves in either form, "book" where only
     the two forms do, "" where all is the same.
     """
-    rows = []
-    for operator in CATALOGUE:
-        truths = catalogue.wanted(operator, DTYPE)
-        by_label = [[_specials(of, operator + form) for form in FORMS] for of in asked.values()]
-        points = dict.fromkeys(point for forms in by_label for of in forms for point in of)
+    asked, rows = measured(record), []
+    truths = {t.operator: {p.point: p for p in t.points} for t in record.truths if t.dtype == DTYPE}
+    drawn = _drawn(asked)
+    for operator in _names(asked):
+        forms = [form for form in FORMS if any(operator + form in of for of in asked.values())]
+        by_label = [[_specials(of, operator + form) for form in forms] for of in asked.values()]
+        points = dict.fromkeys(point for each in by_label for of in each for point in of)
         for point, what in itertools.product(points, WHAT):
-            strict = operator in ELEMENTWISE and what == "value"
-            own, scratch = (
-                [getattr(forms[place].get(point), what, None) for forms in by_label]
-                for place in range(len(FORMS))
-            )
-            kind = "" if _all_same([*own, *scratch], strict) else "book"
-            if not (_all_same(own, strict) and _all_same(scratch, strict)):
+            strict = operator in drawn and what == "value"
+            columns = [[getattr(of.get(point), what, None) for of in each] for each in by_label]
+            kind = "" if _all_same([c for each in columns for c in each], strict) else "book"
+            if not all(_all_same([*column], strict) for column in zip(*columns, strict=True)):
                 kind = "frameworks"
-            pairs = [
-                (_text(a, strict), _text(b, strict)) for a, b in zip(own, scratch, strict=True)
-            ]
-            cells = [a if a == b else f"{a} / {b}" for a, b in pairs]
-            true = _true(operator, point, what, truths.get(point), strict)
-            rows.append(([operator, point, what, true, *cells], kind))
+            texts = [dict.fromkeys(_text(c, strict) for c in each) for each in columns]
+            true = _true(point, what, truths.get(operator, {}).get(point), strict)
+            rows.append(([operator, point, what, true, *map(" / ".join, texts)], kind))
     return rows
 
 
@@ -118,11 +193,11 @@ def error_rows(asked: Measured) -> list[list[str]]:
     """A row an operator and result: the largest error of each label, own / book's."""
     return [
         [operator, what, *(
-            " / ".join(words.figure(getattr(of.get(operator + form), f"{what}_error", None))
-                       for form in FORMS)
+            " / ".join(words.figure(getattr(of[operator + form], f"{what}_error"))
+                       for form in FORMS if operator + form in of) or "–"
             for of in asked.values()
         )]
-        for operator, what in itertools.product(CATALOGUE, WHAT)
+        for operator, what in itertools.product(_names(asked), WHAT)
     ]  # fmt: skip
 
 
@@ -160,18 +235,14 @@ def _text(values: list[Number] | None, signed: bool) -> str:
     return told[0] if len(told) == 1 else f"[{', '.join(told)}]"
 
 
-def _true(
-    operator: str, point: str, what: str, truth: tuple[list[float], ...] | None, signed: bool
-) -> str:
-    """The truth as text; where there is none, why."""
-    if what == "derivative" and (operator, point) in CONVENTIONS:
-        return CONVENTIONS[operator, point]
-    if truth is None:  # of a record with other points than this version asks
+def _true(point: str, what: str, truth: TruePoint | None, signed: bool) -> str:
+    """The truth as text; "none" where mathematics has no value."""
+    if truth is None:  # of a record that was stored before truths were
         return "–"
-    values = truth[WHAT.index(what)]
-    if "nan" not in point and all(math.isnan(value) for value in values):
+    values: list[Number] = getattr(truth, what)
+    if "nan" not in point and all(math.isnan(float(value)) for value in values):
         return "none"
-    return _text([*values], signed)
+    return _text(values, signed)
 
 
 # ---- the picture ---------------------------------------------------------------------------------
@@ -184,14 +255,15 @@ def curves(record: Record) -> list[Plot]:
     else.
     """
     asked = measured(record)
+    drawn = _drawn(asked)
     series: list[Series] = []
     panels: dict[str, Any] = {}
-    for place, (operator, what) in enumerate(itertools.product(ELEMENTWISE, WHAT)):
+    for place, (operator, what) in enumerate(itertools.product(drawn, WHAT)):
         row, column = divmod(place, len(WHAT))
         panel = str(place + 1) if place else ""
         title = f"{operator}(x)" if what == "value" else f"d {operator}(x) / dx"
-        bottom, across = "x" if operator == ELEMENTWISE[-1] else "", 0.55 * column
-        wide, high = [across, 0.45 + across], axes.band(row, len(ELEMENTWISE))
+        bottom, across = "x" if operator == drawn[-1] else "", 0.55 * column
+        wide, high = [across, 0.45 + across], axes.band(row, len(drawn))
         panels[f"xaxis{panel}"] = axes.linear(bottom, domain=wide, anchor=f"y{panel}")
         panels[f"yaxis{panel}"] = axes.linear(title, domain=high, anchor=f"x{panel}")
         for label, of in asked.items():
@@ -206,7 +278,7 @@ def curves(record: Record) -> list[Plot]:
         {},
         {},
         ("label", "of", "points", "smallest", "largest", "the book's differs at x ="),
-        height=60 + 190 * len(ELEMENTWISE),
+        height=60 + 190 * len(drawn),
         **panels,
     )
 

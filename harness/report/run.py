@@ -197,8 +197,8 @@ def environment(run: Run) -> Section:
 
 SHOWN: dict[str, tuple[Build, ...]] = {
     "terminal": (
-        ladder, failing.section, tables.times, tables.ratios, tables.training, learnt.numbers,
-        _several_seeds, _screening, _explanations,
+        ladder, failing.section, operators.verdicts, tables.times, tables.ratios, tables.training,
+        learnt.numbers, _several_seeds, _screening, _explanations,
     ),
     "markdown": (
         ladder, failing.section, _explanations, tables.values, _screening, tables.times,

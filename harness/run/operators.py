@@ -1,4 +1,4 @@
-"""Single operators, beside the ladder: measured in every float32 process, never judged."""
+"""Single operators, beside the ladder: asked of every process, measured against their truth."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import msgspec
 
 from harness.interface import Array
 from harness.measure import operators
+from harness.measure.catalogue import CATALOGUE
 from harness.run.state import State
 from harness.text import plain
 from harness.workers.pool import Key
@@ -17,15 +18,28 @@ LONGEST_ABSENT = 500
 
 
 def single_operators(state: State) -> None:
-    """Values and derivatives of single operators, in every float32 process."""
+    """Values and derivatives of single operators, in every process."""
     if not state.plan.operators:
         return
-    keys = state.pool.live("float32")
+    keys = state.pool.live()
     state.progress.phase("single operators", len(keys))
+    asked = {
+        dtype: {name: operators.asked(declared, dtype) for name, declared in CATALOGUE.items()}
+        for dtype in sorted({key.dtype for key in keys})
+    }
+    state.record.truths = [
+        operators.truth_of(name, CATALOGUE[name], dtype, calls)
+        for dtype, of in asked.items()
+        for name, calls in of.items()
+    ]
     for done, key in enumerate(keys, 1):
         with state.pool.containing(key):
-            for measured in operators.measured(key.dtype, partial(ask_or_why, state, key)):
-                state.results(key).operators.append(measured)
+            for name, calls in asked[key.dtype].items():
+                declared, ask = CATALOGUE[name], partial(ask_or_why, state, key)
+                for form in declared.forms:
+                    drawn = declared.drawn and not form and key.dtype == "float32"
+                    found = operators.measured(name + form, key.dtype, calls, ask, drawn=drawn)
+                    state.results(key).operators.append(found)
         state.progress.advance(done)
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from harness.record.schema import Explanation, Failure, Number, Repeat
 from harness.verdict.finding import Rung, Whole, agreeing, void_part
+from harness.verdict.operators import OperatorVerdict
 from harness.verdict.outcome import ChurnTest
 from harness.verdict.stats import Equivalence
 from harness.verdict.timings import StepTime
@@ -124,7 +125,8 @@ class Divergence(msgspec.Struct, kw_only=True):
 class Document(msgspec.Struct, kw_only=True, rename={"format": "schema"}):
     """The whole verdict.json. `record`: the folder of the run; `backends`: by label.
 
-    `failure`: a training that cannot go on, see `harness.record.schema.Failure`.
+    `failure`: a training that cannot go on, see `harness.record.schema.Failure`. `operators`:
+    single ones by label and name, where they were asked for.
     """
 
     format: Literal[1] = SCHEMA
@@ -147,6 +149,7 @@ class Document(msgspec.Struct, kw_only=True, rename={"format": "schema"}):
     first_divergence: Divergence | None
     other_limits: str | None
     failure: Failure | None = None
+    operators: dict[str, dict[str, OperatorVerdict]] = {}
 
     @property
     def planted(self) -> bool:

@@ -25,6 +25,7 @@ from harness.verdict.document import Dataset, Divergence, Document, Entry, Left,
 from harness.verdict.finding import Finding, Part, Rung, agreeing, in_words, void_part
 from harness.verdict.hints import find_hint
 from harness.verdict.numbers import against_itself, check_rung, check_trajectory
+from harness.verdict.operators import OperatorVerdict, judge_operators
 from harness.verdict.outcome import ChurnTest, check_accuracy, churn_tests, equivalences, trainings
 from harness.verdict.stats import Equivalence
 from harness.verdict.timing import check_timing, own_parts
@@ -45,7 +46,8 @@ class LabelVerdict(msgspec.Struct, kw_only=True):
     """One label: how its processes fared, a finding per rung, its step time if it was timed.
 
     `equivalence`: the paired tests behind the rung accuracy, by metric; `churn`: predictions
-    against the reference's, by seed; `repeats`: each process against itself.
+    against the reference's, by seed; `repeats`: each process against itself. `operators`: single
+    ones, by name, where they were asked for.
     """
 
     status: Status
@@ -56,6 +58,7 @@ class LabelVerdict(msgspec.Struct, kw_only=True):
     equivalence: dict[str, Equivalence] = {}
     churn: list[ChurnTest] = []
     repeats: list[Repeat] = []
+    operators: dict[str, OperatorVerdict] = {}
 
     @property
     def agrees(self) -> bool:
@@ -124,6 +127,7 @@ def _judge_label(label: str, record: Record, limits: tuple[Limit, ...]) -> Label
     judged.repeats = results.repeats
     judged.churn = churn_tests(results)
     judged.equivalence = equivalences(label, record, results, limits)
+    judged.operators = judge_operators(label, record)
     if status != "skipped":
         findings = [
             *(check_rung(rung, label, record, limits) for rung in DECIDING),
@@ -244,7 +248,13 @@ def _overall(
     notes = _notes(record, labels)
     compared = {name: label for name, label in labels.items() if label.status != "skipped"}
     failed = {name: label for name, label in labels.items() if label.status == "failed"}
-    against = [(name, finding) for name, finding in _findings(labels) if finding.counts]
+    against = [(name, f.sentence) for name, f in _findings(labels) if f.counts]
+    against += [
+        (name, f"{name}, operator {operator}: {judged.sentence}")
+        for name, label in labels.items()
+        for operator, judged in label.operators.items()
+        if judged.verdict == "disagree"
+    ]
     disagreeing = sorted({name for name, _ in against})
     agreeing = [n for n, label in compared.items() if label.agrees and label.status == "ok"]
     wrong = [answer.name for answer in record.known_answers if answer.got != answer.want]
@@ -257,13 +267,13 @@ def _overall(
         also = f"; disagree: {', '.join(disagreeing)}" if disagreeing else ""
         return "failed", f"{len(failed)} of {len(labels)} backends failed ({what}){also}{notes}"
     if disagreeing:
-        at = divergence or against[0][1]
+        said = divergence.sentence if divergence else against[0][1]
         known = (in_words(divergence.explanation), divergence.hint) if divergence else ()
         hint = f" ({'; '.join(filter(None, known))})" if any(known) else ""
         others = [name for name in agreeing if name not in disagreeing]
         good = f"; {', '.join(others)} agree" if others else ""
         verb = "disagrees" if len(disagreeing) == 1 else "disagree"
-        return "disagree", f"{', '.join(disagreeing)} {verb}: {at.sentence}{hint}{good}{notes}"
+        return "disagree", f"{', '.join(disagreeing)} {verb}: {said}{hint}{good}{notes}"
     if record.ended == INTERRUPTED:
         count = f"{len(agreeing)} of {len(labels)}"
         return "inconclusive", f"interrupted: {count} backends agree up to lockstep{notes}"
@@ -364,6 +374,7 @@ def document(record: Record, verdict: Verdict, record_path: str) -> Document:
         backends={name: _entry(record, name, label) for name, label in verdict.labels.items()},
         first_divergence=verdict.first_divergence,
         other_limits=verdict.other_limits,
+        operators={n: label.operators for n, label in verdict.labels.items() if label.operators},
         **{name: getattr(record, name) for name in OF_THE_RUN},
     )
 

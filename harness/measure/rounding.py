@@ -131,28 +131,35 @@ def counts(arrays: Numbers) -> set[int]:
     return {n for n in found if n > 1}
 
 
-def single_limit(want: Array, noise: Array | None, n: int) -> Array:
+def single_limit(want: Array, noise: Array | None, n: int, size: Array | None = None) -> Array:
     """Of float32 against the truth, by element; a whole number may move only where noise moves it.
 
-    noise: how far the truth strays where arguments move by their last place.
+    noise: how far the truth strays where arguments move by their last place; size: what an error is
+    relative to, `scale` by default.
     """
     noise = np.zeros(want.shape) if noise is None else noise
     if want.dtype.kind != "f":
         return np.where(noise > 0, np.inf, 0.0)
-    return SINGLE * (LEAST + SUMS * math.sqrt(n)) * scale(want) + ROOM * noise
+    return SINGLE * (LEAST + SUMS * math.sqrt(n)) * _size(want, size) + ROOM * noise
 
 
-def double_limit(want: Array, noise: Array, n: int, single: float) -> Array:
+def double_limit(
+    want: Array, noise: Array, n: int, single: float = 0.0, size: Array | None = None
+) -> Array:
     """Of two in float64, by element.
 
     noise: how far the truth strays where arguments move by AGREE; single: how far their float32 is
-    off, relative to `scale`: an unstable formula is no other function.
+    off, relative to `scale`: an unstable formula is no other function; size: as in `single_limit`.
     """
     if want.dtype.kind != "f":
         return np.where(noise > 0, np.inf, 0.0)
     own = FROM_SINGLE * single if math.isfinite(single) else 0.0
     share: float = AGREE + DOUBLE * LEAST * math.sqrt(n) + own
-    return share * scale(want) + noise
+    return share * _size(want, size) + noise
+
+
+def _size(want: Array, size: Array | None) -> Array:
+    return scale(want) if size is None else size
 
 
 def coarse_limit(want: Array, noise: Array) -> Array:
