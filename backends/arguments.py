@@ -12,10 +12,12 @@ from backends import BACKENDS, PRECISIONS
 from harness.interface import State, Unavailable, Workload
 
 DTYPES = ("float32", "float64")
-# What the harness asks `op` for; of each but "matmul" there is also "<name>/scratch".
+# What the harness asks `op` for; of some there is also "<name>/scratch".
 OPERATORS = (
-    *("matmul", "relu", "sigmoid", "tanh", "softmax", "log_softmax"),
-    *("cross_entropy", "squared_error"),
+    *("matmul", "step", "relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "softmax", "log_softmax"),
+    *("cross_entropy", "softmax_log_nll", "squared_error", "entropy", "sum", "mean", "norm"),
+    *("perceptron", "perceptron_two", "chain", "conv", "max_pool", "avg_pool", "avg_pool_inside"),
+    *("batch_norm", "batch_norm_evaluation", "batch_norm_running", "dropout", "layer_norm"),
 )
 
 

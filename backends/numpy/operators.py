@@ -4,23 +4,29 @@ Read it beside the others: same names, same order. "relu" is what a NumPy user w
 (NumPy itself has np.tanh and np.maximum only), "relu/scratch" the expression of Dive into Deep
 Learning with the derivative that the chain rule gives for that very expression.
 X: float of any shape, or logits float (n, k) where rows matter; y: int (n,); a, b: float (n,), of
-"matmul" (n, k) and (k, m). Softmaxes are over a row, losses means over rows: (), in nats.
+"matmul" (n, k) and (k, m); P: probabilities (n, k). Softmaxes and entropies (bits) are over a row,
+losses means over rows: (), in nats. Layers stand in the file beside this one.
 Each function gives the value and a function from weights W, of the value's shape, to the
 derivative of sum(W * value) by each float argument.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
+from backends.numpy.layer_operators import LAYERS, Operator
 from harness.interface import Array
-
-Operator = tuple[Array, Callable[[Array], tuple[Array, ...]]]
 
 
 def _matmul(a: Array, b: Array) -> Operator:
     """a: (n, k), b: (k, m) -> a @ b: (n, m)."""
     return a @ b, lambda W: (W @ b.T, a.T @ W)
+
+
+def _step(X: Array) -> Operator:
+    """1 where X > 0; derivative 0."""
+    return np.heaviside(X, 0), lambda W: (np.zeros_like(W),)
 
 
 def _relu(X: Array) -> Operator:
@@ -69,6 +75,26 @@ def _squared_error(a: Array, b: Array) -> Operator:
     return np.square(error).mean() / 2, lambda W: (W / a.size * error, -W / a.size * error)
 
 
+def _entropy(P: Array) -> Operator:
+    """Of each row in bits, as it stands: it need not sum to 1."""
+    log_P = np.log2(P)
+    return -(P * log_P).sum(1), lambda W: (-W[:, None] * (log_P + 1 / math.log(2)),)
+
+
+def _sum(X: Array) -> Operator:
+    return X.sum(), lambda W: (W * np.ones_like(X),)
+
+
+def _mean(X: Array) -> Operator:
+    return X.mean(), lambda W: (W / X.size * np.ones_like(X),)
+
+
+def _norm(X: Array) -> Operator:
+    """The 2-norm; derivative 0 at 0."""
+    value = np.asarray(np.linalg.norm(X))
+    return value, lambda W: (W * X / value if value != 0 else np.zeros_like(X),)
+
+
 def _relu_scratch(X: Array) -> Operator:
     """The larger of X and 0; at the tie, the mean of the two one-sided derivatives: 1/2."""
     return np.maximum(X, 0), lambda W: (W * (1 + np.sign(X)) / 2,)
@@ -100,8 +126,17 @@ def _log_softmax_scratch(X: Array) -> Operator:
 
 def _cross_entropy_scratch(X: Array, y: Array) -> Operator:
     """From the softmax above."""
-    P, backward = _softmax_scratch(X)
-    chosen = np.arange(X.shape[1]) == y[:, None]
+    return _log_nll(_softmax_scratch(X), y)
+
+
+def _softmax_log_nll(X: Array, y: Array) -> Operator:
+    """Softmax, logarithm and mean one after another."""
+    return _log_nll(_softmax(X), y)
+
+
+def _log_nll(softmax: Operator, y: Array) -> Operator:
+    P, backward = softmax
+    chosen = np.arange(P.shape[1]) == y[:, None]
     # Only the chosen elements take part: 0 / 0 at another is not in the expression.
     part = np.divide(-1 / len(y), P, out=np.zeros_like(P), where=chosen)
     return -np.log(P[chosen]).mean(), lambda W: backward(W * part)
@@ -114,13 +149,19 @@ def _squared_error_scratch(a: Array, b: Array) -> Operator:
 
 OPERATORS: dict[str, Callable[..., Operator]] = {
     "matmul": _matmul,
+    "step": _step,
     "relu": _relu,
     "sigmoid": _sigmoid,
     "tanh": _tanh,
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "cross_entropy": _cross_entropy,
+    "softmax_log_nll": _softmax_log_nll,
     "squared_error": _squared_error,
+    "entropy": _entropy,
+    "sum": _sum,
+    "mean": _mean,
+    "norm": _norm,
     "relu/scratch": _relu_scratch,
     "sigmoid/scratch": _sigmoid_scratch,
     "tanh/scratch": _tanh_scratch,
@@ -128,6 +169,7 @@ OPERATORS: dict[str, Callable[..., Operator]] = {
     "log_softmax/scratch": _log_softmax_scratch,
     "cross_entropy/scratch": _cross_entropy_scratch,
     "squared_error/scratch": _squared_error_scratch,
+    **LAYERS,
 }
 
 

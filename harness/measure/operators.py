@@ -57,7 +57,10 @@ def asked(declared: Declared, dtype: str) -> list[Asked]:
             noise = [rounding.stray(a, each) for a, *each in zip(true, *moved, strict=True)]
             n = rounding.terms(dict(zip("abcdefgh", arrays, strict=False)), want)
             usual = found[0].want if found else [_ordinary(a, call) for a in want]
-            limits = tuple(_limit(*each, n, dtype) for each in zip(want, noise, usual, strict=True))
+            limits = tuple(
+                declared.magnified * _limit(*each, n, dtype)
+                for each in zip(want, noise, usual, strict=True)
+            )
         found.append(Asked(call, want, limits))
     return found
 

@@ -21,7 +21,7 @@ from harness.report.plots import axes
 from harness.report.plots.picture import Series, picture
 from harness.report.run_tables import Run
 from harness.report.sections import Section
-from harness.verdict.operators import WHAT, OperatorVerdict
+from harness.verdict.operators import FEW, WHAT, OperatorVerdict
 from harness.verdict.verdict import Verdict
 
 # Two results are the same to a reader where they differ by less, relative to the larger one.
@@ -227,9 +227,11 @@ def _same(a: Array, b: Array, signed: bool) -> bool:
 
 
 def _text(values: list[Number] | None, signed: bool) -> str:
-    """A result in four digits; more than one element in brackets."""
+    """A result in four digits; more than one element in brackets, and of many their 2-norm."""
     if values is None:
         return "–"
+    if len(values) > FEW:
+        return f"{len(values)} numbers, norm {math.hypot(*map(float, values)):.4g}"
     # Adding a zero takes the sign of a negative one.
     told = [f"{float(value) + (-0.0 if signed else 0.0):.4g}" for value in values]
     return told[0] if len(told) == 1 else f"[{', '.join(told)}]"

@@ -20,6 +20,8 @@ from harness.verdict.expected_operators import EXPECTED, Known
 from harness.verdict.finding import RungVerdict, multiple
 
 WHAT = ("value", "derivative")
+# Of so many elements all are told, of more the first that is off.
+FEW = 9
 # What a difference on ordinary points is at.
 ORDINARY = "ordinary points"
 
@@ -28,7 +30,8 @@ class Unlike(msgspec.Struct, kw_only=True):
     """One difference from the truth, in a process of a dtype.
 
     `point`: a special point, or ordinary ones; `index`: the first element beyond its limit, `got`,
-    `want` and `limit`: what stands there; `gives`: all elements in short. `expected`: the reason
+    `want` and `limit`: what stands there; `gives`: all elements in
+    short, where they are few. `expected`: the reason
     why this one is known; None where it counts.
     """
 
@@ -151,7 +154,7 @@ def _unlike(operator: Operator, truth: Truth) -> Iterator[Unlike]:
                     got=got[far_off] if far_off < len(got) else "nan",
                     want=want[far_off] if far_off < len(want) else "nan",
                     limit=limits[far_off] if far_off < len(limits) else "nan",
-                    gives=_short(got),
+                    gives=_short(got if len(got) <= FEW else got[far_off : far_off + 1]),
                 )
 
 
@@ -185,7 +188,7 @@ def _explain(
             continue
         for point, gives in known.gives.items():
             unlike = found.get((point, known.what))
-            if unlike is not None and unlike.gives == gives:
+            if unlike is not None and unlike.gives == (gives or unlike.gives):
                 unlike.expected = known.reason
             elif point in asked and unlike is None:
                 yield _gone(known, operator, point)
