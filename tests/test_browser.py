@@ -365,6 +365,34 @@ def test_a_page_never_scrolls_sideways(visitor, written, name):
     assert visitor.run(wide) > 1600
 
 
+# Of every plot its height, that of its drawing, and by how much one reaches into what follows it.
+HEIGHTS = """
+return [...document.querySelectorAll("[data-plot]")].map((place) => {
+  const [own, drawing] = [place, place.querySelector("svg.main-svg")].map(
+    (of) => of.getBoundingClientRect());
+  const next = (place.nextElementSibling ?? place.closest("figure").nextElementSibling);
+  const below = next ? next.getBoundingClientRect() : { top: Infinity, left: 0 };
+  return [place.dataset.plot, own.height, drawing.height,
+    below.left < own.right ? drawing.bottom - below.top : 0];
+});
+"""
+
+
+@pytest.mark.parametrize("name", ["rich", "tiny", "history", "scale"])
+def test_every_plot_keeps_its_height_when_the_window_changes(visitor, written, name):
+    visitor.go(written[name])
+    before = visitor.run(HEIGHTS)
+    assert len(before) > 0
+    for width in (390, 844, 1600):
+        visitor.look(width)
+        for (plot, *then), (_, own, drawing, into) in zip(
+            before, visitor.run(HEIGHTS), strict=True
+        ):
+            assert (own, drawing) == tuple(then[:2]), (plot, width)
+            assert drawing > 100, (plot, width)
+            assert into < 1, (plot, width)
+
+
 @needs_axe
 @pytest.mark.parametrize("name", [name for name in PAGES if name != "rich"])
 def test_axe_finds_nothing_serious_in_light_and_dark(visitor, written, name):

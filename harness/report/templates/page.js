@@ -57,7 +57,10 @@
       if (places.length) await unpack();
     } catch (error) {
       console.error("plotly", error); // a browser from before 2023: every figure is in a table
-      for (const place of places) place.textContent = "This browser cannot draw the picture.";
+      for (const place of places) {
+        place.textContent = "This browser cannot draw the picture.";
+        place.style.height = "";
+      }
       return;
     }
     const touched = matchMedia("(pointer: coarse)").matches;
@@ -75,8 +78,8 @@
         // One that fails leaves the others, and its own figures in their table.
         console.error(place.dataset.plot, error);
         place.textContent = "This picture could not be drawn.";
+        place.style.height = "";
       }
-      place.style.minHeight = "";
     }
     root.dataset.drawn = String(drawn.length);
   }
