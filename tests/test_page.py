@@ -220,7 +220,7 @@ def test_the_matrix_has_every_label_and_rung_with_value_limit_and_margin(rich):
 def test_a_cell_over_its_limit_says_so(tmp_path):
     parsed = Page(render(pages.diverging(tmp_path), tmp_path))
     assert "✗" in cells(parsed)["torch", "gradients"].text
-    assert "0.0011 >limit 1e-5 111× over" in cells(parsed)["torch", "gradients"].text
+    assert "0.0011 >limit 1e-5 111× over, float32" in cells(parsed)["torch", "gradients"].text
 
 
 def test_every_cell_leads_to_evidence_that_a_link_opens(rich):

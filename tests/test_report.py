@@ -17,6 +17,7 @@ from rich.console import Console
 
 from harness import export as formats
 from harness.export.shown import Run as Stored
+from harness.plan.model import Expected
 from harness.record.schema import Failure, Record, Told, Worst
 from harness.report import learnt, markdown, run_tables, tables, words
 from harness.report import page as pages_of_reports
@@ -224,19 +225,46 @@ def test_a_failure_has_one_number_in_every_place() -> None:
     rung, first = told["backends"]["torch"]["rungs"]["gradients"], told["first_divergence"]
     assert (rung["value"], rung["limit"]) == (first["distance"], first["limit"]) == (1.5e-3, 1e-5)
     assert "is off by 0.0015, limit 1e-05" in rung["reason"]
-    assert "✗ 0.0015>1e-5" in terminal(made)
+    assert "✗ 0.0015>1e-5 float32" in terminal(made)
     ladder, *_ = [row for row in table_rows(report(made), "The ladder") if row[0] == "torch"]
-    assert "✗ 0.0015&gt;1e-5" in ladder
+    assert "✗ 0.0015&gt;1e-5 float32" in ladder
     values = [row for row in table_rows(report(made), "Value against limit") if "disagree" in row]
     assert [row[3:7] for row in values] == [["0.0015", "1e-5", "step 10", "float32"]]
     page = Page(pages_of_reports.render(report_of(Run(made, verdict), "page")))
     cell = next(a for a in page.all("a") if a.attributes["href"] == "#evidence-1-gradients")
-    assert "0.0015 >limit 1e-5 150× over" in cell.text
+    assert "0.0015 >limit 1e-5 150× over, float32" in cell.text
+    picture = next(f for f in page.all("figure") if f.attributes["id"] == "figure-checkpoints")
+    assert "torch, gradients W1, ✗ 0.0015>1e-5 float32." in picture.text
+    crosses = [t for t in page.data()["checkpoints"]["traces"] if t["name"] == "torch: first beyond"]
+    assert [t["text"] for t in crosses] == [["gradients W1, ✗ 0.0015&gt;1e-5 float32"]]
     failure = ET.fromstring(
         formats.export("junit", [Stored(made, verdict, Path())], None, None).text
     )
     (failure,) = failure.iter("failure")
+    assert "dtype: float32" in failure.text
     assert "distance: 0.0015\nlimit: 1e-05" in failure.text
+
+
+def test_after_a_rows_first_cross_the_later_ones_follow() -> None:
+    made = make.record(("numpy", "torch"))
+    for rung in ("gradients", "update"):
+        make.find(made, "torch", rung, dtype="float32").distance = 0.5
+    text = terminal(made)
+    assert [text.count(f"✗ {told}") for told in ("0.5>1e-5 float32", "follows")] == [1, 1]
+    assert "✗ torch: update follow from it." in text
+    assert text.count("W1 is off by") == 2  # the line and the sentence
+    page = Page(pages_of_reports.render(report_of(Run(made, judge(made)), "page")))
+    cells = {a.attributes["href"]: a for a in page.all("a") if "data-opens" in a.attributes}
+    first, later = (cells[f"#evidence-1-{rung}"] for rung in ("gradients", "update"))
+    assert first.attributes["class"] == "cell disagree"
+    assert later.attributes["class"] == "cell follows"
+    assert "0.5" not in later.text
+    assert "distance 0.5" in page.by_id()["evidence-1-update"].text  # its own, when it is opened
+    assert cells["#evidence-1-loss"].attributes["class"] == "cell agree"
+    # A known difference hides nothing: what comes after it still counts.
+    known = (Expected(label="torch", rung="gradients", reason="its own"),)
+    made.plan = msgspec.structs.replace(made.plan, expect=known)
+    assert "follows" not in terminal(made)
 
 
 def test_a_time_stands_beside_what_its_numbers_are_worth() -> None:

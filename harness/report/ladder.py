@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.plan.model import process_precision
 from harness.record.schema import Number, Record, number
@@ -55,22 +55,33 @@ def _cell(run: Run, place: int, name: str, rung: str) -> Value:
     finding = run.verdict.labels[name].findings.get(rung)
     if finding is None:
         return None
-    write = _writer(finding, run.record)
-    share = _share(finding.value, finding.limit)
+    follows = rung in words.following(run.verdict.labels[name])
     tone = "expected" if finding.expected is not None else finding.verdict
-    value = "" if finding.value is None else write(finding.value)
-    return Judged(
-        text=words.cell(finding),
+    tone = "follows" if follows else tone
+    judged = Judged(
+        text=words.cell(finding, follows=follows),
         tone=tone,
         link=address(place, rung),
         spoken=f"{name}, {finding.rung}: {tone}",
         mark=words.MARKS[finding.verdict],
+        evidence=_evidence(finding, name, run),
+    )
+    return judged if follows else _with_figures(judged, finding, run.record)
+
+
+def _with_figures(judged: Judged, finding: Finding, record: Record) -> Judged:
+    """A cell with value, limit and how far apart they are."""
+    write = _writer(finding, record)
+    share = _share(finding.value, finding.limit)
+    value = "" if finding.value is None else write(finding.value)
+    apart = filter(None, (_margin(share, finding), words.beyond(finding)))
+    return replace(
+        judged,
         value="void" if void_part(finding.parts) is not None else value,
         limit="" if finding.value is None or finding.limit is None else write(finding.limit),
         sign=">" if share is not None and share > 1 else "≤",
-        margin="as declared" if finding.expected is not None else _margin(share, finding),
+        margin="as declared" if finding.expected is not None else ", ".join(apart),
         filled=_filled(share),
-        evidence=_evidence(finding, name, run),
     )
 
 

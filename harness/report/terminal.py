@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.report import words
-from harness.report.sections import Report, Section, Value, plain
+from harness.report.sections import Cell, Report, Section, Value, plain
 from harness.text import clean
 
 
@@ -57,11 +57,14 @@ def print_table(
     for name in header:
         table.add_column(Text(clean(name)), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(clean(plain(cell)), style=_style(plain(cell))) for cell in row))
+        table.add_row(*(Text(clean(plain(cell)), style=_style(cell)) for cell in row))
     if table.row_count:
         console.print(table)
 
 
-def _style(value: str) -> str:
+def _style(cell: Value) -> str:
+    if isinstance(cell, Cell) and cell.tone in words.COLOURS:
+        return words.COLOURS[cell.tone]
+    value = plain(cell)
     verdicts = (verdict for verdict, mark in words.MARKS.items() if value.startswith(mark))
     return words.COLOURS.get(next(verdicts, ""), "")

@@ -8,12 +8,13 @@ from harness.record.schema import FINISHED, Number, Record
 from harness.text import counted
 from harness.verdict.finding import Finding, void_part
 from harness.verdict.outcome import unit_of
-from harness.verdict.verdict import Verdict, left_behind
+from harness.verdict.verdict import LabelVerdict, Verdict, left_behind
 from harness.workloads.reference.limits import DECIDING
 
 # A mark beside the word: readable without colour.
 MARKS = {"agree": "✓", "disagree": "✗", "inconclusive": "?", "not-possible": "–", "failed": "✗"}
-COLOURS = {"agree": "green", "disagree": "red", "inconclusive": "yellow", "failed": "red"}
+COLOURS = {"agree": "green", "disagree": "red", "inconclusive": "yellow", "failed": "red",
+           "follows": "bright_black"}  # fmt: skip
 
 
 def figure(value: Number | None) -> str:
@@ -45,23 +46,40 @@ def span(low_ns: float, high_ns: float) -> str:
     return f"{low_ns / size:.3g}–{high} {unit}"
 
 
-def cell(finding: Finding | None) -> str:
-    """One rung of one label: the mark, the value nearest its limit, and that limit."""
+def following(label: LabelVerdict) -> list[str]:
+    """The rungs of a label that are off because one before them is."""
+    off = [rung for rung, of in label.findings.items() if of.counts and rung != "timing"]
+    return off[1:]
+
+
+def beyond(finding: Finding) -> str:
+    """In which dtype a rung is first beyond its limit; "" where it keeps it."""
+    return finding.first.dtype if finding.counts and finding.first is not None else ""
+
+
+def cell(finding: Finding | None, *, follows: bool = False) -> str:
+    """One rung of one label: the mark, the value nearest its limit, and that limit.
+
+    Of a rung that is off the first value beyond it, with its dtype. `follows`: see `following`.
+    """
     if finding is None:
         return "–"
     mark = MARKS[finding.verdict]
+    if follows:
+        return f"{mark} follows"
     if void_part(finding.parts) is not None:
         return f"{mark} void"
     if finding.rung == "timing":
         return f"{mark} {finding.value:.2f}×" if isinstance(finding.value, float) else mark
     if finding.expected is not None:
         return f"{mark} as declared"
+    dtype = f" {beyond(finding)}".rstrip()
     if finding.value is None:
-        return mark
+        return f"{mark}{dtype}"
     if not finding.limit:
-        return f"{mark} {figure(finding.value)}"
+        return f"{mark} {figure(finding.value)}{dtype}"
     sign = "≤" if isinstance(finding.value, float) and finding.value <= finding.limit else ">"
-    return f"{mark} {figure(finding.value)}{sign}{figure(finding.limit)}"
+    return f"{mark} {figure(finding.value)}{sign}{figure(finding.limit)}{dtype}"
 
 
 def decimals(value: float | None, places: int = 2) -> str:
@@ -133,7 +151,10 @@ def explanations(verdict: Verdict) -> list[str]:
     for name, label in verdict.labels.items():
         if label.reason:
             lines.append(f"{name} {label.status}: {label.reason}")
+        follow = following(label)
         for of in label.findings.values():
+            if of.rung in follow:
+                continue
             if of.rung in DECIDING and of.verdict in ("inconclusive", "not-possible"):
                 lines.append(f"{MARKS[of.verdict]} {name}, {of.rung}: {of.sentence}.")
             if of.verdict == "disagree":
@@ -144,4 +165,6 @@ def explanations(verdict: Verdict) -> list[str]:
                 )
                 reasons = "".join(f" {what}: {text}." for what, text in more if text)
                 lines.append(f"{MARKS['disagree']} {of.sentence}.{reasons}")
+        if follow:
+            lines.append(f"{MARKS['disagree']} {name}: {', '.join(follow)} follow from it.")
     return lines

@@ -10,7 +10,8 @@ import numpy as np
 
 from harness.plan.model import Trajectory
 from harness.record.schema import OWN, Record, Replica
-from harness.report.figure import Plot, text
+from harness.report import words
+from harness.report.figure import Plot, style, text
 from harness.report.learnt import references
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, cells, picture
@@ -65,6 +66,7 @@ def checkpoints(run: Run) -> list[Plot]:
             at, (largest, what) = max(worst.items(), key=lambda item: item[1][0])
             trace = _along_steps(record, label, worst, "step %{x}: %{y:.2g} of the limit")
             series.append(Series(trace, [cells(label, len(worst), median, largest, at, what)]))
+    first, told = _first_beyond(run) if series else ([], "")
     caption = (
         "Each checkpoint is computed anew from the reference's own parameters, so nothing adds up: "
         "the largest distance of logits, loss, gradients and update, as a share of its limit. "
@@ -75,14 +77,40 @@ def checkpoints(run: Run) -> list[Plot]:
     return picture(
         "checkpoints",
         "Rounding at every teacher-forced step (largest share of a limit)",
-        caption,
-        series,
+        caption + told,
+        [*series, *first],
         axes.steps(STEP),
         Log("share of the limit", known=(CLEAN, 1.0), edge=True),
         ("label", "steps", "median share", "largest share", "at step", "of"),
         height=340,
         shapes=[axes.line(y=1.0), axes.line(y=CLEAN, line={"dash": "dot"})],
     )
+
+
+def _first_beyond(run: Run) -> tuple[list[Series], str]:
+    """A cross where each label is first beyond a limit, and the same in words."""
+    series, told = [], ""
+    for label, of in run.verdict.labels.items():
+        finding = next((f for f in of.findings.values() if f.counts and f.first), None)
+        if finding is None or finding.first is None or finding.rung not in ROUNDING:
+            continue
+        first = finding.first
+        what = f"{finding.rung} {first.tensor}, {words.cell(finding)}"
+        told += f" First beyond its limit: {axes.plain(label)}, {axes.plain(what)}."
+        if first.step is None:
+            continue
+        look = style(axes.place_of(run.record, label))["marker"]
+        trace = axes.scatter(
+            "markers",
+            f"{label}: first beyond",
+            "step %{x}: %{text}",
+            x=np.array([first.step + 1.0]),
+            y=axes.at_edge([finding.share]),
+            text=[text(what)],
+            marker=look | {"symbol": "x", "size": 13},
+        )
+        series.append(Series(trace))
+    return series, told
 
 
 def depth(run: Run) -> list[Plot]:
