@@ -21,6 +21,7 @@ from harness.plan.model import Expected
 from harness.record.schema import Failure, Record, Told, Worst
 from harness.report import learnt, markdown, run_tables, tables, words
 from harness.report import page as pages_of_reports
+from harness.report.plots import pictures
 from harness.report.run import as_markdown, summary
 from harness.report.run import report as report_of
 from harness.report.run_tables import Run
@@ -235,8 +236,8 @@ def test_a_failure_has_one_number_in_every_place() -> None:
     assert "0.0015 >limit 1e-5 150× over, float32" in cell.text
     picture = next(f for f in page.all("figure") if f.attributes["id"] == "figure-checkpoints")
     assert "torch, gradients W1, ✗ 0.0015>1e-5 float32." in picture.text
-    crosses = [t for t in page.data()["checkpoints"]["traces"] if t["name"] == "torch: first beyond"]
-    assert [t["text"] for t in crosses] == [["gradients W1, ✗ 0.0015&gt;1e-5 float32"]]
+    told = {t["name"]: t.get("text") for t in page.data()["checkpoints"]["traces"]}
+    assert told["torch: first beyond"] == ["gradients W1, ✗ 0.0015&gt;1e-5 float32"]
     failure = ET.fromstring(
         formats.export("junit", [Stored(made, verdict, Path())], None, None).text
     )
@@ -265,6 +266,42 @@ def test_after_a_rows_first_cross_the_later_ones_follow() -> None:
     known = (Expected(label="torch", rung="gradients", reason="its own"),)
     made.plan = msgspec.structs.replace(made.plan, expect=known)
     assert "follows" not in terminal(made)
+
+
+FULL = "harness compare --workload mlp-scratch --profile full"
+
+
+def test_what_is_not_decided_says_why_and_the_command_that_settles_it() -> None:
+    made = make.timed(number=1)
+    made.plan = msgspec.structs.replace(made.plan, steps=None)
+    told = f"accuracy: 1 seed of 5 · timing: 1 session of 5 → {FULL}"
+    page = Page(pages_of_reports.render(report_of(Run(made, judge(made)), "page")))
+    (header,) = page.all("header")
+    for text in (header.text, terminal(made), report(made)):
+        assert f"? {told}" in text.replace("&gt;", ">")
+    made.plan = msgspec.structs.replace(made.plan, steps=30)
+    assert f"accuracy: 30 steps are no training to judge · timing: 1 session of 5 → {FULL}" in (
+        terminal(made, 400)
+    )
+    made.ended = "interrupted"
+    assert f"→ {FULL.replace('full', made.plan.profile)}" in terminal(made, 400)
+
+
+def test_what_is_inconclusive_of_some_names_them_and_claims_nothing_of_them() -> None:
+    made = make.timed()
+    summary, rows = judge(made).summary, run_tables.ratios(Run(made, judge(made))).texts
+    assert "timing inconclusive" not in summary
+    assert [row[-1] for row in rows] == ["yes", "no"]
+    # One session of torch in which it takes a third longer.
+    for r in made.results["torch"].rounds:
+        if r.session == 2:
+            r.step_ns, r.burst_ns = ([4 * ns // 3 for ns in of] for of in (r.step_ns, r.burst_ns))
+    run = Run(made, judge(made))
+    assert "timing of torch inconclusive" in run.verdict.summary
+    assert [row[-1] for row in run_tables.ratios(run).texts] == ["no: timing inconclusive", "no"]
+    assert "fold apart (limit 1.15) (torch) → harness doctor" in terminal(made)
+    (plot,) = (p for p in pictures(run, "speed") if p.name == "ratios")
+    assert plot.traces[0]["text"][0].endswith(", timing inconclusive")
 
 
 def test_a_time_stands_beside_what_its_numbers_are_worth() -> None:

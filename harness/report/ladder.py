@@ -56,7 +56,7 @@ def _cell(run: Run, place: int, name: str, rung: str) -> Value:
     if finding is None:
         return None
     follows = rung in words.following(run.verdict.labels[name])
-    tone = "expected" if finding.expected is not None else finding.verdict
+    tone: str = "expected" if finding.expected is not None else finding.verdict
     tone = "follows" if follows else tone
     judged = Judged(
         text=words.cell(finding, follows=follows),

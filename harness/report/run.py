@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from harness import text
 from harness.record.schema import Record
-from harness.report import failing, learnt, markdown, operators, roofline, words
+from harness.report import failing, learnt, markdown, operators, roofline, unsettled, words
 from harness.report import run_tables as tables
 from harness.report.images import image
 from harness.report.ladder import address, evidence_facts, ladder
@@ -49,7 +49,7 @@ def report(run: Run, form: Form) -> Report:
         tone=verdict.verdict,
         headline=[words.headline(record)],
         warnings=words.warnings(record),
-        top=[_facts(record)] if form == "page" else [],
+        top=[unsettled.section(run), _facts(record)] if form == "page" else [],
         sections=_chapters(run) if form == "page" else [build(run) for build in SHOWN[form]],
         end=end[form],
         title=f"{mark} {verdict.verdict} · run {text.clean(record.run)[:80]}",
@@ -179,7 +179,7 @@ def _screening(run: Run) -> Section:
 
 
 def _explanations(run: Run) -> Section:
-    title = "What does not agree, or was not judged"
+    title = "What does not agree"
     return Section(title, lines=words.explanations(run.verdict))
 
 
@@ -198,13 +198,14 @@ def environment(run: Run) -> Section:
 SHOWN: dict[str, tuple[Build, ...]] = {
     "terminal": (
         ladder, failing.section, operators.verdicts, tables.times, tables.ratios, tables.training,
-        learnt.numbers, _several_seeds, _screening, _explanations,
+        learnt.numbers, _several_seeds, _screening, unsettled.section, _explanations,
     ),
     "markdown": (
-        ladder, failing.section, _explanations, tables.values, _screening, tables.times,
-        tables.ratios, tables.parts, roofline.section, tables.training, learnt.numbers,
-        learnt.descents, learnt.gradients, learnt.classes, tables.equivalence, tables.churn,
-        tables.repeats, tables.envelope, operators.section, tables.limits, environment,
+        ladder, unsettled.section, failing.section, _explanations, tables.values, _screening,
+        tables.times, tables.ratios, tables.parts, roofline.section, tables.training,
+        learnt.numbers, learnt.descents, learnt.gradients, learnt.classes, tables.equivalence,
+        tables.churn, tables.repeats, tables.envelope, operators.section, tables.limits,
+        environment,
     ),
 }  # fmt: skip
 # Of a page: id, title, and what is inside below the plots of that id.

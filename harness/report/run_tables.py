@@ -116,15 +116,28 @@ def compared(run: Run) -> list[tuple[str, str, Ratio]]:
     return [(name, other, of) for name, other, of in pairs if of is not None]
 
 
+def is_claimed(run: Run, name: str, other: str, of: Ratio) -> tuple[bool, str]:
+    """Whether a label differs from another; why not, where there is more to say than "no".
+
+    Of a label whose timing is not settled nothing is claimed, but over "": A against A.
+    """
+    if not of.claimable:
+        return False, "too few sessions"
+    timing = run.verdict.labels[name].findings.get("timing")
+    if other and timing is not None and timing.verdict == "inconclusive":
+        return False, "timing inconclusive"
+    return claim(of, run.record.plan.timing.least), ""
+
+
 def ratios(run: Run) -> Section:
     """Steps against the control arm's, and A against A: ratio, interval, claimed or not."""
     rows: list[list[Value]] = []
     for name, other, of in compared(run):
         ends = [f"{end:.3f}" for end in (of.low, of.high) if end is not None]
-        unclaimed = "no" if of.claimable else "no: too few sessions"
-        claimed = "yes" if claim(of, run.record.plan.timing.least) else unclaimed
+        claimed, why = is_claimed(run, name, other, of)
+        word = "yes" if claimed else f"no: {why}" if why else "no"
         what = f"{name} / {other or f'{name}, A/A'}"
-        rows.append([what, f"{of.value:.3f}", "–".join(ends) or "–", of.n, claimed])
+        rows.append([what, f"{of.value:.3f}", "–".join(ends) or "–", of.n, word])
     return Section(
         "Steps against the control arm's",
         ("step of", "ratio", "95 % interval", "sessions", "difference claimed"),

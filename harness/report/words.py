@@ -146,7 +146,7 @@ def screening(record: Record) -> str:
 
 
 def explanations(verdict: Verdict) -> list[str]:
-    """A sentence for every rung that does not agree, and every label that failed or is skipped."""
+    """A sentence for every rung that disagrees, and every label that failed or is skipped."""
     lines = []
     for name, label in verdict.labels.items():
         if label.reason:
@@ -155,7 +155,7 @@ def explanations(verdict: Verdict) -> list[str]:
         for of in label.findings.values():
             if of.rung in follow:
                 continue
-            if of.rung in DECIDING and of.verdict in ("inconclusive", "not-possible"):
+            if of.rung in DECIDING and of.verdict == "not-possible":
                 lines.append(f"{MARKS[of.verdict]} {name}, {of.rung}: {of.sentence}.")
             if of.verdict == "disagree":
                 why = of.first.why if of.first else None

@@ -294,8 +294,11 @@ def _overall(
 def _notes(record: Record, labels: dict[str, LabelVerdict]) -> str:
     """What a reader of the one sentence must also know."""
     findings = _findings(labels)
-    open_rungs = {finding.rung for _, finding in findings if finding.verdict == "inconclusive"}
-    undecided = [rung for rung in RUNGS if rung not in DECIDING and rung in open_rungs]
+    undecided = []
+    for rung in (rung for rung in RUNGS if rung not in DECIDING):
+        told = [name for name, finding in findings if finding.rung == rung]
+        of = [n for n, f in findings if f.rung == rung and f.verdict == "inconclusive"]
+        undecided += [rung if len(of) == len(told) else f"{rung} of {' and '.join(of)}"] * bool(of)
     synthetic = record.dataset is not None and record.dataset.synthetic
     skipped = [(name, label) for name, label in labels.items() if label.status == "skipped"]
     known = [(name, finding) for name, finding in findings if finding.expected is not None]

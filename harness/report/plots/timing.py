@@ -18,9 +18,9 @@ from harness.report import words
 from harness.report.figure import Plot, style, text
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, cells, picture
-from harness.report.run_tables import Run, compared
+from harness.report.run_tables import Run, compared, is_claimed
 from harness.verdict import timings
-from harness.verdict.timing_stats import Ratio, claim
+from harness.verdict.timing_stats import Ratio
 from harness.verdict.timings import Place, median_interval
 from harness.verdict.verdict import agreement
 
@@ -229,8 +229,8 @@ def _forest(run: Run, rows: Sequence[Row], middle: float) -> list[Series]:
     """A point and its interval a row."""
     series = []
     for place, (label, across, of, (start, stop)) in enumerate(rows):
-        word = "claimed" if claim(of, run.record.plan.timing.least) else "not claimed"
-        told = f"{of.value:.3f}, {word if of.claimable else 'too few sessions'}"
+        claimed, why = is_claimed(run, label, across, of)
+        told = f"{of.value:.3f}, {'claimed' if claimed else why or 'not claimed'}"
         marker = style(axes.place_of(run.record, label))["marker"]
         symbol = marker["symbol"].removesuffix("-open") + ("" if of.claimable else "-open")
         colour = marker["color"]
