@@ -129,6 +129,33 @@ def test_a_label_that_may_not_be_ranked_has_no_time(tmp_path, document, why):
     assert [bool(v == v) for v in drawn["y"]] == [True, False]
 
 
+def test_a_label_that_did_not_finish_is_a_cross_and_has_no_line_and_no_versions(tmp_path, document):
+    put(tmp_path, document, 0)
+    made = copy.deepcopy(document)
+    # Killed after the inputs: an early end is no better than any whole run.
+    torch = made["backends"]["torch"]
+    torch |= {"status": "failed", "reason": "died of SIGKILL", "versions": {}, "python": None}
+    torch["rungs"] = {"forward": torch["rungs"]["forward"] | {"value": 1e-30, "limit": 1.0}}
+    put(tmp_path, made, 1)
+    put(tmp_path, document, 2)
+    trend = of(trace(tmp_path), "torch")
+    dead = trend.points[1]
+    assert (dead.verdict, dead.reason) == ("failed", "died of SIGKILL")
+    assert (dead.share, dead.shares, dead.test_accuracy) == (None, {}, None)
+    assert [point.changed for point in trend.points] == [{}, {}, {}]
+    trends = trace(tmp_path).trends
+    for draw in (report.floors, report.shares, report.accuracies):
+        (plot,) = draw("s", trends)
+        drawn = next(t for t in plot.traces if t["name"] == "torch")
+        assert [bool(v == v) for v in drawn["y"]] == [True, False, True]
+        (cross,) = plot.layout["annotations"]
+        assert (cross["text"], cross["y"], cross["yref"]) == ("✗", 0, "paper")
+        assert cross["x"] == drawn["x"][1]
+        assert cross["hovertext"] == f"{dead.run}<br>torch: died of SIGKILL"
+        assert "✗ on the axis: did not finish." in plot.caption
+        assert plot.rows[-1][1] == "2"
+
+
 def test_a_declared_difference_is_no_disagreement(tmp_path, document):
     made = copy.deepcopy(document)
     declared = {"verdict": "disagree", "value": 1.0, "expected": "its own relu"}

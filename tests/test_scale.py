@@ -441,6 +441,7 @@ def test_what_is_no_grid_is_refused(tmp_path):
         (["--backend", "caffe"], "caffe"),
         (["--page", "nowhere/at/all.md"], "--page"),
         (["--page", "."], "--page"),
+        (["--page", "page.txt"], "ends in .html or .md"),
         (["nowhere"], "nowhere"),
         (["nowhere", "--widths", "64"], "leave out"),
     ],
@@ -501,6 +502,10 @@ def test_a_grid_is_measured_stored_and_shown_again(tmp_path, small_data):
     assert again.returncode == 0, again.stderr
     assert page.read_text() == first
     assert "torch" in again.stdout
+    html = tmp_path / "page.html"
+    harness("scale", f"results/scale/{folder.name}", "--page", str(html), cwd=tmp_path)
+    assert html.read_bytes() == (folder / "scale.html").read_bytes()
+    assert html.read_text().startswith("<!doctype html>")
     # Each size is a run as any other.
     check = harness("check", str(folder / "runs" / "8x16-1"), "--json", cwd=tmp_path)
     assert json.loads(check.stdout)["profile"] == "scale"

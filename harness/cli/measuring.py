@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.cli import options as opts
-from harness.cli.output import at_work, locate, out, print_document, read, show, warn
+from harness.cli.output import at_work, check_page, locate, out, print_document, read, show, warn
 from harness.cli.stored import judge_and_store
 from harness.errors import InputError
 from harness.files import check_place, nearest_folder, write_document
@@ -171,7 +171,7 @@ def scale(
     from harness.run import scale as sizes
 
     if page is not None:
-        check_place(page, "--page")
+        check_page(page)
     if record is not None:
         chosen = {name: word for name, word in words.items() if name not in ("dataset", "data_dir")}
         if any((widths, batches, threads, *chosen.values())):

@@ -200,7 +200,7 @@ Batches = Annotated[Text, option("--batches 32,256", "Batch sizes; default: 32 t
 ThreadCounts = Annotated[
     Text, option("--threads 1,2", "Numbers of threads, each in fresh processes.")
 ]
-Page = Annotated[Place, option("--page FILE", "Also write the page here, as Markdown.")]
+Page = Annotated[Place, option("--page FILE", "Also write it here: .html, or .md.")]
 StoredScale = Annotated[
     Place, argument("RECORD", "A stored run of scale: show that, and run nothing.")
 ]

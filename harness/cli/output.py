@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, InputError
+from harness.files import check_place
 from harness.record import store
 from harness.text import clean
 
@@ -35,6 +36,13 @@ def read(paths: list[Path], results_dir: Path) -> list[tuple[Record, Path]]:
                 f"with: harness scale {path}"
             )
     return [(store.read(path), path if os.path.isdir(path) else path.parent) for path in places]
+
+
+def check_page(file: Path) -> None:
+    """Whether a report can be written there, in the form that its ending says; InputError."""
+    if file.suffix not in (".html", ".md"):
+        raise InputError(f"--page {file}: a name that ends in .html or .md")
+    check_place(file, "--page")
 
 
 def locate(path: Path, runs: Path, holds: str = "record.json") -> Path:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from harness.cli.options import Json, Place, Text, Texts, argument, option
-from harness.cli.output import at_work, print_document, show
-from harness.errors import InputError
-from harness.files import check_place, write_atomic
+from harness.cli.output import at_work, check_page, print_document, show
+from harness.files import write_atomic
 
 FUNCTION = "FILE.py:FUNCTION or MODULE:FUNCTION"
 Sides = Annotated[
@@ -60,9 +59,7 @@ def same_(
     from harness.report import page as pages
 
     if page is not None:
-        if page.suffix not in (".html", ".md"):
-            raise InputError(f"--page {page}: a name that ends in .html or .md")
-        check_place(page, "--page")
+        check_page(page)
     # Words behind the first of --like stand among the sides.
     more = [word for word in sides if like and LIKE.fullmatch(word)]
     named = pairs("same", [word for word in sides if word not in more])

@@ -248,6 +248,22 @@ def _marks(trends: Sequence[Trend], values: Sequence[Array]) -> list[Series]:
     return [Series(trace)] if at else []
 
 
+def _crosses(trends: Sequence[Trend]) -> list[dict[str, Any]]:
+    """A cross on the axis for every run that a label did not finish, with who and why."""
+    dead: dict[str, tuple[float, list[str]]] = {}
+    for label, trend in zip(names(trends), trends, strict=True):
+        for point, at in zip(trend.points, _when(trend.points).tolist(), strict=True):
+            if point.verdict == "failed" and not math.isnan(at):
+                told = dead.setdefault(point.run, (at, []))[1]
+                told.append(f"{text(label)}: {text(point.reason or 'failed')}")
+    look = {"text": "✗", "showarrow": False, "font": {"size": 15}}
+    place = {"xref": "x", "yref": "paper", "y": 0, "yanchor": "bottom"}
+    return [
+        look | place | {"x": at, "hovertext": "<br>".join([text(run), *told])}
+        for run, (at, told) in dead.items()
+    ]
+
+
 def _plot(
     name: str,
     title: str,
@@ -282,6 +298,9 @@ def _plot(
         series.append(Series(trace, [row]))
     x = axes.linear("started, UTC", type="date")
     series += _marks(trends, values)
+    if series and (crosses := _crosses(trends)):
+        more["annotations"] = crosses
+        caption += " ✗ on the axis: did not finish."
     return picture(name, title, caption, series, x, y, SUMMARY_HEADER, height=340, **more)
 
 

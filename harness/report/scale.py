@@ -38,11 +38,16 @@ ABOUT_GROWTH = (
 
 
 def write(grid: Grid, folder: Path, into: Path | None = None) -> None:
-    """Write scale.html and scale.md into the folder; `into`: scale.md once more. InputError."""
+    """Write scale.html and scale.md into the folder; `into`: the one of its ending once more.
+
+    InputError where nothing can be written.
+    """
     shown = report(grid)
-    write_atomic(folder / "scale.html", page.render(shown).encode())
-    for file in (folder / "scale.md", *([into] if into is not None else [])):
-        write_atomic(file, markdown.render(shown).encode())
+    texts = {".html": page.render(shown).encode(), ".md": markdown.render(shown).encode()}
+    for ending, text in texts.items():
+        write_atomic(folder / f"scale{ending}", text)
+    if into is not None:
+        write_atomic(into, texts[into.suffix])
 
 
 def to_json(grid: Grid, folder: str) -> dict[str, Any]:

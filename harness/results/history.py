@@ -22,6 +22,9 @@ from harness.text import many
 from harness.verdict.document import Document, Entry
 from harness.workloads.reference.limits import DECIDING, MEASURED
 
+# Of a point what a label that did not finish has none of.
+MEASURES = ("time", "interval", "step_ns", "sessions", "indicative", "worst", "train_loss",
+            "test_accuracy")  # fmt: skip
 LabelWord = Literal["agree", "disagree", "inconclusive", "failed"]
 Unit = Literal["floor", "ns"]
 
@@ -66,7 +69,8 @@ class Point(msgspec.Struct, kw_only=True):
     `verdict`: of the label; `time` and its interval: multiples of the GEMM floor or nanoseconds, as
     the trend's unit says, None where it was not timed, does not agree, or its times are void.
     `shares`: by rung, the value nearest its limit over that limit; `worst`: of `limits.MEASURED`
-    the rung with the largest. `changed`: what is not as in the point before, [then, now].
+    the rung with the largest. `changed`: what is not as in the point before, [then, now]. Of a
+    label that did not finish: its reason, and none of these.
     """
 
     run: str
@@ -175,6 +179,9 @@ def _configuration(label: str, entry: Entry) -> Configuration:
 def _points(entries: list[tuple[Run, Document, str, Entry]], unit: Unit) -> Iterator[Point]:
     before: dict[str, str] | None = None
     for run, judged, label, entry in entries:
+        if entry.status == "failed":
+            yield _unfinished(run, label, entry)
+            continue
         times = entry.step_time
         around = _around(judged, entry)
         time, interval = _time(entry, unit)
@@ -200,6 +207,20 @@ def _points(entries: list[tuple[Run, Document, str, Entry]], unit: Unit) -> Iter
             changed=differing(before or around, around),
         )
         before = around
+
+
+def _unfinished(run: Run, label: str, entry: Entry) -> Point:
+    """A label that did not finish: what it had measured by then is no figure of a whole run."""
+    return Point(
+        run=run.id,
+        started=run.started.isoformat() if run.started is not None else None,
+        label=label,
+        verdict="failed",
+        reason=entry.reason,
+        **dict.fromkeys(MEASURES),
+        shares={},
+        changed={},
+    )
 
 
 def _stored(value: float | None) -> Number | None:
