@@ -152,7 +152,7 @@ def test_whatever_a_report_writes_elsewhere_is_told_in_one_document(
     for option, target, files_made in (
         ("--into", page, [page]),
         ("--largest", most, [most]),
-        ("--out", to, [to / "report.md", to / "report.html"]),
+        ("--out", to, [to / "report.md", to / "report.html", to / "card.svg"]),
     ):
         words = ["report", str(folder), option, str(target)]
         assert run_here(monkeypatch, *words, "--json") == 0

@@ -139,7 +139,7 @@ def test_verbs_that_read_a_hostile_run_write_into_its_folder_only(
     assert run_verb("check", folder) == (1, "")
     assert sorted(os.listdir(folder)) == ["record.json", "steps.parquet", "verdict.json"]
     assert run_verb("report", folder) == (0, "")
-    files = {"record.json", "report.html", "report.md"}
+    files = {"record.json", "report.html", "report.md", "card.svg"}
     files |= {"steps.parquet", "verdict.json"}
     assert set(os.listdir(folder)) - files == set()
     assert {"report.html", "report.md"} <= set(os.listdir(folder))
@@ -184,7 +184,7 @@ def test_what_is_written_takes_the_place_of_a_link_and_is_not_written_through_it
     folder.mkdir(parents=True)
     nothing_outside(folder)
     store.write(hostile(("numpy", "torch"), "x"), folder)
-    names = ["verdict.json", "report.md", "report.html"]
+    names = ["verdict.json", "report.md", "report.html", "card.svg"]
     for name in names:
         (folder / name).symlink_to(tmp_path / "x" / "file")
     assert run_verb("report", folder) == (0, "")

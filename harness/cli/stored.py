@@ -50,7 +50,7 @@ def report(
     results_dir: options.ResultsDir = Path("results"),
     as_json: options.Json = False,
 ) -> int:
-    """Print stored records' verdicts, and write their verdict.json, report.md and report.html."""
+    """Print stored records' verdicts, and write verdict.json, report.md, report.html, card.svg."""
     if sum(option is not None for option in (largest, into, to)) > 1:
         raise InputError("report: --largest, --into and --out: choose one")
     images = not without_images

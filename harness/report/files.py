@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.files import why, write_atomic
 from harness.record.schema import Record
-from harness.report import markdown, page
+from harness.report import card, markdown, page
 from harness.report.run import NAME, as_markdown, report
 from harness.report.run_tables import Run
 from harness.verdict.verdict import Verdict
@@ -25,7 +25,7 @@ def write(
     out: Path | None = None,
     with_images: bool = True,
 ) -> list[Path]:
-    """Write report.md, its pictures and report.html into a run's folder, or into another one.
+    """Write report.md, report.html and card.svg into a run's folder, or into another one.
 
     What was written is given back.
 
@@ -41,6 +41,7 @@ def write(
     run = Run(record, verdict, folder, with_images, with_links=out is None)
     texts = {"report.md": markdown.render(report(run, "markdown"))}
     texts[NAME] = page.render(report(run, "page"))
+    texts[card.NAME] = card.card(record, verdict)
     for name, text in texts.items():
         write_atomic(to / name, text.encode())
     return [to / name for name in texts]
