@@ -352,3 +352,36 @@ class Backend(Protocol):
         can: calling the function times nothing but matrix products (the GEMM floor). Each call
         computes all of them anew.
         """
+
+
+@runtime_checkable
+class Applies(Backend, Protocol):
+    """A backend that takes other people's functions as operators; one that does not has no such."""
+
+    def apply(
+        self, function: Callable[..., Any], *arrays: Array, weights: Array | None = None
+    ) -> tuple[Array, ...]:
+        """As `op`, of a function of the framework's own arrays in the backend's dtype.
+
+        In a framework without derivatives the function gives its value, and a function from
+        weights to the derivatives.
+        """
+
+
+class SingleOperator(Protocol):
+    """One operator of somebody else's (entry points of the group `harness.operators`).
+
+    ordinary: its arguments at ordinary points, floats in float64; special: at points of a name,
+    each on its own (none: {}). functions: by framework MODULE:NAME of a function as `Applies` takes
+    them; a backend with another name is asked for the operator by its own `op`.
+    """
+
+    ordinary: tuple[Array, ...]
+    special: dict[str, tuple[Array, ...]]
+    functions: dict[str, str]
+
+    def truth(self, weights: Array, *arrays: Array) -> tuple[Array, ...]:
+        """Value, then the derivative of sum(weights * value) by each float argument: float64.
+
+        weights: of the value's shape, or a 1 alone where only the value counts.
+        """

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from backends import BACKENDS
+from harness.errors import InputError
 from harness.measure import operators
 from harness.measure.catalogue import CATALOGUE
 from harness.plan.make import missing
+from harness.plan.model import Expected
 from harness.record import store
 from harness.record.operators import Operator
 from harness.report import operators as report
@@ -681,3 +683,83 @@ def test_a_difference_at_zero_is_marked_in_the_picture():
     assert (ring["name"], ring["xaxis"], ring["yaxis"]) == ("torch", "x4", "y4")
     assert [*zip(ring["x"], ring["y"], strict=True)] == [(0, 0.5), (0, 0.5), (-1e-45, 0.5)]
     assert [row[-1] for row in plot.rows if row[1].startswith("d relu")] == ["–", "0, -1e-45"]
+
+
+# -- what packages bring, and what is declared -----------------------------------------------
+
+BROUGHT = Path(__file__).parent / "brought"
+
+
+def test_an_entry_point_brings_an_operator_with_its_truth(tmp_path, monkeypatch):
+    info = tmp_path / "theirs-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    points = "softsign = softsign:Softsign\nrelu = softsign:Softsign\n"
+    (info / "entry_points.txt").write_text(f"[harness.operators]\n{points}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    # A built-in name stays the built-in, nothing is imported, and only who asks is given them.
+    assert make.make_plan(operators=True).brought == {"softsign": "softsign:Softsign"}
+    assert make.make_plan().brought == {}
+    assert "softsign" not in sys.modules
+
+
+def session(run_plan, monkeypatch, brought, **words):
+    """A short run of NumPy and torch whose only operators are what a package brings."""
+    monkeypatch.setenv("PYTHONPATH", str(BROUGHT))
+    monkeypatch.setattr("harness.run.operators.CATALOGUE", {})
+    change = {"operators": True, "brought": {"softsign": f"softsign:{brought}"}}
+    return run_plan(backends=("numpy", "torch"), change=change, **words)
+
+
+@needs("torch")
+def test_what_a_package_brings_is_judged_in_every_process(run_plan, monkeypatch):
+    """torch's softsign is inf / inf at infinity."""
+    outcome = session(run_plan, monkeypatch, "Softsign")
+    found = outcome.json["operators"]
+    assert (found["numpy"]["softsign"]["verdict"], found["numpy"]["softsign"]["differs"]) == (
+        "agree",
+        [],
+    )
+    given = [
+        (u["dtype"], u["point"], u["what"], u["gives"])
+        for u in found["torch"]["softsign"]["differs"]
+    ]
+    assert given[0] == ("float32", "inf", "value", "nan")
+    assert {point for _, point, _, _ in given} == {"inf"}
+    assert {dtype for dtype, *_ in given} == {*DTYPES}
+    assert outcome.exit_status == 1
+    assert (
+        "torch disagrees: torch, operator softsign: float32: value at inf"
+        in outcome.json["summary"]
+    )
+
+
+@needs("torch")
+def test_a_wrong_one_is_found_and_one_without_a_function_is_told(run_plan, monkeypatch):
+    outcome = session(run_plan, monkeypatch, "Wrong")
+    found = outcome.json["operators"]
+    assert found["numpy"]["softsign"]["verdict"] == "disagree"
+    assert found["numpy"]["softsign"]["reason"].startswith("float32: derivative")
+    assert found["torch"]["softsign"]["verdict"] == "not-possible"
+    assert "unknown operator 'softsign'" in found["torch"]["softsign"]["reason"]
+
+
+def test_a_truth_that_fails_stops_the_run_and_is_named(run_plan, monkeypatch):
+    outcome = session(run_plan, monkeypatch, "Broken")
+    assert outcome.json["verdict"] == "failed"
+    for word in ("the operator softsign:Broken failed", "no truth today"):
+        assert word in outcome.json["summary"]
+
+
+def test_a_difference_of_an_operator_may_be_declared_and_fails_once_it_is_gone():
+    expect = (Expected("numpy", "relu/scratch", "shared at 0"),)
+    for slope, verdict in ((0.25, "agree"), (0.5, "disagree")):
+        stored = made(numpy=answering(functools.partial(as_expected, slope=slope)))
+        stored.plan = msgspec.structs.replace(stored.plan, expect=expect)
+        judged = judge_operators("numpy", stored)["relu/scratch"]
+        assert judged.verdict == verdict
+    assert judged.gone == ["a difference was declared (shared at 0): take the declaration back"]
+    asked = make.make_plan(operators=True, expect=expect)
+    assert asked.expect == expect
+    with pytest.raises(InputError, match="relu/scratch"):
+        make.make_plan(expect=expect)

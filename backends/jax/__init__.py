@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import flax
 import jax
@@ -74,12 +74,18 @@ class Backend:
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
         check_operator(self.name, name, operators.OPERATORS)
+        return self.apply(operators.OPERATORS[name], *arrays, weights=weights)
+
+    def apply(
+        self, function: Callable[..., Any], *arrays: Array, weights: Array | None = None
+    ) -> tuple[Array, ...]:
+        """The same of any function of this framework's arrays."""
         put = [
             to_device(a, np.int32 if a.dtype.kind in "iu" else self.dtype, self.device)
             for a in arrays
         ]
         given = None if weights is None else to_device(weights, self.dtype, self.device)
-        values = operators.value_and_derivatives(name, *put, weights=given)
+        values = operators.value_and_derivatives(function, *put, weights=given)
         return tuple(np.array(array) for array in values)
 
     def peak_device_bytes(self) -> int | None:

@@ -56,13 +56,13 @@ OPERATORS: dict[str, Callable[..., jax.Array]] = {
 
 @partial(jax.jit, static_argnums=0)
 def value_and_derivatives(
-    name: str, *arrays: jax.Array, weights: jax.Array | None = None
+    function: Callable[..., jax.Array], *arrays: jax.Array, weights: jax.Array | None = None
 ) -> tuple[jax.Array, ...]:
-    """Value of the operator, then the derivative of sum(weights * value) by each float argument.
+    """Value of the function, then the derivative of sum(weights * value) by each float argument.
 
     weights: the value's shape, all ones by default; ValueError for another.
     """
-    value, pull_back = jax.vjp(OPERATORS[name], *arrays)
+    value, pull_back = jax.vjp(function, *arrays)
     weights = jnp.ones_like(value) if weights is None else weights
     if weights.shape != value.shape:
         raise ValueError(f"weights: shape {weights.shape}, value {value.shape}")

@@ -6,7 +6,7 @@ May import NumPy, threadpoolctl and, from the harness, `interface` only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -54,9 +54,15 @@ class Backend:
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
         check_operator(self.name, name, operators.OPERATORS)
+        return self.apply(operators.OPERATORS[name], *arrays, weights=weights)
+
+    def apply(
+        self, function: Callable[..., Any], *arrays: Array, weights: Array | None = None
+    ) -> tuple[Array, ...]:
+        """The same of any function of this framework's arrays."""
         put = [np.array(a, np.intp if a.dtype.kind in "iu" else self.dtype) for a in arrays]
         given = None if weights is None else np.array(weights, self.dtype)
-        return operators.value_and_derivatives(name, *put, weights=given)
+        return operators.value_and_derivatives(function, *put, weights=given)
 
     def peak_device_bytes(self) -> None:
         """The device's memory is the host's."""

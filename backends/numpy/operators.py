@@ -174,13 +174,13 @@ OPERATORS: dict[str, Callable[..., Operator]] = {
 
 
 def value_and_derivatives(
-    name: str, *arrays: Array, weights: Array | None = None
+    function: Callable[..., Operator], *arrays: Array, weights: Array | None = None
 ) -> tuple[Array, ...]:
-    """Value of the operator, then the derivative of sum(weights * value) by each float argument.
+    """Value of the function, then the derivative of sum(weights * value) by each float argument.
 
     weights: the value's shape, all ones by default; ValueError for another.
     """
-    value, backward = OPERATORS[name](*arrays)
+    value, backward = function(*arrays)
     value = np.asarray(value)  # a mean is a NumPy scalar
     weights = np.ones_like(value) if weights is None else weights
     if weights.shape != value.shape:

@@ -57,16 +57,16 @@ OPERATORS: dict[str, Callable[..., tf.Tensor]] = {
 
 
 def value_and_derivatives(
-    name: str, *arrays: tf.Tensor, weights: tf.Tensor | None = None
+    function: Callable[..., tf.Tensor], *arrays: tf.Tensor, weights: tf.Tensor | None = None
 ) -> tuple[tf.Tensor, ...]:
-    """Value of the operator, then the derivative of sum(weights * value) by each float argument.
+    """Value of the function, then the derivative of sum(weights * value) by each float argument.
 
     weights: the value's shape, all ones by default; ValueError for another.
     """
     floats = [a for a in arrays if a.dtype.is_floating]
     with tf.GradientTape() as tape:
         tape.watch(floats)
-        value = OPERATORS[name](*arrays)
+        value = function(*arrays)
     weights = tf.ones_like(value) if weights is None else weights
     if weights.shape != value.shape:
         raise ValueError(f"weights: shape {tuple(weights.shape)}, value {tuple(value.shape)}")

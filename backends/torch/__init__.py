@@ -6,7 +6,7 @@ May import torch, NumPy and, from the harness, `interface` only.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -58,12 +58,18 @@ class Backend:
     def op(self, name: str, *arrays: Array, weights: Array | None = None) -> tuple[Array, ...]:
         """Value and derivatives of an operator, in the backend's dtype; ValueError if unknown."""
         check_operator(self.name, name, operators.OPERATORS)
+        return self.apply(operators.OPERATORS[name], *arrays, weights=weights)
+
+    def apply(
+        self, function: Callable[..., Any], *arrays: Array, weights: Array | None = None
+    ) -> tuple[Array, ...]:
+        """The same of any function of this framework's arrays."""
         tensors = [
             to_device(a, torch.int64 if a.dtype.kind in "iu" else self.dtype, self.device)
             for a in arrays
         ]
         given = None if weights is None else to_device(weights, self.dtype, self.device)
-        values = operators.value_and_derivatives(name, *tensors, weights=given)
+        values = operators.value_and_derivatives(function, *tensors, weights=given)
         return tuple(to_host(tensor) for tensor in values)
 
     def peak_device_bytes(self) -> int | None:

@@ -52,14 +52,14 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
 
 
 def value_and_derivatives(
-    name: str, *arrays: Tensor, weights: Tensor | None = None
+    function: Callable[..., Tensor], *arrays: Tensor, weights: Tensor | None = None
 ) -> tuple[Tensor, ...]:
-    """Value of the operator, then the derivative of sum(weights * value) by each float argument.
+    """Value of the function, then the derivative of sum(weights * value) by each float argument.
 
     weights: the value's shape, all ones by default; ValueError for another.
     """
     floats = [a.requires_grad_() for a in arrays if a.is_floating_point()]
-    value = OPERATORS[name](*arrays)
+    value = function(*arrays)
     weights = torch.ones_like(value) if weights is None else weights
     if weights.shape != value.shape:
         raise ValueError(f"weights: shape {tuple(weights.shape)}, value {tuple(value.shape)}")

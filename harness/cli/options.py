@@ -131,7 +131,7 @@ GROUPS = {
         ),
         "expect": Chosen(
             *(Texts, None, "--expect LABEL:RUNG=REASON"),
-            "A known difference: shown, not counted; a failure once it is gone (repeatable).",
+            "A known difference, or LABEL:OPERATOR: not counted; fails once gone (repeatable).",
         ),
     },
 }

@@ -7,7 +7,7 @@ the limit, where there is one, and NaN where mathematics has no value. Imports n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,6 +105,9 @@ class Call:
         return named if self.weights is None else named | {"weights": self.weights}
 
 
+Truth = Callable[[Sequence[Array], Array | None], tuple[Array, ...]]
+
+
 @dataclass(frozen=True)
 class Declared:
     """One operator. `calls`: what it is asked in a dtype, an ordinary call first.
@@ -117,7 +120,7 @@ class Declared:
     """
 
     calls: Callable[[str], list[Call]]
-    truth: Callable[[Sequence[Array], Array | None], tuple[Array, ...]]
+    truth: Truth
     forms: tuple[str, ...] = OWN
     drawn: bool = False
     ties: bool = False
@@ -316,20 +319,9 @@ def _layer(
 ) -> Declared:
     """A layer by its value, a function of NumPy arrays that takes complex ones too.
 
-    Its derivatives are by complex steps: exact. Its weights are the same fixed ones whenever it is
-    asked. arrays: ordinary arguments; points: special ones by name; held: so many last arguments
-    are taken as constants, and have the derivative 0.
+    Its derivatives are by complex steps: exact. arrays: ordinary arguments; points: special ones
+    by name; held: so many last arguments are constants, and have the derivative 0.
     """
-
-    def cast(given: Sequence[Array], dtype: str) -> tuple[Array, ...]:
-        return tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a in given)
-
-    def calls(dtype: str) -> list[Call]:
-        found, rng = [], np.random.default_rng(1)
-        for names, given in (((), arrays), *(((n,), each) for n, each in (points or {}).items())):
-            weights = rng.standard_normal(np.shape(value(*given))).astype(dtype)
-            found.append(Call(cast(given, dtype), weights, points=names))
-        return found
 
     def truth(given: Sequence[Array], weights: Array | None) -> tuple[Array, ...]:
         true = np.asarray(value(*given))
@@ -338,6 +330,32 @@ def _layer(
         free = floats[: len(floats) - held]
         back = [_complex_step(value, given, place, w) for place in free]
         return true, *back, *(np.zeros_like(given[place]) for place in floats[len(free) :])
+
+    return by_arrays(truth, arrays, points or {}, ties=ties, magnified=magnified)
+
+
+def by_arrays(
+    truth: Truth,
+    ordinary: Sequence[Array],
+    special: Mapping[str, Sequence[Array]],
+    *,
+    ties: bool = False,
+    magnified: float = 1.0,
+) -> Declared:
+    """An operator by its truth and its arguments at ordinary points, and at others of a name.
+
+    Its weights are the same fixed ones whenever it is asked.
+    """
+
+    def cast(given: Sequence[Array], dtype: str) -> tuple[Array, ...]:
+        return tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a in given)
+
+    def calls(dtype: str) -> list[Call]:
+        found, rng = [], np.random.default_rng(1)
+        for names, given in (((), ordinary), *(((n,), each) for n, each in special.items())):
+            weights = rng.standard_normal(truth(given, None)[0].shape).astype(dtype)
+            found.append(Call(cast(given, dtype), weights, points=names))
+        return found
 
     return Declared(calls, truth, ties=ties, magnified=magnified)
 

@@ -107,7 +107,7 @@ class Trajectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A known difference: this rung of this label is to disagree, and why. If not, it fails."""
+    """A known difference: this rung (or operator) of this label is to disagree; else it fails."""
 
     label: str
     rung: str
@@ -144,7 +144,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     SCREEN_MARGINS); 0 switches screening off.
     `small_sizes`: batches of these sizes are teacher-forced too, at the checkpoints `small_steps`
     (indices as above), of samples whose reference loss is at least SMALL_LEAST_LOSS nats.
-    `operators`: judge single operators too. `expect`: differences known beforehand.
+    `operators`: judge single operators too; `brought`: those of
+    packages, the place of each by name. `expect`: differences known beforehand.
     `memory_headroom`: bytes a worker may allocate beyond what it holds after import, or None.
     `net`: the workload's layers, from which its judge is made; None where a plug-in or a label
     judges it. `rooms`: a folder with the user's own files of models, by framework.
@@ -170,6 +171,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     small_sizes: tuple[int, ...] = ()
     small_steps: tuple[int, ...] = ()
     operators: bool = False
+    brought: dict[str, str] = {}
     expect: tuple[Expected, ...] = ()
     timeouts: Timeouts = Timeouts()
     memory_headroom: int | None = None

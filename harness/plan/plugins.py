@@ -20,6 +20,7 @@ from harness.workloads import WORKLOADS
 
 GROUP = "harness.backends"
 WORKLOAD_GROUP = "harness.workloads"
+OPERATOR_GROUP = "harness.operators"
 # A label stands in tables, in file names and before ":" and "=".
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,63}")
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")

@@ -2,7 +2,7 @@
 
 The order: known answers of the shared code; all workers import at once while the judge trains;
 then one worker computes at a time: a product that must not round, the same training twice,
-teacher-forced batches, float64 lockstep, free training, single operators, and timing in
+teacher-forced batches, float64 lockstep, single operators, free training, and timing in
 interleaved rounds. A worker that fails leaves what it measured; the others go on.
 """
 
@@ -102,12 +102,12 @@ def measure_all(state: State, dataset: data.Dataset) -> None:
     measure_numbers(state)
     failing.tell(state)
     train_reference(state)
+    single_operators(state)
     end_twins(state)
     train(state)
     end_twins(state, judge=True)
     show_differing(state)
     find_envelope(state)
-    single_operators(state)
     time_steps(state)
 
 

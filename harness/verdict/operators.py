@@ -83,16 +83,23 @@ def judge_operators(label: str, record: Record) -> dict[str, OperatorVerdict]:
     for operator in results.operators:
         by_name.setdefault(operator.name, []).append(operator)
     framework = configured.backend if configured.origin == BUILT_IN else ""
+    declared = {known.rung: known.reason for known in record.plan.expect if known.label == label}
     found = {}
     for name, operators in by_name.items():
         strict = [o for o in operators if process_precision(configured, o.dtype) == "strict"]
         pairs = [(o, truths.get((name, o.dtype))) for o in strict]
-        found[name] = _judged(framework, [(o, truth) for o, truth in pairs if truth is not None])
+        known = [(o, truth) for o, truth in pairs if truth is not None]
+        found[name] = _judged(framework, known, declared.get(name))
     return found
 
 
-def _judged(framework: str, pairs: Sequence[tuple[Operator, Truth]]) -> OperatorVerdict:
-    """One operator by what its processes gave, each with its truth."""
+def _judged(
+    framework: str, pairs: Sequence[tuple[Operator, Truth]], declared: str | None
+) -> OperatorVerdict:
+    """One operator by what its processes gave, each with its truth.
+
+    declared: the reason why the user expects that it differs.
+    """
     if not pairs:
         why = "not judged: no truth is stored with it, or its products round their operands"
         return OperatorVerdict(verdict="inconclusive", sentence=why)
@@ -105,6 +112,12 @@ def _judged(framework: str, pairs: Sequence[tuple[Operator, Truth]]) -> Operator
     differs = [unlike for pair in pairs for unlike in _unlike(*pair)]
     gone = [said for pair in pairs for said in _explain(framework, *pair, differs)]
     counts = [unlike for unlike in differs if unlike.expected is None]
+    if declared is not None:
+        if not counts:
+            gone.append(f"a difference was declared ({declared}): take the declaration back")
+        for unlike in counts:
+            unlike.expected = declared
+        counts = []
     shares = [_share(far) for operator, _ in pairs for far in operator.farthest]
     share = max(shares, default=None)
     said = [unlike.sentence for unlike in counts] + gone

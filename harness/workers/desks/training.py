@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.interface import Array, RunsMany, State, Traces, Trainer, Unavailable
+from harness.interface import Applies, Array, RunsMany, State, Traces, Trainer, Unavailable
 from harness.tensors import load_tensors, save_tensors
 from harness.text import described
 from harness.workers.desks.backend import BackendDesk, clock
+from harness.workers.loading import load_object
 from harness.workers.looks import Looks
 from harness.workloads.reference import canonical
 
@@ -278,18 +279,25 @@ class TrainingDesk(BackendDesk):
                 self._test.append(self._trainer.put(self._typed(batch)))
         return np.concatenate([self._trainer.outputs(put, training=False) for put in self._test])
 
-    def op(self, name: str, given: str, out: str) -> dict[str, Any]:
+    def op(
+        self, name: str, given: str, out: str, function: str = "", *, known: bool = True
+    ) -> dict[str, Any]:
         """One operator: arguments "0", "1", ... and perhaps "weights" are `given` in a file.
 
         Value and derivatives go to a file as "0", "1", ...; `absent` is the reason where the
-        framework does not have the operator, else None.
+        framework does not have the operator, else None. function: of one that a package brings
+        for this framework, its place; known: False of one that the backend need not know of.
         """
         tensors = load_tensors(given)
         weights = tensors.pop("weights", None)
         arrays = [tensors[str(i)] for i in range(len(tensors))]
+        absent = (Unavailable,) if known else (Unavailable, ValueError)
         try:
-            results = self._backend.op(name, *arrays, weights=weights)
-        except Unavailable as error:
+            if function and isinstance(self._backend, Applies):
+                results = self._backend.apply(load_object(function), *arrays, weights=weights)
+            else:
+                results = self._backend.op(name, *arrays, weights=weights)
+        except absent as error:
             return {"absent": described(error)}
         save_tensors(out, {str(i): value for i, value in enumerate(results)})
         return {"absent": None}
