@@ -58,8 +58,8 @@ class Unlike(msgspec.Struct, kw_only=True):
 class OperatorVerdict(msgspec.Struct, kw_only=True, rename={"sentence": "reason"}):
     """One operator of one label, in all its processes; "relu" or, as the book has it, another form.
 
-    `share`: of ordinary points the largest error as a multiple of its limit. `gone`: differences
-    that are expected and are not there.
+    `share`: of ordinary points the largest error as a multiple of its limit, known differences left
+    out. `gone`: differences that are expected and are not there.
     """
 
     verdict: RungVerdict
@@ -119,7 +119,7 @@ def _judged(
             unlike.expected = declared
         counts = []
     shares = [_share(far) for operator, _ in pairs for far in operator.farthest]
-    share = max(shares, default=None)
+    share = max((share for share in shares if counts or share <= 1), default=None)
     said = [unlike.sentence for unlike in counts] + gone
     if said:
         more = f", and {len(said) - 1} more" if len(said) > 1 else ""
