@@ -70,9 +70,8 @@ def make_plan(
     _check_texts(choices, entries)
     labels, skipped = _labels(choices, entries, workload.model)
     reference = _reference(choices.reference, provided, workload, labels, skipped)
-    operators = profile.operators or choices.operators
-    brought = _brought() if operators else {}
-    _check_expected(choices, labels, (*OPERATORS, *brought) if operators else ())
+    brought = _brought() if profile.operators or choices.operators else None
+    _check_expected(choices, labels, brought)
     timeout_s = choices.timeout_s
     return Plan(
         profile=choices.profile,
@@ -101,8 +100,8 @@ def make_plan(
         ),
         small_sizes=SMALL_SIZES,
         small_steps=profile.small_steps,
-        operators=operators,
-        brought=brought,
+        operators=brought is not None,
+        brought=brought or {},
         expect=choices.expect,
         timeouts=within(workload) if timeout_s is None else Timeouts(timeout_s, timeout_s),
         memory_headroom=choices.memory_headroom,
@@ -284,8 +283,14 @@ def _reference(
     return check_choice("--reference", reference, (*have, *possible))
 
 
-def _check_expected(choices: Choices, labels: dict[str, Label], operators: tuple[str, ...]) -> None:
-    """InputError unless every declared difference is one that this plan can have."""
+def _check_expected(
+    choices: Choices, labels: dict[str, Label], brought: dict[str, str] | None
+) -> None:
+    """InputError unless every declared difference is one that this plan can have.
+
+    brought: operators of packages; None where no operator is asked for.
+    """
+    operators = () if brought is None else (*OPERATORS, *brought)
     for known in choices.expect:
         check_choice("--expect", known.label, tuple(labels))
         if known.rung.removesuffix("/scratch") in operators:
