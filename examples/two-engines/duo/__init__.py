@@ -1,0 +1,1 @@
+"""duo: five functions of arrays, on NumPy or on PyTorch."""
