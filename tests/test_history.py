@@ -173,6 +173,9 @@ def test_off_the_cpu_times_are_nanoseconds(tmp_path, document):
     assert trend.unit == "ns"
     assert trend.points[0].time == times["median_ns"]
     assert trend.points[0].interval == times["ci95_ns"]
+    assert not report.floors("s", found.trends)  # a dot each is no picture
+    put(tmp_path, entry(document, device="cuda", step_time=times), 1)
+    found = trace(tmp_path)
     plots = [*report.floors("s", found.trends), *report.steps("s", found.trends)]
     assert [[t["name"] for t in plot.traces] for plot in plots] == [["numpy"], ["torch"]]
 

@@ -207,7 +207,7 @@ def test_the_matrix_has_every_label_and_rung_with_value_limit_and_margin(rich):
         finding = verdict.labels[name].findings[rung]
         assert finding.verdict in cell.text
         # A limit divided by its value, taken here from the verdict itself.
-        if finding.value and finding.limit:
+        if finding.value and finding.limit and rung != "timing":
             times = finding.limit / finding.value
             told = re.search(r"([\d.e+-]+)× (below|over)", cell.text)
             assert told is not None, cell.text
@@ -221,6 +221,14 @@ def test_a_cell_over_its_limit_says_so(tmp_path):
     parsed = Page(render(pages.diverging(tmp_path), tmp_path))
     assert "✗" in cells(parsed)["torch", "gradients"].text
     assert "0.0011 >limit 1e-5 111× over, float32" in cells(parsed)["torch", "gradients"].text
+
+
+def test_timing_has_a_band_and_no_margin(rich):
+    for name in ("numpy", "torch", "jax"):
+        cell = cells(rich)[name, "timing"]
+        assert "limit 4×" in cell.text
+        assert "below" not in cell.text
+        assert not [e for e in cell.all("span") if e.attributes.get("class") == "bar"]
 
 
 def test_every_cell_leads_to_evidence_that_a_link_opens(rich):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from harness.plan.profiles import TABLE
 from harness.record.schema import Record, Replica
-from harness.report import figure, operators, page
+from harness.report import figure, operators, page, run_tables
 from harness.report.figure import Plot
 from harness.report.plots import PICTURES, axes, pictures, timing
 from harness.report.plots.scaling import multiples
@@ -432,6 +432,54 @@ def test_accuracies_and_losses_have_a_panel_each_on_one_scale_and_a_name_once() 
         assert "domain" not in plot.layout["yaxis"]
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 9, 10, 11, 12, 20, 30, 49, 246, 23_450])
+def test_ticks_of_what_is_counted_are_whole_distinct_and_at_most_ten(count: int) -> None:
+    apart = axes.whole("epoch", count)["dtick"]
+    assert isinstance(apart, int)
+    assert 1 <= count / apart <= 10 or apart == 1
+    assert apart <= max(1, count / 2)
+
+
+def test_every_axis_of_what_is_counted_has_whole_ticks() -> None:
+    found = drawn(rich()) | drawn(pages.tiny("linear-regression", (2.0, 1.0)))
+    counted = {"epoch", "round", "step", "training steps made"}
+    seen = set()
+    for plot in found.values():
+        axis = plot.layout["xaxis"]
+        title = axis.get("title", {}).get("text")
+        if title in counted and axis.get("type") != "log":
+            assert isinstance(axis["dtick"], int), plot.name
+            seen.add(title)
+    assert seen == counted
+
+
+def test_what_would_be_a_dot_each_is_not_drawn() -> None:
+    made = rich()
+    assert "epoch-accuracy" in drawn(made)
+    for training in [t for r in made.results.values() for t in r.training] + made.reference:
+        for field in ("test_accuracy", "validation_accuracy", "training_accuracy"):
+            setattr(training, field, getattr(training, field)[:1])
+    made.envelope = [replica for replica in made.envelope if replica.after == 20]
+    found = drawn(made)
+    assert not {"epoch-accuracy", "trajectory"} & {*found}
+    made.results["jax"].training[0].test_accuracy *= 2  # one line is a picture
+    assert "epoch-accuracy" in drawn(made)
+
+
+def test_a_time_below_its_own_floor_is_marked() -> None:
+    made = rich()
+    for results in made.results.values():
+        for r in results.rounds:
+            r.products_ns = [5 * ns // 2 for ns in r.products_ns]
+    run = Run(made, judge(made))
+    times = {row[0]: row for row in run_tables.times(run).texts}
+    place = [*run_tables.STEP_TIMES].index("× floor")
+    below = {name: float(row[place].split(",")[0]) < 1 for name, row in times.items()}
+    assert {*below.values()} == {True, False}
+    for name, row in times.items():
+        assert row[place].endswith(", floor not steady") == below[name]
+
+
 def test_of_a_single_epoch_every_step_is_drawn() -> None:
     found = drawn(pages.tiny("nielsen-neuron", (2.0, 1.0)))
     assert "epoch-loss" not in found
@@ -639,7 +687,8 @@ def test_whatever_numbers_are_stored_the_pictures_are_valid(
     ]
     found = drawn(made)
     both = min(len(here), len(there))
-    assert points(found["lockstep-losses"]) == points(found["free-losses"]) == [both]
+    if both > 1:
+        assert points(found["lockstep-losses"]) == points(found["free-losses"]) == [both]
     for plot in found.values():
         for axis in (plot.layout["xaxis"], plot.layout["yaxis"]):
             assert all(math.isfinite(end) for end in axis.get("range", []))

@@ -102,7 +102,7 @@ def columns(trend: Trend) -> dict[str, Callable[[Point], Value]]:
     def floor(p: Point) -> Value:
         if p.time is None or trend.unit != "floor":
             return None
-        return f"{p.time:.2f}" + (
+        return words.times_floor(p.time) + (
             "" if p.interval is None else " {:.2f}–{:.2f}".format(*p.interval)
         )
 

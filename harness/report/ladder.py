@@ -74,14 +74,15 @@ def _with_figures(judged: Judged, finding: Finding, record: Record) -> Judged:
     write = _writer(finding, record)
     share = _share(finding.value, finding.limit)
     value = "" if finding.value is None else write(finding.value)
-    apart = filter(None, (_margin(share, finding), words.beyond(finding)))
+    far = finding.rung != "timing"  # a band, and the fastest is as far inside as can be
+    apart = filter(None, (_margin(share, finding) if far else "", words.beyond(finding)))
     return replace(
         judged,
         value="void" if void_part(finding.parts) is not None else value,
         limit="" if finding.value is None or finding.limit is None else write(finding.limit),
         sign=">" if share is not None and share > 1 else "≤",
         margin="as declared" if finding.expected is not None else ", ".join(apart),
-        filled=_filled(share),
+        filled=_filled(share) if far else None,
     )
 
 

@@ -13,7 +13,16 @@ from harness.plan.profiles import SMALL_SIZES
 from harness.record.facts import versions
 from harness.record.schema import Number, Process, Record, Training, number
 from harness.report.sections import Columns, Section, Value, by_columns
-from harness.report.words import MARKS, decimals, duration, figure, in_nats, megabytes, span
+from harness.report.words import (
+    MARKS,
+    decimals,
+    duration,
+    figure,
+    in_nats,
+    megabytes,
+    span,
+    times_floor,
+)
 from harness.text import counted, many
 from harness.verdict.outcome import unit_of
 from harness.verdict.timing_stats import MIN_SESSIONS, Ratio, claim
@@ -60,7 +69,7 @@ STEP_TIMES: Columns[Timed] = {
         + ("" if of.busy is None else f", machine was busy (load {of.busy:.0f})")
     ),
     "95 % interval": lambda of: span(*of.time.ci95_ns) + " (rounds)" * of.time.indicative,
-    "× floor": lambda of: decimals(of.time.floor_ratio),
+    "× floor": lambda of: times_floor(of.time.floor_ratio),
     "its interval": lambda of: "–".join(map(decimals, of.time.floor_ci95 or [])) or "–",
     "throughput": lambda of: duration(of.time.throughput_ns),
     "first step": lambda of: duration(of.time.first_step_ns),

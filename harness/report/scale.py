@@ -142,7 +142,7 @@ def cell(figure: Figure | None) -> str:
         rung = figure.worst["rung"] if figure.worst is not None else ""
         return f"✗ {rung} " + (f"{share:.3g}× limit" if isinstance(share, float) else "off")
     of = figure.multiple
-    multiple = "–" if of is None else f"{of.value:.2f}×"
+    multiple = "–" if of is None else words.times_floor(of.value, "×")
     if of is not None and of.claimable and of.low is not None and of.high is not None:
         multiple += f" [{of.low:.2f} to {of.high:.2f}]"
     return f"{words.duration(figure.step_ns)}, {multiple}, {float(share or 0):.0%}"

@@ -11,6 +11,8 @@ from harness.verdict.outcome import unit_of
 from harness.verdict.verdict import LabelVerdict, Verdict, left_behind
 from harness.workloads.reference.limits import DECIDING
 
+# Beside a time that lies below its own floor.
+BELOW = ", floor not steady"
 # A mark beside the word: readable without colour.
 MARKS = {"agree": "✓", "disagree": "✗", "inconclusive": "?", "not-possible": "–", "failed": "✗"}
 COLOURS = {"agree": "green", "disagree": "red", "inconclusive": "yellow", "failed": "red",
@@ -85,6 +87,11 @@ def cell(finding: Finding | None, *, follows: bool = False) -> str:
 def decimals(value: float | None, places: int = 2) -> str:
     """A ratio with so many decimals."""
     return "–" if value is None else f"{value:.{places}f}"
+
+
+def times_floor(value: float | None, sign: str = "") -> str:
+    """A step as a multiple of its floor; no step can be below it: there the floor was off."""
+    return "–" if value is None else f"{value:.2f}{sign}{BELOW * (value < 1)}"
 
 
 def megabytes(size: int | None) -> str:

@@ -135,10 +135,11 @@ def steps(title: str) -> dict[str, Any]:
     return linear(title, type="log", exponentformat="none", minorloglabels="none")
 
 
-def whole(title: str, count: int) -> dict[str, Any]:
-    """So many epochs or steps, counted; where there are few, each has its tick."""
-    few: dict[str, Any] = {"dtick": 1} if count <= 10 else {}
-    return linear(title, tickformat="d", **few)
+def whole(title: str, count: int, **more: Any) -> dict[str, Any]:
+    """So many epochs, rounds or steps, counted: at most ten ticks, each a whole number."""
+    size = 10 ** max(0, len(str(count)) - 2)
+    apart = next(n * size for n in (1, 2, 5, 10) if 10 * n * size >= count)
+    return linear(title, tickformat="d", dtick=apart, **more)
 
 
 def rows_axis(names: Sequence[str], **more: Any) -> dict[str, Any]:

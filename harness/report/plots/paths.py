@@ -51,7 +51,7 @@ def numbers(run: Run) -> list[Plot]:
         "Every number that is learnt, over the steps of training",
         f"A panel a number. {HIDDEN}",
         series,
-        axes.linear("training steps made"),
+        axes.whole("training steps made", int(max(own.steps[-1] for _, own in ways))),
         axes.linear(text(names[0])),
         learnt.NUMBERS,
         height=90 + 130 * len(names),

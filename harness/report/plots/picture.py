@@ -61,13 +61,13 @@ def picture(
     panels: Sequence[str] = (),
     **more: Any,
 ) -> list[Plot]:
-    """A picture drawn; none where it has no series.
+    """A picture drawn; none where it has no series, or every line of it is one dot.
 
     The caption is followed by what a logarithmic axis cannot show, and by `after`. height: in
     pixels, without the legend; panels: the titles of several y axes, one below the other; more: of
     plotly's layout.
     """
-    if not series:
+    if not series or _dots(series):
         return []
     traces = [{"x0": 1, "dx": 1, **s.trace} if "x" not in s.trace else s.trace for s in series]
     sides: dict[str, dict[str, Any]] = {}
@@ -98,6 +98,14 @@ def picture(
             height=axes.tall(traces, height),
         )
     ]
+
+
+def _dots(series: Sequence[Series]) -> bool:
+    """Whether there is no more than one point of everything that is told: a table has that."""
+    told = [s.trace for s in series if s.rows]
+    return bool(told) and all(
+        "lines" in t.get("mode", "") and len(t["y" if "y" in t else "x"]) < 2 for t in told
+    )
 
 
 def _fitted(axis: Log, shown: Array) -> dict[str, Any]:

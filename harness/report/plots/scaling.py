@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from harness.report.figure import Plot, style
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, picture
-from harness.report.words import duration
+from harness.report.words import BELOW, duration
 from harness.results.scale import Grid
+
+
+def _marks(place: int, below: list[bool]) -> dict[str, Any]:
+    """A label's marks, hollow where they lie below the floor."""
+    look: dict[str, Any] = style(place)["marker"]
+    symbol = look["symbol"].removesuffix("-open")
+    return look | {"symbol": [symbol + "-open" * strange for strange in below]}
 
 
 def multiples(grid: Grid, threads: int) -> list[Plot]:
@@ -31,8 +40,11 @@ def multiples(grid: Grid, threads: int) -> list[Plot]:
                 "%{y:.3f}× floor at %{x:.3g} GFLOP, %{text}",
                 x=np.array([flop / 1e9 for flop, *_ in of]),
                 y=np.array([value for *_, value in of]),
-                text=[f"width {width}, batch {batch}" for _, width, batch, _ in of],
-                marker=style(place)["marker"],
+                text=[
+                    f"width {width}, batch {batch}{BELOW * (value < 1)}"
+                    for _, width, batch, value in of
+                ],
+                marker=_marks(place, [value < 1 for *_, value in of]),
             )
             rows = [
                 [axes.plain(f.label), str(f.width), str(f.batch), duration(f.step_ns), f"{v:.3f}"]
@@ -47,7 +59,8 @@ def multiples(grid: Grid, threads: int) -> list[Plot]:
         + (f", threads: {threads}" if len(grid.threads) > 1 else ""),
         "Both axes logarithmic, a mark a size of network and batch. Dashed: the floor, the step's "
         "matrix products alone. What a framework adds to every step lifts the left end; where the "
-        "time is the products', marks lie on the floor.",
+        "time is the products', marks lie on the floor. Hollow: below it, where no step can be: "
+        "the floor was not steady.",
         series,
         Log("work of a step's matrix products, GFLOP"),
         Log("× floor", known=[0.9, 2.0], room=1.15),

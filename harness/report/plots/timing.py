@@ -121,7 +121,7 @@ def step_series(run: Run) -> list[Plot]:
         f"Step time, every sample ({unit})",
         caption,
         series,
-        axes.linear("round", range=[-0.2, len(order) + 0.2]),
+        axes.whole("round", len(order), range=[-0.2, len(order) + 0.2]),
         Log(unit, room=1.15),
         ("label", "rounds", "samples", "shortest steady", "median", "longest"),
         height=90 + 105 * len(arms),
