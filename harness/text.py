@@ -11,6 +11,36 @@ def clean(text: str) -> str:
     return "".join(" " if c == "\n" else c if c.isprintable() else "�" for c in text)
 
 
+def short(value: float | str | None, digits: int = 2) -> str:
+    """A number in two digits, or so many, the same wherever it is shown; None is a dash.
+
+    What has three digits or more before the point and is no power of ten is a whole number.
+    """
+    if value is None or isinstance(value, str):
+        return "–" if value is None else value
+    if value == 0:
+        return "0"
+    if digits == 2 and 99.5 <= abs(value) < 1e5:
+        return f"{value:.0f}"
+    return _spelt(f"{value:.{digits}g}")
+
+
+def signed(value: float) -> str:
+    """The same with its sign."""
+    return f"{'+' * (value > 0)}{short(value)}"
+
+
+def exact(value: float | str | None) -> str:
+    """A number in all the digits that it has."""
+    return short(value) if value is None or isinstance(value, str) else _spelt(repr(value))
+
+
+def _spelt(number: str) -> str:
+    """1e-5 in place of 1e-05."""
+    digits, e, exponent = number.partition("e")
+    return f"{digits}e{int(exponent)}" if e else digits
+
+
 def many(number: int, name: str) -> str:
     """A number of things: "1 run", "2 runs"."""
     return f"{number} {name}{'' if number == 1 else 's'}"

@@ -206,7 +206,7 @@ def test_a_broken_backend_is_not_certified_and_its_failure_is_explained(tmp_path
     spec = broken("NoUpdate", "numbers.py")
     done = harness("certify", f"mine={spec}", *asked("gradients", "update"), cwd=tmp_path)
     assert done.returncode == 1
-    assert "✗ update, float32: update, step 0, float32: W1 is off by 1, limit 1e-05" in done.stdout
+    assert "✗ update, float32: update, step 0, float32: W1 is off by 1, limit 1e-5" in done.stdout
     assert "Limit because:" in done.stdout
     assert "✗ FAILS: mine" in done.stdout
     assert f"(2 of {len(CHECKS)} asked for)" in done.stdout

@@ -415,7 +415,7 @@ MOVES = {
     "the judge": (
         result("gradients", distance=1e-9), "moved", ["judge"],
         (f"torch, gradients: 1 of {GRADIENTS} results the same bits at another distance from the "
-        "reference; furthest W1 of step 10 in float32, distance 0, now 1e-09"),
+        "reference; furthest W1 of step 10 in float32, distance 0, now 1e-9"),
     ),
     "the judge's last bits": (result("gradients", distance=1e-13), "same", [], ""),
     "another judge": (

@@ -345,7 +345,7 @@ def test_a_failure_holds_the_whole_evidence():
     assert failure.get("message") == judge(made).labels["torch"].findings["gradients"].sentence
     lines = (failure.text or "").splitlines()
     for told in ("rung: gradients", "batch: step 10", "step: 10", "tensor: W1", "element: [3, 4]",
-                 "got: 1.5", "want: 1.25", "distance: 0.125", "limit: 1e-05"):  # fmt: skip
+                 "got: 1.5", "want: 1.25", "distance: 0.125", "limit: 1e-5"):  # fmt: skip
         assert told in lines
     assert any(told.startswith("limit because: between rounding") for told in lines)
 

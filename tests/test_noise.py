@@ -80,7 +80,7 @@ def test_noise_is_far_below_the_limits_of_an_ordinary_batch_and_sets_that_of_a_s
     limit = limit_for("loss", "float32", "step 0", noise=found[LOSS])
     assert limit is not None
     assert limit.value == ROOM * found[LOSS] > 5e-5
-    assert "on this very batch; 5e-06, the limit of other batches" in limit.reason
+    assert "on this very batch; 5e-6, the limit of other batches" in limit.reason
 
 
 def test_noise_grows_as_the_loss_shrinks() -> None:

@@ -28,7 +28,7 @@ from harness.record.schema import (
     Repeat,
     Replica,
 )
-from harness.report import largest, words
+from harness.report import largest, unsettled, words
 from harness.report import page as pages
 from harness.report.run import as_markdown, report
 from harness.report.run_tables import Run
@@ -377,8 +377,8 @@ def test_why_a_rung_is_open_is_told_to_the_reader() -> None:
     made = make.record()
     lost = make.find(made, "torch", "update")
     made.results["torch"].measurements.remove(lost)
-    told = words.explanations(judge(made))
-    assert any("torch, update: not measured: W1 of step 0 in float32" in line for line in told)
+    told = unsettled.section(Run(made, judge(made))).lines
+    assert any("update: not measured: W1 of step 0 in float32 (torch)" in line for line in told)
 
 
 def test_the_largest_values_keep_strict_and_reduced_runs_apart() -> None:

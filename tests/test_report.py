@@ -27,7 +27,7 @@ from harness.report.run import report as report_of
 from harness.report.run_tables import Run
 from harness.report.sections import Cell, Report, Section
 from harness.report.terminal import show
-from harness.text import clean
+from harness.text import clean, short
 from harness.verdict.verdict import judge, to_json
 from harness.workloads.reference.limits import RUNGS
 from tests import make, pages
@@ -209,7 +209,7 @@ def test_a_terminal_shows_every_label_in_every_table() -> None:
 def test_a_divergence_is_explained_with_the_limits_reason() -> None:
     made = make.record()
     make.find(made, "torch", "gradients", step=10).distance = 0.125
-    told = "torch, gradients, step 10, float32: W1 is off by 0.125, limit 1e-05"
+    told = "torch, gradients, step 10, float32: W1 is off by 0.12, limit 1e-5"
     for text in (terminal(made, 500), report(made).replace("\\", "")):
         assert told in text
         assert "Limit because: between rounding in correct code" in text
@@ -225,7 +225,7 @@ def test_a_failure_has_one_number_in_every_place() -> None:
     told = to_json(made, verdict, "x")
     rung, first = told["backends"]["torch"]["rungs"]["gradients"], told["first_divergence"]
     assert (rung["value"], rung["limit"]) == (first["distance"], first["limit"]) == (1.5e-3, 1e-5)
-    assert "is off by 0.0015, limit 1e-05" in rung["reason"]
+    assert "is off by 0.0015, limit 1e-5" in rung["reason"]
     assert "✗ 0.0015>1e-5 float32" in terminal(made)
     ladder, *_ = [row for row in table_rows(report(made), "The ladder") if row[0] == "torch"]
     assert "✗ 0.0015&gt;1e-5 float32" in ladder
@@ -243,7 +243,38 @@ def test_a_failure_has_one_number_in_every_place() -> None:
     )
     (failure,) = failure.iter("failure")
     assert "dtype: float32" in failure.text
-    assert "distance: 0.0015\nlimit: 1e-05" in failure.text
+    assert "distance: 0.0015\nlimit: 1e-5" in failure.text
+
+
+def test_a_number_has_one_spelling_and_few_digits_wherever_it_is_shown() -> None:
+    made = pages.rich()
+    for of in (m for results in made.results.values() for m in results.measurements):
+        if isinstance(of.distance, float) and of.distance:
+            of.distance *= 0.163439
+    off = make.find(made, "torch", "gradients", dtype="float32", step=0, tensor="W1")
+    off.distance, off.noise = 0.000996123, 1.63439e-07 * 50
+    off.worst = Worst(index=[1], got=1.0719510726630688e-05, want=1.25e-05, in_rms=1.0)
+    verdict = judge(made)
+    run = Run(made, verdict, with_links=False)
+    page = Page(pages_of_reports.render(report_of(run, "page")))
+    junit = formats.export("junit", [Stored(made, verdict, Path())], None, None).text
+    shown = {
+        "page": page.text,
+        "pictures": " ".join(f"{p.caption} {p.rows}" for p in pictures(run, "agreement")),
+        "markdown": report(made),
+        "terminal": terminal(made),
+        "junit": junit,
+        "summary": verdict.summary,
+    }
+    for form, text in shown.items():
+        assert not re.findall(r"\de[-+]0\d|\de\+\d", text), form
+        if form != "pictures":
+            assert "0.001" in text, form
+    # In full in the evidence alone.
+    assert "distance 0.000996123" in page.by_id()["evidence-1-gradients"].text
+    assert "distance: 0.000996123" in junit
+    for form in ("markdown", "terminal", "summary"):
+        assert "0.000996" not in shown[form], form
 
 
 def test_after_a_rows_first_cross_the_later_ones_follow() -> None:
@@ -346,12 +377,12 @@ def test_free_training_has_a_column_for_whatever_was_counted() -> None:
     assert numpy[5:] == ["–", "83.50%", "–", "–", "–"]
 
 
-def test_a_loss_is_in_nats_where_it_is_a_cross_entropy_and_a_small_one_has_three_digits() -> None:
+def test_a_loss_is_in_nats_where_it_is_a_cross_entropy_and_a_small_one_has_two_digits() -> None:
     made = pages.tiny("himmelblau", (3.0, 2.0))
     made.results["torch"].training[0].epoch_losses = [1.2345e-21]
     found = run_tables.training(Run(made, judge(made)))
     assert "nats" not in found.about
-    assert [row[-1] for row in found.rows] == ["0.719873", "1.23e-21", "0.719873"]
+    assert [row[-1] for row in found.rows] == ["0.719873", "1.2e-21", "0.719873"]
     assert "nats" not in report(made)
     made = pages.rich()
     assert "nats" in run_tables.training(Run(made, judge(made))).about
@@ -378,7 +409,7 @@ def test_what_was_learnt_stands_in_tables() -> None:
     # (3² + 2.5 - 11)² + (3 + 2.5² - 7)²
     assert way[-1] == ["torch", "50", "3", "2.5", "5.3125"]
     rows = table_rows(report(pages.rich()), "Norms of gradients by layer")
-    assert rows[1] == ["reference", "b1", "0.02", "0.01", "0.00182"]
+    assert rows[1] == ["reference", "b1", "0.02", "0.01", "0.0018"]
     assert len(rows) == 1 + 2 * 4
     assert not any(f"## {name}" in report(make.record()) for name in (
         "What was learnt", "The way of every label", "Norms of gradients by layer"))  # fmt: skip
@@ -431,8 +462,27 @@ def test_a_training_that_cannot_go_on_is_explained_for_every_process() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), ("nan", "nan"), (0.0, "0"), (1e-5, "1e-5"), (1.63439e-07, "1.6e-7"),
+     (0.000996, "0.001"), (0.12345, "0.12"), (12.6, "13"), (111.4, "111"), (99.6, "100"),
+     (2.5e10, "2.5e10"), (-3.14, "-3.1"), (1e300, "1e300")],
+)  # fmt: skip
+def test_a_number_is_written_in_two_digits(value: float | str | None, text: str) -> None:
+    assert short(value) == text
+
+
+@pytest.mark.parametrize(
     ("ns", "text"),
-    [(None, "–"), (0, "0 ns"), (999, "999 ns"), (1500, "1.5 µs"), (2.5e6, "2.5 ms"), (3e9, "3 s")],
+    [
+        (None, "–"),
+        (0, "0 ns"),
+        (999, "999 ns"),
+        (1500, "1.5 µs"),
+        (2.5e6, "2.5 ms"),
+        (3e9, "3 s"),
+        (999_950, "1 ms"),
+        (999_400, "999 µs"),
+    ],
 )
 def test_a_duration_is_in_the_unit_that_reads_best(ns: float | None, text: str) -> None:
     assert words.duration(ns) == text

@@ -13,6 +13,7 @@ from harness.plan.model import Label
 from harness.record.facts import versions
 from harness.record.schema import Record, Results
 from harness.results.kept import Reproduced
+from harness.text import exact
 
 # What the copied code imports beside the frameworks.
 REQUIREMENTS = ("msgspec", "safetensors", "threadpoolctl")
@@ -112,7 +113,7 @@ def _facts(record: Record, reproduced: Reproduced) -> list[tuple[str, object]]:
         ("distance", at.distance),
         ("problem", at.problem),
         ("distance is", KINDS[reproduced.kind].distance),
-        ("limit", f"{reproduced.limit.value:g}"),
+        ("limit", exact(reproduced.limit.value)),
         ("limit because", reproduced.limit.reason),
         ("explanation", reproduced.explanation),
         ("hint", reproduced.hint),

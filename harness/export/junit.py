@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from harness.export.shown import LeftOut, Run, distinct, line
 from harness.record.schema import FINISHED, INTERRUPTED
-from harness.report.words import figure
+from harness.text import exact, short
 from harness.verdict.finding import Finding
 from harness.verdict.operators import OperatorVerdict
 from harness.verdict.verdict import LabelVerdict, processes_of
@@ -117,8 +117,8 @@ def _judge(case: ET.Element, label: LabelVerdict, finding: Finding | None, tail:
     elif finding is not None and finding.verdict in ("agree", "disagree"):
         known = f"differs as declared: {finding.expected}; " if finding.expected else ""
         ET.SubElement(case, "system-out").text = line(
-            f"{known}{finding.sentence} (value {figure(finding.value)}, "
-            f"limit {figure(finding.limit)})"
+            f"{known}{finding.sentence} (value {short(finding.value)}, "
+            f"limit {short(finding.limit)})"
         )
     elif finding is not None and finding.verdict == "not-possible":
         _add(case, "skipped", f"not possible: {finding.sentence}")
@@ -151,7 +151,8 @@ def _evidence(finding: Finding) -> list[str]:
         "explanation": finding.explained,
         "hint": finding.hint,
     }
-    told = [f"{what}: {value}" for what, value in facts.items() if value is not None]
+    exactly = {what: exact(v) if isinstance(v, float) else v for what, v in facts.items()}
+    told = [f"{what}: {value}" for what, value in exactly.items() if value is not None]
     return [finding.sentence, "", *told]
 
 

@@ -122,8 +122,3 @@ def unlike(one: Array, other: Array) -> Array:
 def spelt(value: float | str) -> str:
     """A value in as many digits as tell float32's numbers apart."""
     return value if isinstance(value, str) else f"{value:.9g}"
-
-
-def figure(value: float) -> str:
-    """A distance in two digits."""
-    return f"{value:.2g}"

@@ -18,7 +18,6 @@ from harness.measure.rounding import Numbers
 from harness.pair.comparing import (
     Off,
     compare,
-    figure,
     form,
     identical,
     numbers,
@@ -41,6 +40,7 @@ from harness.pair.document import (
     Question,
 )
 from harness.record.schema import Explanation, number
+from harness.text import short
 from harness.workers.calling import Called
 
 # Which answer is told where several questions have one: the first of these.
@@ -215,7 +215,7 @@ def _neither(seen: Seen, says: dict[str, str]) -> Finding:
         return Finding(question, "precision", f"{note}: {both}")
     far = compare(one, other, {name: np.full(v.shape, 1e-300) for name, v in one.items()})
     sentence = (
-        f"{note}, in float32 they are {figure(far.distance)} apart, and there is no truth that "
+        f"{note}, in float32 they are {short(far.distance)} apart, and there is no truth that "
         "they could be held to"
     )
     return Finding(question, UNTOLD, sentence)
@@ -286,7 +286,7 @@ def from_truth(seen: Seen, question: str, only: Only) -> Finding:
     offs = {
         n: compare(got, want, limits) for n, got in single.items() if got.keys() >= limits.keys()
     }
-    says = {name: figure(off.distance) for name, off in offs.items()}
+    says = {name: short(off.distance) for name, off in offs.items()}
     worst = max(offs.values(), key=lambda off: off.over, default=Off())
     found = _question(question, says, worst, f"each from {seen.truth} in float64")
     name = next((name for name, off in offs.items() if off.beyond), None)
@@ -300,7 +300,7 @@ def from_truth(seen: Seen, question: str, only: Only) -> Finding:
         return Finding(found, "different functions", sentence, first)
     shown = seen.rounds.get(name)
     why = "is further off in float32 than its rounding" if shown is None else shown.what
-    why += f" ({figure(off.distance)}, limit {figure(off.limit)})"
+    why += f" ({short(off.distance)}, limit {short(off.limit)})"
     return Finding(found, "precision", f"{name} {why}: {values}", first)
 
 
@@ -342,7 +342,7 @@ def gradients(seen: Seen) -> Finding:
         says=said,
         distance=rounded.question.distance,
         limit=rounded.question.limit,
-        note=f"{rounded.question.note}; float64 {figure(off.distance)} apart",
+        note=f"{rounded.question.note}; float64 {short(off.distance)} apart",
     )
     return Finding(of, rounded.answer, rounded.sentence, rounded.first)
 
@@ -391,7 +391,7 @@ def answer(names: Sequence[str], findings: Sequence[Finding], bits: bool) -> Fin
         sentence = f"{a} and {b} give the same bits wherever both were asked{''.join(notes)}"
         return Finding(by[VALUE], SAME[0], sentence)
     parts = [
-        f"{figure(float(of.distance))} in {of.question} (limit {figure(float(of.limit))})"
+        f"{short(float(of.distance))} in {of.question} (limit {short(float(of.limit))})"
         for of in (by[WIDE], by[SINGLE])
         if of.distance is not None and of.limit is not None
     ]

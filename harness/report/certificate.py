@@ -7,7 +7,7 @@ from collections import Counter
 from harness.conformance import CHECKS, DTYPES, KIT
 from harness.conformance.certificate import GOOD, Certificate, Result, Status
 from harness.report.sections import Report, Section
-from harness.report.words import figure
+from harness.text import short
 
 NO_CERTIFICATE = "no certificate: only whole kits have one (leave out --check)"
 MARKS = {"passed": "✓", "failed": "✗", "expected": "✗ as declared", "not-possible": "–"}
@@ -92,7 +92,7 @@ def _cell(result: Result | None) -> str:
     if result.value is None or result.limit is None:
         return mark
     over = "≤" if result.status == "passed" else ">"
-    return f"{mark} {figure(result.value)}{over}{figure(result.limit)}"
+    return f"{mark} {short(result.value)}{over}{short(result.limit)}"
 
 
 def explanations(certificate: Certificate) -> list[str]:

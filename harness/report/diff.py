@@ -11,6 +11,7 @@ from dataclasses import replace
 from harness.report import words
 from harness.report.sections import Form, Report, Section, Value
 from harness.results.diff import Diff, Judged, LabelDiff, RungDiff, TrainingDiff, ratio
+from harness.text import short
 from harness.verdict.finding import RungVerdict
 from harness.workloads.reference.limits import RUNGS
 
@@ -126,7 +127,7 @@ def cell(rung: RungDiff) -> str:
         return now
     if rung.then is None or rung.now is None or rung.then.verdict != rung.now.verdict:
         return f"{now} (was {then})"
-    return f"{now} (was {words.figure(rung.then.value)})"
+    return f"{now} (was {short(rung.then.value)})"
 
 
 def _judged(side: Judged | None) -> str:
@@ -134,7 +135,7 @@ def _judged(side: Judged | None) -> str:
         return "–"
     verdict: RungVerdict = side.verdict
     declared = " as declared" if side.declared else ""
-    value = "" if side.value is None else f" {words.figure(side.value)}"
+    value = "" if side.value is None else f" {short(side.value)}"
     return f"{words.MARKS[verdict]}{value}{declared}"
 
 
@@ -187,7 +188,7 @@ def _share(side: Judged | None) -> Value:
 def _largest(rung: RungDiff) -> str:
     if rung.largest is None:
         return "–"
-    at, (then, now) = rung.largest, map(words.figure, rung.largest.distances)
+    at, (then, now) = rung.largest, map(short, rung.largest.distances)
     return f"{then} → {now}: {at.tensor} of {at.case}, {at.dtype}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.record.schema import Failure, Number, Told
 from harness.report.run_tables import Run
 from harness.report.sections import Section, Value
-from harness.report.words import figure
+from harness.text import short
 from harness.verdict.verdict import FAILED
 
 
@@ -43,10 +43,10 @@ def _told(told: Told, layers: list[str]) -> list[Value]:
 
 
 def _number(value: Number | None) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else figure(value)
+    return short(value, 6)
 
 
 def _shares(silent: dict[str, Number], layers: list[str]) -> list[str]:
     """In per cent, as far as each layer was shown."""
     shares = [silent.get(layer) for layer in layers]
-    return [f"{of:.1%}" if isinstance(of, float) else figure(of) for of in shares]
+    return [f"{of:.1%}" if isinstance(of, float) else short(of) for of in shares]

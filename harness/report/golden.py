@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness.report.sections import Report, Section, Value
-from harness.report.words import MARKS, figure
+from harness.report.words import MARKS
 from harness.results.golden import Checked, Header, summary
-from harness.text import clean
+from harness.text import clean, short
 from harness.verdict.numbers import within
 
 HEADER = ("steps", "tensor", "distance", "limit", "worst element", "got", "expected")
@@ -30,11 +30,11 @@ def rows(checked: Checked) -> list[list[Value]]:
     table: list[list[Value]] = []
     for steps, m in checked.measured:
         mark = MARKS["agree" if within(m, checked.limit) else "disagree"]
-        distance = f"{mark} {m.problem or figure(m.distance)}"
+        distance = f"{mark} {m.problem or short(m.distance)}"
         row: list[Value] = [steps, m.tensor, distance, checked.limit.value, None, None, None]
         if m.worst is not None:
             both = (m.worst.got, m.worst.want)
-            values = [v if isinstance(v, str) else f"{v:.8g}" for v in both]
+            values = [short(v, 8) for v in both]
             row[4:] = [str(m.worst.index), *values]
         table.append(row)
     return table

@@ -22,7 +22,7 @@ from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, picture
 from harness.report.sections import Form, Report, Section, Value, by_columns
 from harness.results.history import History, Point, Setting, Trend, Unit
-from harness.text import many
+from harness.text import many, short
 from harness.workloads.reference.limits import MEASURED
 
 SUMMARY_HEADER = ("label", "runs", "first", "newest", "smallest", "median", "largest")
@@ -117,7 +117,7 @@ def columns(trend: Trend) -> dict[str, Callable[[Point], Value]]:
         "verdict": lambda p: f"{words.MARKS[p.verdict]} {p.verdict}",
         "× floor, 95 %": floor,
         "step": step,
-        "worst share": lambda p: p.worst and f"{words.figure(p.share)} {p.worst}",
+        "worst share": lambda p: p.worst and f"{short(p.share)} {p.worst}",
         "test %": lambda p: (
             None if p.test_accuracy is None else f"{100 * float(p.test_accuracy):.2f}"
         ),
@@ -183,7 +183,7 @@ def _shares(trends: Sequence[Trend]) -> Section:
         if not held:
             return "–"
         largest = max(held, key=lambda share: (math.isnan(share), share))
-        return f"{words.figure(number(held[-1]))} ({words.figure(number(largest))})"
+        return f"{short(number(held[-1]))} ({short(number(largest))})"
 
     rows = [
         [name, *(shares(trend, rung) for rung in MEASURED)]
@@ -340,7 +340,7 @@ def _times(
     if absent := sum(map(axes.missing, values)):
         caption += f" {many(absent, 'time')} not drawn: not measured, void, or numbers that differ."
     y = axes.linear("step / GEMM floor" if kind == "floor" else f"step time, {unit}")
-    return _plot(name, title, caption, trends, values, y, lambda v: f"{v:.3g} {unit}", bars)
+    return _plot(name, title, caption, trends, values, y, lambda v: f"{short(v, 3)} {unit}", bars)
 
 
 def shares(section: str, trends: Sequence[Trend]) -> list[Plot]:
@@ -358,7 +358,7 @@ def shares(section: str, trends: Sequence[Trend]) -> list[Plot]:
             for trend in trends
         ],
         Log("worst share of a limit", known=[1.0], edge=True, room=2),
-        words.figure,
+        short,
         shapes=[axes.line(y=1.0)],
     )  # fmt: skip
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from harness.plan.model import process_precision
-from harness.record.schema import Number, Record, number
+from harness.record.schema import Number, Record
 from harness.report import run_tables, words
 from harness.report.run_tables import Run
 from harness.report.sections import Cell, Section, Value
+from harness.text import exact, short
 from harness.verdict.finding import Evidence, Finding, void_part
 from harness.verdict.numbers import envelope_limit
 from harness.verdict.outcome import unit_of
@@ -111,15 +112,13 @@ def _known(facts: Iterable[tuple[str, str | None]]) -> list[tuple[str, str]]:
 def _writer(finding: Finding, record: Record) -> Callable[[Number], str]:
     """How a rung's value and limit are written, with their unit where they have one."""
     if finding.rung == "timing":
-        return lambda value: f"{value:.3g}×" if isinstance(value, float) else words.figure(value)
+        return lambda value: f"{short(value, 3)}×" if isinstance(value, float) else value
     if finding.rung == "accuracy" and finding.evidence is not None:
         size, unit = unit_of(finding.evidence.tensor, record.plan.workload)
         return lambda value: (
-            f"{words.figure(value * size)} {unit}".strip()
-            if isinstance(value, float)
-            else str(value)
+            f"{short(value * size)} {unit}".strip() if isinstance(value, float) else str(value)
         )
-    return words.figure
+    return short
 
 
 def _share(value: Number | None, limit: float | None) -> float | None:
@@ -135,11 +134,7 @@ def _margin(share: float | None, finding: Finding) -> str:
         return "exact"
     if share is None:
         return ""
-    return f"{_short(1 / share)}× below" if share <= 1 else f"{_short(share)}× over"
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if 99.5 <= value < 1e5 else words.figure(number(value))
+    return f"{short(1 / share)}× below" if share <= 1 else f"{short(share)}× over"
 
 
 def _filled(share: float | None) -> int | None:
@@ -159,7 +154,6 @@ def evidence_facts(
     title: str = "",
 ) -> Section:
     """A finding's measurement as names and values, for its label `name`."""
-    write = _writer(finding, record)
     facts = [
         ("batch", at.where),
         ("step", None if at.step is None else str(at.step)),
@@ -168,9 +162,9 @@ def evidence_facts(
         ("worst element", None if at.index is None else str(at.index)),
         ("got", _whole(at.got)),
         ("expected", _whole(at.expected)),
-        ("distance", None if at.distance is None else write(at.distance)),
+        ("distance", _whole(at.distance)),
         ("problem", at.problem),
-        ("limit", None if at.limit is None else write(at.limit)),
+        ("limit", _whole(at.limit)),
         ("margin", _margin(_share(at.distance, at.limit), finding) or None),
         ("limit because", at.why),
         ("seen in correct code", _seen(finding.rung, at, name, record)),
@@ -179,7 +173,7 @@ def evidence_facts(
 
 
 def _whole(value: Number | None) -> str | None:
-    return None if value is None else value if isinstance(value, str) else repr(value)
+    return None if value is None else exact(value)
 
 
 def _seen(rung: str, at: Evidence, name: str, record: Record) -> str | None:

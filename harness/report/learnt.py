@@ -17,7 +17,7 @@ from harness.plan.model import Plan
 from harness.record.schema import Record, Training
 from harness.report.run_tables import Run
 from harness.report.sections import Section
-from harness.report.words import figure
+from harness.text import short
 from harness.verdict.outcome import trainings
 from harness.workloads.reference.composed import Composed
 from harness.workloads.reference.pieces import Variable
@@ -120,7 +120,7 @@ def number_rows(record: Record, of: Trained, column: int) -> list[list[str]]:
         return [[*row, "–", "–"]]
     wanted = other.values[-1, column]
     with np.errstate(all="ignore"):
-        return [[*row, _exact(wanted), figure(float(abs(end - wanted)))]]
+        return [[*row, _exact(wanted), short(float(abs(end - wanted)))]]
 
 
 def numbers(run: Run) -> Section:
@@ -136,7 +136,7 @@ def numbers(run: Run) -> Section:
 
 
 def _exact(value: float) -> str:
-    return f"{value:.7g}"
+    return short(value, 7)
 
 
 # ---- a function of two variables -----------------------------------------------------------------
@@ -171,7 +171,7 @@ def along(of: Trained, own: Way, minimised: Composed) -> list[list[str]]:
     rows = [*range(0, last, stride), last]
     values = values_at(minimised, own.values[rows])
     return [
-        [of.title, f"{own.steps[k]:.0f}", *map(_exact, own.values[k]), f"{value:.6g}"]
+        [of.title, f"{own.steps[k]:.0f}", *map(_exact, own.values[k]), short(value, 6)]
         for k, value in zip(rows, values, strict=True)
     ]
 
@@ -249,7 +249,7 @@ def norms(record: Record) -> list[Trained]:
 def norm_rows(of: Trained, name: str) -> list[list[str]]:
     """The norm of the gradient by one tensor: before training, after the first and last epoch."""
     values = of.training.gradient_norms.get(name, [])
-    told = [f"{value:.3g}" if isinstance(value, float) else value for value in values]
+    told = [short(value) for value in values]
     return [[of.title, name, told[0], *([told[1], told[-1]] if told[1:] else "––")]] if told else []
 
 

@@ -21,6 +21,7 @@ from harness.report.plots import axes
 from harness.report.plots.picture import Series, picture
 from harness.report.run_tables import Run
 from harness.report.sections import Section
+from harness.text import short
 from harness.verdict.operators import FEW, WHAT, OperatorVerdict
 from harness.verdict.verdict import Verdict
 
@@ -114,7 +115,7 @@ def _cell(judged: OperatorVerdict | None) -> str:
     if judged.verdict not in ("agree", "disagree"):
         return mark
     known = sum(unlike.expected is not None for unlike in judged.differs)
-    used = "" if judged.share is None else f" {words.figure(judged.share)}"
+    used = "" if judged.share is None else f" {short(judged.share)}"
     return f"{mark}{used}{f' ({known})' if known else ''}"
 
 
@@ -193,7 +194,7 @@ def error_rows(asked: Measured) -> list[list[str]]:
     """A row an operator and result: the largest error of each label, own / book's."""
     return [
         [operator, what, *(
-            " / ".join(words.figure(getattr(of[operator + form], f"{what}_error"))
+            " / ".join(short(getattr(of[operator + form], f"{what}_error"))
                        for form in FORMS if operator + form in of) or "–"
             for of in asked.values()
         )]

@@ -147,7 +147,7 @@ def _listed(folder: Path) -> Iterator[list[Value]]:
 def _bytes(size: int) -> str:
     for least, unit in ((10**6, "MB"), (10**3, "kB")):
         if size >= least:
-            return f"{size / least:.3g} {unit}"
+            return f"{text.short(size / least)} {unit}"
     return f"{size} B"
 
 

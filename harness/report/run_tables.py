@@ -17,13 +17,12 @@ from harness.report.words import (
     MARKS,
     decimals,
     duration,
-    figure,
     in_nats,
     megabytes,
     span,
     times_floor,
 )
-from harness.text import counted, many
+from harness.text import counted, many, short, signed
 from harness.verdict.outcome import unit_of
 from harness.verdict.timing_stats import MIN_SESSIONS, Ratio, claim
 from harness.verdict.timings import StepTime, against_itself, busy_load, control, versus
@@ -180,7 +179,7 @@ def equivalence(run: Run, only: str | None = None) -> Section:
         for metric, of in label.equivalence.items():
             size, unit = unit_of(metric, run.record.plan.workload)
             mean, low, high, detectable = (
-                "–" if value is None else f"{value * size:+.3g}"
+                "–" if value is None else signed(value * size)
                 for value in (of.mean, of.low, of.high, of.detectable)
             )
             found = [of.verdict, of.n, mean, f"{low} to {high}", decimals(of.power)]
@@ -202,7 +201,7 @@ def churn(run: Run) -> Section:
         ("label", "seed", "other class", "right only here", "only there", "McNemar's p"),
         [
             [name, of.seed, f"{of.differ} of {of.samples}", of.only_here, of.only_reference,
-             f"{of.p:.2g}"]
+             short(of.p)]
             for name, label in run.verdict.labels.items()
             for of in label.churn
         ],
@@ -232,7 +231,7 @@ def envelope(run: Run) -> Section:
     rows: list[list[Value]] = []
     for (after, regime), distances in sorted(replicas.items()):
         labels = [
-            f"{name} {figure(m.distance)}"
+            f"{name} {short(m.distance)}"
             for name, results in run.record.results.items()
             for m in results.measurements
             if m.rung == "trajectory" and m.case == f"{regime}, after {after} steps"
@@ -276,11 +275,11 @@ def training(run: Run) -> Section:
 
 
 def _loss(values: list[Number]) -> str | None:
-    """The last of them; one below 0.001 in three digits."""
+    """The last of them; one below 0.001 in two digits."""
     last = values[-1] if values else None
     if not isinstance(last, float):
         return last
-    return f"{last:.3g}" if 0 < last < 1e-3 else f"{last:.6f}"
+    return short(last) if 0 < last < 1e-3 else f"{last:.6f}"
 
 
 def _share(values: list[Number]) -> str | None:
@@ -315,7 +314,7 @@ def limits(run: Run) -> Section:
         "Where the limits come from",
         ("rung", "dtype", "precision", "batch", "limit", "reason", "seen in correct code"),
         [
-            [of.rung, of.dtype, of.precision, of.case, f"{of.value:g}", of.reason, of.seen]
+            [of.rung, of.dtype, of.precision, of.case, short(of.value), of.reason, of.seen]
             for of in LIMITS
             if any(fnmatchcase(precision, of.precision) for precision in precisions)
         ],

@@ -6,7 +6,8 @@ from harness.pair.comparing import spelt
 from harness.pair.document import BROADCAST, SAME, SPECIAL, UNTOLD, Question, Same, Side
 from harness.plan.interpreters import is_own
 from harness.report.sections import Report, Section
-from harness.report.words import MARKS, figure
+from harness.report.words import MARKS
+from harness.text import short
 
 OUTCOMES = {"same": "agree", "differs": "disagree", "not asked": "not-possible"}
 # Of what a function raises: so much stands in a cell.
@@ -55,8 +56,8 @@ def questions(found: Same) -> Section:
         [
             f"{MARKS[OUTCOMES[of.outcome]]} {of.question}",
             *(_short(of.says.get(name, "–")) for name in names),
-            figure(of.distance),
-            figure(of.limit),
+            short(of.distance),
+            short(of.limit),
             of.note or "–",
         ]
         for of in found.questions
@@ -87,7 +88,7 @@ def first(found: Same) -> Section:
         ["of", at.of],
         *([["element", str(at.index)]] if at.index is not None else []),
         *([name, _short(spelt(value))] for name, value in at.says.items()),
-        *([["limit", figure(at.limit)]] if at.limit is not None else []),
+        *([["limit", short(at.limit)]] if at.limit is not None else []),
         *(["explanation", one.sentence] for one in found.explained),
     ]
     return Section("The first difference", ("", ""), rows, figures=False)

@@ -18,7 +18,7 @@ from harness.report.run import environment
 from harness.report.run_tables import Run
 from harness.report.sections import Report, Section
 from harness.results.scale import BAR_WIDTH, Figure, Grid, Growth, growths
-from harness.text import many
+from harness.text import many, short
 from harness.verdict.timing_stats import MIN_SESSIONS
 from harness.verdict.verdict import judge
 
@@ -140,7 +140,7 @@ def cell(figure: Figure | None) -> str:
     share = figure.worst_share
     if figure.verdict == "disagree":
         rung = figure.worst["rung"] if figure.worst is not None else ""
-        return f"✗ {rung} " + (f"{share:.3g}× limit" if isinstance(share, float) else "off")
+        return f"✗ {rung} " + (f"{short(share)}× limit" if isinstance(share, float) else "off")
     of = figure.multiple
     multiple = "–" if of is None else words.times_floor(of.value, "×")
     if of is not None and of.claimable and of.low is not None and of.high is not None:
@@ -160,7 +160,7 @@ def size_rows(grid: Grid, threads: int, *, brief: bool = False) -> list[list[str
     rows = []
     for (_, width, batch), of in at.items():
         floor = next((f.floor_ns for f in of.values() if f.floor_ns is not None), None)
-        more = f"{next(iter(of.values())).flop / 1e9:.3g}"
+        more = short(next(iter(of.values())).flop / 1e9, 3)
         cells = [cell(of.get(label)) for label in grid.labels]
         if brief:
             shares = [float(f.worst_share or 0) for f in of.values() if f.verdict == "agree"]

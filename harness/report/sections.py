@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from harness.report.figure import Plot
-from harness.report.words import figure
+from harness.text import short
 
 Form = Literal["terminal", "markdown", "page"]
 # How a page shows a section's table, or its pictures, where that is not the usual way.
@@ -132,7 +132,7 @@ class Report:
 def plain(cell: Value) -> str:
     """A cell's text."""
     if isinstance(cell, float) or cell is None:
-        return figure(cell)
+        return short(cell)
     return cell.text if isinstance(cell, Cell) else str(cell)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harness.data import MADE, title
 from harness.interface import Workload
-from harness.record.schema import FINISHED, Number, Record
-from harness.text import counted
+from harness.record.schema import FINISHED, Record
+from harness.text import counted, short
 from harness.verdict.finding import Finding, void_part
 from harness.verdict.outcome import unit_of
 from harness.verdict.verdict import LabelVerdict, Verdict, left_behind
@@ -19,24 +19,12 @@ COLOURS = {"agree": "green", "disagree": "red", "inconclusive": "yellow", "faile
            "follows": "bright_black"}  # fmt: skip
 
 
-def figure(value: Number | None) -> str:
-    """A distance or limit in two digits."""
-    if value is None:
-        return "–"
-    if isinstance(value, str):
-        return value
-    if value == 0:
-        return "0"
-    digits, e, exponent = f"{value:.2g}".partition("e")
-    return f"{digits}e{int(exponent)}" if e else digits
-
-
 def duration(ns: float | None) -> str:
     """Nanoseconds in the unit that reads best."""
     if ns is None:
         return "–"
     for size, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
-        if ns >= size:
+        if ns >= 0.9995 * size:  # what would be rounded to 1000 of the smaller unit
             return f"{ns / size:.3g} {unit}"
     return f"{ns:.0f} ns"
 
@@ -79,9 +67,9 @@ def cell(finding: Finding | None, *, follows: bool = False) -> str:
     if finding.value is None:
         return f"{mark}{dtype}"
     if not finding.limit:
-        return f"{mark} {figure(finding.value)}{dtype}"
+        return f"{mark} {short(finding.value)}{dtype}"
     sign = "≤" if isinstance(finding.value, float) and finding.value <= finding.limit else ">"
-    return f"{mark} {figure(finding.value)}{sign}{figure(finding.limit)}{dtype}"
+    return f"{mark} {short(finding.value)}{sign}{short(finding.limit)}{dtype}"
 
 
 def decimals(value: float | None, places: int = 2) -> str:

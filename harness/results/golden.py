@@ -9,6 +9,7 @@ import msgspec
 
 from harness.interface import Workload
 from harness.record.schema import Measurement
+from harness.text import short
 from harness.verdict.finding import Evidence
 from harness.verdict.numbers import sentence_for
 from harness.workloads.reference.limits import Limit
@@ -82,7 +83,7 @@ def summary(checked: Checked) -> str:
         )
         return (
             f"{checked.label} computes what {writer} did over {checked.header.after[-1]} steps: at "
-            f"most {largest:.2g} apart, limit {checked.limit.value:g}"
+            f"most {short(largest)} apart, limit {short(checked.limit.value)}"
         )
     sentence = f"{checked.label} is not what {writer} was: {sentence_for(RUNG, checked.first)}"
     if checked.first_loss is not None:

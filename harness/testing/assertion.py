@@ -25,7 +25,7 @@ from harness.report.neighbourhood import neighbourhood, windows
 from harness.report.sections import Cell, Section
 from harness.report.sections import plain as as_text
 from harness.testing.handles import Compared, RemoteBackend
-from harness.text import clean
+from harness.text import clean, short
 from harness.verdict.finding import Evidence
 from harness.verdict.hints import shape_of_the_error
 from harness.verdict.numbers import evidence, sentence_for, within
@@ -121,7 +121,7 @@ def _limit(measured: Measurement, given: float | None) -> Limit:
     elif value is None:
         value = rounding_limit(dtype, size)
         reason = (
-            f"{ROUNDINGS} roundings of {dtype}, {UNITS[dtype]:.1g} each, over {size} elements; "
+            f"{ROUNDINGS} roundings of {dtype}, {short(UNITS[dtype])} each, over {size} elements; "
             "limit= for code that rounds more"
         )
     return Limit(rung, dtype, CASE, value, reason, "–")
@@ -236,7 +236,7 @@ def _message_of_tensors(
     for name, each in measured.items():
         agrees = all(within(*pair) for pair in _judged(each, limits[name]))
         mark = words.MARKS["agree" if agrees else "disagree"]
-        others.append(f"{mark} {clean(name)} {each.problem or words.figure(each.distance)}")
+        others.append(f"{mark} {clean(name)} {each.problem or short(each.distance)}")
     return "\n".join([*lines, f"  tensors     {', '.join(others)}"])
 
 
@@ -273,8 +273,8 @@ def _first_divergence(
         "got": at.got,
         "expected": at.expected,
         "problem": at.problem,
-        "distance": None if at.distance is None else words.figure(at.distance),
-        "limit": None if at.limit is None else f"{at.limit:g} ({at.why})",
+        "distance": None if at.distance is None else short(at.distance),
+        "limit": None if at.limit is None else f"{short(at.limit)} ({at.why})",
         "looks like": hint,
     }
     lines = [clean(sentence_for(rung, at))]

@@ -10,6 +10,7 @@ import math
 
 from harness.plan.model import Plan, Trajectory, judged_by_label, process_precision
 from harness.record.schema import EVALUATION, Measurement, Record, Replica, Results, evaluation_case
+from harness.text import exact, short
 from harness.verdict.finding import Evidence, Finding, multiple
 from harness.workloads.reference.limits import DECIDING, LIMITS, Limit, limit_for, with_jump
 
@@ -125,7 +126,7 @@ def envelope_limit(replicas: list[Replica], chosen: Trajectory, least: float = 0
         f"{regime}, after {after} steps",
         max(least, factor * largest),
         f"{factor:g} times the furthest of {len(distances)} replicas of the float32 reference",
-        f"{min(float(d) for d in distances):.3g} to {largest:.3g} in the replicas",
+        f"{short(min(float(d) for d in distances))} to {short(largest)} in the replicas",
     )
 
 
@@ -252,7 +253,6 @@ def sentence_for(rung: str, at: Evidence) -> str:
         return f"{place} cannot be compared: {at.problem}"
     element = ""
     if at.index is not None:
-        element = f"; worst at {at.index}: got {at.got}, expected {at.expected}"
-    amount = f"{at.distance:.3g}" if isinstance(at.distance, (int, float)) else str(at.distance)
+        element = f"; worst at {at.index}: got {exact(at.got)}, expected {exact(at.expected)}"
     unit = " elements" if rung == "inputs" or at.where == "precision" else ""
-    return f"{place} is off by {amount}{unit}, limit {at.limit:g}{element}"
+    return f"{place} is off by {short(at.distance)}{unit}, limit {short(at.limit)}{element}"

@@ -15,7 +15,7 @@ import msgspec
 from harness.data import official
 from harness.interface import Outcome, Workload
 from harness.record.schema import Churn, Number, Record, Results, Training
-from harness.text import many
+from harness.text import many, short, signed
 from harness.verdict.finding import Evidence, Finding
 from harness.verdict.stats import HUGE, MIN_SEEDS, Equivalence, equivalence, mcnemar
 from harness.workloads import WORKLOADS
@@ -128,11 +128,12 @@ def tell(name: str, test: Equivalence, margin: float, workload: Workload) -> str
     """One test in words: mean difference, interval, margin, power."""
     size, unit = unit_of(name, workload)
     unit = f" {unit}" if unit else ""
+    within = f"margin ±{short(margin * size)}"
     if test.low is None or test.high is None:
-        return f"{name} differs by {test.mean * size:+.3g}{unit} (margin ±{margin * size:g})"
+        return f"{name} differs by {signed(test.mean * size)}{unit} ({within})"
     return (
-        f"{name} differs by {test.mean * size:+.2g} [{test.low * size:+.2g}, "
-        f"{test.high * size:+.2g}]{unit} (90 % interval, margin ±{margin * size:g}, "
+        f"{name} differs by {signed(test.mean * size)} [{signed(test.low * size)}, "
+        f"{signed(test.high * size)}]{unit} (90 % interval, {within}, "
         f"power {test.power:.2f})"
     )
 

@@ -10,7 +10,7 @@ from harness import __version__
 from harness.record.facts import now
 from harness.record.schema import Number, Record
 from harness.report.tables import table
-from harness.report.words import figure
+from harness.text import short
 from harness.workloads.reference.limits import RUNGS
 
 HEADER = ["fault", "what it does", "framework", "expected", "failed first", "batch", "dtype"]
@@ -49,9 +49,9 @@ class Row:
 
     def cells(self) -> list[str]:
         what = [self.fault, self.does, self.framework, self.expected, self.rung, self.case]
-        value = self.problem or figure(self.value)
+        value = self.problem or short(self.value)
         shares = [self.margin, self.most.get("float32"), self.most.get("float64")]
-        what += [self.dtype, self.tensor, value, figure(self.limit), *map(_times, shares)]
+        what += [self.dtype, self.tensor, value, short(self.limit), *map(_times, shares)]
         return [*what, self.verdict]
 
 
@@ -122,4 +122,4 @@ def docstrings(file: Path) -> dict[str, str]:
 def _times(share: float | None) -> str:
     if share is None:
         return "–"
-    return "∞" if share == float("inf") else f"{figure(share)} ×"
+    return "∞" if share == float("inf") else f"{short(share)} ×"

@@ -25,6 +25,7 @@ from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, cells, picture
 from harness.report.run_tables import Run
 from harness.report.words import in_nats
+from harness.text import short
 
 # Losses that fall by more than this are drawn on a logarithmic axis.
 STEEP = 1000
@@ -79,13 +80,13 @@ def _curves(
             if not (told := curves[what](of.training)):
                 continue
             values = times * axes.numeric(told)
-            hover = f"seed {of.training.seed}, {what}, {over} %{{x}}: %{{y:.5g}}"
+            hover = f"seed {of.training.seed}, {what}, {over} %{{x}}: %{{y:.5~g}}"
             marked = of.first and over == "epoch" and len(values) <= MOST_MARKED
             mode = "lines+markers" if marked else "lines"
             trace = look(record, of, mode, hover) | axes.panel(row) | {"y": values}
             trace["showlegend"] = of.first and of.name not in named
             named.add(of.name)
-            ends = f"{values[0]:.5g}", f"{values[-1]:.5g}"
+            ends = short(float(values[0]), 5), short(float(values[-1]), 5)
             told_row = cells(of.title, of.training.seed, what, len(values), *ends)
             series.append(Series(trace, [told_row]))
     caption = (
@@ -146,7 +147,7 @@ def gradients(run: Run) -> list[Plot]:
             values = axes.numeric(of.training.gradient_norms.get(tensor, []))
             if not len(values):
                 continue
-            hover = "after epoch %{x}: %{y:.3g}"
+            hover = "after epoch %{x}: %{y:.3~g}"
             trace = axes.scatter("lines+markers", tensor, hover, legendgroup=f"tensor {place}")
             trace |= style(place) | axes.panel(row) | {"x0": 0, "y": values}
             trace["showlegend"] = not any(s.trace["name"] == trace["name"] for s in series)

@@ -64,7 +64,7 @@ def checkpoints(run: Run) -> list[Plot]:
         if worst:
             median = statistics.median(value for value, _ in worst.values())
             at, (largest, what) = max(worst.items(), key=lambda item: item[1][0])
-            trace = _along_steps(record, label, worst, "step %{x}: %{y:.2g} of the limit")
+            trace = _along_steps(record, label, worst, "step %{x}: %{y:.2~g} of the limit")
             series.append(Series(trace, [cells(label, len(worst), median, largest, at, what)]))
     first, told = _first_beyond(run) if series else ([], "")
     caption = (
@@ -128,7 +128,7 @@ def depth(run: Run) -> list[Plot]:
         shown = {name: worst[name] for name in order if name in worst}
         x = np.array([order[name] for name in shown], dtype=np.float64)
         for place, what in enumerate(("own error", "from the reference") if shown else ()):
-            hover = f"%{{text}}, {what}: %{{y:.2g}}"
+            hover = f"%{{text}}, {what}: %{{y:.2~g}}"
             y = np.array([values[place] for values in shown.values()])
             trace = axes.line_of(record, label, "lines+markers", hover, x=x, y=y)
             trace["text"] = [text(name.removesuffix(OWN)) for name in shown]
@@ -165,7 +165,7 @@ def lockstep_parameters(run: Run) -> list[Plot]:
             if m.rung == "lockstep" and m.tensor != "losses" and m.step is not None
         )
         if worst:
-            trace = _along_steps(record, label, worst, "after step %{x}: %{y:.2g}")
+            trace = _along_steps(record, label, worst, "after step %{x}: %{y:.2~g}")
             rows = [cells(label, step, value, tensor) for step, (value, tensor) in worst.items()]
             series.append(Series(trace, rows))
     limits = _lockstep_limits(run.verdict)
@@ -207,7 +207,7 @@ def _loss_series(
             own, wanted = (axes.numeric(pair[side] for pair in pairs) for side in (0, 1))
             with np.errstate(all="ignore"):
                 off = np.where(own == wanted, 0.0, np.abs(own - wanted) / np.abs(wanted))
-            hover = f"seed {training.seed}, step %{{x}}: %{{y:.2g}}"
+            hover = f"seed {training.seed}, step %{{x}}: %{{y:.2~g}}"
             trace = axes.line_of(record, label, mode, hover, first=place == 0, y=off)
             trace |= {part: trace[part] | change for part, change in look.items()}
             finite = off[np.isfinite(off)]
@@ -336,7 +336,7 @@ def _in_envelope(
                     multiple = f"{distance / furthest:.3f}"
                 limit = limits[regime].get(after)
                 rows.append(cells(label, regime, after, distance, furthest, multiple, limit))
-            hover = f"{regime}, after %{{x}} steps: %{{y:.4g}}"
+            hover = f"{regime}, after %{{x}} steps: %{{y:.4~g}}"
             x = axes.numeric(distances)
             trace = axes.line_of(record, label, "lines+markers", hover, x=x, y=values)
             series.append(Series(trace | {"showlegend": not begun}, rows))
@@ -366,7 +366,7 @@ def _envelope(
     limit = axes.scatter(
         "lines+markers",
         "limit",
-        "limit after %{x} steps: %{y:.3g}",
+        "limit after %{x} steps: %{y:.3~g}",
         legendgroup="limit",
         x=axes.numeric(limits),
         y=np.array([*limits.values()]),

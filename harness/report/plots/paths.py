@@ -15,6 +15,7 @@ from harness.report.plots import axes
 from harness.report.plots.learning import look
 from harness.report.plots.picture import Series, cells, picture
 from harness.report.run_tables import Run
+from harness.text import short
 from harness.workloads.reference.composed import Composed
 from harness.workloads.reference.pieces import Dense
 
@@ -39,7 +40,7 @@ def numbers(run: Run) -> list[Plot]:
     series = []
     for column in range(len(names)):
         for of, own in ways:
-            hover = f"seed {of.training.seed}, after %{{x}} steps: %{{y:.7g}}"
+            hover = f"seed {of.training.seed}, after %{{x}} steps: %{{y:.7~g}}"
             trace = look(record, of, "lines", hover) | axes.panel(column)
             trace |= {"x": own.steps, "y": own.values[:, column]}
             if column:
@@ -73,7 +74,7 @@ def surface(run: Run) -> list[Plot]:
     series = [contours]
     for of, own in ways:
         u, v = own.values.T
-        trace = look(record, of, "lines", "%{x:.6g}, %{y:.6g}") | {"x": u, "y": v}
+        trace = look(record, of, "lines", "%{x:.6~g}, %{y:.6~g}") | {"x": u, "y": v}
         if of.name is not None:  # a mark where it ends
             trace |= {"mode": "lines+markers"}
             trace["marker"] = trace["marker"] | {"size": [0] * (len(u) - 1) + [9], "opacity": 1}
@@ -135,7 +136,7 @@ def line(run: Run) -> list[Plot]:
     x, y = (of[:, 0] for of in _last_points(record.plan, first))
     ends = np.array([x.min(), x.max()])
     marks = {"color": axes.GREY, "size": 5, "symbol": "circle-open"}
-    points = axes.scatter("markers", "points", "%{x:.3g}, %{y:.3g}", x=x, y=y, marker=marks)
+    points = axes.scatter("markers", "points", "%{x:.3~g}, %{y:.3~g}", x=x, y=y, marker=marks)
     series = []
     for of, own in ways:
         if of.training.seed != first.seed:
@@ -144,8 +145,8 @@ def line(run: Run) -> list[Plot]:
         w, b = last.get(dense.weight, np.nan), last.get(dense.bias, 0.0)
         with np.errstate(all="ignore"):
             of_ends, off = w * ends + b, float(np.sqrt(np.mean((w * x + b - y) ** 2)))
-        trace = look(record, of, "lines", "%{x:.3g}, %{y:.4g}") | {"x": ends, "y": of_ends}
-        row = cells(of.title, f"{w:.7g}", f"{b:.7g}", f"{off:.4g}")
+        trace = look(record, of, "lines", "%{x:.3~g}, %{y:.4~g}") | {"x": ends, "y": of_ends}
+        row = cells(of.title, short(w, 7), short(b, 7), short(off))
         series.append(Series(trace, [row]))
     return picture(
         "line",

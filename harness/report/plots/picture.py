@@ -14,10 +14,10 @@ import numpy as np
 
 from harness.interface import Array
 from harness.record.schema import number
-from harness.report import words
 from harness.report.figure import Plot
 from harness.report.plots import axes
 from harness.report.plots.axes import Trace
+from harness.text import short
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +122,7 @@ def _unshown(axis: Log, floor: float, values: list[Array]) -> str:
     with np.errstate(invalid="ignore"):
         at_floor, at_edge = np.count_nonzero(every <= 0), np.count_nonzero(np.abs(every) == np.inf)
     counts = (
-        (at_floor, f"are exactly 0, drawn at {floor:g}"),
+        (at_floor, f"are exactly 0, drawn at {short(floor)}"),
         (0 if axis.edge else axes.missing(every), "are not finite and are left out"),
         (at_edge if axis.edge else 0, "could not be measured: at the upper edge"),
     )
@@ -134,6 +134,6 @@ def cells(*values: str | float | None) -> list[str]:
     return [
         axes.plain(value) if isinstance(value, str)
         else str(value) if isinstance(value, int)
-        else words.figure(None if value is None else number(value))
+        else short(None if value is None else number(value))
         for value in values
     ]  # fmt: skip

@@ -37,7 +37,7 @@ def multiples(grid: Grid, threads: int) -> list[Plot]:
             trace = axes.scatter(
                 "markers",
                 label,
-                "%{y:.3f}× floor at %{x:.3g} GFLOP, %{text}",
+                "%{y:.3f}× floor at %{x:.3~g} GFLOP, %{text}",
                 x=np.array([flop / 1e9 for flop, *_ in of]),
                 y=np.array([value for *_, value in of]),
                 text=[

@@ -97,7 +97,7 @@ def step_series(run: Run) -> list[Plot]:
             trace = axes.scatter(
                 "markers",
                 name,
-                f"%{{y:.4g}} {unit}, round %{{x:.1f}}",
+                f"%{{y:.4~g}} {unit}, round %{{x:.1f}}",
                 **axes.panel(row),
                 legendgroup=text(name),
                 showlegend=row == 0 or bool(rows),
@@ -164,7 +164,7 @@ def distributions(run: Run) -> list[Plot]:
         if sum(map(len, samples.values())) > MOST_SAMPLES:
             # Of very many, as many quantiles as a page can hold.
             shown = np.quantile(steps, np.linspace(0, 1, 2000))
-        hover = f"%{{y:.1f}} % of steps take %{{x:.4g}} {unit} or less"
+        hover = f"%{{y:.1f}} % of steps take %{{x:.4~g}} {unit} or less"
         each = 100 / len(shown)
         trace = axes.line_of(record, name, "lines", hover, x=shown / size, y0=each, dy=each)
         quantiles = np.quantile(steps, (0.05, 0.5, 0.95, 0.99, 1.0)).tolist()

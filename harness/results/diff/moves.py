@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.record.schema import Number, Record
+from harness.record.schema import Record
 from harness.results.baseline import interval
 from harness.results.diff.document import (
     At,
@@ -20,6 +20,7 @@ from harness.results.diff.document import (
 )
 from harness.results.diff.numbers import FREE
 from harness.results.diff.sides import Of, arrow, trouble
+from harness.text import short
 from harness.verdict.timing_stats import Change
 from harness.workloads.reference.limits import DECIDING, RUNGS
 
@@ -174,8 +175,8 @@ def _in_words(judged: Judged) -> str:
         words = "as declared"
     if judged.value is None:
         return words
-    limit = f", limit {figure(judged.limit)}" if judged.limit else ""
-    return f"{words} ({figure(judged.value)}{limit})"
+    limit = f", limit {short(judged.limit)}" if judged.limit else ""
+    return f"{words} ({short(judged.value)}{limit})"
 
 
 def _shaky(label: LabelDiff) -> str:
@@ -184,7 +185,7 @@ def _shaky(label: LabelDiff) -> str:
 
 
 def _place(at: At) -> str:
-    then, now = map(figure, at.distances)
+    then, now = map(short, at.distances)
     return f"{at.tensor} of {at.case} in {at.dtype}, distance {then}, now {now}"
 
 
@@ -195,7 +196,7 @@ def told_of(training: TrainingDiff) -> str:
         told += "the same losses, other figures"
     else:
         told += (
-            f"losses differ from step {training.first_step} on, by {figure(training.furthest)} "
+            f"losses differ from step {training.first_step} on, by {short(training.furthest)} "
             f"at most (relative, first {training.steps})"
         )
     if training.alike:
@@ -208,13 +209,6 @@ def told_of(training: TrainingDiff) -> str:
                 then, now = (v if isinstance(v, str) else pattern.format(v) for v in pair)
                 told += f"; {what} {then}, now {now}"
     return told
-
-
-def figure(value: Number | None) -> str:
-    """A distance or limit in three digits."""
-    if value is None:
-        return "none"
-    return value if isinstance(value, str) else f"{value:.3g}"
 
 
 def ratio(change: Change) -> str:

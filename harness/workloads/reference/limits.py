@@ -13,6 +13,7 @@ import msgspec
 
 from harness import files
 from harness.errors import InputError
+from harness.text import short
 
 RUNGS = (
     *("inputs", "forward", "loss", "gradients", "update", "lockstep"),
@@ -155,7 +156,7 @@ def _measured(limit: Limit, noise: float) -> Limit:
         value=max(NOISE * noise, LEAST),
         reason=f"{NOISE} times what replicas of the reference stray on this very batch, and 16 "
         "units of float32's roundoff at least",
-        seen=f"<= {noise:.2g} in the replicas",
+        seen=f"<= {short(noise)} in the replicas",
     )
 
 
@@ -164,7 +165,7 @@ def with_jump(limit: Limit, jump: float) -> Limit:
     return msgspec.structs.replace(
         limit,
         value=limit.value + jump,
-        reason=f"{limit.reason}; and {jump:.2g}, what units within rounding of a kink can move",
+        reason=f"{limit.reason}; and {short(jump)}, what units within rounding of a kink can move",
     )
 
 
@@ -175,8 +176,8 @@ def _widened(limit: Limit, noise: float, room: int) -> Limit:
         limit,
         value=room * noise,
         reason=f"{room} times what replicas of the reference itself stray on this very batch; "
-        f"{limit.value:g}, the limit of other batches, lies below that",
-        seen=f"<= {noise:.2g} in the replicas",
+        f"{short(limit.value)}, the limit of other batches, lies below that",
+        seen=f"<= {short(noise)} in the replicas",
     )
 
 
