@@ -320,6 +320,11 @@ return {
   ink: getComputedStyle(document.body).color,
   plot: plot.layout.font.color,
   grid: plot.layout.xaxis.gridcolor,
+  grids: [...new Set([...document.querySelectorAll("[data-plot]")].flatMap((place) =>
+    Object.keys(place.layout).filter((key) => /^[xy]axis/.test(key)).map(
+      (key) => place.layout[key].gridcolor)))],
+  papers: [...new Set([...document.querySelectorAll("[data-plot]")].map(
+    (place) => place.layout.paper_bgcolor + place.layout.plot_bgcolor))],
   pressed: document.getElementById("theme").getAttribute("aria-pressed"),
 };
 """
@@ -338,6 +343,8 @@ def test_dark_and_light_follow_the_system_and_the_button(visitor, written):
         seen[dark] = visitor.run(LOOKS)
         assert seen[dark]["pressed"] == str(dark).lower()
         assert seen[dark]["plot"] == seen[dark]["ink"]
+        assert seen[dark]["grids"] == [seen[dark]["grid"]]
+        assert seen[dark]["papers"] == ["rgba(0,0,0,0)" * 2]
     assert brightness(seen[False]["paper"]) > 200 > 60 > brightness(seen[True]["paper"])
     assert brightness(seen[False]["ink"]) < 60 < 200 < brightness(seen[True]["ink"])
     visitor.find("#theme").click()  # from dark to light

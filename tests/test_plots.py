@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import colorsys
 import copy
 import functools
+import itertools
 import math
 import re
 import unicodedata
@@ -648,11 +650,61 @@ def test_a_hostile_name_in_a_tiny_model_is_shown_as_it_stands(what: str) -> None
             assert len(shown) < 2000
 
 
+def contrast(colour: str, other: str) -> float:
+    """Of two colours, as WCAG 2 has it."""
+
+    def luminance(of: str) -> float:
+        parts = [int(of[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+        return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, light = sorted(map(luminance, (colour, other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def hue(colour: str) -> float:
+    red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    return 360 * colorsys.rgb_to_hls(red, green, blue)[0]
+
+
+def test_a_framework_has_one_hue_and_a_variant_its_lightness() -> None:
+    every = [*figure.HUES.values(), *figure.OTHERS]
+    for hues in every:
+        assert len({*hues}) == 3
+        assert max(map(hue, hues)) - min(map(hue, hues)) < 3
+        for one in (*hues, figure.GREY):
+            assert contrast(one, "#fcfcfa") >= 3
+            assert contrast(one, "#15171a") >= 3
+    firsts = sorted(hue(hues[0]) for hues in every)
+    assert min(b - a for a, b in itertools.pairwise(firsts)) > 10
+    for name, least, most in (("numpy", 200, 220), ("torch", 0, 20), ("jax", 110, 140),
+                              ("tensorflow", 265, 285)):  # fmt: skip
+        assert least < hue(figure.colour(name)) < most
+    assert figure.colour("mine") == figure.colour("mine") in {of[0] for of in figure.OTHERS}
+    assert figure.colour("") == figure.GREY
+
+
+def test_colours_are_the_frameworks_on_every_page_wherever_its_label_stands() -> None:
+    seen: dict[str, set[str]] = {}
+    for names in (("numpy", "torch", "jax"), ("jax", "torch"), ("torch", "numpy", "jax")):
+        found = [*drawn(make.timed(names)).values()]
+        found += drawn(test_scale.grid(test_scale.records(names))).values()
+        for trace in (t for plot in found for t in plot.traces if t.get("name") in names):
+            at = trace["line"] if "lines" in trace["mode"] else trace["marker"]
+            seen.setdefault(trace["name"], set()).add(at["color"])
+    assert seen == {name: {figure.colour(name)} for name in ("numpy", "torch", "jax")}
+    # And nothing else has one of theirs.
+    theirs = {one for hues in (*figure.HUES.values(), *figure.OTHERS) for one in hues}
+    for plot in drawn(rich()).values():
+        for trace in plot.traces:
+            if trace.get("name", "") not in ("numpy", "torch", "jax", "b1", "b2", "numpy, again",
+                                             "numpy, A/A"):  # fmt: skip
+                assert not theirs & {*texts(trace)}, (plot.name, trace.get("name"))
+
+
 def test_styles_and_texts_of_a_picture() -> None:
     looks = [figure.style(place) for place in range(64)]
-    assert (
-        len({(x["line"]["color"], x["line"]["dash"], x["marker"]["symbol"]) for x in looks}) == 64
-    )
+    assert len({(x["line"]["dash"], x["marker"]["symbol"]) for x in looks}) == 64
     assert figure.text("") == figure.text(" \n") == "–"
     assert figure.text("a<b>&'\"") == "a&lt;b&gt;&amp;'\""
     assert len(figure.text("x" * 10**6)) == figure.LONGEST_NAME

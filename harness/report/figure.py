@@ -7,6 +7,8 @@ line has a dash and a marker of its own, so that nothing depends on colour. Impo
 from __future__ import annotations
 
 import html
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,17 +17,27 @@ from harness.text import clean
 # A name in a picture is cut here: the legend must leave room for the picture.
 LONGEST_NAME = 60
 
-# By place of the label; at least 3:1 against white and against near-black.
-STYLES: tuple[tuple[str, str, str], ...] = (  # colour, dash, marker
-    ("#2f7ed8", "solid", "circle"),
-    ("#c9512e", "dash", "square"),
-    ("#3c8f4c", "dashdot", "triangle-up"),
-    ("#9a63c4", "dot", "diamond"),
-    ("#a87b00", "longdash", "triangle-down"),
-    ("#0e8a94", "longdashdot", "cross"),
-    ("#c4458f", "5px 2px", "x"),
-    ("#7d7d7d", "2px 6px", "star"),
+# Of each framework one hue, in three lightnesses for its variants; at least 3:1 against white and
+# against near-black.
+HUES = {
+    "numpy": ("#2d7cd7", "#5494de", "#2368b8"),  # blue
+    "torch": ("#d2523e", "#db7464", "#b83e2b"),  # red
+    "jax": ("#398c47", "#43a453", "#30763c"),  # green
+    "tensorflow": ("#9c63c4", "#ad7fce", "#8b49ba"),  # purple
+}
+# Of those that are not built in, by a digest of the name: orange, teal, pink, olive, brown.
+OTHERS = (
+    ("#ad6e00", "#cc8100", "#925c00"),
+    ("#108991", "#13a1ab", "#0e737a"),
+    ("#c74f95", "#d271aa", "#b2387f"),
+    ("#7d8112", "#939716", "#696c0f"),
+    ("#a66f4b", "#ba8664", "#8c5d3f"),
 )
+# Of what belongs to no framework: 4:1 on white and on near-black.
+GREY = "#7d7d7d"
+# By place of the label.
+DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot", "5px 2px", "2px 6px")
+MARKERS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +69,33 @@ def text(told: str) -> str:
     return html.escape(clean(told[:LONGEST_NAME]).strip(), quote=False) or "–"
 
 
-def style(place: int) -> dict[str, Any]:
-    """Colour, dash and marker of the label in this place; no two of the first 64 share all three.
+def colour(framework: str, variant: int = 0) -> str:
+    """Of a framework's first label, or of its nth; "" is no framework."""
+    other = OTHERS[zlib.crc32(framework.encode()) % len(OTHERS)]
+    hues = HUES.get(framework, other) if framework else (GREY,)
+    return hues[variant % len(hues)]
 
-    After the last colour they come again, with hollow markers and the dash of the next one.
+
+def style(place: int, framework: str = "", variant: int = 0) -> dict[str, Any]:
+    """Colour of a framework's nth label, dash and marker of the label in this place.
+
+    No two of the first 64 places share dash and marker: after the last ones they come again, with
+    hollow markers and the dash of the next one.
     """
-    again, first = divmod(place, len(STYLES))
-    colour, _, symbol = STYLES[first]
-    dash = STYLES[(first + again) % len(STYLES)][1]
+    again, first = divmod(place, len(MARKERS))
+    own = colour(framework, variant)
+    dash = DASHES[(first + again) % len(DASHES)]
     return {
-        "line": {"color": colour, "dash": dash, "width": 2},
-        "marker": {"color": colour, "symbol": symbol + ("-open" if again else ""), "size": 7},
+        "line": {"color": own, "dash": dash, "width": 2},
+        "marker": {"color": own, "symbol": MARKERS[first] + "-open" * bool(again), "size": 7},
     }
+
+
+def styles(frameworks: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The style of every label, in their order; frameworks: by label."""
+    before: list[str] = []
+    made = {}
+    for place, (label, framework) in enumerate(frameworks.items()):
+        made[label] = style(place, framework, before.count(framework))
+        before.append(framework)
+    return made

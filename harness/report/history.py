@@ -17,7 +17,7 @@ import numpy as np
 from harness.interface import Array
 from harness.record.schema import number
 from harness.report import words
-from harness.report.figure import Plot, style, text
+from harness.report.figure import GREY, Plot, styles, text
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, picture
 from harness.report.sections import Form, Report, Section, Value, by_columns
@@ -235,7 +235,7 @@ def _marks(trends: Sequence[Trend], values: Sequence[Array]) -> list[Series]:
         for point, value in zip(trend.points, of, strict=False)
         if point.changed and not math.isnan(value)
     ]
-    diamond = {"symbol": "diamond-open", "size": 16, "color": axes.GREY, "line": {"width": 2.5}}
+    diamond = {"symbol": "diamond-open", "size": 16, "color": GREY, "line": {"width": 2.5}}
     trace = axes.scatter(
         "markers",
         "versions changed",
@@ -277,6 +277,7 @@ def _plot(
 ) -> list[Plot]:
     """A line a trend over time, with a summary of each; none where nothing can be drawn."""
     series = []
+    look = styles({n: t.configuration.backend for n, t in zip(names(trends), trends, strict=True)})
     for place, (label, trend, of) in enumerate(zip(names(trends), trends, values, strict=True)):
         held = of[~np.isnan(of)]
         if not len(held):
@@ -289,7 +290,7 @@ def _plot(
             text=[text(point.run) for point in trend.points],
             x=_when(trend.points),
             y=of,
-            **style(place),
+            **look[label],
         )
         if bars and place in bars:
             trace["error_y"] = bars[place]

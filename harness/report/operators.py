@@ -16,7 +16,7 @@ from harness.interface import Array
 from harness.record.operators import Operator, Special, TruePoint
 from harness.record.schema import Number, Record
 from harness.report import words
-from harness.report.figure import Plot, style
+from harness.report.figure import Plot
 from harness.report.plots import axes
 from harness.report.plots.picture import Series, picture
 from harness.report.run_tables import Run
@@ -271,7 +271,7 @@ def curves(record: Record) -> list[Plot]:
         panels[f"yaxis{panel}"] = axes.linear(title, domain=high, anchor=f"x{panel}")
         for label, of in asked.items():
             at = {"xaxis": f"x{panel}", "yaxis": f"y{panel}", "showlegend": not panel}
-            series += _curve(label, axes.place_of(record, label), of, operator, what, title, at)
+            series += _curve(label, record, of, operator, what, title, at)
     return picture(
         "operators",
         "Single operators and their derivatives",
@@ -288,7 +288,7 @@ def curves(record: Record) -> list[Plot]:
 
 def _curve(
     label: str,
-    place: int,
+    record: Record,
     of: Mapping[str, Operator],
     operator: str,
     what: str,
@@ -305,7 +305,7 @@ def _curve(
     ends = (f"{float(end(shown)):.4g}" if len(shown) else "–" for end in (np.min, np.max))
     row = [axes.plain(label), title, str(len(values)), *ends]
     row.append(", ".join(f"{x:g}" for x in dict.fromkeys(x for x, _ in marks)) or "–")
-    look = style(place)
+    look, place = axes.style_of(record, label), axes.place_of(record, label)
     at |= {"legendgroup": f"label {place}"}
     line = axes.scatter(
         "lines",

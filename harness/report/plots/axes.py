@@ -13,11 +13,10 @@ import numpy as np
 
 from harness.interface import Array
 from harness.record.schema import Number, Record
-from harness.report.figure import LONGEST_NAME, style, text
+from harness.report.figure import GREY, LONGEST_NAME, styles, text
 from harness.text import clean
 
-# Lines that belong to no label (limits, floors, the reference): 4:1 on white and on near-black.
-GREY = "#7d7d7d"
+# A band that belongs to no label.
 PALE = "rgba(125,125,125,0.16)"
 # What stands below or above a decade that is drawn cannot be told from it on a screen.
 DECADES = 300
@@ -207,8 +206,13 @@ def scatter(mode: str, name: str, hover: str, **more: Any) -> Trace:
 
 
 def place_of(record: Record, name: str) -> int:
-    """A label's place in the plan, which gives it its colour, dash and marker."""
+    """A label's place in the plan."""
     return [*record.plan.labels].index(name)
+
+
+def style_of(record: Record, name: str) -> dict[str, Any]:
+    """A label's colour, dash and marker."""
+    return styles({label: of.backend for label, of in record.plan.labels.items()})[name]
 
 
 def line_of(
@@ -219,7 +223,7 @@ def line_of(
     more: `x`, `y` and other looks.
     """
     place = place_of(record, name)
-    look = style(place)
+    look = style_of(record, name)
     if not first:
         look |= {"line": look["line"] | {"width": 1}, "opacity": 0.45, "showlegend": False}
     return scatter(mode, name, hover, legendgroup=f"label {place}") | look | more

@@ -10,7 +10,7 @@ import numpy as np
 from harness.interface import Array
 from harness.measure.outcome import accuracy_metric
 from harness.record.schema import Number, Record, Training
-from harness.report.figure import Plot, style
+from harness.report.figure import GREY, Plot, style
 from harness.report.learnt import (
     NORMS,
     REFERENCE,
@@ -31,9 +31,10 @@ from harness.text import short
 STEEP = 1000
 # Above this many epochs a line's marks hide it.
 MOST_MARKED = 100
-# Pale in the middle, so that only what differs has a colour; alike in light and dark.
-FEWER_MORE = [[0.0, "#eb8f73"], [0.5, "#f4f4f4"], [1.0, "#7fb2f0"]]
-COUNTS = [[0.0, "#f4f4f4"], [1.0, "#7fb2f0"]]
+# Pale in the middle, so that only what differs has a colour, which no framework has; alike in light
+# and dark.
+FEWER_MORE = [[0.0, "#d3a95f"], [0.5, "#f4f4f4"], [1.0, "#74bcb2"]]
+COUNTS = [[0.0, "#f4f4f4"], [1.0, "#a9a9a9"]]
 INK = "#1a1a1a"  # at least 7:1 on each of these
 
 # ---- by epoch ------------------------------------------------------------------------------------
@@ -129,8 +130,8 @@ def look(record: Record, of: Trained, mode: str, hover: str) -> axes.Trace:
         legendgroup=REFERENCE,
         showlegend=of.first,
         opacity=0.4 if of.first else 0.2,
-        line={"color": axes.GREY, "width": 7},
-        marker={"color": axes.GREY, "size": 3},
+        line={"color": GREY, "width": 7},
+        marker={"color": GREY, "size": 3},
     )
 
 
@@ -149,7 +150,8 @@ def gradients(run: Run) -> list[Plot]:
                 continue
             hover = "after epoch %{x}: %{y:.3~g}"
             trace = axes.scatter("lines+markers", tensor, hover, legendgroup=f"tensor {place}")
-            trace |= style(place) | axes.panel(row) | {"x0": 0, "y": values}
+            framework = record.plan.labels[of.name].backend if of.name is not None else ""
+            trace |= style(place, framework) | axes.panel(row) | {"x0": 0, "y": values}
             trace["showlegend"] = not any(s.trace["name"] == trace["name"] for s in series)
             rows = [cells(*row) for row in norm_rows(of, tensor)]
             series.append(Series(trace, rows))
@@ -226,8 +228,8 @@ def _confusion(
     )
     if compared:
         caption += (
-            " Coloured, and told below the count, is what differs from the reference: blue is "
-            f"more, red less. {np.count_nonzero(less)} of {less.size} cells differ."
+            " Coloured, and told below the count, is what differs from the reference: teal is "
+            f"more, brown less. {np.count_nonzero(less)} of {less.size} cells differ."
         )
     named = [axes.plain(classes[k] if k < len(classes) else str(k)) for k in range(len(counts))]
     axis = axes.rows_axis([axes.tick(each, 11) for each in named], tickfont={"size": 10})

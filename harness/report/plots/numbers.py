@@ -11,7 +11,7 @@ import numpy as np
 from harness.plan.model import Trajectory
 from harness.record.schema import OWN, Record, Replica
 from harness.report import words
-from harness.report.figure import Plot, style, text
+from harness.report.figure import GREY, Plot, text
 from harness.report.learnt import references
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, cells, picture
@@ -99,7 +99,7 @@ def _first_beyond(run: Run) -> tuple[list[Series], str]:
         told += f" First beyond its limit: {axes.plain(label)}, {axes.plain(what)}."
         if first.step is None:
             continue
-        look = style(axes.place_of(run.record, label))["marker"]
+        look = axes.style_of(run.record, label)["marker"]
         trace = axes.scatter(
             "markers",
             f"{label}: first beyond",
@@ -360,9 +360,9 @@ def _envelope(
         y=np.array([*high, *reversed(low)]),
         fill="toself",
         fillcolor=axes.PALE,
-        line={"color": axes.GREY, "width": 0.5},
+        line={"color": GREY, "width": 0.5},
     )
-    tick = {"symbol": "line-ew", "size": 9, "line": {"color": axes.GREY, "width": 2}}
+    tick = {"symbol": "line-ew", "size": 9, "line": {"color": GREY, "width": 2}}
     limit = axes.scatter(
         "lines+markers",
         "limit",
@@ -370,8 +370,8 @@ def _envelope(
         legendgroup="limit",
         x=axes.numeric(limits),
         y=np.array([*limits.values()]),
-        line={"color": axes.GREY, "width": 1.5, "dash": "dash"},
-        marker=tick | {"color": axes.GREY},
+        line={"color": GREY, "width": 1.5, "dash": "dash"},
+        marker=tick | {"color": GREY},
     )
     traces = [band, limit] if limits else [band]
     return [Series(trace | {"showlegend": first}) for trace in traces]

@@ -10,7 +10,7 @@ from harness.interface import Array
 from harness.plan.model import Plan
 from harness.record.schema import Training
 from harness.report import learnt
-from harness.report.figure import Plot, text
+from harness.report.figure import GREY, Plot, text
 from harness.report.plots import axes
 from harness.report.plots.learning import look
 from harness.report.plots.picture import Series, cells, picture
@@ -111,9 +111,9 @@ def _contours(minimised: Composed, points: Array) -> tuple[Series, str]:
         "contours": {
             "coloring": "none",
             "showlabels": True,
-            "labelfont": {"size": 10, "color": axes.GREY},
+            "labelfont": {"size": 10, "color": GREY},
         },
-        "line": {"color": axes.GREY, "width": 1},
+        "line": {"color": GREY, "width": 1},
         "hoverinfo": "skip",
         "showlegend": False,
     }
@@ -135,7 +135,7 @@ def line(run: Run) -> list[Plot]:
         return []
     x, y = (of[:, 0] for of in _last_points(record.plan, first))
     ends = np.array([x.min(), x.max()])
-    marks = {"color": axes.GREY, "size": 5, "symbol": "circle-open"}
+    marks = {"color": GREY, "size": 5, "symbol": "circle-open"}
     points = axes.scatter("markers", "points", "%{x:.3~g}, %{y:.3~g}", x=x, y=y, marker=marks)
     series = []
     for of, own in ways:

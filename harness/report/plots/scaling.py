@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.report.figure import Plot, style
+from harness.report.figure import Plot, styles
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, picture
 from harness.report.words import BELOW, duration
 from harness.results.scale import Grid
 
 
-def _marks(place: int, below: list[bool]) -> dict[str, Any]:
+def _marks(look: dict[str, Any], below: list[bool]) -> dict[str, Any]:
     """A label's marks, hollow where they lie below the floor."""
-    look: dict[str, Any] = style(place)["marker"]
     symbol = look["symbol"].removesuffix("-open")
     return look | {"symbol": [symbol + "-open" * strange for strange in below]}
 
@@ -31,7 +30,9 @@ def multiples(grid: Grid, threads: int) -> list[Plot]:
         if f.threads == threads and f.multiple is not None
     ]
     series = []
-    for place, label in enumerate(grid.labels):
+    labels = grid.records[0].plan.labels
+    look = styles({label: labels[label].backend for label in grid.labels})
+    for label in grid.labels:
         of = sorted((f.flop, f.width, f.batch, value) for f, value in fair if f.label == label)
         if of:
             trace = axes.scatter(
@@ -44,7 +45,7 @@ def multiples(grid: Grid, threads: int) -> list[Plot]:
                     f"width {width}, batch {batch}{BELOW * (value < 1)}"
                     for _, width, batch, value in of
                 ],
-                marker=_marks(place, [value < 1 for *_, value in of]),
+                marker=_marks(look[label]["marker"], [value < 1 for *_, value in of]),
             )
             rows = [
                 [axes.plain(f.label), str(f.width), str(f.batch), duration(f.step_ns), f"{v:.3f}"]

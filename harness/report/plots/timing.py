@@ -15,7 +15,7 @@ import numpy as np
 from harness.interface import Array
 from harness.record.schema import Record, Results, Round
 from harness.report import words
-from harness.report.figure import Plot, style, text
+from harness.report.figure import GREY, Plot, text
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, cells, picture
 from harness.report.run_tables import Run, compared, is_claimed
@@ -45,20 +45,20 @@ def _ranked(run: Run) -> tuple[list[str], str]:
 
 
 class Arm(NamedTuple):
-    """One process that was timed, with its place among the colours."""
+    """One process that was timed."""
 
     name: str
-    place: int
+    colour: str
     rounds: list[Round]
 
 
 def _arms(record: Record, timed: list[str]) -> list[Arm]:
     """What was timed, and has samples; second processes (A against A) at the end."""
-    last = len(record.plan.labels)
-    arms = [Arm(name, axes.place_of(record, name), record.results[name].rounds) for name in timed]
+    own = {name: axes.style_of(record, name)["line"]["color"] for name in timed}
+    arms = [Arm(name, own[name], record.results[name].rounds) for name in timed]
     arms += [
-        Arm(f"{axes.plain(name)}, again", last + further, results.rounds)
-        for further, (name, results) in enumerate(record.again.items())
+        Arm(f"{axes.plain(name)}, again", own[name], results.rounds)
+        for name, results in record.again.items()
         if name in timed
     ]
     arms = [arm._replace(rounds=[r for r in arm.rounds if _samples(r)]) for arm in arms]
@@ -89,8 +89,8 @@ def step_series(run: Run) -> list[Plot]:
         samples = warmup.shape[1] + steady.shape[1]
         # Steady steps lie over the warm-up, whose points are many and far apart.
         for name, colour, wide, points, rows in (
-            ("warm-up", axes.GREY, 2, warmup, []),
-            (arm.name, style(arm.place)["line"]["color"], 4, steady,
+            ("warm-up", GREY, 2, warmup, []),
+            (arm.name, arm.colour, 4, steady,
              [cells(arm.name, len(arm.rounds), samples, *times)]),
         ):  # fmt: skip
             x, y = points[:, ::every]
@@ -231,7 +231,7 @@ def _forest(run: Run, rows: Sequence[Row], middle: float) -> list[Series]:
     for place, (label, across, of, (start, stop)) in enumerate(rows):
         claimed, why = is_claimed(run, label, across, of)
         told = f"{of.value:.3f}, {'claimed' if claimed else why or 'not claimed'}"
-        marker = style(axes.place_of(run.record, label))["marker"]
+        marker = axes.style_of(run.record, label)["marker"]
         symbol = marker["symbol"].removesuffix("-open") + ("" if of.claimable else "-open")
         colour = marker["color"]
         name = label if across else f"{label}, A/A"
