@@ -110,6 +110,9 @@ def rich() -> Record:
             for after in chosen.start_after
         ]
         results.training = [training(seed, 1e-6 * (place + 1)) for seed in SEEDS]
+        if name == "torch":  # which takes three pullovers for coats
+            row = results.training[0].confusion[2]
+            row[2], row[4] = row[2] - 3, row[4] + 3
         results.training += [training(0, 1e-15, dtype="float64", whole=False)]
         make.evaluated(results)
         results.churn = [

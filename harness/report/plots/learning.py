@@ -175,35 +175,39 @@ def gradients(run: Run) -> list[Plot]:
 
 
 def confusions(run: Run) -> list[Plot]:
-    """The matrix of the reference, and of every label with what differs from it; first seed."""
+    """The matrix of the reference, and of each label that differs from it, what does; first seed.
+
+    Differences have one scale. None where all matrices are the same.
+    """
     record = run.record
-    classes = record.dataset.class_names if record.dataset is not None else []
     judged: dict[int, Array] = {}
-    plots = []
-    for name, training, first in trained(record):
-        counts = square(training.confusion)
-        if not first or counts is None:
+    found: list[tuple[Trained, Array, Array | None]] = []
+    for of in trained(record):
+        counts = square(of.training.confusion)
+        if not of.first or counts is None:
             continue
-        base = judged.get(training.seed)
-        if name is None:
-            judged[training.seed] = counts
+        base = judged.get(of.training.seed)
+        if of.name is None:
+            judged[of.training.seed] = counts
         elif base is not None and base.shape != counts.shape:
             base = None
-        place = "reference" if name is None else str(axes.place_of(record, name))
-        title = f"{axes.plain(name or REFERENCE)}: test samples by true and predicted class, seed "
-        plots.append(
-            _confusion(f"confusion-{place}", f"{title}{training.seed}", counts, base, classes)
-        )
-    return plots
+        if base is None or not np.array_equal(counts, base):
+            found.append((of, counts, base))
+    if all(of.name is None for of, *_ in found):
+        return []
+    most = max(
+        (int(np.max(np.abs(c - base))) for _, c, base in found if base is not None), default=0
+    )
+    return [_confusion(record, of, counts, base, most) for of, counts, base in found]
 
 
-def _confusion(
-    name: str, title: str, counts: Array, base: Array | None, classes: list[str]
-) -> Plot:
-    """Counts, coloured by what differs from `base`, or without one by size."""
+def _confusion(record: Record, of: Trained, counts: Array, base: Array | None, most: int) -> Plot:
+    """Counts, coloured by what differs from `base` (at most `most`), or without one by size."""
+    place = "reference" if of.name is None else str(axes.place_of(record, of.name))
+    classes = record.dataset.class_names if record.dataset is not None else []
     compared = base is not None
     less = counts - base if base is not None else counts
-    most = max(1, int(np.max(np.abs(less))))
+    most = most if compared else max(1, int(np.max(counts)))
     changes = [[f"{n:+d}" if compared and n else "" for n in row] for row in less.tolist()]
     pairs = [[*zip(*of, strict=True)] for of in zip(counts.tolist(), changes, strict=True)]
     change = " (%{z:+d})" if compared else ""
@@ -229,7 +233,7 @@ def _confusion(
     if compared:
         caption += (
             " Coloured, and told below the count, is what differs from the reference: teal is "
-            f"more, brown less. {np.count_nonzero(less)} of {less.size} cells differ."
+            f"more, brown less, on one scale for all labels. {np.count_nonzero(less)} of {less.size} cells differ."
         )
     named = [axes.plain(classes[k] if k < len(classes) else str(k)) for k in range(len(counts))]
     axis = axes.rows_axis([axes.tick(each, 11) for each in named], tickfont={"size": 10})
@@ -243,4 +247,7 @@ def _confusion(
         for each, row in zip(named, pairs, strict=True)
     ]
     header = ("true \\ predicted", *named)
+    title = f"{axes.plain(of.title)}: test samples by true and predicted class, seed "
+    title += str(of.training.seed)
+    name = f"confusion-{place}"
     return Plot(name, title, caption, [trace], layout, header, rows, 150 + 31 * len(counts))
