@@ -46,7 +46,9 @@ def test_a_hostile_text_is_shown_as_it_stands_and_obeyed_nowhere(what):
         marked = as_markdown(found)
         assert "<" not in marked
         assert not re.search(r"(?<!\\)[`\[]", marked)
-        assert all(row.startswith(("|", "#", ">")) or row in ("", UNCHANGED)
+        head, _, sentence, *_ = marked.split("\n")
+        assert head.startswith("# ")
+        assert all(row.startswith(("|", "#", ">")) or row in ("", UNCHANGED, sentence)
                    for row in marked.split("\n"))  # fmt: skip
         page = parsed(as_page(found))
         assert {tag for tag, _ in page.tags} <= harmless()

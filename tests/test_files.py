@@ -18,6 +18,7 @@ from harness.record import store
 from harness.report import excerpt, files, markdown
 from harness.report.excerpt import BEGIN, END
 from harness.report.run import as_markdown
+from harness.report.sections import Report, Section
 from harness.verdict.verdict import judge
 from tests import make, test_scale
 from tests.conftest import run_here
@@ -67,15 +68,17 @@ def test_the_excerpt_has_every_label_and_rung_and_what_was_run() -> None:
     assert "numpy 2.4.6" in told
 
 
-@given(st.lists(st.text(alphabet="ab#é\n ", max_size=30), max_size=6), st.integers(0, 400))
+@given(st.lists(st.text(alphabet="ab#é\n ", max_size=30), max_size=6), st.integers(0, 600))
 def test_a_report_is_cut_at_a_section_and_says_what_is_missing(
     bodies: list[str], most: int
 ) -> None:
-    bodies = [body.replace("\n## ", "") for body in bodies]
-    text = "# head\n" + "".join(f"\n## s{i}\n{body}" for i, body in enumerate(bodies))
-    cut = markdown.fitted(text, most)
+    sections = [Section(f"s{i}", lines=[body], folded=i % 2 == 1) for i, body in enumerate(bodies)]
+    shown = Report("head", sections=sections)
+    text = markdown.render(shown)
+    cut = markdown.fitted(shown, most)
     assert len(cut.encode()) <= most
-    kept = re.findall(r"^## (s\d)$", cut, flags=re.MULTILINE)
+    kept = re.findall(r"^(?:## |<details><summary>)(s\d)", cut, flags=re.MULTILINE)
+    assert cut.count("<details>") == cut.count("</details>")
     missing = [f"s{i}" for i in range(len(bodies))][len(kept) :]
     assert kept == [f"s{i}" for i in range(len(kept))]
     if len(text.encode()) <= most:

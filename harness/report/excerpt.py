@@ -10,11 +10,10 @@ from pathlib import Path
 from harness import files
 from harness.errors import InputError
 from harness.record.schema import Record
-from harness.report import run_tables, words
+from harness.report import markdown, run_tables, words
 from harness.report.ladder import ladder
 from harness.report.run_tables import STEP_TIMES, Run, versions_of
-from harness.report.sections import Section
-from harness.report.tables import escape, table
+from harness.report.tables import escape
 from harness.verdict.verdict import Verdict
 
 BEGIN = "<!-- harness report --into: begin -->"
@@ -39,15 +38,11 @@ def excerpt(record: Record, verdict: Verdict) -> str:
     ]
     lines += [escape(" · ".join(fact for fact in facts if fact)), ""]
     run = Run(record, verdict)
-    lines += _across(ladder(run))
+    lines += markdown.tabled(ladder(run))
     times = run_tables.times(run, {name: STEP_TIMES[name] for name in TIMES})
-    return "\n".join(lines + ([f"{times.title}:", "", *_across(times)] if times.rows else []))
-
-
-def _across(section: Section) -> list[str]:
-    """A row a label as a table with a column a label."""
-    turned = section.turned()
-    return table(["", *map(escape, turned.header[1:])], turned.texts)
+    if times.rows:
+        lines += [f"{times.title}:", "", *markdown.tabled(times)]
+    return "\n".join(lines)
 
 
 def put_into(file: Path, record: Record, verdict: Verdict) -> Path:

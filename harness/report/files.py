@@ -9,7 +9,7 @@ from harness.errors import InputError
 from harness.files import why, write_atomic
 from harness.record.schema import Record
 from harness.report import card, markdown, page
-from harness.report.run import NAME, as_markdown, report
+from harness.report.run import NAME, report
 from harness.report.run_tables import Run
 from harness.verdict.verdict import Verdict
 
@@ -55,6 +55,6 @@ def append_summary(record: Record, verdict: Verdict, file: str) -> None:
     if os.path.exists(file) and not os.path.isfile(file):
         raise OSError("not a file")
     room = SUMMARY_BYTES - (os.path.getsize(file) if os.path.exists(file) else 0)
-    text = markdown.fitted(as_markdown(record, verdict), room)
+    text = markdown.fitted(report(Run(record, verdict), "markdown"), room)
     with open(file, "a", encoding="utf-8") as stream:
         stream.write(text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
@@ -50,7 +51,7 @@ def report(run: Run, form: Form) -> Report:
         headline=[words.headline(record)],
         warnings=words.warnings(record),
         top=[unsettled.section(run), _facts(record)] if form == "page" else [],
-        sections=_chapters(run) if form == "page" else [build(run) for build in SHOWN[form]],
+        sections=_chapters(run) if form == "page" else _shown(run, form),
         end=end[form],
         title=f"{mark} {verdict.verdict} · run {text.clean(record.run)[:80]}",
     )
@@ -64,6 +65,14 @@ def as_markdown(record: Record, verdict: Verdict) -> str:
 def summary(record: Record, verdict: Verdict, folder: Path) -> Report:
     """What a terminal shows: everything a reader needs first, the one sentence last."""
     return report(Run(record, verdict, folder), "terminal")
+
+
+def _shown(run: Run, form: Form) -> list[Section]:
+    """A terminal's or Markdown's sections, in the latter folded but for what is read first."""
+    return [
+        replace(build(run), folded=form == "markdown" and build not in OPEN)
+        for build in SHOWN[form]
+    ]
 
 
 def _chapters(run: Run) -> list[Section]:
@@ -175,7 +184,7 @@ def _facts(record: Record) -> Section:
 
 
 def _screening(run: Run) -> Section:
-    return Section(note=words.screening(run.record) if run.record.cases else "")
+    return Section("Screening", note=words.screening(run.record) if run.record.cases else "")
 
 
 def _explanations(run: Run) -> Section:
@@ -208,6 +217,8 @@ SHOWN: dict[str, tuple[Build, ...]] = {
         environment,
     ),
 }  # fmt: skip
+# What Markdown shows unasked.
+OPEN = (ladder, unsettled.section, failing.section, _explanations, tables.times)
 # Of a page: id, title, and what is inside below the plots of that id.
 CHAPTERS: tuple[tuple[str, str, tuple[Build, ...]], ...] = (
     ("ladder", "The ladder", (ladder, failing.section, _explanations, _screening)),

@@ -233,7 +233,8 @@ def _confusion(record: Record, of: Trained, counts: Array, base: Array | None, m
     if compared:
         caption += (
             " Coloured, and told below the count, is what differs from the reference: teal is "
-            f"more, brown less, on one scale for all labels. {np.count_nonzero(less)} of {less.size} cells differ."
+            "more, brown less, on one scale for all labels. "
+            f"{np.count_nonzero(less)} of {less.size} cells differ."
         )
     named = [axes.plain(classes[k] if k < len(classes) else str(k)) for k in range(len(counts))]
     axis = axes.rows_axis([axes.tick(each, 11) for each in named], tickfont={"size": 10})
