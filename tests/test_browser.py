@@ -78,6 +78,7 @@ class Visitor:
         self.log("performance")  # what was before counts no more
         self.driver.get(path.as_uri())
         if drawn:
+            self.run("dispatchEvent(new Event('beforeprint'))")
             self.until(DRAWN)
 
     def look(self, width: int = 1600, *, dark: bool = False, wait: bool = True) -> None:
@@ -190,6 +191,21 @@ def test_a_page_opens_from_a_disk_without_an_error_and_asks_for_nothing(visitor,
     assert visitor.asked_for == {written[name].as_uri()}
     drawn = visitor.run("return document.querySelectorAll('[data-plot] svg.main-svg').length")
     assert (drawn > 0) == (name != "diff")  # its tables show all of it
+
+
+def test_a_plot_is_drawn_when_it_is_seen_and_a_page_opens_with_few_nodes(visitor, written):
+    visitor.go(written["rich"], drawn=False)
+    visitor.wait()
+    assert visitor.run("return document.querySelectorAll('*').length") < 15_000
+    plots = visitor.run("return [...document.querySelectorAll('[data-plot]')].map((p) => p.id)")
+    drawn = "return [...document.querySelectorAll('[data-plot]')].filter((p) => p.data).length"
+    assert visitor.run(drawn) <= 2 < len(plots)  # those just below the first screen
+    for done, plot in enumerate(plots, 1):
+        visitor.run("document.getElementById(arguments[0]).scrollIntoView()", plot)
+        visitor.until(f"return document.querySelector('#{plot} svg.main-svg') !== null")
+        assert visitor.run("return Number(document.documentElement.dataset.drawn)") >= done
+    visitor.until(DRAWN)
+    assert visitor.errors == []
 
 
 @pytest.mark.parametrize(("name", "least"), [("rich", 13), ("tiny", 5)])

@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.plan.profiles import TABLE
-from harness.record.schema import Record, Replica
+from harness.record.schema import Record, Replica, number
 from harness.report import figure, operators, page, run_tables
 from harness.report.figure import Plot
-from harness.report.plots import PICTURES, axes, pictures, timing
+from harness.report.plots import PICTURES, axes, pictures
 from harness.report.plots.scaling import multiples
 from harness.report.run_tables import Run
 from harness.results.scale import Grid
@@ -350,16 +350,27 @@ def test_a_difference_is_claimed_in_words_or_not() -> None:
     assert "Hollow" in plot.caption
 
 
-def test_of_too_many_samples_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_more_than_2000_points_the_least_and_largest_of_each_stretch_are_drawn() -> None:
     made = rich()
-    whole = drawn(made)["step-series"]
-    count = sum(points(whole))
-    monkeypatch.setattr(timing, "MOST_SAMPLES", count // 4)
-    plot = drawn(made)["step-series"]
-    every = math.ceil(count / (count // 4))
-    assert f"Of {count} samples one in {every} is drawn" in plot.caption
-    assert points(plot) == [math.ceil(n / every) for n in points(whole)]
-    assert plot.rows == whole.rows
+    losses = np.random.default_rng(0).random(23_450)
+    losses[777], losses[20_001] = 9.0, np.nan
+    for training in (made.reference[0], made.results["torch"].training[0]):
+        training.losses = [number(loss) for loss in losses.tolist()]
+    made.results["torch"].training[0].losses[12_345] = 2.0  # against the reference's
+    for r in made.results["torch"].rounds:
+        r.step_ns *= 300
+    found = drawn(made)
+    for plot in found.values():
+        assert all(len(t.get("y", t.get("x", ()))) <= 2000 for t in plot.traces if "mode" in t)
+    (long,) = (t for t in found["free-losses"].traces if len(t["y"]) > 1000)
+    assert np.all(np.diff(long["x"]) > 0)
+    assert (long["x"][0], long["x"][-1]) == (1, 23_450)
+    off = np.abs(2.0 - losses[12_345]) / losses[12_345]
+    assert long["y"][np.flatnonzero(long["x"] == 12_346)] == pytest.approx([off], rel=1e-5)
+    assert "Of more than 2000 points the least and largest" in found["free-losses"].caption
+    assert "Of more than" not in drawn(rich())["free-losses"].caption
+    row = next(r for r in found["free-losses"].rows if r[:2] == ["torch", "0"])
+    assert row[2] == "23450"
 
 
 def test_a_confusion_matrix_shows_counts_and_what_differs_from_the_reference() -> None:

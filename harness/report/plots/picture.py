@@ -19,6 +19,9 @@ from harness.report.plots import axes
 from harness.report.plots.axes import Trace
 from harness.text import short
 
+# A line of more points is no finer on any screen.
+MOST_POINTS = 2000
+
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -69,7 +72,10 @@ def picture(
     """
     if not series or _dots(series):
         return []
-    traces = [{"x0": 1, "dx": 1, **s.trace} if "x" not in s.trace else s.trace for s in series]
+    if any(len(s.trace.get("y", ())) > MOST_POINTS for s in series if "mode" in s.trace):
+        caption += f" Of more than {MOST_POINTS} points the least and largest of each stretch."
+    traces = [_thinned(s.trace) for s in series]
+    traces = [t if "x" in t else {"x0": 1, "dx": 1, **t} for t in traces]
     sides: dict[str, dict[str, Any]] = {}
     for side, axis in (("x", x), ("y", y)):
         if isinstance(axis, Log):
@@ -106,6 +112,28 @@ def _dots(series: Sequence[Series]) -> bool:
     return bool(told) and all(
         "lines" in t.get("mode", "") and len(t["y" if "y" in t else "x"]) < 2 for t in told
     )
+
+
+def _thinned(trace: Trace) -> Trace:
+    """Of very many points the least and largest of each stretch: on a screen it looks the same."""
+    count = len(trace.get("y", ()))
+    if "mode" not in trace or count <= MOST_POINTS:
+        return trace
+    kept = {0, count - 1}
+    for stretch in np.array_split(np.arange(count), MOST_POINTS // 2 - 1):
+        values = np.nan_to_num(trace["y"][stretch], nan=np.inf)
+        least, largest = np.argmin(values), np.argmax(np.where(values < np.inf, values, -np.inf))
+        kept |= {int(stretch[least]), int(stretch[largest])}
+    at = np.array(sorted(kept))
+    x = trace["x"] if "x" in trace else trace.get("x0", 1) + trace.get("dx", 1) * np.arange(count)
+    thin = {k: v for k, v in trace.items() if k not in ("x0", "dx")} | {"x": x[at]}
+    thin["y"] = trace["y"][at]
+    if "text" in trace:
+        thin["text"] = [trace["text"][k] for k in at]
+    sizes = trace.get("marker", {}).get("size")
+    if isinstance(sizes, list):
+        thin["marker"] = trace["marker"] | {"size": [sizes[k] for k in at]}
+    return thin
 
 
 def _fitted(axis: Log, shown: Array) -> dict[str, Any]:

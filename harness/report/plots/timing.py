@@ -17,15 +17,13 @@ from harness.record.schema import Record, Results, Round
 from harness.report import words
 from harness.report.figure import GREY, Plot, text
 from harness.report.plots import axes
-from harness.report.plots.picture import Log, Series, cells, picture
+from harness.report.plots.picture import MOST_POINTS, Log, Series, cells, picture
 from harness.report.run_tables import Run, compared, is_claimed
 from harness.verdict import timings
 from harness.verdict.timing_stats import Ratio
 from harness.verdict.timings import Place, median_interval
 from harness.verdict.verdict import agreement
 
-# Above this many samples a page grows too large; then some are left out.
-MOST_SAMPLES = 60_000
 INDICATIVE = (
     " Hollow: too few sessions for a claim; the thin line is the interval of the median over the "
     "rounds of what was measured, and says nothing of other processes."
@@ -76,8 +74,6 @@ def step_series(run: Run) -> list[Plot]:
     timed, left_out = _ranked(run)
     arms = _arms(record, timed)
     rounds = [r for arm in arms for r in arm.rounds]
-    count = sum(len(_samples(r)) for r in rounds)
-    every = math.ceil(count / MOST_SAMPLES)
     size, unit = axes.unit(ns for r in rounds for ns in r.step_ns)
     order = {at: x for x, at in enumerate(sorted({(r.session, r.round) for r in rounds}))}
     slots = {place: slot for slot, place in enumerate(sorted({r.place for r in rounds}))}
@@ -93,7 +89,7 @@ def step_series(run: Run) -> list[Plot]:
             (arm.name, arm.colour, 4, steady,
              [cells(arm.name, len(arm.rounds), samples, *times)]),
         ):  # fmt: skip
-            x, y = points[:, ::every]
+            x, y = points
             trace = axes.scatter(
                 "markers",
                 name,
@@ -110,8 +106,6 @@ def step_series(run: Run) -> list[Plot]:
         "In the order of measurement, a row for each label, all on one scale. A median may be "
         "taken of what is level and flat; grey is warm-up, which enters no figure."
     )
-    if every > 1:
-        caption += f" Of {count} samples one in {every} is drawn; steps.parquet has them all."
     sessions = [session for session, _ in order]
     begin = [x for x in range(1, len(sessions)) if sessions[x] != sessions[x - 1]]
     if begin:
@@ -161,9 +155,8 @@ def distributions(run: Run) -> list[Plot]:
     series = []
     for name, steps in samples.items():
         shown = steps
-        if sum(map(len, samples.values())) > MOST_SAMPLES:
-            # Of very many, as many quantiles as a page can hold.
-            shown = np.quantile(steps, np.linspace(0, 1, 2000))
+        if len(steps) > MOST_POINTS:  # as many quantiles as a screen can show
+            shown = np.quantile(steps, np.linspace(0, 1, MOST_POINTS))
         hover = f"%{{y:.1f}} % of steps take %{{x:.4~g}} {unit} or less"
         each = 100 / len(shown)
         trace = axes.line_of(record, name, "lines", hover, x=shown / size, y0=each, dy=each)

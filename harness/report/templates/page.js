@@ -52,37 +52,49 @@
     document.head.append(script);
   }
 
-  async function draw() {
+  const touched = matchMedia("(pointer: coarse)").matches;
+  let unpacked;
+
+  function cannot(place, words) {
+    place.textContent = words;
+    place.style.height = "";
+  }
+
+  async function draw(place) {
+    watcher.unobserve(place);
+    if (begun.has(place)) return;
+    begun.add(place);
     try {
-      if (places.length) await unpack();
+      await (unpacked ??= unpack());
     } catch (error) {
       console.error("plotly", error); // a browser from before 2023: every figure is in a table
-      for (const place of places) {
-        place.textContent = "This browser cannot draw the picture.";
-        place.style.height = "";
-      }
+      cannot(place, "This browser cannot draw the picture.");
       return;
     }
-    const touched = matchMedia("(pointer: coarse)").matches;
-    for (const place of places) {
-      const held = document.getElementById(`data-${place.dataset.plot}`);
-      const { traces, layout } = JSON.parse(held.textContent);
-      layout.height = Number(held.dataset.height);
-      layout.margin = { l: 60, r: 16, t: 16, b: 48, ...layout.margin };
-      if (touched) layout.dragmode = false; // a finger scrolls the page
-      drawn.push([place, layout]);
-      const settings = { responsive: true, displayModeBar: false, showTips: false };
-      try {
-        await Plotly.newPlot(place, traces, coloured(layout, colours()), settings);
-      } catch (error) {
-        // One that fails leaves the others, and its own figures in their table.
-        console.error(place.dataset.plot, error);
-        place.textContent = "This picture could not be drawn.";
-        place.style.height = "";
-      }
+    const held = document.getElementById(`data-${place.dataset.plot}`);
+    const { traces, layout } = JSON.parse(held.textContent);
+    layout.height = Number(held.dataset.height);
+    layout.margin = { l: 60, r: 16, t: 16, b: 48, ...layout.margin };
+    if (touched) layout.dragmode = false; // a finger scrolls the page
+    drawn.push([place, layout]);
+    const settings = { responsive: true, displayModeBar: false, showTips: false };
+    try {
+      await Plotly.newPlot(place, traces, coloured(layout, colours()), settings);
+    } catch (error) {
+      // One that fails leaves the others, and its own figures in their table.
+      console.error(place.dataset.plot, error);
+      cannot(place, "This picture could not be drawn.");
     }
-    root.dataset.drawn = String(drawn.length);
+    root.dataset.drawn = String(Number(root.dataset.drawn) + 1);
   }
+
+  // A plot is drawn when it is about to be seen, and all of them before the page is printed.
+  const begun = new Set();
+  const watcher = new IntersectionObserver(
+    (seen) => seen.filter((of) => of.isIntersecting).forEach((of) => draw(of.target)),
+    { rootMargin: "400px" },
+  );
+  addEventListener("beforeprint", () => places.forEach(draw));
 
   function recolour() {
     for (const [place, layout] of drawn) {
@@ -174,5 +186,6 @@
   addEventListener("hashchange", reveal);
   reveal();
 
-  draw();
+  root.dataset.drawn = "0";
+  for (const place of places) watcher.observe(place);
 })();
