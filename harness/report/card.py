@@ -10,7 +10,7 @@ from html import escape
 
 from harness.record.schema import Record
 from harness.report import words
-from harness.report.figure import STYLES
+from harness.report.figure import styles
 from harness.text import clean
 from harness.verdict.finding import in_words
 from harness.verdict.timings import StepTime
@@ -62,7 +62,7 @@ def _table(record: Record, verdict: Verdict) -> Iterator[str]:
         yield _at(x, TOP - 16, SHORT[rung], 22, SOFT, "text-anchor='middle'")
     if longest:
         yield _at(BARS_AT, TOP - 16, "time of a step", 22, SOFT)
-    places = {name: place for place, name in enumerate(record.plan.labels)}
+    own = styles({name: of.backend for name, of in record.plan.labels.items()})
     for row, (name, label) in enumerate(labels[:MOST_ROWS]):
         y = TOP + ROW * row + 18
         yield _at(EDGE, y, _cut(name, LONGEST_LABEL), 26, INK)
@@ -72,7 +72,8 @@ def _table(record: Record, verdict: Verdict) -> Iterator[str]:
             continue
         yield from _marks(label, y)
         if label.step_time is not None:
-            yield from _bar(label.step_time, longest, y, places.get(name, 0), _claimed(label))
+            hue = own[name]["line"]["color"]
+            yield from _bar(label.step_time, longest, y, hue, _claimed(label))
     if more := len(labels) - MOST_ROWS:
         yield from ([_at(EDGE, HEIGHT - 24, f"and {more} more", 22, SOFT)] if more > 0 else [])
 
@@ -98,11 +99,10 @@ def _marks(label: LabelVerdict, y: int) -> Iterator[str]:
         yield _at(x, y, mark, 26, colour, "text-anchor='middle' font-weight='700'")
 
 
-def _bar(time: StepTime, longest: int, y: int, place: int, claimed: bool) -> Iterator[str]:
+def _bar(time: StepTime, longest: int, y: int, hue: str, claimed: bool) -> Iterator[str]:
     """Filled where the time may be ranked, an outline where not."""
     width = max(3, round((BARS_TO - BARS_AT) * time.median_ns / longest))
-    colour = STYLES[place % len(STYLES)][0]
-    fill = f'fill="{colour}"' if claimed else f'fill="none" stroke="{colour}" stroke-width="2"'
+    fill = f'fill="{hue}"' if claimed else f'fill="none" stroke="{hue}" stroke-width="2"'
     yield f'<rect x="{BARS_AT}" y="{y - 22}" width="{width}" height="26" rx="3" {fill}/>'
     yield _at(BARS_AT + width + 12, y, words.duration(time.median_ns), 24, INK)
 
