@@ -307,7 +307,7 @@ def test_after_a_rows_first_cross_the_later_ones_follow() -> None:
         make.find(made, "torch", rung, dtype="float32").distance = 0.5
     text = terminal(made)
     assert [text.count(f"✗ {told}") for told in ("0.5>1e-5 float32", "follows")] == [1, 1]
-    assert "✗ torch: update follow from it." in text
+    assert "✗ torch: update follows from it." in text
     assert text.count("W1 is off by") == 2  # the line and the sentence
     page = Page(pages_of_reports.render(report_of(Run(made, judge(made)), "page")))
     cells = {a.attributes["href"]: a for a in page.all("a") if "data-opens" in a.attributes}
@@ -340,6 +340,14 @@ def test_what_is_not_decided_says_why_and_the_command_that_settles_it() -> None:
     )
     made.ended = "interrupted"
     assert f"→ {FULL.replace('full', made.plan.profile)}" in terminal(made, 400)
+
+
+def test_what_is_not_ranked_has_no_command() -> None:
+    made = make.timed()
+    make.find(made, "torch", "gradients").distance = 0.125
+    text = terminal(made, 400)
+    assert "timing: not ranked: its numbers do not agree (torch)\n" in text
+    assert "harness doctor" not in text
 
 
 def test_what_is_inconclusive_of_some_names_them_and_claims_nothing_of_them() -> None:

@@ -26,6 +26,8 @@ def section(run: Run) -> Section:
         for finding in run.verdict.labels[name].findings.values():
             if finding.verdict == "inconclusive":
                 command, why = _settles(finding, run.record)
+                if finding.rung == "timing" and not run.verdict.labels[name].agrees:
+                    command, why = "", finding.sentence  # its numbers come first
                 whose.setdefault((command, finding.rung, why), []).append(name)
     lines: dict[str, list[str]] = {}
     for (command, rung, why), names in whose.items():

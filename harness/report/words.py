@@ -161,5 +161,6 @@ def explanations(verdict: Verdict) -> list[str]:
                 reasons = "".join(f" {what}: {text}." for what, text in more if text)
                 lines.append(f"{MARKS['disagree']} {of.sentence}.{reasons}")
         if follow:
-            lines.append(f"{MARKS['disagree']} {name}: {', '.join(follow)} follow from it.")
+            verb = "follows" if len(follow) == 1 else "follow"
+            lines.append(f"{MARKS['disagree']} {name}: {', '.join(follow)} {verb} from it.")
     return lines
