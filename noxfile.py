@@ -74,11 +74,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Plant every fault in real backends; what was found goes to results/reports/faults.md."""
+    """Plant every fault and every convention in real backends; two pages of results/reports/."""
     install(session, "all", "test")
     report = "results/reports/faults.md"
     planted = ("tests/test_faults.py", "tests/test_generic_faults.py")
     session.run("pytest", *planted, "--faults-report", report, *session.posargs)
+    report = "results/reports/explanations.md"
+    planted = ("tests/test_explanations.py", "--explanations-report", report)
+    session.run("pytest", *planted, *session.posargs)
 
 
 @nox.session

@@ -26,6 +26,7 @@ from harness.plan.model import Plan
 from harness.record.schema import Record
 from harness.run import session
 from harness.verdict import verdict
+from tests.faults.explained import Explanations
 from tests.faults.report import Report
 from tests.make import idx_bytes, make_plan
 
@@ -76,6 +77,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--only-python", help="the interpreter of that backend")
     parser.addoption("--full-run", help="a stored run of the full profile on the real data")
     parser.addoption("--faults-report", help="where to write what the fault suite found (Markdown)")
+    parser.addoption(
+        "--explanations-report", help="where to write what every planted convention is named (same)"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -135,6 +139,15 @@ def report(request):
     found = Report()
     yield found
     if path := request.config.getoption("--faults-report"):
+        found.write(Path(path))
+
+
+@pytest.fixture(scope="session")
+def explanations(request):
+    """What each planted convention adds to; written where `--explanations-report` asks for it."""
+    found = Explanations()
+    yield found
+    if path := request.config.getoption("--explanations-report"):
         found.write(Path(path))
 
 

@@ -21,6 +21,8 @@ from harness.measure.distance import relative
 OF_FLOAT32 = 1e-5
 # Columns are told apart by their values alone: beyond so many no order is sought.
 MOST_COLUMNS = 4096
+# What float32 may leave of a pixel that was normalised, from 0 to 255.
+NEARLY_WHOLE = 1e-3
 ANY = ("inputs", "forward", "gradients")
 
 
@@ -113,7 +115,7 @@ def _pixels(change: Callable[[Array], Array], seen: Seen, sites: Sequence[str]
     """What x would be of the same pixels (from 0 to 255)."""
     if "x" in sites:
         with np.errstate(all="ignore"):
-            yield Prediction({"x": change(np.rint(255 * _shares(seen))).astype(np.float64)})
+            yield Prediction({"x": change(_of_255(seen)).astype(np.float64)})
 
 
 def _shares(seen: Seen) -> Array:
@@ -122,9 +124,16 @@ def _shares(seen: Seen) -> Array:
     return np.asarray(seen.batch["x"] * np.float32(deviation) + np.float32(mean), np.float64)
 
 
+def _of_255(seen: Seen) -> Array:
+    """The pixels that x is made of, whole numbers; of a made batch they need not be."""
+    values = 255 * _shares(seen)
+    whole = np.rint(values)
+    return np.where(np.abs(values - whole) < NEARLY_WHOLE, whole, values)
+
+
 def _not_normalised(seen: Seen, sites: Sequence[str]) -> Iterator[Prediction]:
     if "x" in sites and seen.wanted.workload.normalise is not None:
-        yield Prediction({"x": np.rint(255 * _shares(seen)) / 255})
+        yield Prediction({"x": _of_255(seen) / 255})
 
 
 def _normalised(seen: Seen, sites: Sequence[str]) -> Iterator[Prediction]:

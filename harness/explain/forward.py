@@ -183,6 +183,10 @@ def _softmax(x: Array, axis: int = -1) -> Array:
     return np.asarray(exp / exp.sum(axis=axis, keepdims=True))
 
 
+def _softplus_of_torch(x: Array) -> Array:
+    return np.where(x > 20.0, x, np.logaddexp(0.0, x))
+
+
 def _leaky(_: Relu, x: Array, at: Pass, slope: float) -> Array:  # noqa: ARG001
     return np.where(x > 0, x, slope * x)
 
@@ -357,7 +361,9 @@ TABLE = (
         "the ReLU is a softplus",
         "max(z, 0)",
         "log(1 + exp(z))",
-        _only(Relu, _function(lambda x: np.logaddexp(0.0, x))),
+        _only(Relu, _function(lambda x: np.logaddexp(0.0, x)), _function(_softplus_of_torch)),
+        by="torch's is z itself beyond 20",
+        where="torch.nn.Softplus: threshold",
     ),
     _layer(
         "activation-missing",

@@ -17,6 +17,9 @@ from harness.workloads.reference.base import Keep, Pass, Piece
 from harness.workloads.reference.composed import Composed
 from harness.workloads.reference.pieces import Relu, Residual
 
+# What torch.nn.utils.clip_grad_norm_ adds to the norm that it divides by.
+OF_TORCH = 1e-6
+
 
 class AtKink(Relu, frozen=True):
     """A ReLU whose derivative at 0 is `slope`."""
@@ -60,14 +63,16 @@ def _clipped(of: Callable[[State, str], float], seen: Seen, sites: Sequence[str]
     if not sites:
         return
 
-    def family(most: float) -> State:
-        shares = {name: most / (of(grads, name) or np.inf) for name in grads}
+    def family(more: float, most: float) -> State:
+        shares = {name: most / (of(grads, name) + more or np.inf) for name in grads}
         return of_grads({name: g * min(1.0, shares[name]) for name, g in grads.items()})
 
     held = [norm(seen.tensors[key].astype(np.float64)) for key in sites]
     start = norm(np.array(held)) if of is _all else max(held)
     if 0 < start < max(of(grads, key.removeprefix("grad.")) for key in sites):
-        yield from fitted(seen, sites, family, (start,))
+        for how, more in (("", 0.0), (", divided by that norm + 1e-6", OF_TORCH)):
+            for one in fitted(seen, sites, partial(family, more), (start,)):
+                yield one._replace(of=how)
 
 
 def _all(grads: State, name: str) -> float:  # noqa: ARG001
@@ -156,14 +161,15 @@ TABLE = (
         where="torch.optim.Optimizer.zero_grad",
     ),
     Hypothesis(
-        "clipped-global-norm", GRADIENTS, "gradients are clipped at the norm {0} of all together",
+        "clipped-global-norm", GRADIENTS, "gradients are clipped at the norm {0} of all "
+        "together{of}",
         "g", "g min(1, M / |all g|)", partial(_clipped, _all),
         by="torch.nn.utils.clip_grad_norm_ (M / (norm + 1e-6)), optax.clip_by_global_norm, Keras' "
         "global_clipnorm",
         where="torch/nn/utils/clip_grad.py; optax.clip_by_global_norm",
     ),
     Hypothesis(
-        "clipped-own-norm", GRADIENTS, "each gradient is clipped at the norm {0}", "g",
+        "clipped-own-norm", GRADIENTS, "each gradient is clipped at the norm {0}{of}", "g",
         "g min(1, M / |g|)", partial(_clipped, _own), by="Keras' clipnorm",
         where="keras.optimizers.Optimizer: clipnorm",
     ),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -85,11 +86,13 @@ class Prediction(NamedTuple):
     """What a process that did so would have given: float64, by key.
 
     Of a trained tensor's update: what is taken from it. of: what a sentence says besides.
+    rounding: by key, how far from it, as a share of it, that formula's own rounding may lead.
     """
 
     values: State
     numbers: tuple[Number, ...] = ()
     of: str = ""
+    rounding: Mapping[str, float] = MappingProxyType({})
 
 
 Predict = Callable[..., Iterator[Prediction]]

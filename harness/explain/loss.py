@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+import msgspec
 import numpy as np
 
 from harness.explain.hypothesis import (
@@ -19,7 +20,9 @@ from harness.explain.hypothesis import (
 )
 from harness.explain.seen import Seen
 from harness.interface import Array, State
+from harness.measure.distance import norm
 from harness.workloads.reference.composed import Composed
+from harness.workloads.reference.limits import ROOM
 from harness.workloads.reference.losses import (
     BinaryCrossEntropy,
     HalfSquaredSum,
@@ -31,6 +34,7 @@ from harness.workloads.reference.losses import (
 # A loss of outputs and targets, with its gradient by the outputs.
 LossOf = Callable[[Array, Array], tuple[float, Array]]
 BOTH = ("loss", "step loss")
+EPS = float(np.finfo(np.float64).eps)
 CROSS_ENTROPIES = SoftmaxCrossEntropy | SigmoidCrossEntropy | BinaryCrossEntropy
 
 
@@ -53,7 +57,24 @@ def _other(
     loss = change(seen)
     if loss is not None:
         with np.errstate(all="ignore"):
-            yield Prediction(_with(seen, loss))
+            yield _of_probability(seen, _with(seen, loss))
+
+
+def _rounding(seen: Seen, values: State) -> dict[str, float]:
+    """What gradients are off by where a probability is, by a unit in the last place of 1.
+
+    Beside what is left of a loss that is sure this is much.
+    """
+    z = seen.wanted.outputs
+    d = np.random.default_rng(0).choice((-EPS, EPS), z.shape) / len(z)
+    net = msgspec.structs.replace(seen.judge.net, l2=0.0)
+    grads = Composed(net, lambda *_: (0.0, d)).look(seen.state, seen.batch).grads
+    off = {f"grad.{name}": norm(grad) for name, grad in grads.items()}
+    return {key: ROOM * off[key] / (norm(values[key]) or np.inf) for key in off}
+
+
+def _of_probability(seen: Seen, values: State, *numbers: Number) -> Prediction:
+    return Prediction(values, numbers, rounding=_rounding(seen, values))
 
 
 # -- by how much it is multiplied ----------------------------------------------------------------
@@ -227,7 +248,7 @@ def _near_zero(log: Callable[[Array, float], tuple[Array, Array]], seen: Seen,
     number = fit(seen, ("loss",), loss, EPSILONS)
     if number is not None and number.value > 0:
         with np.errstate(all="ignore"):
-            yield Prediction(_with(seen, made(number.value)), (number,))
+            yield _of_probability(seen, _with(seen, made(number.value)), number)
 
 
 # -- shapes, and the L2 term ---------------------------------------------------------------------

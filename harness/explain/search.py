@@ -100,7 +100,7 @@ def _left(looked: Looked, prediction: Prediction) -> dict[str, float]:
     for key, value in prediction.values.items():
         if key in looked.off or key in looked.kept:
             distance = looked.left(key, value)
-            if distance <= looked.limit(key):
+            if distance <= looked.limit(key) + prediction.rounding.get(key, 0.0):
                 left[key] = distance
             elif key in looked.kept:
                 wrong.add(of[key])

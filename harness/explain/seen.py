@@ -99,7 +99,9 @@ class Seen:
         error = self._formula(key, value)(self.tensors[key], self._whole(key, value))
         off = error.judged if error.plain is None else error.plain
         unit = (self._norms.get(key) or norm(value) or 1.0) * (self.limit(key) or 1.0)
-        return np.asarray(off / unit).ravel()
+        # What storing a weight costs says nothing of a number: its slots may say more.
+        stored = 0.0 if self._trained(key) is None else np.spacing(np.abs(self.tensors[key]))
+        return np.asarray(off / (unit + stored)).ravel()
 
     def left(self, key: str, value: Array) -> float:
         got = self.tensors[key]

@@ -94,6 +94,11 @@ def _seek(state: State, key: Key, first: Measurement, looked: Looked) -> None:
         found = search.again(earlier, search.find(looked, ids))
         before.found, state.explained[key.label] = [*map(search.told, found)], found
         return
+    elif not before.found and first.rung == "lockstep" and (first.step or 0) < LONGEST_KEPT:
+        # What happens every k-th step shows where two of them were seen.
+        state.explained[key.label] = found = search.find(looked)
+        before.found = [*map(search.told, found)]
+        return
     else:
         return
     state.explained[key.label] = found

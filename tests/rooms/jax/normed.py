@@ -21,13 +21,18 @@ class Norm(nn.Module):  # flax's own keeps the variance over n, not over n - 1
         return (X - m) / jnp.sqrt(v + 1e-5) * gamma + beta
 
 
+class Dropout(nn.Module):
+    def __call__(self, H, U, training):
+        return H * (U >= 0.25) / 0.75 if training else H
+
+
 class Net(nn.Module):
+    bias: int = 1
+
     @nn.compact
     def __call__(self, X, noise, training):
-        H = nn.sigmoid(Norm(name="bn")(nn.Dense(6)(X), training))
-        if training:
-            H = H * (noise["U"] >= 0.25) / 0.75
-        return nn.Dense(3)(H)
+        H = nn.sigmoid(Norm(name="bn")(nn.Dense(6, use_bias=bool(self.bias))(X), training))
+        return nn.Dense(3)(Dropout(name="drop")(H, noise["U"], training))
 
 
 LOSS = "softmax-cross-entropy"

@@ -5,18 +5,21 @@ from torch import nn
 from torch.nn import functional as F
 
 
+class Dropout(nn.Module):
+    def forward(self, H, U):
+        return H * (U >= 0.25) / 0.75 if self.training else H
+
+
 class Net(nn.Module):
-    def __init__(self):
+    def __init__(self, bias=1):
         super().__init__()
-        self.fc1 = nn.Linear(5, 6)
+        self.fc1 = nn.Linear(5, 6, bias=bool(bias))
         self.bn = nn.BatchNorm1d(6)
+        self.drop = Dropout()
         self.fc2 = nn.Linear(6, 3)
 
     def forward(self, X, noise):
-        H = torch.sigmoid(self.bn(self.fc1(X)))
-        if self.training:
-            H = H * (noise["U"] >= 0.25) / 0.75
-        return self.fc2(H)
+        return self.fc2(self.drop(torch.sigmoid(self.bn(self.fc1(X))), noise["U"]))
 
 
 LOSS = "softmax-cross-entropy"
