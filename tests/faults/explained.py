@@ -10,7 +10,7 @@ from harness import __version__
 from harness.record.facts import now
 from harness.record.schema import Explained
 from harness.report.tables import table
-from harness.report.words import figure
+from harness.text import short
 
 HEADER = ["planted", "framework", "workload", "rung", "batch", "named", "as", "number planted"]
 HEADER += ["number found", "left", "limit"]
@@ -32,8 +32,8 @@ class Explanations:
             ", ".join(one.hypothesis for one in found) or "none",
             found[0].sentence if found else "–",
             *(", ".join(map(figure, of)) or "–" for of in (what.numbers, numbers)),
-            figure(found[0].left) if found else "–",
-            figure(limit),
+            short(found[0].left) if found else "–",
+            short(limit),
         ]
         known = any(one.hypothesis == planted for one in found)
         (self.conventions if known else self.others).append(row)
