@@ -31,7 +31,7 @@ class Explanations:
             *(planted, framework, what.net.lower(), sought.rung, sought.case),
             ", ".join(one.hypothesis for one in found) or "none",
             found[0].sentence if found else "–",
-            *(", ".join(map(figure, of)) or "–" for of in (what.numbers, numbers)),
+            *(", ".join(map(short, of)) or "–" for of in (what.numbers, numbers)),
             short(found[0].left) if found else "–",
             short(limit),
         ]
