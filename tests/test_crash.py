@@ -100,7 +100,6 @@ def test_whatever_byte_is_the_last_that_fits_nothing_half_is_taken_for_whole(don
         "verdict.json",
         "report.md",
         "report.html",
-        "card.svg",
         "machine.json",
     }
     # Each once as a write that fails, and once as a process that is killed.

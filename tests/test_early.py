@@ -35,6 +35,7 @@ def place(tmp_path, here, small_data, monkeypatch):
     write_document(tmp_path / "there.json", there)
     (tmp_path / "cut.json").write_text('{"schema": 1, ')
     (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.md").mkdir()
     (tmp_path / "file").write_text("")
 
     def started(*_, **__):
@@ -81,7 +82,7 @@ EARLY = {
     "compare, no results": (("compare", "--results-dir", "file/x"), "not a directory"),
     "run, no results": (("run", "--results-dir", "file"), "not a directory"),
     "scale, no page": (("scale", "--page", "gone/page.md"), "no file can be written there"),
-    "scale, a folder": (("scale", "--page", "folder"), "no file can be written there"),
+    "scale, a folder": (("scale", "--page", "folder.md"), "no file can be written there"),
     "scale, no results": (("scale", "--results-dir", "file"), "not a directory"),
     "golden, no place": (("golden", "write", "--file", "gone/g"), "no file can be written there"),
     "golden, a folder": (("golden", "write", "--file", "folder"), "no file can be written there"),

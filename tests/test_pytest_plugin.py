@@ -685,7 +685,7 @@ def test_the_limit_is_the_callers_where_one_is_given_and_says_on_what_it_rests()
         (np.array([1, 2, 3], np.uint8), np.array([1, 2, 3]), ""),
         ([True, False], [True, False], ""),
         (np.array([1.0, 2.0], np.float16), [1.0, 2.0], "float16"),
-        ([1.0, 2.5], [1.0, 2.6], "is off by 0.0359"),
+        ([1.0, 2.5], [1.0, 2.6], "is off by 0.036"),
         ([1, 2, 3], [1, 5, 5], "is off by 2, limit 0; worst at [1]: got 2.0, expected 5.0"),
         ([1, 2], [1, 2, 3], "shape (2,) where (3,) is wanted"),
         (np.array([1, 2]), [1.0, 2.0], "dtype int64 where float32 is wanted"),

@@ -126,7 +126,7 @@ def test_bytes_after_the_end_of_a_record_are_refused() -> None:
 def objects(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The path to every object with fixed fields inside plain data."""
     free = {"labels", "sizes", "skipped", "machine", "results", "facts", "first_step_ns"}
-    free |= {"environment", "numbers"}
+    free |= {"environment", "numbers", "brought"}
     free |= {"final_norms", "beside", "again", "gradient_norms", "path"}
     found: list[tuple[Any, ...]] = []
     if isinstance(value, dict):
