@@ -27,6 +27,7 @@ from harness.record.schema import Kept
 from harness.record.store import write
 from harness.results import kept
 from harness.run import session
+from harness.text import short
 from harness.verdict import verdict
 from harness.workloads.reference.limits import LIMITS
 from tests.conftest import Silent, harness, needs, plant
@@ -261,7 +262,7 @@ def test_the_readme_tells_everything(make_case):
         str(first["distance"]),
         "harness/float64",
     ]
-    told += [str(first["expected"]), str(first["got"]), f"{first['limit']:g}", np.__version__]
+    told += [str(first["expected"]), str(first["got"]), short(first["limit"]), np.__version__]
     told += [r"leaky\_relu", "FAULT PLANTED", "git bisect run"]
     told += [next(x.reason for x in LIMITS if x.rung == "forward" and x.value == first["limit"])]
     assert [word for word in told if word not in text] == []

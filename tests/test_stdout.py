@@ -42,6 +42,7 @@ VERBS = {
     "query": ["query", SQL],
     "query csv": ["query", SQL, "--csv"],
     "scale": ["scale", "--widths", "64", "--batches", "32", "--page", "page.md"],
+    "sweep": ["sweep", "--dry-run", *MEASURED],
     "certify": ["certify", "numpy", "--check", "facts"],
     "baseline save": ["baseline", "save", *MEASURED, GOOD, "--baseline", "baseline.json"],
     "baseline check": ["baseline", "check", *MEASURED, GOOD, "--baseline", "baseline.json"],
