@@ -88,7 +88,7 @@ def test_whatever_decides_the_numbers_is_in_the_key(tmp_path: Path, monkeypatch)
     fault.write_text("def same(backend):\n    return backend\n")
     planted = {"plants": {"numpy": f"{fault}:same"}}
     others = [
-        *keys(tmp_path, threads=2),
+        *keys(tmp_path, dtype="float64"),
         *keys(tmp_path, seeds="1"),
         *keys(tmp_path, variants={"numpy": "plain"}),
         *keys(tmp_path, profile="default"),
