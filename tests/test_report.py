@@ -535,7 +535,10 @@ def test_any_list_of_sections_is_drawn_in_every_form() -> None:
         tone="agree",
         headline=["what was run"],
         warnings=["beware"],
-        sections=[Section("Outer", id="outer", note="a note", inside=[inner, wide, Section("No")])],
+        sections=[
+            Section("Outer", id="outer", note="a note", inside=[inner, wide, Section("No")]),
+            Section("No", id="no", inside=[Section("No", ("name", "n"))]),
+        ],
         end=["the end"],
     )
     out = io.StringIO()

@@ -28,12 +28,12 @@ def show(report: Report, console: Console) -> None:
         table = section.turned() if section.across and section.rows else section
         print_table(console, table.header, table.rows, table.title)
         say(section.lines)
-        for inner in section.inside:
+        for inner in filter(None, section.inside):
             draw(inner)
 
     say(report.headline)
     say((f"!! {warning}" for warning in report.warnings), "bold yellow")
-    for section in (*report.top, *report.sections):
+    for section in filter(None, (*report.top, *report.sections)):
         draw(section)
     if report.sentence:
         verdict = f"{report.mark} {report.word.upper()}:" if report.word else report.mark
