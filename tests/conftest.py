@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -64,6 +65,7 @@ LONGEST = (
 )
 
 FAULTS = Path(__file__).parent / "faults"
+Found = TypeVar("Found", Report, Explanations)
 # Six thousand samples: 23 full batches and a short one of 112, and a pool for the probe batches.
 SMALL = (6000, 1000)
 
@@ -133,22 +135,25 @@ def one_thread():
         yield
 
 
+def written_at_the_end(
+    request: pytest.FixtureRequest, found: Found, option: str
+) -> Iterator[Found]:
+    """What tests add to, as a Markdown file at the end where the option names one."""
+    yield found
+    if path := request.config.getoption(option):
+        found.write(Path(path))
+
+
 @pytest.fixture(scope="session")
 def report(request):
-    """What each planted fault adds to; written at the end where `--faults-report` asks for it."""
-    found = Report()
-    yield found
-    if path := request.config.getoption("--faults-report"):
-        found.write(Path(path))
+    """What each planted fault adds to."""
+    yield from written_at_the_end(request, Report(), "--faults-report")
 
 
 @pytest.fixture(scope="session")
 def explanations(request):
-    """What each planted convention adds to; written where `--explanations-report` asks for it."""
-    found = Explanations()
-    yield found
-    if path := request.config.getoption("--explanations-report"):
-        found.write(Path(path))
+    """What each planted convention adds to."""
+    yield from written_at_the_end(request, Explanations(), "--explanations-report")
 
 
 @pytest.fixture(scope="session")

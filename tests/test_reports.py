@@ -6,12 +6,8 @@ sum of 2.9e6.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 
 import harness
@@ -19,8 +15,9 @@ from harness.explain import functions
 from harness.pair.document import Same
 from harness.testing import assert_same
 from harness.workers.calling import weigh
-from tests.conftest import clean_environment, needs, one_processor
+from tests.conftest import needs
 from tests.pairs import plain
+from tests.pairs.asked import inside
 
 X = "x=float32[8,64]"
 ROUNDING, PRECISION = "same, to rounding", "precision"
@@ -50,34 +47,14 @@ IN_JAX = {
 AT_ZERO = {"max": 0.5, "maximum": 0.5, "clamp": 1.0, "where": 1.0, "at least": 1.0}
 
 
-def inside(pairs: dict[str, tuple[str, ...]]) -> dict[str, Same]:
-    """All in one process, which has the framework."""
-    with one_processor():
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "tests.pairs.inside",
-                json.dumps({n: p[:3] for n, p in pairs.items()}),
-            ],
-            env=clean_environment(),
-            cwd=HERE.parent,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=True,
-        )
-    return msgspec.json.decode(done.stdout, type=dict[str, Same])
-
-
 @pytest.fixture(scope="module")
 def in_torch() -> dict[str, Same]:
-    return inside(IN_TORCH)
+    return inside(IN_TORCH, timeout=300)
 
 
 @pytest.fixture(scope="module")
 def in_jax() -> dict[str, Same]:
-    return inside(IN_JAX)
+    return inside(IN_JAX, timeout=300)
 
 
 @needs("torch")

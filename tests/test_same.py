@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 
@@ -26,8 +25,9 @@ from harness.report import markdown, page
 from harness.report.same import report
 from harness.testing import assert_same
 from harness.workers.calling import Called, Function, Said, chosen, weigh
-from tests.conftest import clean_environment, needs, one_processor, run_here
+from tests.conftest import needs, run_here
 from tests.pairs import plain
+from tests.pairs.asked import inside
 
 X = "x=float32[8,64]"
 LAYER = f"{X} w=float32[64] b=float32[64]"
@@ -104,18 +104,7 @@ IN_TORCH = {
 @pytest.fixture(scope="module")
 def in_torch() -> dict[str, Same]:
     """Every pair of IN_TORCH, in one process."""
-    words = json.dumps({name: pair[:3] for name, pair in IN_TORCH.items()})
-    with one_processor():
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.pairs.inside", words],
-            env=clean_environment(),
-            cwd=HERE.parent.parent,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        )
-    return msgspec.json.decode(done.stdout, type=dict[str, Same])
+    return inside(IN_TORCH, timeout=120)
 
 
 @pytest.mark.parametrize("name", AGREE | DIFFER)

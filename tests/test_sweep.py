@@ -8,8 +8,10 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -205,6 +207,43 @@ def test_a_difference_is_told_accepted_by_its_pattern_and_missed_once_gone(tmp_p
     done = harness("sweep", *words, "--accept", "accept.toml", cwd=tmp_path)
     assert done.returncode == 1
     assert "accepted, and gone: *, ot*, update, another" in done.stdout
+
+
+@pytest.mark.parametrize("field", ["workload", "label", "rung", "tensor"])
+def test_each_word_of_an_accepted_difference_decides(field: str) -> None:
+    finding: Any = SimpleNamespace(rung="update", first=SimpleNamespace(tensor="W1"))
+    own = {"workload": "diabetes", "label": "torch:compile", "rung": "update", "tensor": "W1"}
+    fitting = matrix.Accepted("why", **own)
+    assert fitting.takes("diabetes", "torch:compile", finding)
+    assert matrix.Accepted("why", **own | {field: own[field][:2] + "*"}).takes(
+        "diabetes", "torch:compile", finding
+    )
+    assert not matrix.Accepted("why", **own | {field: "other"}).takes(
+        "diabetes", "torch:compile", finding
+    )
+
+
+@pytest.mark.parametrize(("words", "most"), [((), 2), (("--jobs", "1"), 1), (("--jobs", "7"), 4)])
+def test_so_many_cells_are_carried_out_at_a_time(tmp_path, monkeypatch, words, most) -> None:
+    """Four cells of one thread each on two processors."""
+    at_once, largest, lock = 0, [0], threading.Lock()
+
+    def carry_out(place, folder, processors):
+        nonlocal at_once
+        with lock:
+            at_once += 1
+            largest.append(at_once)
+        time.sleep(0.3)
+        with lock:
+            at_once -= 1
+        return "not done"
+
+    monkeypatch.setattr(sweep.Local, "processors", 2)
+    monkeypatch.setattr(sweep.Local, "carry_out", carry_out)
+    monkeypatch.setattr(sweep, "TRIES", 1)
+    monkeypatch.chdir(tmp_path)
+    assert run_here(monkeypatch, "sweep", *WORDS, "--seeds", "0-3", *words) == 3
+    assert max(largest) == most
 
 
 def test_times_are_of_all_labels_together_and_stand_in_the_cells(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from harness.run import cell, session
 from harness.workers import providers
 
 CELLS = "cells"
-# Bits of a key that name a folder: of a million cells two are the same once in 10^13 sweeps.
+# Of a key's letters, 4 bits each: two of a million cells have the same once in 10^17 sweeps.
 KEY_LETTERS = 24
 # How often a cell that failed is tried.
 TRIES = 2

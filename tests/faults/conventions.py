@@ -6,6 +6,7 @@ function of its name. Imports no framework.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from harness.interface import Optimiser
@@ -32,11 +33,14 @@ from harness.workloads.reference.pieces import (
     Tanh,
 )
 
+# What all nets here have in common.
+net = partial(declare, init=fan_in_normal, data="conventions.npz", batch_size=16, epochs=1)
+
 
 def _mixed(name: str, optimiser: Optimiser, inputs: int = 5, **others: object) -> Declared:
     """Dense layers with every activation there is, all of one room."""
     own: Others = {**others}  # type: ignore[typeddict-item]
-    return declare(
+    return net(
         name,
         Dense("W1", "b1", inputs, 5),
         Relu(),
@@ -49,11 +53,7 @@ def _mixed(name: str, optimiser: Optimiser, inputs: int = 5, **others: object) -
         Dense("W5", "b5", 5, 3),
         loss=SoftmaxCrossEntropy(),
         optimiser=optimiser,
-        init=fan_in_normal,
         x=(inputs,),
-        data="conventions.npz",
-        batch_size=16,
-        epochs=1,
         model="mixed",
         sizes={"inputs": inputs},
         **own,
@@ -67,7 +67,7 @@ ADAM = _mixed("with-adam", adam(0.01, eps=1e-3))
 ADAMW = _mixed("with-adamw", adamw(0.01, eps=1e-3))
 DECAY = _mixed("with-decay", decay(0.1, 0.05))
 PIXELS = _mixed("pixels", momentum(0.1), inputs=25, normalise=(0.3, 0.4))
-IMAGE = declare(
+IMAGE = net(
     "image",
     Conv("K1", "c1", 2, 4, 3, pad=1),
     Relu(),
@@ -78,14 +78,10 @@ IMAGE = declare(
     Dense("W3", "b3", 16, 3),
     loss=SoftmaxCrossEntropy(),
     optimiser=momentum(0.1),
-    init=fan_in_normal,
     x=(8, 8, 2),
-    data="conventions.npz",
-    batch_size=16,
-    epochs=1,
 )
 # No bias before batch norm: its gradient would be 0 in exact arithmetic, and rounding here.
-UNBIASED = declare(
+UNBIASED = net(
     "unbiased",
     Dense("W1", "", 5, 6),
     BatchNorm("gamma", "beta", "mean", "var", 6),
@@ -94,26 +90,18 @@ UNBIASED = declare(
     Dense("W2", "b2", 6, 3),
     loss=SoftmaxCrossEntropy(),
     optimiser=momentum(0.1),
-    init=fan_in_normal,
     x=(5,),
-    data="conventions.npz",
-    batch_size=16,
-    epochs=1,
     model="normed",
     sizes={"bias": 0},
 )
-ONE = declare(
+ONE = net(
     "one",
     Dense("W1", "b1", 5, 4),
     Tanh(),
     Dense("W2", "b2", 4, 1),
     loss=Quadratic(),
     optimiser=momentum(0.1),
-    init=fan_in_normal,
     x=(5,),
-    data="conventions.npz",
-    batch_size=16,
-    epochs=1,
     l2=0.03,
 )
 
