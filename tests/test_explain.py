@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from harness.explain import page, search
+from harness.explain.hypothesis import Prediction
 from harness.explain.table import TABLE
 from harness.interface import Optimiser, State
 from harness.workloads.declare import Declared
@@ -1092,6 +1093,16 @@ def test_a_fault_outside_the_table_is_named_by_none(fault: str) -> None:
     assert looked.off
     found = [search.told(one).sentence for one in search.find(looked)]
     assert found == []
+
+
+def test_a_formulas_own_rounding_is_left_beside_the_limit_and_no_more() -> None:
+    """As where a probability near 1 is off by its last place: it decides what gradients are."""
+    first = explaining.seen(RELU, other_tensors(lambda t, p: {"grad.W1": 2 * t["grad.W1"]}), 1)
+    ((key, one),) = first.off.items()
+    near = {key: np.asarray(first.tensors[key] * (1 + 10 * one.limit))}
+    for rounding, found in (({}, {}), ({key: 11 * one.limit}, {key})):
+        left = search._left(first, Prediction(near, rounding=rounding))
+        assert {*left} == {*found}
 
 
 # -- the page ------------------------------------------------------------------------------------
