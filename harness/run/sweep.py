@@ -104,7 +104,6 @@ def _alone(plan: Plan, label: str, seed: int) -> Plan:
         seeds=(seed,),
         skipped={},
         timing=msgspec.structs.replace(plan.timing, sessions=0, again=None),
-        expect=tuple(known for known in plan.expect if known.label == label),
     )
 
 
@@ -181,8 +180,8 @@ class Place(Protocol):
         """Do what lies in a cell's folder, with so many processors (None: alone on a machine)."""
 
 
-def run(grid: Grid, place: Place, jobs: int | None, progress: Progress) -> list[Cell]:
-    """Carry out what is not finished; the cells that failed, twice each.
+def run(grid: Grid, place: Place, jobs: int | None, progress: Progress) -> None:
+    """Carry out what is not finished; what fails is tried once more, and told.
 
     Those of numbers side by side, `jobs` at a time (default: as many as have a processor for each
     of their threads); then those of times, one after another. KeyboardInterrupt leaves what is
@@ -193,19 +192,17 @@ def run(grid: Grid, place: Place, jobs: int | None, progress: Progress) -> list[
     numbers = [each for each in todo if each.label is not None]
     threads = max((each.plan.threads for each in numbers), default=1)
     jobs = jobs or max(1, place.processors // threads)
-    failed = _side_by_side(numbers, jobs, place, progress, "cells")
+    _side_by_side(numbers, jobs, place, progress, "cells")
     timed = [each for each in todo if each.label is None]
-    return failed + _side_by_side(timed, 1, place, progress, "cells of times")
+    _side_by_side(timed, 1, place, progress, "cells of times")
 
 
 def _side_by_side(
     cells: list[Cell], jobs: int, place: Place, progress: Progress, name: str
-) -> list[Cell]:
-    """Those that failed."""
+) -> None:
     if not cells:
-        return []
+        return
     progress.phase(name, len(cells))
-    failed = []
     pool = ThreadPoolExecutor(jobs)
     try:
         asked: dict[Future[str], Cell] = {
@@ -214,11 +211,9 @@ def _side_by_side(
         for done, future in enumerate(as_completed(asked), 1):
             if said := future.result():
                 progress.note(f"{asked[future].name}: {said}; tried {TRIES} times")
-                failed.append(asked[future])
             progress.advance(done)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return failed
 
 
 def _distinct(cells: list[Cell]) -> list[Cell]:
