@@ -39,11 +39,8 @@ from normed import NORMED
 WORKLOADS = workloads.WORKLOADS | {NORMED.workload.name: NORMED.workload}
 # What is no workload that is built in: its declaration, and where its rooms are.
 OUTSIDE = {NORMED.workload.name: (f"{FOLDER / 'normed.py'}:NORMED", str(FOLDER.parent / "rooms"))}
-# Gradients that are 0 in exact arithmetic (of a bias that a batch norm takes away again): what is
-# left is rounding, as far off as rounding goes.
-VANISHING = {NORMED.workload.name: ("b1", "b1/velocity")}
 # A trial of a second or two: little is trained, of few samples. Loops are test_faults.py's.
-SHORT = {"steps": 8, "checkpoints": (0, 1, 5, -1), "trajectory": None, "small_sizes": ()}
+SHORT = {"steps": 8, "checkpoints": (0, 1, 5, -1), "trajectory": None}
 FEW = (1200, 200)
 IMAGES = {
     "fashion-mnist": (28, 28),
@@ -188,13 +185,12 @@ def workers(request, few_samples, tmp_path_factory):
 
 
 def most(record, name, rung, dtype=None):
-    """The largest share of a limit that a label's rung has, and of what; nothing VANISHING."""
-    vanishing = VANISHING.get(record.plan.workload.name, ())
+    """The largest share of a limit that a label's rung has, and of what."""
     return max(
         (share(m, limit), m.tensor)
         for m in record.results[name].measurements
         if m.rung == rung and (limit := limit_of(m, "strict")) is not None
-        if dtype in (None, m.dtype) and m.tensor not in vanishing
+        if dtype in (None, m.dtype)
     )
 
 

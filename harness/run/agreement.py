@@ -175,8 +175,9 @@ def _of_rows(state: State, case: Case, judged: StateOf, rows: Array) -> Batch:
 def _small(state: State, step: int, judged: StateOf, rows: Array) -> Iterator[Batch]:
     """Small batches of a checkpoint's samples that the reference is not confident of."""
     usable = rows[_unsure(state, judged, state.inputs.batch(rows, state.seed, step))]
+    least = 1 if state.plan.net is None else state.plan.net.least
     for size in state.plan.small_sizes:
-        if size <= len(usable) and size < len(rows):
+        if least <= size <= len(usable) and size < len(rows):
             case = Case(case=f"step {step}, batch of {size}", step=step, rows=size, replaced=0)
             yield _of_rows(state, case, judged, usable[:size])
 

@@ -177,6 +177,13 @@ def load_dataset(plan: Plan, progress: Progress) -> tuple[Plan, data.Dataset]:
             f"data set {dataset.source}: {n} training samples, and two batches need "
             f"{2 * workload.batch_size}"
         )
+    last = n % workload.batch_size or workload.batch_size
+    if plan.net is not None and last < plan.net.least:
+        raise InputError(
+            f"data set {dataset.source}: {n} training samples in batches of {workload.batch_size} "
+            f"leave a last one of {last}, and a step needs {plan.net.least}: a variance of one "
+            "value is none; choose another batch_size"
+        )
     return plan, dataset
 
 

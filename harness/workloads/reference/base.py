@@ -109,6 +109,10 @@ class Piece(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
         """Whether a sample's value in a step depends on the other samples."""
         return False
 
+    def least(self, given: Shape) -> int:  # noqa: ARG002
+        """How many samples of that shape a step needs at least."""
+        return 1
+
     def products(self, n: int, given: Shape) -> dict[str, Product]:  # noqa: ARG002
         """Its matrix products for n samples, by part, in the order of a step.
 

@@ -65,6 +65,11 @@ class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             yield layer, shape, made
             shape = made
 
+    @property
+    def least(self) -> int:
+        """How many samples a step needs at least."""
+        return max((layer.least(given) for layer, given, _ in self.shapes()), default=1)
+
     def names(self) -> tuple[str, ...]:
         """What each layer's value is called in a trace, "" where it is called nothing.
 

@@ -5,6 +5,7 @@ Imports NumPy and the interface only.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -39,6 +40,10 @@ class BatchNorm(Piece, frozen=True):
         if given[-1:] != (self.units,):
             raise ValueError(f"{self.gamma} takes {self.units} units or channels, given {given}")
         return given
+
+    def least(self, given: Shape) -> int:
+        # The variance that goes into the running one needs two values.
+        return 2 if math.prod(given[:-1]) == 1 else 1
 
     def slots(self, axis: str, made: str) -> tuple[Slot, ...]:  # noqa: ARG002
         named = (
@@ -75,8 +80,7 @@ class BatchNorm(Piece, frozen=True):
         return np.asarray(d * keep["inverse"])
 
     def running(self, at: Pass, keep: Keep) -> State:
-        # One value alone has variance 0, and nothing to make up for.
-        unbiased = keep["variance"] * (keep["n"] / max(keep["n"] - 1, 1))
+        unbiased = keep["variance"] * (keep["n"] / (keep["n"] - 1))
         new = {self.mean: keep["mean"], self.variance: unbiased}
         return {
             name: self.momentum * at.state[name] + (1 - self.momentum) * value

@@ -116,6 +116,9 @@ class Residual(Piece, frozen=True):
             for noise in layer.noise(before, own, shape)
         )
 
+    def least(self, given: Shape) -> int:
+        return max((layer.least(shape) for _, layer, shape in self._inside(given)), default=1)
+
     def products(self, n: int, given: Shape) -> dict[str, Product]:
         forward: dict[str, Product] = {}
         back: dict[str, Product] = {}

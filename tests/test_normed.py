@@ -1,0 +1,109 @@
+"""A bias before batch norm, and batches that a variance cannot be taken of: right code is right.
+
+Its clean twins in four frameworks, and what is planted in them, are test_generic_faults.py's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from harness.errors import InputError
+from harness.measure import ladder
+from harness.plan.model import Plan
+from harness.run.session import load_dataset
+from harness.workloads.reference import canonical
+from harness.workloads.reference.composed import Composed, Net
+from harness.workloads.reference.losses import SoftmaxCrossEntropy
+from harness.workloads.reference.pieces import (
+    BatchNorm,
+    Conv,
+    Dense,
+    Flatten,
+    Layer,
+    Relu,
+    Residual,
+)
+from tests.conftest import Silent
+from tests.faults.normed import NORMED
+from tests.make import make_plan
+
+NORM = BatchNorm("gamma", "beta", "mean", "var", 4)
+
+
+@pytest.mark.parametrize(
+    ("x", "layers", "least"),
+    [
+        ((5,), (Dense("W1", "b1", 5, 4), Relu()), 1),
+        ((5,), (Dense("W1", "b1", 5, 4), NORM), 2),
+        ((5,), (Dense("W1", "b1", 5, 4), Residual((NORM, Relu()))), 2),
+        ((6, 6, 2), (Conv("K1", "c1", 2, 4, 3), NORM, Flatten()), 1),
+        ((6, 6, 2), (Conv("K1", "c1", 2, 4, 6), NORM, Flatten()), 2),
+    ],
+    ids=["no norm", "dense", "in a block", "many positions", "one position"],
+)
+def test_a_net_knows_how_many_samples_a_step_needs(
+    x: tuple[int, ...], layers: tuple[Layer, ...], least: int
+) -> None:
+    assert Net(x, layers, SoftmaxCrossEntropy()).least == least
+
+
+def _plan(folder: Path, rows: int) -> Plan:
+    random = np.random.default_rng(0)
+    sets = {"train": rows, "test": 20}
+    arrays = {f"{name}_x": random.standard_normal((n, 5), np.float32) for name, n in sets.items()}
+    arrays |= {f"{name}_y": random.integers(0, 3, n) for name, n in sets.items()}
+    np.savez(folder / "normed.npz", **arrays)  # type: ignore[arg-type]
+    here = Path(__file__).parent
+    words = {"backends": ("numpy",), "rooms": str(here / "rooms")}
+    plan = make_plan(f"{here / 'faults' / 'normed.py'}:NORMED", **words)
+    workload = msgspec.structs.replace(plan.workload, data=str(folder / "normed.npz"))
+    return msgspec.structs.replace(plan, workload=workload)
+
+
+def test_an_epoch_that_leaves_one_sample_is_refused_where_a_variance_is_taken(
+    tmp_path: Path,
+) -> None:
+    _, dataset = load_dataset(_plan(tmp_path, 34), Silent())
+    assert len(dataset.train_x) == 34
+    with pytest.raises(InputError) as refused:
+        load_dataset(_plan(tmp_path, 33), Silent())
+    assert "33 training samples in batches of 16 leave a last one of 1" in str(refused.value)
+
+
+def _noise(seed: int) -> tuple[ladder.Noise, float]:
+    """What replicas stray on a batch, and the norm of the change of b1 that a step makes."""
+    random, workload = np.random.default_rng(seed), NORMED.workload
+    state = canonical.initial_state(workload, seed)
+    batch = {
+        "x": random.standard_normal((16, 5), np.float32),
+        "y": random.integers(0, 3, 16),
+        "U": random.random((16, 6), np.float32),
+    }
+    judge = Composed(NORMED.net)
+    found = ladder.find_noise(judge, workload, state, batch, centred=False)
+    change = ladder.Wanted.of(judge, workload, state, batch, "float64").changes["b1"]
+    return found, float(np.linalg.norm(change))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_gradient_that_is_nothing_but_rounding_has_the_noise_of_rounding(seed: int) -> None:
+    found, change = _noise(seed)
+    # Far below the last place of what it is taken from, so no replica's update shows it.
+    assert change < 1e-15
+    for dtype, of_dtype in (("float32", ()), ("float64", ("float64",))):
+        for rung, tensor in (("gradients", "b1"), ("update", "b1"), ("update", "b1/velocity")):
+            noise = found[rung, tensor, *of_dtype]
+            assert noise > (1e3 if dtype == "float32" else ladder.UNKNOWN / 2), (rung, tensor)
+    # What has digits keeps its limits.
+    for (_, tensor, *_), noise in found.items():
+        assert noise < 1e-5 or tensor.startswith("b1"), tensor
+
+
+def test_a_linear_rule_hands_a_gradients_noise_on_to_its_update() -> None:
+    found, _ = _noise(0)
+    # The first step's velocity is 0: the change is the gradient, times lr.
+    assert found["update", "W1"] >= found["gradients", "W1"] > 0
