@@ -22,8 +22,6 @@ WIDTH, HEIGHT, EDGE = 1200, 630, 60
 INK, SOFT, PAPER = "#1c1b19", "#63605a", "#fdfdfb"
 COLOURS = {"agree": "#2e7d4f", "disagree": "#a3221c", "failed": "#a3221c"}
 OPEN = "#8a6100"
-# Of each rung two letters, over its column of marks.
-SHORT = dict(zip(RUNGS, ("in", "fw", "lo", "gr", "up", "ls", "tr", "ac", "ti"), strict=True))
 # What there is room for: rows of labels, letters of a name and of a line.
 MOST_ROWS, LONGEST_LABEL, LONGEST_LINE = 6, 18, 68
 TOP, ROW = 318, 44
@@ -59,7 +57,7 @@ def _table(record: Record, verdict: Verdict) -> Iterator[str]:
     longest = max((t.median_ns for _, of in labels if (t := of.step_time)), default=0)
     for place, rung in enumerate(RUNGS):
         x = MARKS_AT + MARK_WIDTH * place
-        yield _at(x, TOP - 16, SHORT[rung], 22, SOFT, "text-anchor='middle'")
+        yield _at(x, TOP - 16, words.SHORT[rung], 22, SOFT, "text-anchor='middle'")
     if longest:
         yield _at(BARS_AT, TOP - 16, "time of a step", 22, SOFT)
     own = styles({name: of.backend for name, of in record.plan.labels.items()})

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from harness import text
 from harness.record.schema import Record
-from harness.report import failing, learnt, markdown, operators, roofline, unsettled, words
+from harness.report import brief, failing, learnt, markdown, operators, roofline, unsettled, words
 from harness.report import run_tables as tables
 from harness.report.images import image
 from harness.report.ladder import address, evidence_facts, ladder
@@ -69,9 +69,10 @@ def summary(record: Record, verdict: Verdict, folder: Path) -> Report:
 
 def _shown(run: Run, form: Form) -> list[Section]:
     """A terminal's or Markdown's sections, in the latter folded but for what is read first."""
+    many = form == "terminal" and len(run.verdict.labels) > MOST_LABELS
     return [
         replace(build(run), folded=form == "markdown" and build not in OPEN)
-        for build in SHOWN[form]
+        for build in (BRIEF if many else SHOWN[form])
     ]
 
 
@@ -217,6 +218,9 @@ SHOWN: dict[str, tuple[Build, ...]] = {
         environment,
     ),
 }  # fmt: skip
+# Of a terminal where there are more labels than this; the tables are in the run's folder.
+MOST_LABELS = 4
+BRIEF = (brief.section, failing.section, _screening, unsettled.section, _explanations)
 # What Markdown shows unasked.
 OPEN = (ladder, unsettled.section, failing.section, _explanations, tables.times)
 # Of a page: id, title, and what is inside below the plots of that id.

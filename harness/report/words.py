@@ -9,12 +9,14 @@ from harness.text import counted, short
 from harness.verdict.finding import Finding, void_part
 from harness.verdict.outcome import unit_of
 from harness.verdict.verdict import LabelVerdict, Verdict, left_behind
-from harness.workloads.reference.limits import DECIDING
+from harness.workloads.reference.limits import DECIDING, RUNGS
 
 # Beside a time that lies below its own floor.
 BELOW = ", floor not steady"
 # A mark beside the word: readable without colour.
 MARKS = {"agree": "✓", "disagree": "✗", "inconclusive": "?", "not-possible": "–", "failed": "✗"}
+# Of each rung two letters, over a column of marks.
+SHORT = dict(zip(RUNGS, ("in", "fw", "lo", "gr", "up", "ls", "tr", "ac", "ti"), strict=True))
 COLOURS = {"agree": "green", "disagree": "red", "inconclusive": "yellow", "failed": "red",
            "follows": "bright_black"}  # fmt: skip
 
