@@ -57,12 +57,13 @@ class Material:
     @property
     def short(self) -> int:
         """How many samples a short batch has."""
-        return max(1, round(SHORT * self.full))
+        return max(self.judge.net.least, round(SHORT * self.full))
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """How many samples a batch has: every one of these is tried."""
-        return tuple(dict.fromkeys((self.full, self.short, *SMALL)))
+        small = (size for size in SMALL if size >= self.judge.net.least)
+        return tuple(dict.fromkeys((self.full, self.short, *small)))
 
     def taken(self, rows: Array | slice) -> State:
         """The batch of these rows of the pool, fresh."""

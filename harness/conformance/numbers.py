@@ -51,7 +51,7 @@ def trace(subject: Subject) -> Evidence:
     trainer, known = subject.started(), {*subject.workload.trace}
     if not isinstance(trainer, Traces):
         raise NotPossible("this trainer has no trace; it is optional")
-    shown = trainer.trace(trainer.put(subject.few(1)))
+    shown = trainer.trace(trainer.put(subject.few(7)))
     if unknown := shown.keys() - known:
         raise Failed(f"trace shows {', '.join(unknown)}; known: {', '.join(known)}")
     if not shown:
