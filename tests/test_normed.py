@@ -5,6 +5,8 @@ Its clean twins in four frameworks, and what is planted in them, are test_generi
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -27,7 +29,7 @@ from harness.workloads.reference.pieces import (
     Relu,
     Residual,
 )
-from tests.conftest import Silent
+from tests.conftest import Silent, harness, needs
 from tests.faults.normed import NORMED
 from tests.make import make_plan
 
@@ -51,12 +53,16 @@ def test_a_net_knows_how_many_samples_a_step_needs(
     assert Net(x, layers, SoftmaxCrossEntropy()).least == least
 
 
-def _plan(folder: Path, rows: int) -> Plan:
+def _data(folder: Path, rows: int) -> None:
     random = np.random.default_rng(0)
     sets = {"train": rows, "test": 20}
     arrays = {f"{name}_x": random.standard_normal((n, 5), np.float32) for name, n in sets.items()}
     arrays |= {f"{name}_y": random.integers(0, 3, n) for name, n in sets.items()}
     np.savez(folder / "normed.npz", **arrays)  # type: ignore[arg-type]
+
+
+def _plan(folder: Path, rows: int) -> Plan:
+    _data(folder, rows)
     here = Path(__file__).parent
     words = {"backends": ("numpy",), "rooms": str(here / "rooms")}
     plan = make_plan(f"{here / 'faults' / 'normed.py'}:NORMED", **words)
@@ -107,3 +113,29 @@ def test_a_linear_rule_hands_a_gradients_noise_on_to_its_update() -> None:
     found, _ = _noise(0)
     # The first step's velocity is 0: the change is the gradient, times lr.
     assert found["update", "W1"] >= found["gradients", "W1"] > 0
+
+
+@needs("torch")
+def test_what_the_running_variance_is_over_is_named_beside_a_bias_before_the_norm(
+    tmp_path: Path,
+) -> None:
+    """Batches of one, and a gradient of rounding alone, once stood between it and its name."""
+    here = Path(__file__).parent / "faults"
+    shutil.copy(here / "normed.py", tmp_path)
+    _data(tmp_path, 320)
+    plant = f"{here / 'conventions_torch.py'}:running_over_n"
+    words = ("--workload", "normed.py:NORMED", "--rooms", str(here.parent / "rooms"))
+    done = harness(
+        *("compare", "--profile", "smoke", *words, "--backend", "numpy", "--backend", "torch"),
+        *("--plant", f"torch={plant}", "--json"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1, done.stderr
+    verdict = json.loads(done.stdout)
+    # Nothing of the bias is off in either.
+    assert "numpy agree" in verdict["summary"]
+    first = verdict["first_divergence"]
+    assert (first["label"], first["rung"], first["tensor"]) == ("torch", "update", "var")
+    (why,) = first["explanation"]
+    assert why["sentence"] == "the running variance is over n, not over n - 1, in var"
+    assert why["left"] < 1e-13
