@@ -64,28 +64,25 @@ def print_table(
     """
     texts = [[Text(clean(plain(cell)), style=_style(cell)) for cell in row] for row in rows]
     columns = [*zip(map(Text, map(clean, header)), *texts, strict=True)] if texts else []
+    least = [*map(_least, columns)]
     while columns:
-        many = max((n for n in range(2, len(columns) + 1) if _fit(columns[:n], console)), default=2)
-        console.print(_table(columns[:many], title, console.width))
-        columns, title = [columns[0], *columns[many:]] if columns[many:] else [], ""
+        fitting = (n for n in range(3, len(columns) + 1) if sum(least[:n]) + 2 * n <= console.width)
+        many = max(fitting, default=2)
+        console.print(_table(columns[:many], least[:many], title, console.width))
+        title = ""
+        columns, least = ([*of[:1], *of[many:]] if of[many:] else [] for of in (columns, least))
 
 
-Column = Sequence[Text]
-
-
-def _fit(columns: Sequence[Column], console: Console) -> bool:
-    """Whether no word is folded where these stand side by side."""
-    return sum(_least(column) + 2 for column in columns) <= console.width
-
-
-def _least(column: Column) -> int:
+def _least(column: Sequence[Text]) -> int:
     """The width of the longest word of a column; a mark and its figures are one."""
     words_of = ([cell.plain] if cell.style else cell.plain.split() for cell in column if cell.plain)
     longest = max((cell_len(word) for of_cell in words_of for word in of_cell), default=1)
     return min(longest, LONGEST)
 
 
-def _table(columns: Sequence[Column], title: str, width: int) -> Table:
+def _table(
+    columns: Sequence[Sequence[Text]], least: Sequence[int], title: str, width: int
+) -> Table:
     table = Table(
         title=Text(title) if title else None,
         title_justify="left",
@@ -94,7 +91,6 @@ def _table(columns: Sequence[Column], title: str, width: int) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    least = [*map(_least, columns)]
     whole = [max(cell.cell_len for cell in column) for column in columns]
     room = max(0, width - sum(least) - 2 * len(columns))
     wanted = sum(whole) - sum(least)
