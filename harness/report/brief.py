@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.report import words
+from harness.report.ladder import share_of
 from harness.report.run_tables import Run
 from harness.report.sections import Section
 from harness.text import clean, short
@@ -43,13 +44,12 @@ def _rows(name: str, label: LabelVerdict, width: int, fastest: float) -> Iterato
     if label.status != "ok":
         yield f"{told:{width}}  {label.status}: {label.reason or ''}".rstrip()
     if label.findings:
-        time = label.step_time
-        step = words.duration(time.median_ns) if time is not None else "–"
-        ranked = time is not None and fastest and agreement(label) == "agree"
-        ratio = words.decimals(time.median_ns / fastest) if time is not None and ranked else "–"
+        time = label.step_time.median_ns if label.step_time is not None else None
+        ranked = time is not None and agreement(label) == "agree"
+        ratio = words.decimals(time / fastest if time is not None and ranked else None)
         told = "" if label.status != "ok" else told
         marks = " ".join(f"{mark:2}" for mark in _marks(label))
-        yield _line(told, marks, _headroom(label), step, ratio, width)
+        yield _line(told, marks, _headroom(label), words.duration(time), ratio, width)
 
 
 def _line(name: str, marks: str, headroom: str, step: str, ratio: str, width: int) -> str:
@@ -71,9 +71,9 @@ def _marks(label: LabelVerdict) -> Iterator[str]:
 def _headroom(label: LabelVerdict) -> str:
     """How many times below its limit the value nearest it lies, and on which rung."""
     shares = [
-        (finding.value / finding.limit, rung)
+        (of, rung)
         for rung, finding in label.findings.items()
-        if rung != "timing" and finding.limit and isinstance(finding.value, float)
+        if rung != "timing" and (of := share_of(finding.value, finding.limit)) is not None
     ]
     share, rung = max(shares, default=(0.0, ""))
     return f"{short(1 / share)}× {words.SHORT[rung]}" if 0 < share <= 1 else "–"

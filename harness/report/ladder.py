@@ -73,7 +73,7 @@ def _cell(run: Run, place: int, name: str, rung: str) -> Value:
 def _with_figures(judged: Judged, finding: Finding, record: Record) -> Judged:
     """A cell with value, limit and how far apart they are."""
     write = _writer(finding, record)
-    share = _share(finding.value, finding.limit)
+    share = share_of(finding.value, finding.limit)
     value = "" if finding.value is None else write(finding.value)
     far = finding.rung != "timing"  # a band, and the fastest is as far inside as can be
     apart = filter(None, (_margin(share, finding) if far else "", words.beyond(finding)))
@@ -121,7 +121,7 @@ def _writer(finding: Finding, record: Record) -> Callable[[Number], str]:
     return short
 
 
-def _share(value: Number | None, limit: float | None) -> float | None:
+def share_of(value: Number | None, limit: float | None) -> float | None:
     """A value in units of its limit; None where there is no such figure."""
     if not isinstance(value, float | int) or not limit or not value >= 0:
         return None
@@ -165,7 +165,7 @@ def evidence_facts(
         ("distance", _whole(at.distance)),
         ("problem", at.problem),
         ("limit", _whole(at.limit)),
-        ("margin", _margin(_share(at.distance, at.limit), finding) or None),
+        ("margin", _margin(share_of(at.distance, at.limit), finding) or None),
         ("limit because", at.why),
         ("seen in correct code", _seen(finding.rung, at, name, record)),
     ]

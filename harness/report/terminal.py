@@ -17,8 +17,6 @@ from harness.text import clean
 
 # Of these a mark in a sentence has its colour.
 MARKED = ("agree", "disagree", "inconclusive")
-
-
 # A longer word, such as a path, may be folded.
 LONGEST = 40
 
