@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.record.schema import Record
-from harness.report import words
+from harness.report import terminal, words
 from harness.report.brief import EXPECTED, FOLLOWS, WIDEST
 from harness.report.run import MOST_LABELS, summary
 from harness.report.terminal import print_table, show
@@ -138,3 +138,18 @@ def test_what_was_declared_beforehand_has_a_mark_of_its_own() -> None:
     line = next(one for one in out.getvalue().splitlines() if one.split()[:1] == ["torch"])
     assert line.split()[2] == EXPECTED
     assert f"{EXPECTED} as declared" in out.getvalue()
+
+
+def test_a_word_that_is_longer_than_any_name_is_folded_and_its_table_stays_one(monkeypatch) -> None:
+    path = "/".join(["folder"] * 14)
+
+    def tables() -> list[str]:
+        out = io.StringIO()
+        print_table(Console(file=out, width=72), ("name", "path", "n"), [["a", path, 7]])
+        return out.getvalue().splitlines()
+
+    lines = tables()
+    assert ["name", "path", "n"] in [line.split() for line in lines]
+    assert max(map(len, lines)) <= 72
+    monkeypatch.setattr(terminal, "LONGEST", 1000)
+    assert ["name", "n"] in [line.split() for line in tables()]
