@@ -474,16 +474,20 @@ def test_a_training_of_the_ladder_goes_on_from_its_last_epoch_to_the_same_bits(
     for place, epochs in (("at once", (2,)), ("in two", (1, 2, 2))):
         folder = tmp_path / place
         for most in epochs:
-            words = ["ladder", "--backend", "numpy", "--only", name, "--epochs", str(most)]
-            words += ["--folder", str(folder), "--page", str(tmp_path / "page.md")]
+            words = ["ladder", "--backend", "numpy", "--variant", "buffered", "--only", name]
+            words += ["--epochs", str(most), "--page", str(tmp_path / "page.md")]
+            words += ["--folder", str(folder), "--states", str(folder / "states")]
             monkeypatch.setattr("sys.argv", words)
             assert ladder.main() == 0
-        done = ladder.read(folder, name)
+        label = f"{name}-numpy-buffered-cpu"
+        done = ladder.read(folder / f"{label}.json").epochs
         assert len(done) == 2
         assert all(0 <= of.test <= 1 and of.seconds > 0 for of in done)
-        states[place] = (folder / name).read_bytes(), [(of.validation, of.test) for of in done]
+        (kept,) = (folder / "states").iterdir()
+        assert kept.name == f"{label}-2"
+        states[place] = kept.read_bytes(), [(of.validation, of.test) for of in done]
     assert states["at once"] == states["in two"]
     rows = [line for line in (tmp_path / "page.md").read_text().splitlines() if name in line]
     last = 100 * states["in two"][1][-1][1]
-    assert "| 2 of 2 | 98.78 |" in rows[0]
+    assert "| numpy:buffered, cpu | 2 of 2 | 98.78 |" in rows[0]
     assert f" {last:.2f} |" in rows[0]

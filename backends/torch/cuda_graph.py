@@ -1,7 +1,8 @@
 """The variant `cuda-graph` of the PyTorch backend: the eager step captured once, then replayed.
 
 May import torch, the trainer beside it and, from the harness, `interface` only. Written from
-PyTorch's documentation ("CUDA semantics", "Whole-network capture"); not tried on a GPU.
+PyTorch's documentation ("CUDA semantics", "Whole-network capture"); on an H100 it
+trained Nielsen's ladder (results/reports/ladder.md).
 """
 
 from __future__ import annotations

@@ -44,3 +44,11 @@ def tf32_products(backend):
     import torch
 
     _products(lambda a: (a.contiguous().view(torch.int32) & -(1 << 13)).view(torch.float32))
+
+
+def tf32_on_cuda(backend):
+    """The library's own mode, in products and convolutions; nothing of the kind on a CPU."""
+    import torch
+
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    torch.backends.cudnn.conv.fp32_precision = "tf32"
