@@ -173,8 +173,8 @@ def page(folder: Path) -> str:
         (
             f"Test accuracy after whole epochs (float32, seed {SEED}), by benchmarks/ladder.py. "
             "The text reports the test accuracy at the epoch of the best validation accuracy, of "
-            "its own start; a training that is not whole may still get further. Seconds of an epoch: the median, with whatever ran beside it, so no "
-            "comparison of speed."
+            "its own start; a training that is not whole may still get further. Seconds of an "
+            "epoch: the median, with whatever ran beside it, so no comparison of speed."
         ),
         "",
         *table([*header, "last epoch, %", "first epoch, %", "s an epoch"], rows),
