@@ -95,6 +95,7 @@ MANNERS = {
     "ClosesAll": "Bad file descriptor",
     "Quits": "SystemExit: that is enough",
     "Unsayable": "NoWordsError",
+    "Misnames": "trace shows z9, and may show z1, h1, logits",
 }
 
 

@@ -160,6 +160,7 @@ def scale(
     record: opts.StoredScale = None,
     widths: opts.Widths = None,
     batches: opts.Batches = None,
+    sides: opts.Sides = None,
     threads: opts.ThreadCounts = None,
     results_dir: opts.ResultsDir = Path("results"),
     page: opts.Page = None,
@@ -174,11 +175,12 @@ def scale(
         check_page(page)
     if record is not None:
         chosen = {name: word for name, word in words.items() if name not in ("dataset", "data_dir")}
-        if any((widths, batches, threads, *chosen.values())):
+        if any((widths, batches, sides, threads, *chosen.values())):
             raise InputError("scale RECORD shows a stored run: leave out what chooses a new one")
         folder = locate(record, results_dir / "scale", "runs")
     else:
-        plans = sizes.make_plans(opts.choices(words), widths, batches, threads, words["workload"])
+        asked = widths, batches, threads, words["workload"], sides
+        plans = sizes.make_plans(opts.choices(words), *asked)
         with at_work() as progress:
             folder = sizes.run(plans, results_dir, progress)
     grid = results.read(folder)

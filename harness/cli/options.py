@@ -195,8 +195,9 @@ OneRecord = Annotated[Path, argument("RECORD", f"A stored run: {STORED}.")]
 BundleFolder = Annotated[
     Place, option("--out DIR", "Where to; default: bundle, in the run's folder.")
 ]
-Widths = Annotated[Text, option("--widths 64,256", "Hidden units; default: 64 to 4096.")]
+Widths = Annotated[Text, option("--widths 64,256", "Hidden units (64 to 4096), or channels.")]
 Batches = Annotated[Text, option("--batches 32,256", "Batch sizes; default: 32 to 1024.")]
+Sides = Annotated[Text, option("--sides 8,32", "Of convolutions: pixels on an image's side.")]
 ThreadCounts = Annotated[
     Text, option("--threads 1,2", "Numbers of threads, each in fresh processes.")
 ]

@@ -13,7 +13,7 @@ import msgspec
 
 from harness.files import write_atomic
 from harness.report import markdown, page, words
-from harness.report.plots.scaling import multiples
+from harness.report.plots.scaling import multiples, of_large
 from harness.report.run import environment
 from harness.report.run_tables import Run
 from harness.report.sections import Report, Section
@@ -21,14 +21,21 @@ from harness.results.scale import BAR_WIDTH, Figure, Grid, Growth, growths
 from harness.text import many, short
 from harness.verdict.timing_stats import MIN_SESSIONS
 from harness.verdict.verdict import judge
+from harness.workloads import side_of, width_of
 
 TITLE = "Time per step as the work grows"
 BRIEF = "width×batch: most of a limit; then time per step and × floor"
+BRIEF_IMAGES = "width×batch×side: most of a limit; time per step, share of a large product"
 ABOUT_SIZES = "width×batch; time per step, multiple of the GEMM floor, worst share of its limit"
+ABOUT_IMAGES = (
+    "Channels×batch×side; time per step, its FLOP a second (each convolution as one product of "
+    "what its windows see) as a share of NumPy's rate in a large product, worst share of its "
+    "limit. A yardstick and no bound: there are ways around these products."
+)
 GROWTH = ("label", "exponent", f"bar above {BAR_WIDTH}", "compile", "pays after, steps")
 ABOUT_GROWTH = (
     "Exponent: time grows as work to this power (least squares in log-log over the ranked sizes; "
-    "work is the FLOP of a step's five matrix products), its 95 % interval, the scatter and the "
+    "work is the FLOP of a step's matrix products), its 95 % interval, the scatter and the "
     "number of sizes. A fixed cost per step bends the line and pulls it below 1. Bar: step over "
     f"GEMM floor at sizes wider than {BAR_WIDTH}; met where all of them are ranked and keep it. "
     "Compile: what the first step of a size takes more than a steady one (tracing while a trainer "
@@ -69,6 +76,8 @@ def report(grid: Grid, end: Sequence[str] = (), *, brief: bool = False) -> Repor
     `end`: lines after all else; `brief`: what a terminal of 80 columns has room for.
     """
     sections = []
+    images = any(figure.side for figure in grid.figures)
+    brief_title = BRIEF_IMAGES if images else BRIEF
     for threads in grid.threads:
         of = f", threads: {threads}" if len(grid.threads) > 1 else ""
         more = ["limits"] if brief else ["GFLOP"]
@@ -77,16 +86,16 @@ def report(grid: Grid, end: Sequence[str] = (), *, brief: bool = False) -> Repor
                 f"How time grows{of}",
                 id=f"growth-{threads}",
                 note="" if brief else ABOUT_GROWTH,
-                pictures=multiples(grid, threads),
+                pictures=(of_large if images else multiples)(grid, threads),
                 header=GROWTH,
                 rows=[_growth_row(grid, each) for each in growths(grid) if each.threads == threads],
                 across=True,
             ),
             Section(
-                f"{BRIEF if brief else 'Every size'}{of}",
-                about=ABOUT_SIZES,
+                f"{brief_title if brief else 'Every size'}{of}",
+                about=ABOUT_IMAGES if images else ABOUT_SIZES,
                 id=f"sizes-{threads}",
-                header=["size", *more, "floor", *grid.labels],
+                header=["size", *more, *([] if images else ["floor"]), *grid.labels],
                 rows=size_rows(grid, threads, brief=brief),
             ),
         ]
@@ -107,14 +116,16 @@ def report(grid: Grid, end: Sequence[str] = (), *, brief: bool = False) -> Repor
 def headline(grid: Grid) -> str:
     """What was run, in a line."""
     plan, images = grid.records[0].plan, words.images(grid.records[0])
-    sizes = [
-        (r.plan.workload.sizes["num_hiddens"], r.plan.workload.batch_size) for r in grid.records
-    ]
-    widths, batches = (", ".join(map(str, sorted({*of}))) for of in zip(*sizes, strict=True))
+    workloads = [r.plan.workload for r in grid.records]
+    sizes = [(width_of(one), one.batch_size, side_of(one)) for one in workloads]
+    widths, batches, sides = (
+        ", ".join(str(value) for value in sorted({*of}) if value) for of in zip(*sizes, strict=True)
+    )
     return (
         f"{plan.workload.name} · widths {widths} · batches {batches} · "
-        f"threads {', '.join(map(str, grid.threads))} · {many(plan.timing.sessions, 'session')} of "
-        f"{many(plan.timing.rounds, 'round')} · {images} · run {grid.name}"
+        f"{f'sides {sides} · ' if sides else ''}threads {', '.join(map(str, grid.threads))} · "
+        f"{many(plan.timing.sessions, 'session')} of {many(plan.timing.rounds, 'round')} · "
+        f"{images} · run {grid.name}"
     )
 
 
@@ -143,30 +154,34 @@ def cell(figure: Figure | None) -> str:
         return f"✗ {rung} " + (f"{short(share)}× limit" if isinstance(share, float) else "off")
     of = figure.multiple
     multiple = "–" if of is None else words.times_floor(of.value, "×")
+    if figure.of_large is not None:
+        multiple = f"{figure.of_large:.0%}"
     if of is not None and of.claimable and of.low is not None and of.high is not None:
         multiple += f" [{of.low:.2f} to {of.high:.2f}]"
     return f"{words.duration(figure.step_ns)}, {multiple}, {float(share or 0):.0%}"
 
 
 def size_rows(grid: Grid, threads: int, *, brief: bool = False) -> list[list[str]]:
-    """Width and batch size, GFLOP, floor, then a cell a label.
+    """Width, batch size and side, GFLOP, floor (of convolutions none), then a cell a label.
 
     `brief`: in place of GFLOP the largest share of a limit, which the cells then leave out.
     """
-    at: dict[tuple[int, int, int], dict[str, Figure]] = {}
+    at: dict[tuple[int, int, int, int], dict[str, Figure]] = {}
     for figure in grid.figures:
         if figure.threads == threads:
             at.setdefault(figure.size, {})[figure.label] = figure
     rows = []
-    for (_, width, batch), of in at.items():
+    for (_, *size, side), of in at.items():
         floor = next((f.floor_ns for f in of.values() if f.floor_ns is not None), None)
+        floors = [] if side else [words.duration(floor)]
         more = short(next(iter(of.values())).flop / 1e9, 3)
         cells = [cell(of.get(label)) for label in grid.labels]
         if brief:
             shares = [float(f.worst_share or 0) for f in of.values() if f.verdict == "agree"]
             more = f"{max(shares):.0%}" if shares else "–"
             cells = [_short(text) for text in cells]
-        rows.append([f"{width}×{batch}", more, words.duration(floor), *cells])
+        place = "×".join(map(str, [*size, side] if side else size))
+        rows.append([place, more, *floors, *cells])
     return rows
 
 
@@ -207,10 +222,10 @@ def reasons(grid: Grid) -> list[str]:
             alike.setdefault((figure.label, figure.reason or ""), []).append(figure)
     for (label, reason), of in alike.items():
         more = f", and {len(of) - 1} more" if len(of) > 1 else ""
-        where = f"{label}, width {of[0].width}, batch {of[0].batch}{more}"
+        where = f"{label}, {of[0].place}{more}"
         lines.append(f"✗ {where}: {of[0].verdict}: {reason}")
     return lines + [
-        f"{f.label}, width {f.width}, batch {f.batch}: two trainings of the same steps end at "
+        f"{f.label}, {f.place}: two trainings of the same steps end at "
         "different parameters: it does not repeat itself"
         for f in grid.figures
         if not f.repeats

@@ -24,7 +24,7 @@ from harness.verdict.finding import Finding, void_part
 from harness.verdict.timing_stats import PowerLaw, Ratio, break_even, power_law, ratio
 from harness.verdict.timings import floor_logs, share_of_physics, too_short
 from harness.verdict.verdict import LabelVerdict, exit_status, judge, timing_parts
-from harness.workloads import SIZED, width_of
+from harness.workloads import SIZED, side_of, width_of
 from harness.workloads.reference.limits import DECIDING, MEASURED
 
 # What the step may cost above BAR_WIDTH hidden units, as multiples of the floor: there the five
@@ -45,6 +45,10 @@ class Figure(msgspec.Struct, kw_only=True):
     Only `verdict` "agree" is ranked; `reason` says why not. `worst`: the measurement nearest its
     limit, or the one that disagrees, and `worst_share` of that limit ("inf": no distance could be
     taken). `multiple`: step over floor; `of_physics`: over the fastest products of all labels.
+    `side`: pixels on an image's side, 0 where there is none to choose. Convolutions have no floor
+    (there are ways around their products) but `of_large`: what the FLOP of a step, each
+    convolution as one product of what its windows see, are a second, of NumPy's rate in a large
+    product.
     `first_step_ns`: the first call of that size, of `at_once` steps; `compile_ns`: what it took
     more than steady ones, which is earned back `against` the fastest label that compiles nothing
     after `pays_after` steps (None: never). `repeats`: it repeats itself bit for bit.
@@ -54,6 +58,7 @@ class Figure(msgspec.Struct, kw_only=True):
     threads: int
     width: int
     batch: int
+    side: int = 0
     flop: int
     verdict: Word
     reason: str | None
@@ -64,6 +69,7 @@ class Figure(msgspec.Struct, kw_only=True):
     floor_ns: int | None = None
     multiple: Ratio | None = None
     of_physics: float | None = None
+    of_large: float | None = None
     sessions: int = 0
     at_once: int = 1
     first_step_ns: int | None = None
@@ -73,9 +79,16 @@ class Figure(msgspec.Struct, kw_only=True):
     repeats: bool = True
 
     @property
-    def size(self) -> tuple[int, int, int]:
-        """Threads, width, batch size."""
-        return self.threads, self.width, self.batch
+    def size(self) -> tuple[int, int, int, int]:
+        """Threads, width, batch size, side."""
+        return self.threads, self.width, self.batch, self.side
+
+    @property
+    def place(self) -> str:
+        """The size in words."""
+        return f"width {self.width}, batch {self.batch}" + (
+            f", side {self.side}" if self.side else ""
+        )
 
 
 class Growth(msgspec.Struct, kw_only=True):
@@ -134,8 +147,9 @@ def read(folder: Path) -> Grid:
     records = [store.read(place) for place in places]
     for place, record in zip(places, records, strict=True):
         workload = record.plan.workload
-        width, batch = width_of(workload), workload.batch_size or 0
-        if min(width, batch) < 1 or workload != SIZED[workload.name](width, batch).workload:
+        size = width_of(workload), workload.batch_size or 0
+        side = (side,) if (side := side_of(workload)) else ()
+        if min(size) < 1 or workload != SIZED[workload.name](*size, *side).workload:
             raise InputError(f"record {place}: its workload is not one of a grid")
     return judged(folder.resolve().name, records)
 
@@ -167,20 +181,21 @@ def judged(name: str, records: list[Record]) -> Grid:
     )
 
 
-def _size(record: Record) -> tuple[int, int, int]:
-    workload = record.plan.workload
-    return record.plan.threads, width_of(workload), record.plan.batch_size
+def _size(record: Record) -> tuple[int, int, int, int]:
+    plan = record.plan
+    return plan.threads, width_of(plan.workload), plan.batch_size, side_of(plan.workload)
 
 
 def _figure(record: Record, label: str, found: LabelVerdict) -> Figure:
-    threads, width, batch = _size(record)
+    threads, width, batch, side = _size(record)
     verdict, reason, deciding = _verdict(found)
     figure = Figure(
         label=label,
         threads=threads,
         width=width,
         batch=batch,
-        flop=record.plan.workload.flop,
+        side=side,
+        flop=record.plan.workload.work,
         verdict=verdict,
         reason=reason,
         repeats=found.reproducible is not False,
@@ -196,12 +211,22 @@ def _figure(record: Record, label: str, found: LabelVerdict) -> Figure:
         logs, at_once = floor_logs(record, label), time.at_once
         first = time.first_steps_ns.get(str(batch) if at_once == 1 else f"{batch} x {at_once}")
         figure.step_ns, figure.spread_ns = time.median_ns, time.spread_ns
-        figure.floor_ns, figure.multiple = time.gemm_floor_ns, ratio(logs) if logs else None
-        figure.of_physics = None if too_short(record, label) else share_of_physics(label, record)
+        short = too_short(record, label)
+        if side:
+            figure.of_large = None if short else _of_large(record, time.median_ns)
+        else:
+            figure.floor_ns, figure.multiple = time.gemm_floor_ns, ratio(logs) if logs else None
+            figure.of_physics = None if short else share_of_physics(label, record)
         figure.sessions, figure.at_once, figure.first_step_ns = time.sessions, at_once, first
         if first is not None:
             figure.compile_ns = max(0, first - at_once * time.median_ns)
     return figure
+
+
+def _of_large(record: Record, step_ns: int) -> float | None:
+    """The rate of a step's products over that of NumPy's large product; None if not measured."""
+    large = next((r.flop_per_s for r in record.roofs if r.copy_bytes_per_s), 0.0)
+    return record.plan.workload.work / max(step_ns, 1) * 1e9 / large if large else None
 
 
 def _verdict(label: LabelVerdict) -> tuple[Word, str | None, list[Finding]]:
@@ -229,7 +254,7 @@ def _share(finding: Finding) -> float:
 
 def _set_break_even(figures: list[Figure], labels: dict[str, Label]) -> None:
     """When a compile pays, wherever that and a label that compiles nothing can be ranked."""
-    plain: dict[tuple[int, int, int], list[Figure]] = {}
+    plain: dict[tuple[int, int, int, int], list[Figure]] = {}
     ranked = [f for f in figures if f.verdict == "agree"]
     for f in ranked:
         if labels[f.label].variant in NOT_COMPILED:
@@ -247,12 +272,13 @@ def growths(grid: Grid) -> Iterator[Growth]:
     for threads in grid.threads:
         figures = [f for f in grid.figures if f.threads == threads]
         floors = {f.size: (f.flop, f.floor_ns) for f in figures if f.floor_ns is not None}
-        yield Growth(label=FLOOR, threads=threads, law=_law([*floors.values()]))
+        if floors:
+            yield Growth(label=FLOOR, threads=threads, law=_law([*floors.values()]))
         for name, label in grid.labels.items():
             own = [f for f in figures if f.label == name]
             ranked = [f for f in own if f.verdict == "agree"]
             wide = [f.multiple.value for f in ranked if f.width > BAR_WIDTH and f.multiple]
-            bar = BARS.get(label.backend)
+            bar = None if any(f.side for f in own) else BARS.get(label.backend)
             yield Growth(
                 label=name,
                 threads=threads,

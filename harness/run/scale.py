@@ -1,9 +1,10 @@
 """How time per step grows with the work: the phases of a run at every size of a grid.
 
-A size is a hidden width and a batch size. Workers stay alive from one to the next: each builds a
-trainer of that size, is judged on it under the limits of every run, and is timed in interleaved
-rounds. Every size has an ordinary record of its own, below one folder for the grid; what is made of
-them all is in `harness/results/scale.py`. Imports no framework.
+A size is a width (hidden units, or channels), a batch size and, of images, a side. Workers stay
+alive from one to the next: each builds a trainer of that size, is judged on it under the limits of
+every run, and is timed in interleaved rounds. Every size has an ordinary record of its own, below
+one folder for the grid; what is made of them all is in `harness/results/scale.py`. Imports no
+framework.
 """
 
 from __future__ import annotations
@@ -33,14 +34,16 @@ from harness.run.judging import train_judge
 from harness.run.learning import find_envelope
 from harness.run.session import check_answers, empty_record, load_dataset, measure_numbers
 from harness.run.state import State
-from harness.run.timing import time_rounds
+from harness.run.timing import measure_roofs, time_rounds
 from harness.text import many
 from harness.workers.pool import Key, Pool
 from harness.workers.scratch import scratch_bytes, scratch_folder
-from harness.workloads import DEFAULT, NETS, SIZED, WORKLOADS, width_of
+from harness.workloads import DEFAULT, NETS, SIZED, WORKLOADS, side_of, width_of
 
 WIDTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 BATCHES = (32, 64, 128, 256, 512, 1024)
+# Of convolutions; the largest is about as much work as the largest above.
+CHANNELS, IMAGES, SIDES = (8, 16, 32, 64), (4, 16, 64), (8, 16, 32)
 # Four times the largest size of the default grid: a step of the judge then takes a second.
 MOST = MOST_UNITS
 # A median of eight rounds; the default grid then takes some five minutes.
@@ -70,6 +73,7 @@ def make_plans(
     batches: str | None = None,
     threads: str | None = None,
     workload: str | None = None,
+    sides: str | None = None,
 ) -> list[Plan]:
     """A plan a size, by number of threads; InputError where a word cannot be used.
 
@@ -90,20 +94,31 @@ def make_plans(
     plans = [
         make_plan(msgspec.structs.replace(chosen, threads=count), *named_so) for count in counts
     ]
-    sizes = itertools.product(
-        parse_sizes("--widths", widths) if widths is not None else WIDTHS,
-        parse_sizes("--batches", batches) if batches is not None else BATCHES,
-    )
-    ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
-    return [_sized(plan, *size) for plan in plans for size in ordered]
+    of_images = side_of(WORKLOADS[workload]) > 0
+    if sides is not None and not of_images:
+        raise InputError(f"--sides: {workload} has no images whose side can be chosen")
+    axes = [("--widths", widths, WIDTHS), ("--batches", batches, BATCHES)]
+    if of_images:
+        axes = [("--widths", widths, CHANNELS), ("--batches", batches, IMAGES)]
+        axes.append(("--sides", sides, SIDES))
+    values = [default if text is None else parse_sizes(of, text) for of, text, default in axes]
+    sizes = [*itertools.product(*values)]
+    return [
+        one
+        for plan in plans
+        for one in sorted((_sized(plan, *size) for size in sizes), key=lambda p: p.workload.work)
+    ]
 
 
-def _sized(plan: Plan, width: int, batch: int) -> Plan:
+def _sized(plan: Plan, width: int, batch: int, *side: int) -> Plan:
     """The plan of one size: its workload, two batches, a start as long as a block, its rounds.
 
     Only the label's own process is timed, and once: lockstep and A against A are for `compare`.
     """
-    sized = SIZED[plan.workload.name](width, batch)
+    try:
+        sized = SIZED[plan.workload.name](width, batch, *side)
+    except ValueError as error:
+        raise InputError(f"--sides: {error}") from None
     timing = in_blocks(plan.timing, sized.workload)
     return msgspec.structs.replace(
         plan,
@@ -198,7 +213,9 @@ class _Grid:
 
     def _state(self, plan: Plan) -> State:
         """A size that nothing was measured of; its files go to places of its own."""
-        place = f"{width_of(plan.workload)}x{plan.batch_size}-{plan.threads}"
+        side = side_of(plan.workload)
+        of_side = f"x{side}" if side else ""
+        place = f"{width_of(plan.workload)}x{plan.batch_size}{of_side}-{plan.threads}"
         record = empty_record(plan, f"{self.name}-{place}")
         record.ended, folder = "", self.folder / "runs" / place
         folder.mkdir(parents=True)
@@ -247,6 +264,8 @@ def _measure(state: State, pool: Pool, inputs: Inputs, session: int) -> None:
             train_judge(state)
             measure_numbers(state)
             find_envelope(state)
+            if side_of(state.plan.workload):
+                measure_roofs(state)
         time_rounds(state, session)
         for key in pool.live():
             with pool.containing(key):

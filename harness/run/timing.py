@@ -32,7 +32,7 @@ def time_steps(state: State) -> None:
             state.pool.start_one(state.record, key)
         state.pool.await_started(state.inputs.data())
         if session == 0 and not state.crew:
-            _roofs(state)
+            measure_roofs(state)
         time_rounds(state, session)
         for key in state.pool.live():
             if state.crew:
@@ -86,7 +86,7 @@ def time_rounds(state: State, session: int) -> None:
         state.progress.advance(round_ + 1)
 
 
-def _roofs(state: State) -> None:
+def measure_roofs(state: State) -> None:
     """What every process reaches in a large product; the control also in a copy."""
     for key in state.pool.live():
         if key.replicate:

@@ -15,8 +15,9 @@ from harness.workloads.reference.composed import Net
 
 # What each module here declares under its own name in capitals.
 DECLARED: dict[str, Declared] = {}
-# By the workloads whose width can be chosen: so many hidden units and samples a batch.
-SIZED: dict[str, Callable[[int, int], Declared]] = {}
+# By the workloads whose width can be chosen: so many hidden units or channels, samples a batch
+# and, of images whose side can be chosen too, pixels on it.
+SIZED: dict[str, Callable[..., Declared]] = {}
 # A sentence about each, the first of its module.
 ABOUT: dict[str, str] = {}
 for _module in pkgutil.iter_modules(__path__):
@@ -53,5 +54,11 @@ def known(workload: Workload) -> bool:
 
 
 def width_of(workload: Workload) -> int:
-    """The hidden units of a workload whose width can be chosen; 0 for any other."""
-    return workload.sizes.get("num_hiddens", 0) if workload.name in SIZED else 0
+    """The hidden units or channels of a workload whose width can be chosen; 0 for any other."""
+    sizes = workload.sizes if workload.name in SIZED else {}
+    return sizes.get("num_hiddens", 0) or sizes.get("channels", 0)
+
+
+def side_of(workload: Workload) -> int:
+    """The pixels on a side of the images of a workload that can choose them; 0 for any other."""
+    return workload.sizes.get("side", 0) if workload.name in SIZED else 0

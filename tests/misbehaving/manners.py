@@ -52,6 +52,12 @@ class Unsayable(Backend):
             raise NoWordsError
 
 
+class Misnames(Backend):
+    class Trainer(NumPyTrainer):
+        def trace(self, batch: Any) -> Any:
+            return {"z9": self.outputs(batch, training=False)}
+
+
 class Clutters(Backend):
     """Keeps its things where it happens to be, under names that others have."""
 

@@ -1,7 +1,8 @@
-"""The picture of a grid: multiples of the floor as the work grows."""
+"""The pictures of a grid: multiples of the floor, or rates, as the work grows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,42 @@ from harness.report.figure import Plot, styles
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, picture
 from harness.report.words import BELOW, duration
-from harness.results.scale import Grid
+from harness.results.scale import Figure, Grid
+
+WORK = Log("work of a step's matrix products, GFLOP")
 
 
-def _marks(look: dict[str, Any], below: list[bool]) -> dict[str, Any]:
+def _marks(look: dict[str, Any], below: Sequence[bool]) -> dict[str, Any]:
     """A label's marks, hollow where they lie below the floor."""
     symbol = look["symbol"].removesuffix("-open")
     return look | {"symbol": [symbol + "-open" * strange for strange in below]}
+
+
+def _series(
+    grid: Grid, fair: list[tuple[Figure, float]], unit: str, *, floor: bool
+) -> list[Series]:
+    """A label's marks in the order of work; `floor`: what lies below 1 is hollow and says so."""
+    series = []
+    labels = grid.records[0].plan.labels
+    look = styles({label: labels[label].backend for label in grid.labels})
+    for label in grid.labels:
+        own = [(f, value) for f, value in fair if f.label == label]
+        if not own:
+            continue
+        of = sorted(own, key=lambda each: (each[0].flop, *each[0].size, each[1]))
+        below = [floor and value < 1 for _, value in of]
+        trace = axes.scatter(
+            "markers",
+            label,
+            f"%{{y:.3f}}{unit} at %{{x:.3~g}} GFLOP, %{{text}}",
+            x=np.array([f.flop / 1e9 for f, _ in of]),
+            y=np.array([value for _, value in of]),
+            text=[f.place + BELOW * strange for (f, _), strange in zip(of, below, strict=True)],
+            marker=_marks(look[label]["marker"], below),
+        )
+        rows = [[axes.plain(label), f.place, duration(f.step_ns), f"{v:.3f}"] for f, v in own]
+        series.append(Series(trace, rows))
+    return series
 
 
 def multiples(grid: Grid, threads: int) -> list[Plot]:
@@ -29,44 +59,47 @@ def multiples(grid: Grid, threads: int) -> list[Plot]:
         for f in grid.ranked
         if f.threads == threads and f.multiple is not None
     ]
-    series = []
-    labels = grid.records[0].plan.labels
-    look = styles({label: labels[label].backend for label in grid.labels})
-    for label in grid.labels:
-        of = sorted((f.flop, f.width, f.batch, value) for f, value in fair if f.label == label)
-        if of:
-            trace = axes.scatter(
-                "markers",
-                label,
-                "%{y:.3f}× floor at %{x:.3~g} GFLOP, %{text}",
-                x=np.array([flop / 1e9 for flop, *_ in of]),
-                y=np.array([value for *_, value in of]),
-                text=[
-                    f"width {width}, batch {batch}{BELOW * (value < 1)}"
-                    for _, width, batch, value in of
-                ],
-                marker=_marks(look[label]["marker"], [value < 1 for *_, value in of]),
-            )
-            rows = [
-                [axes.plain(f.label), str(f.width), str(f.batch), duration(f.step_ns), f"{v:.3f}"]
-                for f, v in fair
-                if f.label == label
-            ]
-            series.append(Series(trace, rows))
-    missing = sum(f.threads == threads for f in grid.figures) - len(fair)
     return picture(
         f"scaling-{threads}",
-        "Step over GEMM floor against the work of a step (GFLOP)"
-        + (f", threads: {threads}" if len(grid.threads) > 1 else ""),
+        "Step over GEMM floor against the work of a step (GFLOP)" + _of(grid, threads),
         "Both axes logarithmic, a mark a size of network and batch. Dashed: the floor, the step's "
         "matrix products alone. What a framework adds to every step lifts the left end; where the "
         "time is the products', marks lie on the floor. Hollow: below it, where no step can be: "
         "the floor was not steady.",
-        series,
-        Log("work of a step's matrix products, GFLOP"),
+        _series(grid, fair, "× floor", floor=True),
+        WORK,
         Log("× floor", known=[0.9, 2.0], room=1.15),
-        ("label", "width", "batch", "step", "× floor"),
+        ("label", "size", "step", "× floor"),
         height=420,
-        after=f" Not ranked and left out: {missing}, named below." if missing else "",
+        after=_missing(grid, threads, fair),
         shapes=[axes.line(y=1.0)],
     )
+
+
+def of_large(grid: Grid, threads: int) -> list[Plot]:
+    """The rate of a step's products over that of a large one, against the work of a step."""
+    fair = [(f, f.of_large) for f in grid.ranked if f.threads == threads and f.of_large is not None]
+    return picture(
+        f"scaling-{threads}",
+        "What a step reaches of NumPy's large product, against its work" + _of(grid, threads),
+        "Both axes logarithmic, a mark a size of network, batch and image: FLOP a second of a "
+        "step, each convolution counted as one product of what its windows see, over NumPy's in "
+        "a large product (dashed: 1). A yardstick and no bound: there are ways around these "
+        "products.",
+        _series(grid, fair, " of a large product", floor=False),
+        WORK,
+        Log("of NumPy's large product", known=[0.5, 1.0], room=1.15),
+        ("label", "size", "step", "of a large product"),
+        height=420,
+        after=_missing(grid, threads, fair),
+        shapes=[axes.line(y=1.0)],
+    )
+
+
+def _of(grid: Grid, threads: int) -> str:
+    return f", threads: {threads}" if len(grid.threads) > 1 else ""
+
+
+def _missing(grid: Grid, threads: int, fair: list[tuple[Figure, float]]) -> str:
+    missing = sum(f.threads == threads for f in grid.figures) - len(fair)
+    return f" Not ranked and left out: {missing}, named below." if missing else ""

@@ -97,6 +97,10 @@ class TrainingDesk(BackendDesk):
             lambda held: self._step(held, len(batch_["x"])),
             two_modes=self._workload.two_modes,
         )
+        shown = {name.removeprefix("trace.") for name in tensors if name.startswith("trace.")}
+        if unknown := sorted(shown - {*self._workload.trace}):
+            names = ", ".join(self._workload.trace)
+            raise ValueError(f"trace shows {', '.join(unknown)}, and may show {names}")
         save_tensors(out, tensors)
         return {}
 
