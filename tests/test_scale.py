@@ -577,3 +577,42 @@ def test_other_threads_and_sessions_are_fresh_processes(tmp_path, small_data):
         assert {r.session for r in record.results["numpy"].rounds} == {0, 1}
     logs = (tmp_path / "results" / "scale" / found.name / "logs").glob("*/*.stderr.txt")
     assert len([*logs]) == 2 * len(found.threads)
+
+
+def test_convolutions_have_channels_and_sides_and_are_held_against_a_large_product(tmp_path):
+    choices = Choices(dataset="synthetic", backends=("numpy",), rounds=2)
+    plans = make_plans(choices, "4", "8,2", "1", "convolutions", "16,8")
+    work = [plan.workload.work for plan in plans]
+    assert work == sorted(work)
+    found = read(scale.run(plans, tmp_path, Silent()))
+    sizes = [(4, 2, 8), (4, 2, 16), (4, 8, 8), (4, 8, 16)]
+    assert [(f.width, f.batch, f.side) for f in found.figures] == sizes
+    assert {f.verdict for f in found.figures} <= {"agree", "void"}
+    for record, figure in zip(found.records, found.figures, strict=True):
+        assert record.plan.workload.x == (32, 32, 3)
+        assert figure.floor_ns is None is figure.multiple
+        (roof,) = record.roofs
+        if figure.of_large is not None:  # a step of 20 us or more
+            rate = figure.flop / figure.step_ns * 1e9
+            assert figure.of_large == pytest.approx(rate / roof.flop_per_s)
+    assert any(f.of_large for f in found.figures)
+    assert found.figures[-1].flop == max(work)
+    assert [each.label for each in growths(found)] == ["numpy"]
+    shown = markdown.render(report.report(found))
+    assert "sides 8, 16" in shown
+    assert "| 4×8×16 |" in shown
+    drawn = [f for f in found.ranked if f.of_large is not None]
+    assert not drawn or f"{drawn[-1].of_large:.0%}, " in shown
+
+
+@pytest.mark.parametrize(
+    ("workload", "sides", "reason"),
+    [
+        ("mlp-scratch", "8", "--sides: mlp-scratch has no images whose side can be chosen"),
+        ("convolutions", "8,5", "--sides: a side of 5: CIFAR-10's 32 is no multiple of it"),
+        ("convolutions", "x", "--sides 'x': expected numbers"),
+    ],
+)
+def test_a_side_must_be_one(workload, sides, reason):
+    with pytest.raises(InputError, match=re.escape(reason)):
+        make_plans(Choices(), "8", "16", "1", workload, sides)

@@ -268,11 +268,11 @@ def _set_break_even(figures: list[Figure], labels: dict[str, Label]) -> None:
 
 
 def growths(grid: Grid) -> Iterator[Growth]:
-    """One for the floor and one a label, for each number of threads."""
+    """One for the floor, where there is one, and one a label, for each number of threads."""
     for threads in grid.threads:
         figures = [f for f in grid.figures if f.threads == threads]
         floors = {f.size: (f.flop, f.floor_ns) for f in figures if f.floor_ns is not None}
-        if floors:
+        if not any(f.side for f in figures):
             yield Growth(label=FLOOR, threads=threads, law=_law([*floors.values()]))
         for name, label in grid.labels.items():
             own = [f for f in figures if f.label == name]
