@@ -581,7 +581,7 @@ def test_other_threads_and_sessions_are_fresh_processes(tmp_path, small_data):
 
 def test_convolutions_have_channels_and_sides_and_are_held_against_a_large_product(tmp_path):
     choices = Choices(dataset="synthetic", backends=("numpy",), rounds=2)
-    plans = make_plans(choices, "4", "8,2", "1", "convolutions", "16,8")
+    plans = make_plans(choices, "4", "8,2", "1", "two-convolutions", "16,8")
     work = [plan.workload.work for plan in plans]
     assert work == sorted(work)
     found = read(scale.run(plans, tmp_path, Silent()))
@@ -609,8 +609,8 @@ def test_convolutions_have_channels_and_sides_and_are_held_against_a_large_produ
     ("workload", "sides", "reason"),
     [
         ("mlp-scratch", "8", "--sides: mlp-scratch has no images whose side can be chosen"),
-        ("convolutions", "8,5", "--sides: a side of 5: CIFAR-10's 32 is no multiple of it"),
-        ("convolutions", "x", "--sides 'x': expected numbers"),
+        ("two-convolutions", "8,5", "--sides: a side of 5: CIFAR-10's 32 is no multiple of it"),
+        ("two-convolutions", "x", "--sides 'x': expected numbers"),
     ],
 )
 def test_a_side_must_be_one(workload, sides, reason):

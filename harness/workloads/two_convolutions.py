@@ -1,4 +1,4 @@
-"""convolutions: two convolutions as wide as asked for, on CIFAR-10's images made as small."""
+"""two-convolutions: two convolutions as wide as asked for, on CIFAR-10's images made as small."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def sized(channels: int = 16, batch_size: int = 16, side: int = 16) -> Declared:
     if 32 % side:
         raise ValueError(f"a side of {side}: CIFAR-10's 32 is no multiple of it")
     return declare(
-        "convolutions",
+        "two-convolutions",
         AveragePool(32 // side),
         Conv("K1", "c1", 3, channels, 3, pad=1),
         Relu(),
@@ -39,4 +39,4 @@ def sized(channels: int = 16, batch_size: int = 16, side: int = 16) -> Declared:
     )
 
 
-CONVOLUTIONS = sized()
+TWO_CONVOLUTIONS = sized()
