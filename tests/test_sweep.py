@@ -98,13 +98,10 @@ def test_whatever_decides_the_numbers_is_in_the_key(tmp_path: Path, monkeypatch)
         *keys(tmp_path, **planted),
     ]
     fault.write_text("def same(backend):\n    return backend  # another\n")
-    sweep._digest.cache_clear()
     others += keys(tmp_path, **planted)
     monkeypatch.setattr(sweep, "_versions", lambda backend, python: {"numpy": "0"})
     others += keys(tmp_path)
-    own = tmp_path / "own.py"
-    own.touch()
-    monkeypatch.setattr(sweep, "_own_files", lambda: iter((own,)))
+    monkeypatch.setattr(sweep, "own_digest", lambda: "another harness")
     others += keys(tmp_path)
     monkeypatch.setattr(sweep._Facts, "_dataset", lambda facts, plan: "others")
     others += keys(tmp_path)

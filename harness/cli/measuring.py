@@ -33,6 +33,7 @@ def compare(
     like: opts.AsRun = None,
     baseline: opts.GivenBaseline = None,
     strict: opts.Strict = False,
+    no_cache: opts.NoCache = False,
     as_json: opts.Json = False,
 ) -> int:
     """Run the backends, store the record, check it, and print the verdict: the main job.
@@ -46,13 +47,13 @@ def compare(
         if baseline is not None:
             raise InputError("--baseline: of one workload; leave it out with several")
         plans = [_plan(words | {"workload": name}) for name in names]
-        return several.compare(plans, results_dir, strict, as_json)
+        return several.compare(plans, results_dir, strict, no_cache, as_json)
     plan = _plan(words) if like is None else _plan_of(like, words, results_dir)
     # Refused now, not after the run.
     held = baselines.read(baseline) if baseline is not None else None
     if held is not None:
         baselines.check_plan(plan, held)
-    records = read([_carry_out(plan, results_dir)], results_dir)
+    records = read([_carry_out(plan, results_dir, no_cache)], results_dir)
     return judge_and_store(records, strict, as_json, report=True, baseline=held)
 
 
@@ -60,12 +61,13 @@ def compare(
 def run(
     words: dict[str, Any],
     results_dir: opts.ResultsDir = Path("results"),
+    no_cache: opts.NoCache = False,
     as_json: opts.Json = False,
 ) -> int:
     """Measure and store a record; judge nothing."""
     from harness.verdict.verdict import run_status
 
-    ((record, folder),) = read([_carry_out(_plan(words), results_dir)], results_dir)
+    ((record, folder),) = read([_carry_out(_plan(words), results_dir, no_cache)], results_dir)
     print_document({"record": str(folder), "ended": record.ended}, as_json, str(folder))
     return run_status(record)
 
@@ -76,6 +78,7 @@ def baseline_save(
     record: opts.MaybeRecord = None,
     results_dir: opts.ResultsDir = Path("results"),
     file: opts.BaselineFile = None,
+    no_cache: opts.NoCache = False,
     as_json: opts.Json = False,
 ) -> int:
     """Store what steps take on this machine: from a stored run, or measured now."""
@@ -88,7 +91,7 @@ def baseline_save(
     nearest_folder(file.parent if file else results_dir / "baselines", "baseline's folder")
     if record is None:
         baselines.check_plan(plan)
-    ((stored, folder),) = read([record or _carry_out(plan, results_dir)], results_dir)
+    ((stored, folder),) = read([record or _carry_out(plan, results_dir, no_cache)], results_dir)
     judged = verdict.judge(stored)
     if status := verdict.exit_status(stored, judged):
         warn(judged.summary)
@@ -108,6 +111,7 @@ def baseline_check(
     results_dir: opts.ResultsDir = Path("results"),
     file: opts.BaselineFile = None,
     strict: opts.Strict = False,
+    no_cache: opts.NoCache = False,
     as_json: opts.Json = False,
 ) -> int:
     """Are steps slower than the baseline? Measures once, and again to confirm a suspicion.
@@ -127,7 +131,7 @@ def baseline_check(
     stored = baselines.read(path)
     if not runs:
         baselines.check_plan(plan, stored)
-        runs = read([_carry_out(plan, results_dir)], results_dir)
+        runs = read([_carry_out(plan, results_dir, no_cache)], results_dir)
         path = file or baselines.default_path(runs[0][0], results_dir)
         stored = baselines.read(path)
 
@@ -136,7 +140,7 @@ def baseline_check(
 
     if not records and any(c.outcome == "slower" for c in compared().values()):
         warn("slower than the baseline: measuring again to confirm it")
-        runs += read([_carry_out(plan, results_dir)], results_dir)
+        runs += read([_carry_out(plan, results_dir, no_cache)], results_dir)
     result = compared()
     statuses = [verdict.exit_status(record, verdict.judge(record)) for record, _ in runs]
     outcomes = {comparison.outcome for comparison in result.values()}
@@ -164,11 +168,13 @@ def scale(
     threads: opts.ThreadCounts = None,
     results_dir: opts.ResultsDir = Path("results"),
     page: opts.Page = None,
+    no_cache: opts.NoCache = False,
     as_json: opts.Json = False,
 ) -> int:
     """How time per step grows with width and batch size, as multiples of the GEMM floor."""
     from harness.report import scale as pages
     from harness.results import scale as results
+    from harness.run import memo
     from harness.run import scale as sizes
 
     if page is not None:
@@ -182,7 +188,8 @@ def scale(
         asked = widths, batches, threads, words["workload"], sides
         plans = sizes.make_plans(opts.choices(words), *asked)
         with at_work() as progress:
-            folder = sizes.run(plans, results_dir, progress)
+            kept = memo.of_user(wanted=not no_cache)
+            folder = sizes.run(plans, results_dir, progress, kept)
     grid = results.read(folder)
     pages.write(grid, folder, page)
     if as_json:
@@ -212,8 +219,9 @@ def _plan_of(record: Path, words: dict[str, Any], results_dir: Path) -> Plan:
     return found.plan
 
 
-def _carry_out(plan: Plan, results_dir: Path) -> Path:
-    from harness.run import session
+def _carry_out(plan: Plan, results_dir: Path, no_cache: bool) -> Path:
+    from harness.run import memo, session
 
     with at_work(session.phases(plan)) as progress:
-        return session.run(plan, results_dir, progress)[1]
+        kept = memo.of_user(wanted=not no_cache)
+        return session.run(plan, results_dir, progress, kept)[1]

@@ -176,6 +176,9 @@ WithoutImages = Annotated[
 AsRun = Annotated[
     Place, option("--like RECORD", f"Just what a stored run did ({STORED}), in place of choices.")
 ]
+NoCache = Annotated[
+    bool, option("--no-cache", "The judge computes anew what it has computed before.")
+]
 Strict = Annotated[bool, option("--strict", "Inconclusive counts as disagreement.")]
 NewName = Annotated[str, argument("NAME", "What pip, and `--backend`, are to call it.")]
 PackageFolder = Annotated[Place, option("--out DIR", "The package's folder; default: NAME, here.")]

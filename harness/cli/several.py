@@ -32,17 +32,20 @@ def names(text: str | None) -> list[str]:
     return found
 
 
-def compare(plans: list[Plan], results_dir: Path, strict: bool, as_json: bool) -> int:
+def compare(
+    plans: list[Plan], results_dir: Path, strict: bool, no_cache: bool, as_json: bool
+) -> int:
     """Run the plans, store each verdict as ever, then the table; the worst exit status."""
     from harness.cli.stored import judge_one
     from harness.report import matrix
-    from harness.run import session, several
+    from harness.run import memo, session, several
 
     rows, statuses = [], []
+    kept = memo.of_user(wanted=not no_cache)
     phases = sum(session.phases(plan) for plan in plans)
     with (
         at_work(phases) as progress,
-        contextlib.closing(several.run(plans, results_dir, progress)) as runs,
+        contextlib.closing(several.run(plans, results_dir, progress, kept)) as runs,
     ):
         for done in runs:
             if isinstance(done, several.NotRun):

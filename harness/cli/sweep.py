@@ -58,6 +58,7 @@ def sweep(
     accept: Accept = None,
     dry_run: DryRun = False,
     results_dir: opts.ResultsDir = Path("results"),
+    no_cache: opts.NoCache = False,
     as_json: opts.Json = False,
 ) -> int:
     """Every workload x label x seed as a run of its own; what is done is not done again.
@@ -79,7 +80,7 @@ def sweep(
     with at_work() as progress:
         grid = running.make(opts.choices(words), specs, place, progress)
         if not dry_run:
-            with _place(on) as there:
+            with _place(on, no_cache=no_cache) as there:
                 running.run(grid, there, jobs, progress)
     if dry_run:
         document = _listed(grid)
@@ -88,16 +89,18 @@ def sweep(
     return _tell(grid, place, accepted, as_json)
 
 
-def _place(on: str) -> Local | Cluster:
+def _place(on: str, *, no_cache: bool) -> Local | Cluster:
     """Where cells are carried out; InputError for a place that is none."""
+    from harness.run.cell import NO_CACHE
     from harness.run.cluster import Cluster
     from harness.run.sweep import Local
 
+    words = (NO_CACHE,) if no_cache else ()
     if on == "local":
-        return Local()
+        return Local(*words)
     if on != "ray" and not on.startswith("ray://"):
         raise InputError(f"--on {on}: choose from local, ray, ray://HOST:PORT")
-    return Cluster("auto" if on == "ray" else on)
+    return Cluster("auto" if on == "ray" else on, *words)
 
 
 def _read(file: Path, words: dict[str, Any]) -> dict[str, Any]:

@@ -58,10 +58,15 @@ def find(source: Source, data_dir: Path | None) -> tuple[list[Path], str]:
 
 
 def cache_dir(source: Source) -> Path:
-    """Where a source's downloads are kept; $XDG_CACHE_HOME is respected. Need not exist."""
+    """Where a source's downloads are kept. Need not exist."""
+    return cache_home() / (source.cached or source.name)
+
+
+def cache_home() -> Path:
+    """The user's cache of this harness; $XDG_CACHE_HOME is respected. Need not exist."""
     import pooch
 
-    return Path(pooch.os_cache("framework-harness")) / (source.cached or source.name)
+    return Path(pooch.os_cache("framework-harness"))
 
 
 def _path(folder: Path, name: str) -> Path:

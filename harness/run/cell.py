@@ -19,11 +19,13 @@ from harness import files
 from harness.errors import HarnessError
 from harness.plan.model import Plan
 from harness.progress import PlainProgress
-from harness.run import session
+from harness.run import memo, session
+from harness.run.memo import Memo
 from harness.signals import as_interrupt
 from harness.verdict.verdict import run_status
 
 PLAN, DONE, RUNS, LOG = "plan.json", "done", "runs", "log.txt"
+NO_CACHE = "--no-cache"
 
 
 def finished(folder: Path) -> Path | None:
@@ -61,14 +63,14 @@ def clear(folder: Path) -> None:
         files.remove(folder / left)
 
 
-def carry_out(folder: Path) -> int:
+def carry_out(folder: Path, kept: Memo) -> int:
     """Do what the plan says unless that is done; the exit status. One run stays, the newest."""
     plan = msgspec.json.decode(files.read_bytes(folder / PLAN, "plan"), type=Plan)
     with alone(folder):
         if finished(folder) is not None:
             return 0
         clear(folder)
-        record, run = session.run(plan, folder, PlainProgress())
+        record, run = session.run(plan, folder, PlainProgress(), kept)
         if not (status := run_status(record)):
             files.write_atomic(folder / DONE, run.name.encode())
         return status
@@ -82,11 +84,15 @@ def _end_with(lifeline: int) -> None:
 
 
 def main() -> int:
-    """Carry out argv[1]'s plan; what cannot be done is told in a line on stderr."""
+    """Carry out argv[1]'s plan; what cannot be done is told in a line on stderr.
+
+    NO_CACHE behind it: the judge computes anew.
+    """
     threading.Thread(target=_end_with, args=(0,), daemon=True).start()
     try:
         with as_interrupt():
-            return carry_out(Path(sys.argv[1]))
+            folder, *words = sys.argv[1:]
+            return carry_out(Path(folder), memo.of_user(wanted=NO_CACHE not in words))
     except HarnessError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_status

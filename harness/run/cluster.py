@@ -22,9 +22,13 @@ RETRIES = 5
 
 
 class Cluster:
-    """A connection to a cluster; `address`: "auto" for the one that is started here, or ray://…"""
+    """A connection to a cluster; `address`: "auto" for the one that is started here, or ray://…
 
-    def __init__(self, address: str) -> None:
+    words: each cell's process is given.
+    """
+
+    def __init__(self, address: str, *words: str) -> None:
+        self._words = words
         try:
             import ray
         except ImportError:
@@ -51,7 +55,7 @@ class Cluster:
         )
         plan = files.read_bytes(folder / cell.PLAN, "plan")
         try:
-            packed = self._ray.get(self._task.options(num_cpus=needed).remote(plan))
+            packed = self._ray.get(self._task.options(num_cpus=needed).remote(plan, self._words))
         except self._ray.exceptions.RayError as error:
             raise HarnessError(f"ray: {type(error).__name__}: {error}") from None
         with cell.alone(folder), tarfile.open(fileobj=io.BytesIO(packed)) as tar:
@@ -67,7 +71,7 @@ class Cluster:
         self._ray.shutdown()
 
 
-def in_a_folder(plan: bytes) -> bytes:
+def in_a_folder(plan: bytes, given: tuple[str, ...] = ()) -> bytes:
     """On a node: a plan carried out in a folder of its own; that folder, but its plan and lock."""
     import tempfile
 
@@ -75,7 +79,7 @@ def in_a_folder(plan: bytes) -> bytes:
         folder = Path(made)
         (folder / cell.PLAN).write_bytes(plan)
         with (folder / cell.LOG).open("wb") as log:
-            words = [sys.executable, "-m", "harness.run.cell", made]
+            words = [sys.executable, "-m", "harness.run.cell", made, *given]
             # Its end is this process's: a task that is lost leaves nothing behind.
             with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=log, stderr=log) as process:
                 process.wait()

@@ -34,8 +34,8 @@ class Inputs:
 
     x, test_x: float32 (n, *workload.x), mapped; y, test_y: classes int64 (n,) or numbers float32;
     behind the `tests` samples of the test set stand those that are held out for validation.
-    `epoch`: samples of an epoch. `pixels`, `images`: training and test samples as pixels of 8 bits;
-    None where they are none.
+    `data_sha256`: their identity. `epoch`: samples of an epoch. `pixels`, `images`: training and
+    test samples as pixels of 8 bits; None where they are none.
     `slots`: every step of the schedule; `ends`: the last step of each epoch;
     `evaluations`: those after which an accuracy is counted.
     `order`: int64 (epochs, n), of the first seed. `lockstep_steps`: how many steps lockstep takes;
@@ -62,6 +62,7 @@ class Inputs:
         np.save(self.file("y.npy"), self.y)
         np.save(self.file("test_y.npy"), self.test_y)
         self._made_for = dataset.made_for
+        self.data_sha256 = dataset.sha256
         self.epoch = len(self.x) // max(1, len(self._made_for))
         names = {"train_x": "x", "train_y": "y", "test_x": "test_x", "test_y": "test_y"}
         self._data = {field: self.file(f"{name}.npy") for field, name in names.items()}

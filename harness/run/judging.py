@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -141,7 +142,11 @@ def _train_judge(
     state: State, kind: str, seed: int, snapshots: set[int], evaluations: list[int]
 ) -> None:
     folder = state.judge_folder(kind, seed)
-    state.judge.train(kind, seed, snapshots, evaluations, folder)
+    held = [step for step in range(state.inputs.training(kind, seed)[2]) if step in snapshots]
+    names = [f"state-{n}" for n in held] + [f"outputs-{n}" for n in evaluations] + ["series"]
+    asked = "training", state.decided_by(kind, seed), held, evaluations
+    train = partial(state.judge.train, kind, seed, snapshots, evaluations)
+    state.remembered.lay_out(asked, names, folder, train)
     if kind == "schedule":
         trained = stored_training(state, folder, "float64", seed, evaluations)
         state.record.reference.append(trained)

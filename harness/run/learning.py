@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from harness.interface import Array
 from harness.interface import State as StateOf
@@ -14,7 +17,7 @@ from harness.record.schema import Differing, Measurement, Training, number
 from harness.record.schema import Replica as StoredReplica
 from harness.run import judge
 from harness.run.state import State
-from harness.tensors import load_tensors
+from harness.tensors import load_tensors, save_tensors
 from harness.workers.pool import Key, checked
 from harness.workloads.reference.composed import cast
 from harness.workloads.reference.envelope import Replica, train_replica
@@ -154,36 +157,59 @@ def find_envelope(state: State) -> None:
     late = [end + 1 for end in state.inputs.late]
     total = chosen.replicas * (state.start_steps * state.start_clear + max(late, default=0))
     state.progress.phase("training replicas of the reference: how far rounding leads", total)
-    done = 0
     start = state.start_after() if state.start_clear else []
-    regimes = [("start", "start", start), ("late", "schedule", late)]
-    for regime, kind, after in regimes:
+    done = 0
+    for regime, kind, after in (("start", "start", start), ("late", "schedule", late)):
         if not after:
             continue
-        schedule = state.inputs.schedule(kind, state.seed)
-        want = {n: state.learnt(state.judged(kind, n)) for n in after}
-        for place in range(chosen.replicas):
-            held = train_replica(
-                state.reference,
-                state.plan.workload,
-                state.inputs.initial(state.seed),
-                partial(_batch, state, schedule),
-                after,
-                Replica(state.plan.workload, state.seed, place),
-            )
-            done += max(after)
-            state.progress.advance(done)
-            for steps, replica in held.items():
-                distance, each = ladder.together(replica, want[steps])
-                state.record.envelope.append(
-                    StoredReplica(
-                        regime="start" if regime == "start" else "late",
-                        replica=place,
-                        after=steps,
-                        distance=number(distance),
-                        tensors={name: number(value) for name, value in each.items()},
-                    )
+        out = state.scratch / f"replicas-{kind}"
+        asked = "replicas", state.decided_by(kind, state.seed), after, chosen.replicas
+        # As numbers: so many states of a model would be a thousand times as large.
+        stray = partial(_stray, state, kind, after, done)
+        state.remembered.lay_out(asked, ["strayed"], out, stray)
+        done += chosen.replicas * max(after)
+        state.progress.advance(done)
+        strayed = load_tensors(f"{out}/strayed")
+        for place, steps in itertools.product(range(chosen.replicas), after):
+            distance, *each = strayed[f"{place} {steps}"].tolist()
+            names = [tensor.name for tensor in state.plan.workload.learnt]
+            state.record.envelope.append(
+                StoredReplica(
+                    regime="start" if regime == "start" else "late",
+                    replica=place,
+                    after=steps,
+                    distance=number(distance),
+                    tensors={n: number(value) for n, value in zip(names, each, strict=True)},
                 )
+            )
+
+
+def _stray(state: State, kind: str, after: list[int], done: int, out: Path) -> None:
+    """Train replicas through a schedule of the judge; how far each gets from it goes to `out`.
+
+    "strayed" holds "REPLICA STEPS": float64 (1 + tensors,), all together and each that is learnt.
+    """
+    assert state.plan.trajectory is not None
+    schedule, workload = state.inputs.schedule(kind, state.seed), state.plan.workload
+    want = {n: state.learnt(state.judged(kind, n)) for n in after}
+    strayed = {}
+    for place in range(state.plan.trajectory.replicas):
+        held = train_replica(
+            state.reference,
+            workload,
+            state.inputs.initial(state.seed),
+            partial(_batch, state, schedule),
+            after,
+            Replica(workload, state.seed, place),
+        )
+        done += max(after)
+        state.progress.advance(done)
+        for steps, replica in held.items():
+            distance, each = ladder.together(replica, want[steps])
+            of_tensors = [each[tensor.name] for tensor in workload.learnt]
+            strayed[f"{place} {steps}"] = np.array([distance, *of_tensors])
+    out.mkdir()
+    save_tensors(f"{out}/strayed", strayed)
 
 
 def _batch(state: State, schedule: list[Array], step: int) -> StateOf:

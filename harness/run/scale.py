@@ -32,6 +32,7 @@ from harness.run.ending import stored
 from harness.run.inputs import Inputs
 from harness.run.judging import train_judge
 from harness.run.learning import find_envelope
+from harness.run.memo import Memo
 from harness.run.session import check_answers, empty_record, load_dataset, measure_numbers
 from harness.run.state import State
 from harness.run.timing import measure_roofs, time_rounds
@@ -137,7 +138,7 @@ def _sized(plan: Plan, width: int, batch: int, *side: int) -> Plan:
     )
 
 
-def run(plans: list[Plan], results_dir: Path, progress: Progress) -> Path:
+def run(plans: list[Plan], results_dir: Path, progress: Progress, memo: Memo) -> Path:
     """Carry out the plans of a grid and store a record each; the folder results_dir/scale/<name>.
 
     As `session.run`: whatever stops it, no process is left and what was measured is stored; sizes
@@ -147,7 +148,7 @@ def run(plans: list[Plan], results_dir: Path, progress: Progress) -> Path:
     _, dataset = load_dataset(max(plans, key=lambda plan: plan.batch_size), progress)
     with scratch_folder(max(scratch_bytes(plan, len(dataset)) for plan in plans)) as scratch:
         folder = new_run_folder(results_dir, "scale")
-        grid = _Grid(folder, scratch, progress)
+        grid = _Grid(folder, scratch, progress, memo)
         with stored(grid, folder, scratch, end_all=grid.end, write=grid.store):
             grid.measure(plans, dataset)
     return folder.with_name(grid.name)
@@ -176,6 +177,7 @@ class _Grid:
     folder: Path
     scratch: Path
     progress: Progress
+    memo: Memo
     ended: str = FINISHED
     seconds: float = 0.0
     states: list[State] = field(default_factory=list)
@@ -219,7 +221,8 @@ class _Grid:
         record = empty_record(plan, f"{self.name}-{place}")
         record.ended, folder = "", self.folder / "runs" / place
         folder.mkdir(parents=True)
-        return State(plan, record, folder, self.scratch / place, _Quiet(self.progress))
+        quiet = _Quiet(self.progress)
+        return State(plan, record, folder, self.scratch / place, quiet, memo=self.memo)
 
     def _start(self, plan: Plan, session: int, keys: list[Key] | None, inputs: Inputs) -> Pool:
         """A session's processes, all importing at once; of later sessions only these."""

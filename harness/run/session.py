@@ -27,6 +27,7 @@ from harness.run.ending import stored
 from harness.run.inputs import Inputs
 from harness.run.judging import train_judge, train_reference
 from harness.run.learning import find_envelope, show_differing, train
+from harness.run.memo import Memo
 from harness.run.operators import single_operators
 from harness.run.state import State
 from harness.run.timing import end_twins, time_steps
@@ -228,9 +229,12 @@ def live(plan: Plan, folder: Path, progress: Progress) -> Iterator[Live]:
         yield Live(state)
 
 
-def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path]:
+def run(
+    plan: Plan, results_dir: Path, progress: Progress, memo: Memo | None = None
+) -> tuple[Record, Path]:
     """Carry out a plan and store its record; the record and its folder.
 
+    memo: where results of the judge are kept; None: nowhere.
     Whatever stops the run (a signal, the harness's own failure), no process is left and what was
     measured is stored; the record says what happened. Raises InputError, with nothing written,
     where the data, the results directory or a backend asked for by name cannot be used.
@@ -242,7 +246,7 @@ def run(plan: Plan, results_dir: Path, progress: Progress) -> tuple[Record, Path
     with scratch_folder(scratch_bytes(plan, len(dataset))) as scratch:
         folder = new_run_folder(results_dir)
         record = empty_record(plan, folder.name.removeprefix("."))
-        state = State(plan, record, folder, scratch, progress)
+        state = State(plan, record, folder, scratch, progress, memo=memo or Memo())
         with stored(
             record,
             folder,

@@ -21,6 +21,7 @@ from harness.record.schema import INTERRUPTED, Record
 from harness.record.store import check_folder, complete, new_run_folder
 from harness.run import session
 from harness.run.ending import stored
+from harness.run.memo import Memo
 from harness.run.state import State
 from harness.workers.pool import Pool
 from harness.workers.scratch import scratch_bytes, scratch_folder
@@ -40,11 +41,12 @@ class NotRun(NamedTuple):
 Each = tuple[Record, Path] | NotRun
 
 
-def run(plans: list[Plan], results_dir: Path, progress: Progress) -> Generator[Each]:
+def run(plans: list[Plan], results_dir: Path, progress: Progress, memo: Memo) -> Generator[Each]:
     """Carry out the plans, one after another; each record and its folder once it is stored.
 
-    Whatever ends one run does not end the others, but for Ctrl-C. InputError, before anything is
-    measured, where the data of one of them or the results directory cannot be used.
+    memo: where results of the judge are kept. Whatever ends one run does not end the others, but
+    for Ctrl-C. InputError, before anything is measured, where the data of one of them or the
+    results directory cannot be used.
     """
     check_folder(results_dir)
     loaded = [session.load_dataset(plan, progress) for plan in plans]
@@ -54,9 +56,10 @@ def run(plans: list[Plan], results_dir: Path, progress: Progress) -> Generator[E
             progress.note(f"{plan.workload.name}, {number + 1} of {len(plans)}")
             try:
                 if plan.profile == LIVING:
-                    done = _with_crew(plan, dataset, crew, results_dir, scratch / str(number))
+                    place = scratch / str(number)
+                    done = _with_crew(plan, dataset, crew, results_dir, place, memo)
                 else:
-                    done = session.run(plan, results_dir, progress)
+                    done = session.run(plan, results_dir, progress, memo)
             except InputError as error:
                 yield NotRun(plan.workload.name, str(error))
                 continue
@@ -73,13 +76,13 @@ class _Crew(list[Pool]):
 
 
 def _with_crew(
-    plan: Plan, dataset: Dataset, crew: _Crew, results_dir: Path, scratch: Path
+    plan: Plan, dataset: Dataset, crew: _Crew, results_dir: Path, scratch: Path, memo: Memo
 ) -> tuple[Record, Path]:
     """As `session.run`, in workers that are there already, where they are."""
     folder = new_run_folder(results_dir)
     record = session.empty_record(plan, folder.name.removeprefix("."))
     scratch.mkdir()
-    state = State(plan, record, folder, scratch, crew.progress)
+    state = State(plan, record, folder, scratch, crew.progress, memo=memo)
     state.pool, state.crew = crew[0] if crew else state.pool, True
     crew[:] = [state.pool]
     write = partial(complete, record, folder)

@@ -12,13 +12,14 @@ from harness.explain.search import Found
 from harness.interface import Array
 from harness.interface import State as StateOf
 from harness.measure.ladder import Noise, Wanted
-from harness.plan.model import Plan, judged_by_file
+from harness.plan.model import Plan, judged_by_file, judged_by_label
 from harness.progress import Progress
 from harness.record.schema import Case, Record, Results
 from harness.run import golden_file
 from harness.run.golden_file import Golden
 from harness.run.inputs import Inputs
 from harness.run.judge import Judge
+from harness.run.memo import Memo, digest_of
 from harness.tensors import load_tensors
 from harness.workers.pool import Key, Pool
 from harness.workers.providers import ProvidedReference
@@ -57,7 +58,7 @@ class State:
     `replayed`: how far rounding alone leads in lockstep, by steps and tensor, None until it is
     asked for. `explained`: what explains each label's first divergence so far, with its numbers'
     spread. `crew`: whether the workers live on, for a run after this one. What judges:
-    `provided`, the process of a plug-in workload, or `golden`, a file.
+    `provided`, the process of a plug-in workload, or `golden`, a file. `memo`: see `remembered`.
     """
 
     plan: Plan
@@ -80,6 +81,7 @@ class State:
     crew: bool = False
     provided: ProvidedReference | None = None
     golden: Golden | None = None
+    memo: Memo = field(default_factory=Memo)
 
     def __post_init__(self) -> None:
         self.pool = self.new_pool(0)
@@ -150,6 +152,22 @@ class State:
     def judge_folder(self, kind: str, seed: int) -> Path:
         """What the judge left of a training (see `harness/run/judge.py`)."""
         return self.scratch / f"judge-{kind}-{seed}"
+
+    @property
+    def remembered(self) -> Memo:
+        """Where results of the judge are kept: the harness's own, which plain data decide.
+
+        Nothing is of a label, a golden file, or a plug-in's own object.
+        """
+        own = isinstance(self.reference, Composed) and not judged_by_label(self.plan)
+        return self.memo if own and self.golden is None else Memo()
+
+    def decided_by(self, kind: str, seed: int) -> tuple[object, ...]:
+        """All that the numbers of a training follow from, beside the harness itself."""
+        inputs, plan = self.inputs, self.plan
+        start, schedule = (digest_of([Path(file)]) for file in inputs.training(kind, seed)[:2])
+        sizes = len(inputs.x), len(inputs.test_x), inputs.tests
+        return plan.net, plan.workload, inputs.data_sha256, sizes, seed, start, schedule
 
     @property
     def lockstep_kind(self) -> str:

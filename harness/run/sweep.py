@@ -20,8 +20,6 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-import backends
-import harness
 from harness import files
 from harness.plan import catalogue, plugins
 from harness.plan.choices import Choices
@@ -31,6 +29,7 @@ from harness.progress import Progress
 from harness.record.facts import describe_dataset
 from harness.record.store import check_folder
 from harness.run import cell, session
+from harness.run.memo import digest_of, own_digest
 from harness.workers import providers
 
 CELLS = "cells"
@@ -121,8 +120,8 @@ class _Facts:
             plan,
             self._dataset(plan),
             [_versions(label.backend, label.python) for label in labels],
-            _digest(tuple(sorted(_own_files()))),
-            _digest(tuple(sorted(_files_of(plan)))),
+            own_digest(),
+            digest_of(sorted(_files_of(plan))),
         )
         return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:KEY_LETTERS]
 
@@ -142,13 +141,6 @@ def _versions(backend: str, python: str) -> dict[str, str]:
     return catalogue.versions_of(entry.distributions, own) if entry is not None else {}
 
 
-def _own_files() -> Iterator[Path]:
-    """The files that the harness itself computes with."""
-    for package in (harness, backends):
-        for folder in package.__path__:
-            yield from Path(folder).rglob("*.py")
-
-
 def _files_of(plan: Plan) -> Iterator[Path]:
     """The user's own: of backends, faults, the workload and its rooms."""
     named = [label.source for label in plan.labels.values()]
@@ -159,14 +151,6 @@ def _files_of(plan: Plan) -> Iterator[Path]:
             yield Path(file)
     if plan.rooms:
         yield from Path(plan.rooms).rglob("*.py")
-
-
-@cache
-def _digest(paths: tuple[Path, ...]) -> str:
-    found = hashlib.sha256()
-    for path in paths:
-        found.update(hashlib.sha256(files.read_bytes(path, "file")).digest())
-    return found.hexdigest()
 
 
 class Place(Protocol):
@@ -234,11 +218,12 @@ def _tried(each: Cell, place: Place) -> str:
 
 
 class Local:
-    """Cells as processes of this machine, which end with this one."""
+    """Cells as processes of this machine, which end with this one; `words`: each is given."""
 
     processors = available_threads()
 
-    def __init__(self) -> None:
+    def __init__(self, *words: str) -> None:
+        self._words = words
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -249,8 +234,9 @@ class Local:
             with self._lock:
                 if self._closed:
                     return "stopped"
+                words = (os.path.abspath(folder), *self._words)
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "harness.run.cell", os.path.abspath(folder)],
+                    [sys.executable, "-m", "harness.run.cell", *words],
                     stdin=subprocess.PIPE,
                     stdout=file,
                     stderr=subprocess.STDOUT,
