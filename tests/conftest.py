@@ -135,6 +135,14 @@ def one_thread():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def a_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the judge computes for the command line is kept with the tests, not with the user."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def written_at_the_end(
     request: pytest.FixtureRequest, found: Found, option: str
 ) -> Iterator[Found]:

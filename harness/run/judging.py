@@ -144,9 +144,8 @@ def _train_judge(
     folder = state.judge_folder(kind, seed)
     held = [step for step in range(state.inputs.training(kind, seed)[2]) if step in snapshots]
     names = [f"state-{n}" for n in held] + [f"outputs-{n}" for n in evaluations] + ["series"]
-    asked = "training", state.decided_by(kind, seed), held, evaluations
     train = partial(state.judge.train, kind, seed, snapshots, evaluations)
-    state.remembered.lay_out(asked, names, folder, train)
+    state.remembered.lay_out(state.decided_by(kind, seed), names, folder, train)
     if kind == "schedule":
         trained = stored_training(state, folder, "float64", seed, evaluations)
         state.record.reference.append(trained)

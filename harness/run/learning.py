@@ -163,7 +163,7 @@ def find_envelope(state: State) -> None:
         if not after:
             continue
         out = state.scratch / f"replicas-{kind}"
-        asked = "replicas", state.decided_by(kind, state.seed), after, chosen.replicas
+        asked = state.decided_by(kind, state.seed), after, chosen.replicas
         # As numbers: so many states of a model would be a thousand times as large.
         stray = partial(_stray, state, kind, after, done)
         state.remembered.lay_out(asked, ["strayed"], out, stray)

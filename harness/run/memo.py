@@ -40,11 +40,11 @@ SHA256_BYTES = 32
 class Memo:
     """Results in a folder; None: nothing is kept, and nothing found.
 
-    `most`: bytes of all together; those that nobody asked for longest go first.
+    most: bytes of all together; those that nobody asked for longest go first.
     """
 
     def __init__(self, folder: Path | None = None, most: int = MOST_BYTES) -> None:
-        self._folder = folder
+        self.folder = folder
         self._most = most
         # Now: whoever computes may change the number of threads for a while.
         self._facts = _facts() if folder is not None else ()
@@ -57,11 +57,11 @@ class Memo:
         asked: all that decides what they hold beside the harness and this machine, as msgspec
         encodes it. make: computes them, where no whole result is kept.
         """
-        if self._folder is None:
+        if self.folder is None:
             make(out)
             return
-        key = hashlib.sha256(msgspec.json.encode((asked, self._facts))).hexdigest()
-        kept = self._folder / key
+        key = hashlib.sha256(msgspec.json.encode((asked, sorted(names), self._facts))).hexdigest()
+        kept = self.folder / key
         if _taken(kept, key, names, out):
             with suppress(OSError):
                 os.utime(kept)
@@ -90,8 +90,9 @@ class Memo:
 
     def _prune(self) -> None:
         """Remove what was asked for longest ago, and what a process that was killed has left."""
-        assert self._folder is not None
-        held = sorted((place.stat().st_mtime, place) for place in self._folder.iterdir())
+        assert self.folder is not None
+        places = [place for place in self.folder.iterdir() if place.is_dir()]
+        held = sorted((place.stat().st_mtime, place) for place in places)
         sizes = [sum(file.stat().st_size for file in place.iterdir()) for _, place in held]
         total = sum(sizes)
         for (_, place), size in zip(held, sizes, strict=True):

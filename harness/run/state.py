@@ -164,10 +164,8 @@ class State:
 
     def decided_by(self, kind: str, seed: int) -> tuple[object, ...]:
         """All that the numbers of a training follow from, beside the harness itself."""
-        inputs, plan = self.inputs, self.plan
-        start, schedule = (digest_of([Path(file)]) for file in inputs.training(kind, seed)[:2])
-        sizes = len(inputs.x), len(inputs.test_x), inputs.tests
-        return plan.net, plan.workload, inputs.data_sha256, sizes, seed, start, schedule
+        schedule = digest_of([Path(self.inputs.training(kind, seed)[1])])
+        return self.plan.net, self.plan.workload, self.inputs.data_sha256, seed, schedule
 
     @property
     def lockstep_kind(self) -> str:
