@@ -6,12 +6,13 @@ Tests import no framework: they reach one through a worker only.
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +26,7 @@ from harness.data import synthetic
 from harness.plan.make import missing
 from harness.plan.model import Plan
 from harness.record.schema import Record
-from harness.run import session
+from harness.run import memo, session
 from harness.verdict import verdict
 from tests.faults.explained import Explanations
 from tests.faults.report import Report
@@ -38,19 +39,21 @@ settings.load_profile("harness")
 
 # The files of tests that take longest, the longest first.
 LONGEST = (
+    "test_rooms",
     "test_backend",
     "test_docs",
     "test_faults",
+    "test_conformance",
     "test_variants",
-    "test_rooms",
     "test_real_data",
-    "test_compare",
-    "test_agreement",
-    "test_processes",
-    "test_keras_example",
-    "test_tutorial",
-    "test_bundle",
     "test_certify",
+    "test_agreement",
+    "test_operators",
+    "test_processes",
+    "test_tutorial",
+    "test_compare",
+    "test_keras_example",
+    "test_bundle",
     "test_bad_input",
     "test_browser",
     "test_scale",
@@ -59,7 +62,6 @@ LONGEST = (
     "test_misbehaving",
     "test_generic_faults",
     "test_pieces",
-    "test_operators",
     "test_benchmarks",
     "test_sessions",
 )
@@ -230,7 +232,8 @@ def run_plan(small_data: Path, tmp_path: Path) -> Callable[..., Outcome]:
 
 
 def carry_out(plan: Plan, results: Path) -> Outcome:
-    record, folder = session.run(plan, results, Silent())
+    """Run a plan; what the judge has computed for a test before it does not compute again."""
+    record, folder = session.run(plan, results, Silent(), memo.of_user())
     return Outcome(record, folder, verdict.judge(record))
 
 
@@ -250,6 +253,26 @@ def harness(*words: str, cwd: Path, env: dict | None = None) -> subprocess.Compl
         timeout=600,
         check=False,
     )
+
+
+def refused_here(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """As `harness`, in this process: for words that are refused before a worker is started.
+
+    Another interpreter takes the better part of a second until it has read them.
+    """
+    said = [io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2)]
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        redirect_stdout(said[0]),
+        redirect_stderr(said[1]),
+    ):
+        for name in {*os.environ} - {*clean_environment()}:
+            patched.delenv(name)
+        patched.setenv("COLUMNS", "200")
+        patched.chdir(cwd)
+        status = run_here(patched, *words)
+    out, err = (stream.buffer.getvalue().decode() for stream in said)
+    return subprocess.CompletedProcess(words, status, out, err)
 
 
 def run_here(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:

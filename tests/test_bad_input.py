@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.record.schema import SCHEMA
-from tests.conftest import harness, write_gz
+from tests.conftest import harness, refused_here, write_gz
 
 IMAGES = "train-images-idx3-ubyte.gz"
 LABELS = "train-labels-idx1-ubyte.gz"
@@ -28,8 +28,11 @@ def refused(done, *words):
         assert word in lines[0]
 
 
+COMPARE = ("compare", "--backend", "numpy", "--profile", "smoke")
+
+
 def compare(*words, cwd: Path, env=None):
-    return harness("compare", "--backend", "numpy", "--profile", "smoke", *words, cwd=cwd, env=env)
+    return harness(*COMPARE, *words, cwd=cwd, env=env)
 
 
 @pytest.fixture
@@ -63,7 +66,7 @@ SPOILT = {
 @pytest.mark.parametrize("how", SPOILT)
 def test_spoilt_data_files_are_refused(data, tmp_path, how):
     SPOILT[how](data)
-    done = compare("--data-dir", str(data), cwd=tmp_path)
+    done = refused_here(*COMPARE, "--data-dir", str(data), cwd=tmp_path)
     refused(done, str(data))
     assert not (tmp_path / "results").exists()
 
@@ -98,7 +101,7 @@ def test_a_missing_directory_is_refused_also_by_variable(tmp_path):
     ],
 )
 def test_unusable_words_are_refused(tmp_path, words, told):
-    refused(compare(*words, cwd=tmp_path), told)
+    refused(refused_here(*COMPARE, *words, cwd=tmp_path), told)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -188,5 +191,5 @@ def stored(small_data, tmp_path_factory):
 def test_spoilt_records_are_refused(stored, tmp_path, verb, spoil, told):
     text = (stored / "record.json").read_text()
     (tmp_path / "record.json").write_text(spoil(text))
-    refused(harness(verb, str(tmp_path), cwd=tmp_path), told)
+    refused(refused_here(verb, str(tmp_path), cwd=tmp_path), told)
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]

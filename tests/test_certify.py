@@ -26,8 +26,7 @@ from harness.report import certificate as page
 from harness.report import terminal
 from harness.workloads import WORKLOADS
 from tests import make
-from tests.conftest import Silent, all_processors, harness, run_here
-from tests.make import LIGHT
+from tests.conftest import Silent, all_processors, harness, refused_here, run_here
 
 BROKEN = Path(__file__).parent / "broken"
 WIDE = Path(__file__).parent / "workloads" / "wide.py"
@@ -75,7 +74,18 @@ def test_numpy_is_certified_from_the_command_line_and_its_certificate_reads_back
         assert check.name in done.stdout.replace("\n", "")
 
 
-@pytest.mark.parametrize("name", [*LIGHT, f"{WIDE}:WIDE"])
+# One of every kind; every workload's own numbers are in test_rooms.py and test_conformance.py.
+KINDS = ("mlp-scratch", "mnist-mlp", "cifar-net", "diabetes-relu", "nielsen-conv-6",
+         "nielsen-cross-entropy", "linear-regression", "himmelblau")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_workload_of_every_kind_can_be_certified(name):
+    found = certified("numpy", "facts", "outputs", "update", workload=name)
+    assert (found.verdict, found.workload) == ("holds", name)
+
+
+@pytest.mark.parametrize("name", ["diabetes", f"{WIDE}:WIDE"])
 def test_the_workload_is_that_of_the_users_words(name, tmp_path):
     words = [*asked("facts", "outputs", "update"), "--workload", name, "--json"]
     done = harness("certify", "numpy", *words, cwd=tmp_path)
@@ -413,7 +423,7 @@ def test_a_hostile_message_cannot_steer_the_terminal(capsys):
     ],
 )
 def test_unusable_words_are_refused_in_one_line(tmp_path, words, told):
-    done = harness("certify", *words, cwd=tmp_path)
+    done = refused_here("certify", *words, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.strip().splitlines()
     assert told in line

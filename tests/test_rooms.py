@@ -197,20 +197,27 @@ def test_a_workload_computes_what_the_judge_says(train, framework, name, dtype):
     trainer.close()
 
 
-@pytest.mark.parametrize("framework", [form("numpy"), form("torch")])
-def test_resnet34_computes_what_the_judge_says(train, framework):
-    """A step of two samples; what compiles for a minute is asked in a run."""
+@pytest.fixture(scope="module")
+def resnet34():
+    """Its state, two samples, and what the judge says of them: seconds each time."""
     workload, judge = WORKLOADS["resnet34"], Composed(NETS["resnet34"])
-    state, batch = wide(initial_state(workload, 0)), batch_of(workload, 2, "float64")
-    trainer = train(framework, workload)
+    at = wide(initial_state(workload, 0)), batch_of(workload, 2, "float64")
+    return *at, judge.look(*at), judge.outputs(*at), judge.trace(*at)
+
+
+@pytest.mark.parametrize("framework", [form("numpy"), form("torch")])
+def test_resnet34_computes_what_the_judge_says(train, framework, resnet34):
+    """A step of two samples; what compiles for a minute is asked in a run."""
+    state, batch, look, evaluated, right = resnet34
+    trainer = train(framework, WORKLOADS["resnet34"])
     trainer.set_state(state)
-    put, look = trainer.put(batch), judge.look(state, batch)
+    put = trainer.put(batch)
     assert apart(trainer.outputs(put, training=True), look.outputs) <= 1e-12
-    assert apart(trainer.outputs(put, training=False), judge.outputs(state, batch)) <= 1e-12
+    assert apart(trainer.outputs(put, training=False), evaluated) <= 1e-12
     loss, grads = trainer.loss_and_grads(put)
     assert abs(loss - look.loss) <= 1e-12 * look.loss
     assert farthest(grads, look.grads) <= 1e-9
-    shown, right = trainer.trace(put), judge.trace(state, batch)
+    shown = trainer.trace(put)
     assert shown.keys() >= {"z1", "l1b0.z1", "l1b0.zs", "l4b2.n2", "r17", "logits"}
     assert farthest(shown, {n: right[n] for n in shown}) <= 1e-11
     assert same_bits(trainer.get_state(), state), "looking changes nothing"

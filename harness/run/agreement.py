@@ -107,20 +107,18 @@ def start_twice(state: State) -> None:
 def teacher_force(state: State) -> None:
     """Every checkpoint, small batch and probe, in every process, at the judge's state.
 
-    All processes at once, where a model is light: there is little to compute, but much to compile.
-    One at a time where it is heavy, or where a batch has a size that nobody has taken a step of:
-    how long the first one takes is kept. Meanwhile the parent measures what was made before.
+    One process computes at a time; meanwhile the parent measures what the one before made. Small
+    batches go to all at once, and the first full one of a light model: there is little to compute,
+    but much to compile.
     """
     state.progress.phase(
         "outputs, loss, gradients and update, batch by batch", len(state.inputs.checkpoints)
     )
     chosen = batches(state) if state.batches is None else state.batches
     done = 0
-    heavy = state.plan.workload.work >= HEAVY
-    # Batches that every process has taken a step of before; the first one's time is kept.
-    sizes = {*state.plan.small_sizes}
-    if state.plan.trajectory is not None:
-        sizes.add(state.plan.batch_size)
+    # Of a full batch the first step lies behind, where there was a start: its time is kept.
+    started = state.plan.trajectory is not None and state.plan.workload.work < HEAVY
+    at_once = {*state.plan.small_sizes, *([state.plan.batch_size] if started else [])}
     before: list[tuple[Batch, Key, Path]] = []
     for turn, batch in enumerate(chosen):
         state.record.cases.append(batch.case)
@@ -135,8 +133,8 @@ def teacher_force(state: State) -> None:
             held[dtype] = state.inputs.file(f"state-{dtype}-{turn % 2}")
             save_tensors(held[dtype], batch.wanted[dtype].state)
         outs = {key: state.scratch / f"case-{turn % 2}-{place}" for place, key in enumerate(keys)}
-        together = not heavy and batch.case.rows in sizes
-        sizes.add(batch.case.rows)
+        together = batch.case.rows in at_once
+        at_once.discard(state.plan.batch_size)
         for group in [keys] if together else [[key] for key in keys]:
             for key in group:
                 outs[key].unlink(missing_ok=True)  # what another left there is no answer
