@@ -208,8 +208,8 @@ def resnet34():
 @pytest.mark.parametrize("framework", [form("numpy"), form("torch")])
 def test_resnet34_computes_what_the_judge_says(train, framework, resnet34):
     """A step of two samples; what compiles for a minute is asked in a run."""
-    state, batch, look, evaluated, right = resnet34
-    trainer = train(framework, WORKLOADS["resnet34"])
+    workload, (state, batch, look, evaluated, right) = WORKLOADS["resnet34"], resnet34
+    trainer = train(framework, workload)
     trainer.set_state(state)
     put = trainer.put(batch)
     assert apart(trainer.outputs(put, training=True), look.outputs) <= 1e-12
