@@ -91,7 +91,7 @@ class Memo:
     def _prune(self) -> None:
         """Remove what was asked for longest ago, and what a process that was killed has left."""
         assert self.folder is not None
-        places = [place for place in self.folder.iterdir() if place.is_dir()]
+        places = [place for place in self.folder.iterdir() if os.path.isdir(place)]
         held = sorted((place.stat().st_mtime, place) for place in places)
         sizes = [sum(file.stat().st_size for file in place.iterdir()) for _, place in held]
         total = sum(sizes)
@@ -109,7 +109,7 @@ def of_user(*, wanted: bool = True) -> Memo:
 
 def _taken(kept: Path, key: str, names: Collection[str], out: Path) -> bool:
     """Whether a whole result is kept; its files are then in `out`."""
-    if not kept.is_dir():
+    if not os.path.isdir(kept):
         return False
     out.mkdir(parents=True)
     for name in names:
