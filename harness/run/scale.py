@@ -138,17 +138,17 @@ def _sized(plan: Plan, width: int, batch: int, *side: int) -> Plan:
     )
 
 
-def run(plans: list[Plan], results_dir: Path, progress: Progress, memo: Memo) -> Path:
+def run(plans: list[Plan], results_dir: Path, progress: Progress, memo: Memo | None = None) -> Path:
     """Carry out the plans of a grid and store a record each; the folder results_dir/scale/<name>.
 
     As `session.run`: whatever stops it, no process is left and what was measured is stored; sizes
-    that were not reached have a record that says so.
+    that were not reached have a record that says so. memo: as `session.run`'s.
     """
     check_folder(results_dir)
     _, dataset = load_dataset(max(plans, key=lambda plan: plan.batch_size), progress)
     with scratch_folder(max(scratch_bytes(plan, len(dataset)) for plan in plans)) as scratch:
         folder = new_run_folder(results_dir, "scale")
-        grid = _Grid(folder, scratch, progress, memo)
+        grid = _Grid(folder, scratch, progress, memo or Memo())
         with stored(grid, folder, scratch, end_all=grid.end, write=grid.store):
             grid.measure(plans, dataset)
     return folder.with_name(grid.name)
