@@ -266,7 +266,7 @@ def test_a_cell_opens_its_evidence_and_closes_it_again(visitor, written, how):
     from selenium.webdriver.common.keys import Keys
 
     visitor.go(written["diverging"], keep=True)
-    cell = visitor.find('[href="#evidence-1-gradients"]')
+    cell = visitor.find('.cell[href="#evidence-1-gradients"]')
     body = visitor.find("#evidence-1-gradients")
 
     def press() -> None:
@@ -320,7 +320,7 @@ def test_without_script_the_cells_are_links_to_evidence_that_is_there(visitor, w
     tell("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         visitor.go(written["diverging"], drawn=False)
-        cell = visitor.find('[href="#evidence-1-gradients"]')
+        cell = visitor.find('.cell[href="#evidence-1-gradients"]')
         assert not visitor.find("#evidence-1-gradients").is_displayed()
         cell.click()  # the browser itself opens a <details> that a link points into
         assert visitor.find("#evidence-1-gradients").is_displayed()

@@ -256,7 +256,14 @@ def test_a_failure_has_one_number_in_every_place() -> None:
     values = [row for row in table_rows(report(made), "Value against limit") if "disagree" in row]
     assert [row[3:7] for row in values] == [["0.0015", "1e-5", "step 10", "float32"]]
     page = Page(pages_of_reports.render(report_of(Run(made, verdict), "page")))
-    cell = next(a for a in page.all("a") if a.attributes["href"] == "#evidence-1-gradients")
+    cell = next(
+        a for a in page.all("a") if a.attributes.get("data-opens") == "evidence-1-gradients-all"
+    )
+    lanes = [e for e in page.all("div") if e.attributes.get("class", "").startswith("lane")]
+    assert [lane.text.split(" ", 1) for lane in lanes if "over" in lane.text] == [
+        ["gradients", "150× over"],
+        ["W1", "150× over"],
+    ]
     assert "0.0015 >limit 1e-5 150× over, float32" in cell.text
     picture = next(f for f in page.all("figure") if f.attributes["id"] == "figure-checkpoints")
     assert "torch, gradients W1, ✗ 0.0015>1e-5 float32." in picture.text
@@ -330,10 +337,12 @@ def test_what_is_not_decided_says_why_and_the_command_that_settles_it() -> None:
     made = make.timed(number=1)
     made.plan = msgspec.structs.replace(made.plan, steps=None)
     told = f"accuracy: 1 seed of 5 · timing: 1 session of 5 → {FULL}"
-    page = Page(pages_of_reports.render(report_of(Run(made, judge(made)), "page")))
-    (header,) = page.all("header")
-    for text in (header.text, terminal(made), report(made)):
+    for text in (terminal(made), report(made)):
         assert f"? {told}" in text.replace("&gt;", ">")
+    page = Page(pages_of_reports.render(report_of(Run(made, judge(made)), "page")))
+    (trust,) = (s for s in page.all("section") if s.attributes["id"] == "trust")
+    for text in ("? accuracy: 1 seed of 5", "? timing: 1 session of 5", f"{FULL} Copy"):
+        assert text in trust.text
     made.plan = msgspec.structs.replace(made.plan, steps=30)
     assert f"accuracy: 30 steps are no training to judge · timing: 1 session of 5 → {FULL}" in (
         terminal(made, 400)

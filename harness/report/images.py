@@ -9,6 +9,7 @@ import base64
 import binascii
 import struct
 import zlib
+from collections.abc import Sequence
 
 from harness.record.schema import Differing, Record
 from harness.report.page import data_address
@@ -55,11 +56,16 @@ def png(one: Differing) -> str:
     row = width * (channels[0] if channels else 1)
     if len(pixels) != height * row:
         return ""
-    lines = b"".join(b"\0" + pixels[i : i + row] for i in range(0, len(pixels), row))
-    head = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)  # 8 bits a sample
+    rows = [pixels[i : i + row] for i in range(0, len(pixels), row)]
+    return data_address("image/png", encode(rows, width, kind))
+
+
+def encode(rows: Sequence[bytes], width: int, kind: int) -> bytes:
+    """A PNG of rows of samples of 8 bits; kind: 0 grey, 2 colours, 6 colours and how opaque."""
+    head = struct.pack(">IIBBBBB", width, len(rows), 8, kind, 0, 0, 0)
+    lines = b"".join(b"\0" + row for row in rows)
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b""))
-    whole = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in parts
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
     )
-    return data_address("image/png", whole)

@@ -18,14 +18,19 @@ from harness.text import exact, short
 from harness.verdict.finding import Evidence, Finding, void_part
 from harness.verdict.numbers import envelope_limit
 from harness.verdict.outcome import unit_of
+from harness.verdict.verdict import LabelVerdict
 from harness.workloads.reference.limits import RUNGS, limit_for
+
+# A value further below its limit than so many times is as good as any.
+MOST_HEADROOM = 99
 
 
 @dataclass(frozen=True)
 class Judged(Cell):
     """One rung of one label. `tone`: its verdict; `link`: the id of its evidence.
 
-    `filled`: how much of the cell's bar is full, in per cent; None without one.
+    `filled`: how much of the cell's bar is full, in per cent; None without one. `shown`: what a
+    page shows beside the mark while the cell is closed.
     """
 
     mark: str = ""
@@ -34,17 +39,22 @@ class Judged(Cell):
     sign: str = ""
     margin: str = ""
     filled: int | None = None
+    shown: str = ""
     evidence: Section = field(default_factory=Section)
 
 
 def ladder(run: Run) -> Section:
     """A row a label, a cell a rung."""
     rows = [
-        [name, label.status, *(_cell(run, place, name, rung) for rung in RUNGS)]
+        [name, _status(label), *(_cell(run, place, name, rung) for rung in RUNGS)]
         for place, (name, label) in enumerate(run.verdict.labels.items())
     ]
     title = "The ladder: the value nearest its limit"
     return Section(title, ("label", "status", *RUNGS), rows, across=True, look="matrix")
+
+
+def _status(label: LabelVerdict) -> Cell:
+    return Cell(label.status, label.status, spoken=label.reason or "")
 
 
 def address(place: int, rung: str) -> str:
@@ -65,6 +75,7 @@ def _cell(run: Run, place: int, name: str, rung: str) -> Value:
         link=address(place, rung),
         spoken=f"{name}, {finding.rung}: {tone}",
         mark=words.MARKS[finding.verdict],
+        shown=tone,
         evidence=_evidence(finding, name, run),
     )
     return judged if follows else _with_figures(judged, finding, run.record)
@@ -76,10 +87,15 @@ def _with_figures(judged: Judged, finding: Finding, record: Record) -> Judged:
     share = share_of(finding.value, finding.limit)
     value = "" if finding.value is None else write(finding.value)
     far = finding.rung != "timing"  # a band, and the fastest is as far inside as can be
-    apart = filter(None, (_margin(share, finding) if far else "", words.beyond(finding)))
+    margin = _margin(share, finding) if far else ""
+    apart = filter(None, (margin, words.beyond(finding)))
+    void = void_part(finding.parts) is not None
+    value = "void" if void else value
+    shown = _headroom(share, margin) if far and not void else value
     return replace(
         judged,
-        value="void" if void_part(finding.parts) is not None else value,
+        value=value,
+        shown=judged.tone if finding.expected is not None else shown or judged.shown,
         limit="" if finding.value is None or finding.limit is None else write(finding.limit),
         sign=">" if share is not None and share > 1 else "≤",
         margin="as declared" if finding.expected is not None else ", ".join(apart),
@@ -91,6 +107,7 @@ def _evidence(finding: Finding, name: str, run: Run) -> Section:
     """What a cell opens: the sentence, where and how far, and the tests or parts behind it."""
     what = {"accuracy": "trainings", "timing": "timed steps"}.get(finding.rung, "tensors")
     facts = [
+        ("value", _beside_limit(finding, run.record)),
         ("measured", f"{finding.measured} {what}"),
         ("explanation", finding.explained),
         ("hint", finding.hint),
@@ -103,6 +120,17 @@ def _evidence(finding: Finding, name: str, run: Run) -> Section:
     inside += [run_tables.parts(run, name)] if finding.parts else []
     inside += [run_tables.equivalence(run, name)] if finding.rung == "accuracy" else []
     return Section(f"{name} · {finding.rung}", note=finding.sentence, inside=inside)
+
+
+def _beside_limit(finding: Finding, record: Record) -> str | None:
+    """Value and limit in the words of every other report; None where there is no value."""
+    if finding.value is None:
+        return None
+    write, value = _writer(finding, record), finding.value
+    if finding.limit is None:
+        return write(value)
+    sign = "≤" if isinstance(value, float) and value <= finding.limit else ">"
+    return f"{write(value)} {sign} {write(finding.limit)}"
 
 
 def _known(facts: Iterable[tuple[str, str | None]]) -> list[tuple[str, str]]:
@@ -135,6 +163,12 @@ def _margin(share: float | None, finding: Finding) -> str:
     if share is None:
         return ""
     return f"{short(1 / share)}× below" if share <= 1 else f"{short(share)}× over"
+
+
+def _headroom(share: float | None, margin: str) -> str:
+    """The same in a cell: whatever is far below its limit is alike."""
+    far = share is not None and 0 < share < 1 / MOST_HEADROOM
+    return f">{MOST_HEADROOM}×" if far else margin.removesuffix(" below")
 
 
 def _filled(share: float | None) -> int | None:

@@ -147,6 +147,7 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "brief": lambda name: words.SHORT.get(name, ""),
         "data": lambda plot: Markup(as_json({"traces": plot.traces, "layout": plot.layout})),  # noqa: S704
         "kind": lambda picture: type(picture).__name__,
         "laid_out": laid_out,

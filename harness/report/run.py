@@ -7,6 +7,7 @@ out, with a sentence saying why.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -15,11 +16,22 @@ from urllib.parse import quote
 
 from harness import text
 from harness.record.schema import Record
-from harness.report import brief, failing, learnt, markdown, operators, roofline, unsettled, words
+from harness.report import (
+    brief,
+    failing,
+    fastest,
+    learnt,
+    markdown,
+    operators,
+    roofline,
+    trust,
+    unsettled,
+    where,
+    words,
+)
 from harness.report import run_tables as tables
 from harness.report.images import image
-from harness.report.ladder import address, evidence_facts, ladder
-from harness.report.neighbourhood import neighbourhood
+from harness.report.ladder import ladder
 from harness.report.plots import pictures
 from harness.report.run_tables import Run
 from harness.report.sections import Cell, Form, Report, Section, Value
@@ -30,6 +42,8 @@ NAME = "report.html"
 MOST_FILES, DEEPEST = 400, 3
 # What a session stores is fewer; a record from elsewhere may hold any number.
 MOST_IMAGES = 60
+# Of a sentence what a page shows below it: the worst element in full digits, what was planted.
+BELOW = re.compile(r"; worst at \[[\d, ]*\]: got \S+, expected [^\s;,]+|; FAULT PLANTED in [^;]*$")
 Build = Callable[[Run], Section]
 
 
@@ -45,12 +59,12 @@ def report(run: Run, form: Form) -> Report:
     }
     return Report(
         word=verdict.verdict,
-        sentence=verdict.summary,
+        sentence=BELOW.sub("", verdict.summary) if form == "page" else verdict.summary,
         mark=mark,
         tone=verdict.verdict,
         headline=[words.headline(record)],
         warnings=words.warnings(record),
-        top=[unsettled.section(run), _facts(record)] if form == "page" else [],
+        top=[Section(inside=[_facts(record)])] if form == "page" else [],
         sections=_chapters(run) if form == "page" else _shown(run, form),
         end=end[form],
         title=f"{mark} {verdict.verdict} · run {text.clean(record.run)[:80]}",
@@ -90,25 +104,9 @@ def _chapters(run: Run) -> list[Section]:
     ]
 
 
-def _divergence(run: Run) -> Section:
-    """The first divergence, with the values around its worst element."""
-    first = run.verdict.first_divergence
-    if first is None:
-        return Section()
-    name = first.label
-    finding = run.verdict.labels[name].findings[first.rung]
-    assert finding.first is not None
-    link = address([*run.verdict.labels].index(name), finding.rung)
-    facts = [
-        ("label", name),
-        ("rung", finding.rung),
-        *evidence_facts(finding, finding.first, name, run.record).rows,
-        ("evidence", Cell("all of this cell", link=link)),
-    ]
-    known = (("Explanation", finding.explained), ("Hint", finding.hint))
-    hint = " ".join(f"{what}: {text}." for what, text in known if text)
-    windows = neighbourhood(run.record, run.verdict, run.folder)
-    return Section(note=hint, inside=[Section(rows=facts, look="facts"), windows])
+def _fastest(run: Run) -> Section:
+    """Of a run that fails folded: its numbers come first."""
+    return replace(fastest.section(run), folded=run.verdict.first_divergence is not None)
 
 
 def _images(run: Run) -> Section:
@@ -181,7 +179,7 @@ def _facts(record: Record) -> Section:
     ]
     if record.dataset is not None:
         facts.insert(2, ("data", f"{record.dataset.name}, SHA-256 {record.dataset.sha256[:12]}…"))
-    return Section(rows=facts, look="facts")
+    return Section("What was run, and on what", rows=facts, look="facts", folded=True)
 
 
 def _screening(run: Run) -> Section:
@@ -191,6 +189,20 @@ def _screening(run: Run) -> Section:
 def _explanations(run: Run) -> Section:
     title = "What does not agree"
     return Section(title, lines=words.explanations(run.verdict))
+
+
+def _in_sentences(run: Run) -> Section:
+    return replace(_explanations(run), folded=True)
+
+
+def _where(run: Run) -> Section:
+    """Where it went wrong, and all that does not agree in sentences; empty where all do."""
+    there = where.section(run)
+    return Section(inside=[*there.inside, _in_sentences(run)]) if there else Section()
+
+
+def _others(run: Run) -> Section:
+    return Section() if run.verdict.first_divergence else _in_sentences(run)
 
 
 def _several_seeds(run: Run) -> Section:
@@ -225,9 +237,11 @@ BRIEF = (brief.section, failing.section, _screening, unsettled.section, _explana
 OPEN = (ladder, unsettled.section, failing.section, _explanations, tables.times)
 # Of a page: id, title, and what is inside below the plots of that id.
 CHAPTERS: tuple[tuple[str, str, tuple[Build, ...]], ...] = (
-    ("ladder", "The ladder", (ladder, failing.section, _explanations, _screening)),
-    ("divergence", "First divergence", (_divergence,)),
-    ("agreement", "Error against limits", (tables.envelope, tables.repeats)),
+    ("divergence", "Where it went wrong", (_where,)),
+    ("ladder", "Same?", (ladder, failing.section, _others)),
+    ("fastest", "Fastest?", (_fastest,)),
+    ("trust", "Trust?", (trust.section,)),
+    ("agreement", "Error against limits", (_screening, tables.envelope, tables.repeats)),
     ("learning", "What was learned", (tables.training, tables.equivalence, tables.churn)),
     ("confusion", "Classes and images", (learnt.classes, _images)),
     ("speed", "Step time", (tables.times, tables.ratios, tables.parts)),

@@ -16,7 +16,10 @@ from harness.text import short
 
 Form = Literal["terminal", "markdown", "page"]
 # How a page shows a section's table, or its pictures, where that is not the usual way.
-Look = Literal["", "facts", "files", "images", "matrix", "pair", "window", "windows"]
+Look = Literal[
+    "", "apart", "chips", "column", "facts", "files", "images", "map", "matrix", "pair", "ranked",
+    "where", "window", "windows",
+]  # fmt: skip
 T = TypeVar("T")
 
 
@@ -53,6 +56,36 @@ class Image:
 
 
 @dataclass(frozen=True)
+class HeatMap:
+    """A tensor as a picture whose `source` is its address. `shape`: its rows and columns of dots.
+
+    `worst`: where the largest lies, from the left and from above, in per cent.
+    """
+
+    title: str
+    source: str
+    caption: str
+    shape: tuple[int, int]
+    worst: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Points in a square of 100 x 100, drawn without a script, around its middle.
+
+    `points`: an SVG path; `fit`: a line through the middle, x1, y1, x2, y2; `across`, `up`: what
+    the ends of the axes say.
+    """
+
+    title: str
+    points: str
+    fit: tuple[float, float, float, float]
+    across: tuple[str, str]
+    up: tuple[str, str]
+    caption: str
+
+
+@dataclass(frozen=True)
 class Section:
     """One matter: a note, pictures, sentences, a table, and the sections inside, in this order.
 
@@ -69,7 +102,7 @@ class Section:
     about: str = ""
     id: str = ""
     note: str = ""
-    pictures: Sequence[Plot | Image] = ()
+    pictures: Sequence[Plot | Image | HeatMap | Scatter] = ()
     lines: Sequence[str] = ()
     inside: Sequence[Section] = ()
     figures: bool = True

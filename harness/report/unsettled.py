@@ -5,11 +5,13 @@ Takes a stored record and its verdict only.
 
 from __future__ import annotations
 
+import shlex
+
 from harness.record.schema import FINISHED, Record
 from harness.report.run_tables import Run
 from harness.report.sections import Section
 from harness.report.words import MARKS
-from harness.text import many
+from harness.text import clean, many
 from harness.verdict.finding import Finding
 from harness.verdict.stats import MIN_SEEDS
 from harness.verdict.timing_stats import MIN_SESSIONS
@@ -20,6 +22,17 @@ QUIET = "harness doctor"
 
 def section(run: Run) -> Section:
     """A line a command: what it settles, why that is open, and of whom where not of all."""
+    mark = MARKS["inconclusive"]
+    return Section(
+        lines=[
+            f"{mark} {' · '.join(told)}{command and f' → {command}'}"
+            for command, told in open_matters(run).items()
+        ]
+    )
+
+
+def open_matters(run: Run) -> dict[str, list[str]]:
+    """By command, "" where there is none: what is not decided, why, and of whom."""
     asked = [name for name, label in run.verdict.labels.items() if label.findings]
     whose: dict[tuple[str, str, str], list[str]] = {}
     for name in asked:
@@ -33,20 +46,19 @@ def section(run: Run) -> Section:
     for (command, rung, why), names in whose.items():
         of = "" if len(names) == len(asked) else f" ({', '.join(names)})"
         lines.setdefault(command, []).append(f"{rung}: {why}{of}")
-    mark = MARKS["inconclusive"]
-    return Section(
-        lines=[
-            f"{mark} {' · '.join(told)}{command and f' → {command}'}"
-            for command, told in lines.items()
-        ]
-    )
+    return lines
+
+
+def compare(record: Record, profile: str) -> str:
+    """The command that measures the same workload under a profile, safe to be pasted."""
+    name = shlex.quote(clean(record.plan.workload.name))
+    return f"harness compare --workload {name} --profile {shlex.quote(clean(profile))}"
 
 
 def _settles(finding: Finding, record: Record) -> tuple[str, str]:
     """The command after which a rung is decided, "" where there is none; and why it is open."""
     plan = record.plan
-    compare = f"harness compare --workload {plan.workload.name} --profile"
-    again, full = f"{compare} {plan.profile}", f"{compare} full"
+    again, full = compare(record, plan.profile), compare(record, "full")
     if record.ended != FINISHED:
         return again, finding.sentence
     if finding.rung == "accuracy":

@@ -51,7 +51,7 @@ def _conclude(
     """
     finding = Finding(rung=rung, verdict="agree", sentence=sentence, measured=len(judged))
     if over := [pair for pair in judged if not within(*pair)]:
-        at = evidence(*min(over, key=lambda pair: _when(pair[0])))
+        at = evidence(*min(over, key=lambda pair: when(pair[0])))
         finding.verdict, finding.first = "disagree", at
         finding.sentence = f"{label}, {sentence_for(rung, at)}"
     elif judged:
@@ -222,7 +222,7 @@ def within(measurement: Measurement, limit: Limit) -> bool:
     return share(measurement, limit) <= 1
 
 
-def _when(measurement: Measurement) -> tuple[bool, int, bool, str]:
+def when(measurement: Measurement) -> tuple[bool, int, bool, str]:
     """Order of appearance: checkpoints by step, evaluations after theirs, then made batches."""
     evaluated = measurement.case.startswith(EVALUATION)
     return measurement.step is None, measurement.step or 0, evaluated, measurement.case

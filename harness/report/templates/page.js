@@ -169,6 +169,22 @@
     });
   }
 
+  // ---- commands, to copy
+
+  for (const button of document.querySelectorAll("button.copy")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const code = button.previousElementSibling;
+      getSelection().selectAllChildren(code); // where there is no clipboard it is at least chosen
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+        button.textContent = "Copied";
+      } catch {
+        button.textContent = "Chosen";
+      }
+    });
+  }
+
   // On a narrow screen a neighbourhood begins with its middle.
   for (const worst of document.querySelectorAll(".window .worst")) {
     const region = worst.closest(".scroll");
