@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 
+from harness.record.schema import Record
 from harness.report import diff as diff_pages
 from harness.report import history as history_pages
-from harness.report import page, scale
+from harness.report import matrix, page, scale
 from harness.report.sections import Report
 from harness.results import diff, history, store
+from harness.verdict.verdict import judge
 from tests import make, pages, test_scale, test_store
 from tests.test_page import whole
 from tests.test_report import HOSTILE, hostile
@@ -160,7 +162,7 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
         driver.quit()
 
 
-PAGES = ("rich", "diverging", "tiny", "diff", "history", "scale")
+PAGES = ("rich", "diverging", "tiny", "diff", "history", "scale", "matrix")
 
 
 @pytest.fixture(scope="module")
@@ -178,10 +180,18 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "diff": page.render(diff_pages.report(diff.compare(run, after, only=both), "page")),
         "history": page.render(history_pages.report(history.trace(store.find(folder)), "page")),
         "scale": page.render(scale.report(test_scale.grid(test_scale.records()))),
+        "matrix": page.render(matrix.report([*rows(run, "one"), *rows(after, "two")])),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in texts}
+
+
+def rows(made: Record, workload: str) -> Iterator[matrix.Row]:
+    """A sweep's row of one run; a label that could not take part, and one that was killed."""
+    run = matrix.Run(made, judge(made), f"runs/{workload}")
+    runs = dict.fromkeys(made.plan.labels, (run,))
+    yield matrix.Row(workload, runs, reasons={"jax:scan": "killed"}, skipped={"mxnet": "missing"})
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -190,7 +200,85 @@ def test_a_page_opens_from_a_disk_without_an_error_and_asks_for_nothing(visitor,
     assert visitor.errors == []
     assert visitor.asked_for == {written[name].as_uri()}
     drawn = visitor.run("return document.querySelectorAll('[data-plot] svg.main-svg').length")
-    assert (drawn > 0) == (name != "diff")  # its tables show all of it
+    assert (drawn > 0) == (name not in ("diff", "matrix"))  # their tables show all of it
+
+
+# Where each of the first sections ends, and whether all that it shows lies inside the window.
+ENDS = """
+return Object.fromEntries(["divergence", "ladder", "fastest", "trust"].flatMap((id) => {
+  const section = document.getElementById(id);
+  if (!section) return [];
+  const parts = [...section.querySelectorAll(".matrix, .ranked td, li, code, svg, img, .told, summary")]
+    .filter((part) => part.checkVisibility());
+  const ends = parts.map((part) => part.getBoundingClientRect());
+  return [[id, [Math.max(...ends.map((r) => r.bottom)) + scrollY,
+    Math.max(...ends.map((r) => r.right))]]];
+}));
+"""
+
+
+@pytest.mark.parametrize(("width", "most"), [(1600, 1000), (1000, 2000), (390, 2 * 844)])
+@pytest.mark.parametrize("name", ["rich", "diverging"])
+def test_the_first_screen_answers_the_three_questions(visitor, written, name, width, most):
+    visitor.go(written[name], drawn=False)
+    visitor.look(width, wait=False)
+    ends = visitor.run(ENDS)
+    assert {*ends} == {"ladder", "fastest", "trust", *(["divergence"] * (name == "diverging"))}
+    for section, (bottom, right) in ends.items():
+        assert 0 < bottom <= most, section
+        assert right <= width, section
+    assert visitor.run("return document.querySelectorAll('*').length") < 15_000
+
+
+def test_times_of_a_run_that_fails_are_folded_and_where_it_went_wrong_is_open(visitor, written):
+    visitor.go(written["diverging"], drawn=False)
+    for selector, shown in ((".ranked", False), (".map", True), (".dots img", True),
+                            (".field svg", True), (".window", False)):  # fmt: skip
+        assert is_shown(visitor, visitor.find(selector)) == shown, selector
+    # The picture is there, as large as it says, and its ring lies on it.
+    assert visitor.run("return document.querySelector('.dots img').naturalWidth") == 128
+    ring, dots = (
+        visitor.run(f"return document.querySelector('{of}').getBoundingClientRect().toJSON()")
+        for of in (".ring", ".dots")
+    )
+    assert dots["left"] <= ring["left"] + 7 <= dots["right"]
+    assert dots["top"] <= ring["top"] + 7 <= dots["bottom"]
+    visitor.go(written["rich"], drawn=False)
+    assert is_shown(visitor, visitor.find(".ranked"))
+
+
+@pytest.mark.parametrize("name", ["rich", "diverging", "matrix"])
+def test_the_keyboard_reaches_every_fold_cell_and_command(visitor, written, name):
+    from selenium.webdriver.common.keys import Keys
+
+    visitor.go(written[name], drawn=False)
+    wanted = visitor.run("""
+      window.scrollTo(0, 0);
+      const every = "summary, button, main a, nav a, .scroll";
+      const shown = [...document.querySelectorAll(every)].filter((of) => of.checkVisibility());
+      shown.forEach((of, place) => { of.dataset.place = place; });
+      return shown.length;
+    """)
+    body = visitor.find("body")
+    reached: set[str] = set()
+    for _ in range(2 * wanted + 50):
+        visitor.driver.switch_to.active_element.send_keys(Keys.TAB)
+        at = visitor.run("return document.activeElement.dataset.place ?? ''")
+        if at in reached:
+            break
+        reached |= {at} - {""}
+    assert body is not None
+    assert reached == {str(place) for place in range(wanted)}
+    assert wanted > (6 if name == "matrix" else 60)
+
+
+def test_a_command_is_copied_by_its_button(visitor, written):
+    visitor.go(written["diverging"], drawn=False)
+    command, button = (visitor.find(f"#divergence {of}") for of in ("code", "button.copy"))
+    assert (command.text.split()[:2], button.text) == (["harness", "bundle"], "Copy")
+    button.click()
+    visitor.until("return document.querySelector('#divergence .copy').textContent !== 'Copy'")
+    assert visitor.run("return getSelection().toString()") == command.text
 
 
 def test_a_plot_is_drawn_when_it_is_seen_and_a_page_opens_with_few_nodes(visitor, written):

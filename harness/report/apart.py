@@ -133,7 +133,7 @@ def scatter(got: Array, want: Array, what: str) -> Sequence[Scatter]:
     )
     return [
         Scatter(
-            title="over what was expected",
+            title="got − expected over expected",
             points="".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(across, up, strict=True)),
             fit=(50 - 46 * cut, 50 + end * cut, 50 + 46 * cut, 50 - end * cut),
             across=(short(-unit), short(unit)),

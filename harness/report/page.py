@@ -37,6 +37,8 @@ WHOLE = ("i1", "u1", "i2", "u2", "i4", "u4")
 LONGEST_CELL = 36
 # A table of labels with more columns than this has a column a label instead.
 MOST_COLUMNS = 12
+# What is not broken at its hyphen: 1e-5, a run's name.
+_WHOLE = re.compile(r"(?<!\S)\S{0,30}-\d\S{0,30}(?!\S)")
 _NUMBER = re.compile(r"([-+−±]?\.?\d|nan$|-?inf$)")
 # What could end a block of data or mean something in HTML; U+2028 and 9 end lines in older scripts.
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
@@ -156,6 +158,7 @@ def _template() -> Any:
         "link": lambda cell: getattr(cell, "link", ""),
         "look": lambda *cell: Markup(look(*cell)),  # noqa: S704
         "to_the_right": to_the_right,
+        "unbroken": unbroken,
         "tone": tone,
     }
     return environment.get_template("page.html.j2")
@@ -167,6 +170,18 @@ def _shown(value: Any) -> Any:
         return value
     text = clean(value)
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " … (cut)"
+
+
+def unbroken(text: str) -> Any:
+    """A sentence whose numbers stay in one line."""
+    from markupsafe import Markup, escape
+
+    shown, at, parts = _shown(text), 0, []
+    for found in _WHOLE.finditer(shown):
+        parts += [escape(shown[at : found.start()]), Markup("<span class=whole>")]
+        parts += [escape(found[0]), Markup("</span>")]
+        at = found.end()
+    return Markup("").join([*parts, escape(shown[at:])])
 
 
 def laid_out(section: Section) -> Section:

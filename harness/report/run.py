@@ -64,7 +64,7 @@ def report(run: Run, form: Form) -> Report:
         tone=verdict.verdict,
         headline=[words.headline(record)],
         warnings=words.warnings(record),
-        top=[Section(inside=[_facts(record)])] if form == "page" else [],
+        top=[*_top(run, form)],
         sections=_chapters(run) if form == "page" else _shown(run, form),
         end=end[form],
         title=f"{mark} {verdict.verdict} · run {text.clean(record.run)[:80]}",
@@ -79,6 +79,14 @@ def as_markdown(record: Record, verdict: Verdict) -> str:
 def summary(record: Record, verdict: Verdict, folder: Path) -> Report:
     """What a terminal shows: everything a reader needs first, the one sentence last."""
     return report(Run(record, verdict, folder), "terminal")
+
+
+def _top(run: Run, form: Form) -> Iterator[Section]:
+    """Below the verdict: on a page what was run, in Markdown what to do next of one that fails."""
+    if form == "page":
+        yield Section(inside=[_facts(run.record)])
+    if form == "markdown" and (command := where.bundle(run)):
+        yield Section(note=f"Next: {command} writes what shows it without the harness.")
 
 
 def _shown(run: Run, form: Form) -> list[Section]:

@@ -231,18 +231,19 @@ def _known(run: Run, finding: Finding, own: Verdict) -> list[list[Value]]:
     chips += [Chip(clean(clause)) for clause in (finding.hint or "").split("; ") if clause]
     name = shlex.quote(clean(run.record.run))
     mine = own.first_divergence == run.verdict.first_divergence
-    commands = [f"harness bundle {name}"] if mine and _kept(run.record, own) else []
+    commands = [command for command in [bundle(run)] if command and mine]
     commands += [f"harness explain {name}"] if finding.explanation is None else []
     rows: list[list[Value]] = [[command] for command in commands]
     return [["", *chips], *rows]
 
 
-def _kept(record: Record, own: Verdict) -> bool:
+def bundle(run: Run) -> str:
+    """The command that shows the verdict's first divergence without the harness; "" without one."""
     try:
-        kept.find(record, own)
+        kept.find(run.record, run.verdict)
     except InputError:
-        return False
-    return True
+        return ""
+    return f"harness bundle {shlex.quote(clean(run.record.run))}"
 
 
 def _values(run: Run, own: Verdict, finding: Finding) -> Section:
