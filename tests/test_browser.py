@@ -208,7 +208,8 @@ ENDS = """
 return Object.fromEntries(["divergence", "ladder", "fastest", "trust"].flatMap((id) => {
   const section = document.getElementById(id);
   if (!section) return [];
-  const parts = [...section.querySelectorAll(".matrix, .ranked td, li, code, svg, img, .told, summary")]
+  const every = ".matrix, .ranked td, li, code, svg, img, .told, summary";
+  const parts = [...section.querySelectorAll(every)]
     .filter((part) => part.checkVisibility());
   const ends = parts.map((part) => part.getBoundingClientRect());
   return [[id, [Math.max(...ends.map((r) => r.bottom)) + scrollY,

@@ -18,7 +18,8 @@ from PIL import Image
 
 from harness.interface import Array
 from harness.record.schema import Explained, Explanation, KnownAnswer, Record
-from harness.report import apart, fastest, trust, where
+from harness.report import apart, fastest, page, trust, where
+from harness.report.run import report
 from harness.report.run_tables import Run
 from harness.report.sections import HeatMap, Scatter, Section
 from harness.verdict.numbers import share, with_limits
@@ -406,6 +407,16 @@ def test_the_pictures_are_of_the_kept_tensors(tmp_path) -> None:
     assert apart.section(run_of(made, tmp_path), run.verdict).note.startswith(
         "No picture of it: no tensors were kept"
     )
+
+
+def test_a_drawing_stands_whole_in_the_page_and_nothing_else_passes_for_one(tmp_path) -> None:
+    run = run_of(pages.diverging(tmp_path), tmp_path)
+    _, scatter = apart.section(run, run.verdict).pictures
+    assert isinstance(scatter, Scatter)
+    assert len(scatter.points) > page.LONGEST_TEXT
+    assert f' d="{scatter.points}"' in page.render(report(run, "page"))
+    assert page.path("M0 1h2v-3.5z") == "M0 1h2v-3.5z"
+    assert page.path('M0 1"/><script>') == page.path("M0\n1") == ""
 
 
 def test_an_updates_pictures_are_of_the_change(tmp_path) -> None:

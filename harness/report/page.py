@@ -37,6 +37,8 @@ WHOLE = ("i1", "u1", "i2", "u2", "i4", "u4")
 LONGEST_CELL = 36
 # A table of labels with more columns than this has a column a label instead.
 MOST_COLUMNS = 12
+# What a path of a drawing may consist of.
+_PATH = re.compile(r"[MLhvz0-9e. -]*")
 # What is not broken at its hyphen: 1e-5, a run's name.
 _WHOLE = re.compile(r"(?<!\S)\S{0,30}-\d\S{0,30}(?!\S)")
 _NUMBER = re.compile(r"([-+−±]?\.?\d|nan$|-?inf$)")
@@ -153,6 +155,7 @@ def _template() -> Any:
         "data": lambda plot: Markup(as_json({"traces": plot.traces, "layout": plot.layout})),  # noqa: S704
         "kind": lambda picture: type(picture).__name__,
         "laid_out": laid_out,
+        "path": path,
         "plain": plain,
         "spoken": lambda cell: getattr(cell, "spoken", ""),
         "link": lambda cell: getattr(cell, "link", ""),
@@ -170,6 +173,13 @@ def _shown(value: Any) -> Any:
         return value
     text = clean(value)
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " … (cut)"
+
+
+def path(drawing: str) -> str:
+    """A path of an SVG, whole whatever its length; "" of what is none."""
+    from markupsafe import Markup
+
+    return Markup(drawing if _PATH.fullmatch(drawing) else "")  # noqa: S704
 
 
 def unbroken(text: str) -> Any:
