@@ -11,15 +11,15 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from harness.interface import Array
-from harness.record.schema import Explained, Explanation, KnownAnswer, Record
+from harness.record.schema import Explained, Explanation, KnownAnswer, Record, Worst
 from harness.report import apart, fastest, page, trust, where
-from harness.report.run import report
+from harness.report.run import as_markdown, report
 from harness.report.run_tables import Run
 from harness.report.sections import HeatMap, Scatter, Section
 from harness.verdict.numbers import share, with_limits
@@ -255,6 +255,8 @@ def test_the_map_has_a_cell_for_each_batch_and_says_which_are_off() -> None:
     assert found["  b1"].first == pytest.approx((100 / found["update"].count,) * 2, abs=0.001)
     assert found["update"].first == found["  b1"].first
     assert [name for name, lane in found.items() if lane.first] == ["update", "  b1"]
+    make.find(made, "torch", "update", step=10, tensor="W1").distance = 0.04
+    assert [name for name, lane in lanes(made).items() if lane.first] == ["update", "  W1"]
     assert found["update"].told == found["  b1"].told == "4000× over"
     assert cells(found["lockstep"]) == {0: "within", 1: "follows"}
     assert found["lockstep"].told == "follows"
@@ -295,6 +297,91 @@ def test_every_label_that_is_off_has_a_map_and_those_after_the_first_are_folded(
     assert [s.folded for s in sections] == [False, True]
 
 
+def test_a_lane_says_what_is_first_off_as_every_report_does() -> None:
+    made = pages.rich()
+    for step, dtype, distance in (
+        (10, "float32", 0.5),
+        (0, "float64", 1e-3),
+        (0, "float32", 2e-3),
+    ):
+        make.find(made, "torch", "update", dtype=dtype, step=step, tensor="b1").distance = distance
+    finding = judge(made).labels["torch"].findings["update"]
+    told = where._times(finding.value / finding.limit)
+    found = lanes(made)
+    assert found["update"].told == found["  b1"].told == told == "200× over"
+    assert cells(found["  b1"])[0] == "well-over"  # the label's own dtype, where that is off
+    assert cells(found["  b1"])[1] == "far"
+    make.find(made, "torch", "update", dtype="float32", step=0, tensor="b1").distance = 0.0
+    assert cells(lanes(made)["  b1"])[0] == "far"  # float64's alone is not hidden
+
+
+def test_evaluations_stand_last_and_products_have_a_lane_only_where_they_round() -> None:
+    made = pages.rich()
+    make.find(made, "torch", "forward", dtype="float32", step=10).distance = 0.5
+    found = lanes(made)
+    cases = where._columns(made, "torch", ["forward", "update"])
+    assert [case for case in cases if case.startswith("evaluation")] == cases[-50:]
+    assert cases[:2] == ["step 0", "step 10"]
+    assert found["forward"].first == pytest.approx((100 / len(cases),) * 2, abs=0.001)
+    assert not [name for name in found if "product" in name]
+    make.find(made, "torch", "forward", tensor="product, left operand").distance = 9.0
+    assert "  product, left operand" in lanes(made)
+
+
+def test_of_many_labels_the_tensors_of_the_first_ones_are_read(monkeypatch) -> None:
+    names = ("numpy", *(f"torch:{i}" for i in range(5)))
+    made = make.record(names)
+    for name in names[1:]:
+        make.find(made, name, "gradients").distance = 0.5
+    asked = []
+    monkeypatch.setattr(
+        apart, "section", lambda run, own: asked.append(own.first_divergence.label) or Section()
+    )
+    sections = where.section(run_of(made)).inside
+    assert asked == ["torch:0", "torch:1", "torch:2"]
+    notes = [of.inside[0].inside[1].note for of in sections]
+    assert [bool(note) for note in notes] == [False] * 3 + [True] * 2
+    assert "first 3 labels" in notes[-1]
+
+
+def test_a_page_folds_the_times_of_a_run_that_fails_and_tells_its_sentence_short() -> None:
+    made = make.timed()
+    labels = made.plan.labels | {"torch": make.label("torch", plant="f.py:lr")}
+    made.plan = msgspec.structs.replace(made.plan, labels=labels)
+    (open_,) = (s for s in report(run_of(made), "page").sections if s.id == "fastest")
+    assert [inner.folded for inner in open_.inside] == [False]
+    off = make.find(made, "torch", "gradients")
+    off.distance, off.worst = 0.125, Worst(index=[1, 2], got=-0.25, want=0.5, in_rms=1.0)
+    run = run_of(made)
+    (folded,) = (s for s in report(run, "page").sections if s.id == "fastest")
+    assert [inner.folded for inner in folded.inside] == [True]
+    whole, told = run.verdict.summary, report(run, "page").sentence
+    assert "limit 1e-5; worst at [1, 2]: got -0.25, expected 0.5 (" in whole
+    assert whole.endswith("; FAULT PLANTED in torch (f.py:lr)")
+    assert "is off by 0.12, limit 1e-5 (" in told
+    assert "PLANTED" not in told
+    assert report(run, "markdown").sentence == whole
+
+
+def test_markdown_says_below_the_verdict_what_to_do_next(tmp_path) -> None:
+    made = pages.diverging(tmp_path)
+    text = as_markdown(made, judge(made))
+    command = f"Next: harness bundle {made.run} writes what shows it without the harness."
+    assert text.index(command) < text.index("## The ladder")
+    made.kept = []
+    assert "Next:" not in as_markdown(made, judge(made))
+
+
+def test_a_sentences_numbers_are_not_broken_at_their_hyphen() -> None:
+    told = page.unbroken(
+        "W1 is off by 1e-5, <b>, a well-known x-axis, got -0.25 in 20261127-50c44b"
+    )
+    whole = re.findall("<span class=whole>(.*?)</span>", told)
+    assert whole == ["1e-5,", "-0.25", "20261127-50c44b"]
+    assert "&lt;b&gt;" in told
+    assert len(page.unbroken("1e-5 " * 10_000)) < 40_000
+
+
 def test_what_speaks_for_an_explanation_stands_beside_it(tmp_path) -> None:
     made = pages.diverging(tmp_path)
 
@@ -332,36 +419,40 @@ def dots(heat: HeatMap) -> Array:
     arrays.arrays(
         "f8",
         arrays.array_shapes(min_dims=1, max_dims=4, max_side=300).filter(
-            lambda shape: math.prod(shape) < 20_000
+            lambda shape: math.prod(shape) < 3000
         ),
         elements=st.sampled_from([0.0, 0.0, 1e-9, -1e-3, 0.5, -2.0, math.nan, math.inf]),
     )
 )
+@settings(max_examples=30)
 def test_a_dot_is_the_largest_difference_of_its_part(difference) -> None:
     heat = apart.heat(difference, "W1")
     flat = difference.reshape(-1, difference.shape[-1])
     picture = dots(heat)
     assert picture.shape[:2] == heat.shape
     down, over = (math.ceil(n / apart.MOST_DOTS) for n in flat.shape)
-    sizes = np.where(np.isfinite(flat), np.abs(flat), np.inf)
-    largest = np.max(np.where(np.isfinite(flat), np.abs(flat), 0.0))
-    for row in range(heat.shape[0]):
-        for column in range(heat.shape[1]):
-            part = np.s_[row * down : (row + 1) * down, column * over : (column + 1) * over]
-            size, values = sizes[part].max(), flat[part].ravel()
-            red, green, blue, alpha = (int(n) for n in picture[row, column])
-            if np.isinf(size):
-                assert (red, green, blue, alpha) == (*apart.UNDEFINED, 255)
-            elif size == 0:
-                assert alpha == 0
-            else:
-                assert (red, green, blue) in {
-                    apart.ABOVE if v > 0 else apart.BELOW for v in values if abs(v) == size
-                }
-                assert alpha == 255 if size == largest else apart.PALEST <= alpha < 255
+    parts = {
+        (row, column): flat[row * down : (row + 1) * down, column * over : (column + 1) * over]
+        for row in range(heat.shape[0])
+        for column in range(heat.shape[1])
+    }
+    sizes = {at: np.max(np.abs(part)) if np.isfinite(part).all() else math.inf
+             for at, part in parts.items()}  # fmt: skip
+    largest = max((size for size in sizes.values() if size < math.inf), default=0.0)
+    for at, size in sizes.items():
+        *colour, alpha = map(int, picture[at])
+        if size == math.inf:
+            assert (*colour, alpha) == (*apart.UNDEFINED, 255)
+        elif size == 0:
+            assert alpha == 0
+        else:
+            looks = {apart.ABOVE if v > 0 else apart.BELOW
+                     for v in parts[at].ravel() if abs(v) == size}  # fmt: skip
+            assert tuple(colour) in looks
+            assert alpha == 255 if size == largest else apart.PALEST <= alpha < 255
     left, top = heat.worst
-    place = np.s_[int(top / 100 * heat.shape[0]) * down :, int(left / 100 * heat.shape[1]) * over :]
-    assert sizes[place][:down, :over].max() == sizes.max()
+    worst = int(top / 100 * heat.shape[0]), int(left / 100 * heat.shape[1])
+    assert sizes[worst] == max(sizes.values())
 
 
 @given(st.floats(0.5, 2), st.integers(0, 2**31), st.integers(2, 5000), st.floats(1e-12, 1e12))

@@ -37,6 +37,8 @@ TONES = ((1 / 3, "within"), (1.0, "near"), (10.0, "over"), (1000.0, "well-over")
 MOST_LANES, BEFORE = 12, 4
 # How high a cell is, in per cent of its lane: what is off is seen without its colour.
 HEIGHTS = {"within": 36, "near": 60}
+# Of so many labels the kept tensors are read: those of a large model take seconds and a gigabyte.
+MOST_PICTURED = 3
 # With more batches than this no gap is left between cells.
 MOST_APART = 80
 
@@ -63,7 +65,7 @@ def section(run: Run) -> Section:
         return Section()
     off = [name for name, of in run.verdict.labels.items() if _finding(run, name) is not None]
     off.sort(key=lambda name: name != first.label)
-    inside = [_of_label(run, name) for name in off]
+    inside = [_of_label(run, name, place < MOST_PICTURED) for place, name in enumerate(off)]
     return Section(inside=[inside[0], *(replace(of, folded=True) for of in inside[1:])])
 
 
@@ -73,7 +75,8 @@ def _finding(run: Run, name: str) -> Finding | None:
     return next((of for of in findings if of.counts and of.first is not None), None)
 
 
-def _of_label(run: Run, name: str) -> Section:
+def _of_label(run: Run, name: str, pictured: bool) -> Section:
+    """Its map, what is known, the pictures of its tensor, and folded the same in full digits."""
     finding = _finding(run, name)
     assert finding is not None
     assert finding.first is not None
@@ -85,14 +88,16 @@ def _of_label(run: Run, name: str) -> Section:
     title = f"{name}: {finding.rung}, {at.where}, {at.tensor}"
     there = Section(rows=[[lane] for lane in lanes], look="map", note=_caption(run, lanes))
     known = Section(rows=_known(run, finding, own), look="chips")
+    none = f"The tensors of the first {MOST_PICTURED} labels that are off have pictures."
+    pictures = apart.section(run, own) if pictured else Section(note=none)
     return Section(
         title,
         inside=[
             Section(
-                inside=[Section(inside=[there, known], look="column"), apart.section(run, own)],
+                inside=[Section(inside=[there, known], look="column"), pictures],
                 look="where",
             ),
-            replace(_values(run, own, finding), folded=True),
+            replace(_values(run, own, finding, pictured), folded=True),
         ],
     )
 
@@ -165,10 +170,13 @@ def _lane(name: str, of: Sequence[Share], cases: Sequence[str], follows: bool) -
 
     What it says at its right is of the first that is off, as every other report does.
     """
-    shares: dict[str, float] = {}
-    # The own dtype's come last and count, but for what is off in the other alone.
-    for m, size, own in sorted(of, key=lambda one: (one[2], one[1])):
-        shares[m.case] = size if own or size > 1 or m.case not in shares else shares[m.case]
+    worst: dict[bool, dict[str, float]] = {True: {}, False: {}}
+    for m, size, own in of:
+        worst[own][m.case] = max(worst[own].get(m.case, 0.0), size)
+    alone = {case: size for case, size in worst[False].items() if worst[True].get(case, 0.0) <= 1}
+    shares = worst[True] | {
+        case: size for case, size in alone.items() if size > 1 or case not in worst[True]
+    }
     off = [(m, size) for m, size, _ in of if not size <= 1]
     first = min(off, key=lambda one: when(one[0]), default=None)
     if first is None:
@@ -246,7 +254,7 @@ def bundle(run: Run) -> str:
     return f"harness bundle {shlex.quote(clean(run.record.run))}"
 
 
-def _values(run: Run, own: Verdict, finding: Finding) -> Section:
+def _values(run: Run, own: Verdict, finding: Finding, pictured: bool) -> Section:
     """The first divergence in full digits, and the values around its worst element."""
     name = own.first_divergence.label if own.first_divergence else ""
     assert finding.first is not None
@@ -255,5 +263,5 @@ def _values(run: Run, own: Verdict, finding: Finding) -> Section:
         *evidence_facts(finding, finding.first, name, run.record).rows,
         ("evidence", Cell("all of this cell", link=link)),
     ]
-    windows = neighbourhood(run.record, own, run.folder)
+    windows = neighbourhood(run.record, own, run.folder) if pictured else Section()
     return Section("In full digits", inside=[Section(rows=facts, look="facts"), windows])
