@@ -7,6 +7,7 @@ import io
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -22,6 +23,7 @@ from harness.report import apart, fastest, page, trust, where
 from harness.report.run import as_markdown, report
 from harness.report.run_tables import Run
 from harness.report.sections import HeatMap, Scatter, Section
+from harness.results.kept import Tensors
 from harness.verdict.numbers import share, with_limits
 from harness.verdict.verdict import judge
 from harness.workloads.reference.limits import DECIDING
@@ -498,6 +500,17 @@ def test_the_pictures_are_of_the_kept_tensors(tmp_path) -> None:
     assert apart.section(run_of(made, tmp_path), run.verdict).note.startswith(
         "No picture of it: no tensors were kept"
     )
+
+
+def test_what_is_judged_less_its_rows_mean_is_drawn_so() -> None:
+    want = np.array([[1.0, 2.0, 6.0]])
+    found = SimpleNamespace(
+        kind="centred", key="outputs", at=SimpleNamespace(tensor="logits", rung="forward")
+    )
+    tensors = Tensors({}, {"outputs": want}, {"outputs": want + 1000})
+    got, wanted, what = apart._pair(found, tensors)
+    assert got.tolist() == wanted.tolist() == [[-2.0, -1.0, 3.0]]
+    assert what == "value less its row's mean"
 
 
 def test_a_drawing_stands_whole_in_the_page_and_nothing_else_passes_for_one(tmp_path) -> None:

@@ -88,6 +88,7 @@ def test_the_page_of_the_longest_run_stays_below_six_megabytes():
     made.differing = [msgspec.structs.replace(made.differing[0], pixels=pixels)] * 60
     source = whole(made, Path("/nonexistent"))
     assert len(re.findall('class="cell', source)) == 10 * len(RUNGS)
+    assert len(re.findall("<[a-z]", source)) < 15_000
     assert len(source.encode()) < MOST_BYTES
 
 

@@ -200,7 +200,7 @@ def _explanations(run: Run) -> Section:
 
 
 def _in_sentences(run: Run) -> Section:
-    return replace(_explanations(run), folded=True)
+    return replace(_explanations(run), title="In sentences", folded=True)
 
 
 def _where(run: Run) -> Section:
