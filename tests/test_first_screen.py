@@ -320,6 +320,7 @@ def test_a_lane_says_what_is_first_off_as_every_report_does() -> None:
 def test_evaluations_stand_last_and_products_have_a_lane_only_where_they_round() -> None:
     made = pages.rich()
     make.find(made, "torch", "forward", dtype="float32", step=10).distance = 0.5
+    make.find(made, "torch", "forward", case="evaluation, seed 0, epoch 0").step = 0
     found = lanes(made)
     cases = where._columns(made, "torch", ["forward", "update"])
     assert [case for case in cases if case.startswith("evaluation")] == cases[-50:]
