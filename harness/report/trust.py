@@ -25,9 +25,9 @@ CHECKED = {"clocks": "clocks agree", "physics": "no impossible times"}
 
 @dataclass(frozen=True)
 class Chip(Cell):
-    """One matter. `tone`: agree, inconclusive or disagree; `link`: no address, but a command.
+    """One matter, with its mark. `tone`: agree, inconclusive or disagree; "" for what is told only.
 
-    `text`: with its mark. `command`: after which it is settled; "" where there is none.
+    `command`: after which it is settled; "" where there is none.
     """
 
     command: str = ""
