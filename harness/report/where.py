@@ -137,7 +137,12 @@ def _columns(record: Record, name: str, rungs: Sequence[str]) -> list[str]:
     """The batches of these rungs in their order, evaluations last: they have one rung only."""
     measured = [m for m in record.results[name].measurements if m.rung in rungs]
     measured.sort(key=lambda m: (m.case.startswith(EVALUATION), when(m)))
-    return [*dict.fromkeys(m.case for m in measured)]
+    return [*dict.fromkeys(map(_batch, measured))]
+
+
+def _batch(m: Measurement) -> str:
+    """What stands in one column: of lockstep what is compared after one step, losses too."""
+    return m.case if m.rung != "lockstep" else f"after step {m.step}"
 
 
 # A measurement that has a limit, its share of that, and whether it is of the label's own dtype.
@@ -172,7 +177,7 @@ def _lane(name: str, of: Sequence[Share], cases: Sequence[str], follows: bool) -
     """
     worst: dict[bool, dict[str, float]] = {True: {}, False: {}}
     for m, size, own in of:
-        worst[own][m.case] = max(worst[own].get(m.case, 0.0), size)
+        worst[own][_batch(m)] = max(worst[own].get(_batch(m), 0.0), size)
     alone = {case: size for case, size in worst[False].items() if worst[True].get(case, 0.0) <= 1}
     shares = worst[True] | {
         case: size for case, size in alone.items() if size > 1 or case not in worst[True]
@@ -183,11 +188,11 @@ def _lane(name: str, of: Sequence[Share], cases: Sequence[str], follows: bool) -
         told = _times(max((size for _, size, _ in of), default=None))
         return Lane(name, "agree", spoken=told, told=told, **_drawn(shares, cases, follows))
     told = "follows" if follows else _times(first[1])
-    place, wide = cases.index(first[0].case), 100 / len(cases)
+    place, wide = cases.index(_batch(first[0])), 100 / len(cases)
     return Lane(
         name,
         "follows" if follows else "disagree",
-        spoken=f"{told}, first at {first[0].case}",
+        spoken=f"{told}, first at {_batch(first[0])}",
         told=told,
         first=(round(wide * place, 3), round(wide, 3)),
         **_drawn(shares, cases, follows),
