@@ -215,7 +215,7 @@ def lanes(made: Record, name: str = "torch") -> dict[str, where.Lane]:
     (of,) = (s for s in sections if s.title.startswith(f"{name}: "))
     there = of.inside[0].inside[0].inside[0]
     assert there.look == "map"
-    return {("" if not lane.inner else "  ") + lane.text: lane for (lane,) in there.rows}
+    return {("" if not lane.inner else "  ") + lane.text: lane for (lane,) in there.rows[1:]}
 
 
 def cells(lane: where.Lane) -> dict[int, str]:
@@ -327,7 +327,11 @@ def test_evaluations_stand_last_and_products_have_a_lane_only_where_they_round()
     found = lanes(made)
     cases = where._columns(made, "torch", ["forward", "update"])
     assert [case for case in cases if case.startswith("evaluation")] == cases[-50:]
-    assert cases[:2] == ["step 0", "step 10"]
+    assert cases[:4] == ["step 0", "step 10", "corner", "precision"]
+    begin = [("step 0", 0), ("made", 2), ("evaluated", 4)]
+    assert where._axis(made, "torch").marks == [
+        (pytest.approx(100 * place / 54, abs=0.001), kind) for kind, place in begin
+    ]
     assert found["forward"].first == pytest.approx((100 / len(cases),) * 2, abs=0.001)
     assert not [name for name in found if "product" in name]
     make.find(made, "torch", "forward", tensor="product, left operand").distance = 9.0

@@ -260,7 +260,7 @@ def test_a_failure_has_one_number_in_every_place() -> None:
         a for a in page.all("a") if a.attributes.get("data-opens") == "evidence-1-gradients-all"
     )
     lanes = [e for e in page.all("div") if e.attributes.get("class", "").startswith("lane")]
-    assert [lane.text.split(" ", 1) for lane in lanes if "over" in lane.text] == [
+    assert [lane.text.split(" ", 1) for lane in lanes if "× over" in lane.text] == [
         ["gradients", "150× over"],
         ["W1", "150× over"],
     ]

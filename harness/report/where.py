@@ -35,6 +35,8 @@ from harness.workloads.reference.limits import DECIDING, LIMITS
 TONES = ((1 / 3, "within"), (1.0, "near"), (10.0, "over"), (1000.0, "well-over"))
 # Of a rung with more tensors those around the first that is off.
 MOST_LANES, BEFORE = 12, 4
+# The rungs whose cells are batches; those of lockstep are steps.
+BATCHES = tuple(rung for rung in DECIDING if rung != "lockstep")
 # How high a cell is, in per cent of its lane: what is off is seen without its colour.
 HEIGHTS = {"within": 36, "near": 60}
 # Of so many labels the kept tensors are read: those of a large model take seconds and a gigabyte.
@@ -56,6 +58,13 @@ class Lane(Cell):
     first: tuple[float, float] | None = None
     told: str = ""
     inner: bool = False
+
+
+@dataclass(frozen=True)
+class Axis(Cell):
+    """What the columns of a map are: `marks`, each where it begins, in per cent, and its words."""
+
+    marks: Sequence[tuple[float, str]] = ()
 
 
 def section(run: Run) -> Section:
@@ -86,7 +95,10 @@ def _of_label(run: Run, name: str, pictured: bool) -> Section:
     at = finding.first
     lanes = _lanes(run, name, finding) if finding.rung in DECIDING else []
     title = f"{name}: {finding.rung}, {at.where}, {at.tensor}"
-    there = Section(rows=[[lane] for lane in lanes], look="map", note=_caption(run, lanes))
+    rows: list[list[Value]] = [[lane] for lane in lanes]
+    rows = [[_axis(run.record, name)], *rows] if lanes else []
+    other = "The limits are the built-in ones." if run.verdict.other_limits is not None else ""
+    there = Section(rows=rows, look="map", note=other if lanes else "")
     known = Section(rows=_known(run, finding, own), look="chips")
     none = f"The tensors of the first {MOST_PICTURED} labels that are off have pictures."
     pictures = apart.section(run, own) if pictured else Section(note=none)
@@ -102,20 +114,13 @@ def _of_label(run: Run, name: str, pictured: bool) -> Section:
     )
 
 
-def _caption(run: Run, lanes: Sequence[Lane]) -> str:
-    if not lanes:
-        return ""
-    other = " The limits are the built-in ones." if run.verdict.other_limits is not None else ""
-    return f"A cell is a batch; full height: over its limit.{other}"
-
-
 # ---- the map -------------------------------------------------------------------------------------
 
 
 def _lanes(run: Run, name: str, finding: Finding) -> list[Lane]:
     """A lane a rung; of the one that fails first a lane a tensor too, its first cell outlined."""
     record, follows = run.record, words.following(run.verdict.labels[name])
-    batches = _columns(record, name, [rung for rung in DECIDING if rung != "lockstep"])
+    batches = _columns(record, name, BATCHES)
     steps = _columns(record, name, ["lockstep"])
     first = finding.first.tensor if finding.first else ""
     lanes = []
@@ -138,6 +143,16 @@ def _columns(record: Record, name: str, rungs: Sequence[str]) -> list[str]:
     measured = [m for m in record.results[name].measurements if m.rung in rungs]
     measured.sort(key=lambda m: (m.case.startswith(EVALUATION), when(m)))
     return [*dict.fromkeys(map(_batch, measured))]
+
+
+def _axis(record: Record, name: str) -> Axis:
+    """Where checkpoints, made batches and evaluations begin."""
+    made = {case.case for case in record.cases if case.step is None} | {PRECISION[0]}
+    cases = _columns(record, name, BATCHES)
+    kinds = ["evaluated" if case.startswith(EVALUATION) else "made" if case in made else cases[0]
+             for case in cases]  # fmt: skip
+    begin = {kind: 100 * kinds.index(kind) / len(kinds) for kind in kinds}
+    return Axis("batch", marks=[(round(at, 3), kind) for kind, at in begin.items()])
 
 
 def _batch(m: Measurement) -> str:
