@@ -320,6 +320,15 @@ def test_a_lane_says_what_is_first_off_as_every_report_does() -> None:
     assert cells(lanes(made)["  b1"])[0] == "far"  # float64's alone is not hidden
 
 
+def test_a_lane_counts_elements_where_there_is_no_limit_and_names_what_has_no_distance() -> None:
+    made = pages.rich()
+    off = make.find(made, "torch", "inputs", dtype="float32", step=0, tensor="y")
+    off.distance = 6.0
+    assert lanes(made)["  y"].told == lanes(made)["inputs"].told == "6 elements"
+    off.distance, off.problem = None, "shape (3,)"
+    assert lanes(made)["  y"].told == "not to be compared"
+
+
 def test_evaluations_stand_last_and_products_have_a_lane_only_where_they_round() -> None:
     made = pages.rich()
     make.find(made, "torch", "forward", dtype="float32", step=10).distance = 0.5
@@ -508,6 +517,14 @@ def test_the_pictures_are_of_the_kept_tensors(tmp_path) -> None:
     assert apart.section(run_of(made, tmp_path), run.verdict).note.startswith(
         "No picture of it: no tensors were kept"
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [((7,), "W1: 7."), ((3, 7), "W1: 3 × 7."), ((2, 3, 7), "W1: 2 × 3 × 7 as 6 rows.")],
+)
+def test_a_heat_map_says_how_the_tensor_lies(shape, told) -> None:
+    assert apart.heat(np.ones(shape), "W1").caption.startswith(told)
 
 
 def test_what_is_judged_less_its_rows_mean_is_drawn_so() -> None:

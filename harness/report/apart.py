@@ -87,7 +87,7 @@ def heat(difference: Array, about: str) -> HeatMap:
     shape = " × ".join(map(str, difference.shape))
     per = [math.ceil(n / MOST_DOTS) for n in flat.shape]
     folded = "" if max(per) == 1 else f", a dot the largest of {per[0]} × {per[1]}"
-    laid = "" if difference.ndim == 2 else f" as {flat.shape[0]} rows"
+    laid = "" if difference.ndim < 3 else f" as {flat.shape[0]} rows"
     return HeatMap(
         title="got − expected",
         source=data_address("image/png", source),

@@ -202,7 +202,9 @@ def _lane(name: str, of: Sequence[Share], cases: Sequence[str], follows: bool) -
     if first is None:
         told = _times(max((size for _, size, _ in of), default=None))
         return Lane(name, "agree", spoken=told, told=told, **_drawn(shares, cases, follows))
-    told = "follows" if follows else _times(first[1])
+    counted = first[0].problem is None and math.isinf(first[1])  # of a limit 0
+    far = f"{short(first[0].distance)} elements" if counted else _times(first[1])
+    told = "follows" if follows else far
     place, wide = cases.index(_batch(first[0])), 100 / len(cases)
     return Lane(
         name,
