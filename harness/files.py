@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -26,6 +27,8 @@ T = TypeVar("T")
 UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 # Of a document that is read at once. The longest, a record of a million steps, has some 30 MB.
 MOST_BYTES = 10**9
+# Of a file of which only the digest is wanted: it is read in pieces.
+MOST_HASHED = 2**40
 # Of what people write by hand, and of a file of Python: the longest known has a tenth.
 MOST_BY_HAND = 10**7
 # A disk, quota or file-size limit that is reached: the user's to mend.
@@ -240,6 +243,30 @@ def write_document(path: Path, document: object) -> None:
     except OSError as error:
         raise InputError(f"cannot make {path.parent}: {why(error)}") from None
     write_atomic(path, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of what a file holds, in hexadecimal. OSError where it cannot be read."""
+    with open_plain(path, MOST_HASHED) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_sealed(folder: Path, stem: str, data: bytes) -> None:
+    """Write folder/<stem>-<its SHA-256>, whole or not at all; then the one before goes.
+
+    InputError where it cannot be written.
+    """
+    path = folder / f"{stem}-{hashlib.sha256(data).hexdigest()}"
+    write_atomic(path, data)
+    for other in folder.glob(f"{stem}-*"):
+        if other != path:
+            other.unlink(missing_ok=True)
+
+
+def sealed(folder: Path, stem: str) -> Path | None:
+    """What `write_sealed` wrote last and whose name is still its digest; None where none is so."""
+    found = [p for p in folder.glob(f"{stem}-*") if p.name.rpartition("-")[2] == digest(p)]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def remove(path: Path) -> None:

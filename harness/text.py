@@ -1,9 +1,15 @@
-"""Words for people: bounded, free of control characters. Imports nothing."""
+"""Words for people: bounded, free of control characters; names by patterns. Imports nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a name is this one, or one of a pattern's as a shell has it: * and ?."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def clean(text: str) -> str:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -237,12 +237,29 @@ def carry_out(plan: Plan, results: Path) -> Outcome:
     return Outcome(record, folder, verdict.judge(record))
 
 
+def numbers(record: Record) -> Any:
+    """All of a record but names, times, processes and the machine."""
+    kept: dict[str, Any] = msgspec.to_builtins(record)
+    of_the_moment = ("run", "started", "seconds", "machine", "roofs", "again", "samples", "went_on")
+    for name in of_the_moment:
+        del kept[name]
+    for results in kept["results"].values():
+        del results["processes"], results["rounds"]
+    for trained in [kept["reference"], *(of["training"] for of in kept["results"].values())]:
+        for training in trained:
+            for name in [n for n in training if n.endswith("_ns") or n == "went_on"]:
+                del training[name]
+    return kept
+
+
 def plant(file: str, function: str) -> str:
     """A fault as a plan names it."""
     return f"{FAULTS / file}:{function}"
 
 
-def harness(*words: str, cwd: Path, env: dict | None = None) -> subprocess.CompletedProcess[str]:
+def harness(
+    *words: str, cwd: Path, env: dict | None = None, timeout: float = 600
+) -> subprocess.CompletedProcess[str]:
     """The command line, in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "harness", *words],
@@ -250,7 +267,7 @@ def harness(*words: str, cwd: Path, env: dict | None = None) -> subprocess.Compl
         env=clean_environment() | (env or {}),
         text=True,
         capture_output=True,
-        timeout=600,
+        timeout=timeout,
         check=False,
     )
 

@@ -755,9 +755,19 @@ def test_a_difference_of_an_operator_may_be_declared_and_fails_once_it_is_gone()
     for slope, verdict in ((0.25, "agree"), (0.5, "disagree")):
         stored = made(numpy=answering(functools.partial(as_expected, slope=slope)))
         stored.plan = msgspec.structs.replace(stored.plan, expect=expect)
-        judged = judge_operators("numpy", stored)["relu/scratch"]
+        judged = judge(stored).labels["numpy"].operators["relu/scratch"]
         assert judged.verdict == verdict
     assert judged.gone == ["a difference was declared (shared at 0): take the declaration back"]
+    # Of labels by a pattern one is enough.
+    of = {"numpy": 0.5, "torch": 0.25}
+    answers = {
+        name: answering(functools.partial(as_expected, slope=slope)) for name, slope in of.items()
+    }
+    stored = made(**answers)
+    for label, verdict in (("*", "agree"), ("n*", "disagree")):
+        known = (Expected(label, "relu/scratch", "shared at 0"),)
+        stored.plan = msgspec.structs.replace(stored.plan, expect=known)
+        assert judge(stored).labels["numpy"].operators["relu/scratch"].verdict == verdict
     asked = make.make_plan(operators=True, expect=expect)
     assert asked.expect == expect
     with pytest.raises(InputError, match="relu/scratch"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import statistics
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from harness.export import junit, shown
 from harness.plan.choices import parse_expectation
 from harness.plan.model import Expected
 from harness.plan.profiles import TABLE
+from harness.record import store
 from harness.record.schema import (
     Churn,
     Explained,
@@ -33,7 +35,7 @@ from harness.report import page as pages
 from harness.report.run import as_markdown, report
 from harness.report.run_tables import Run
 from harness.verdict.hints import find_hint
-from harness.verdict.numbers import envelope_limit
+from harness.verdict.numbers import envelope_limit, unused
 from harness.verdict.verdict import exit_status, judge, to_json
 from harness.workloads.reference.limits import LIMITS, Limit, read_limits
 from tests import make
@@ -316,6 +318,87 @@ def test_declarations_are_parsed_and_refused_in_one_line() -> None:
         make_plan(backends=("numpy",), expect=(Expected("numpy", "forwards", "x"),))
 
 
+def declared(made: Record, *expect: Expected) -> Record:
+    made.plan = msgspec.structs.replace(made.plan, expect=expect)
+    return made
+
+
+def off_in(*tensors: str, label: str = "torch") -> Record:
+    """A record with gradients of these beyond their limit, one batch after the other."""
+    made = make.record()
+    for tensor, m in ((t, m) for t in tensors for m in made.results[label].measurements):
+        if (m.rung, m.tensor) == ("gradients", tensor):
+            m.distance = 1e-2
+    return made
+
+
+@pytest.mark.parametrize(
+    ("label", "tensor", "verdict"),
+    [
+        ("torch", "W1", "agree"),
+        ("t*", "W?", "agree"),
+        ("*", "*", "agree"),
+        ("numpy", "*", "disagree"),
+        ("torch", "b*", "disagree"),
+    ],
+)
+def test_a_declared_difference_is_of_labels_and_tensors_by_patterns(label, tensor, verdict) -> None:
+    made = declared(off_in("W1"), Expected(label, "gradients", "known", tensor))
+    assert judge(made).verdict == verdict
+
+
+def test_what_is_not_declared_counts_beside_what_is_and_is_named() -> None:
+    made = declared(off_in("W1", "b2"), Expected("torch", "gradients", "known", "W1"))
+    judged = judge(made)
+    assert judged.verdict == "disagree"
+    assert judged.first_divergence is not None
+    assert judged.first_divergence.tensor == "b2"
+    assert "b2 is off by" in judged.summary
+    both = Expected("torch", "gradients", "known too", "b2")
+    made = declared(made, *made.plan.expect, both)
+    judged = judge(made)
+    assert judged.verdict == "agree"
+    assert "differs as declared: torch gradients (known; known too)" in judged.summary
+
+
+def test_each_declared_difference_must_be_there() -> None:
+    known = [Expected("torch", "gradients", f"of {name}", name) for name in ("W1", "b2")]
+    made = declared(off_in("W1"), *known)
+    judged = judge(made)
+    assert judged.verdict == "disagree"
+    assert judged.first_divergence is None
+    said = "a difference of b2 was declared (of b2) and there is none: take the declaration back"
+    assert f"torch, gradients: {said}" in judged.summary
+    # Beside one that nobody declared both are told.
+    made = declared(off_in("W2"), known[0])
+    judged = judge(made)
+    assert judged.first_divergence is not None
+    assert judged.first_divergence.tensor == "W2"
+    assert "and a difference of W1 was declared" in judged.summary
+    # Of labels by a pattern one is enough; where all have it, all are as declared.
+    made = declared(off_in("W1"), Expected("*", "gradients", "known"))
+    assert judge(made).verdict == "agree"
+    made = declared(make.record(), Expected("*", "gradients", "known"))
+    assert judge(made).verdict == "disagree"
+
+
+def test_patterns_are_parsed_and_what_no_plan_has_is_refused() -> None:
+    found = parse_expectation("torch:compile:gradients:W*=its own")
+    assert found == Expected("torch:compile", "gradients", "its own", "W*")
+    assert parse_expectation("*:forward=x") == Expected("*", "forward", "x")
+    with pytest.raises(InputError):
+        parse_expectation("torch:gradients:=x")
+    for known, said in (
+        (Expected("n?mpy*x", "forward", "x"), "--expect 'n?mpy*x': unknown; choose from numpy"),
+        (Expected("*", "gradients", "x", "V*"), "gradients: 'V*': unknown; choose from W1, b1"),
+        (Expected("numpy", "loss", "x", "W1"), "loss: 'W1': unknown; choose from loss, step loss"),
+    ):
+        with pytest.raises(InputError, match=re.escape(said)):
+            make_plan(backends=("numpy",), expect=(known,))
+    own = tuple(Expected("n*", "gradients", "x", tensor) for tensor in ("W1", "b?", "W?"))
+    assert make_plan(backends=("numpy",), expect=own).expect == own
+
+
 # -- A against A ---------------------------------------------------------------------------------
 
 
@@ -418,6 +501,76 @@ def test_a_limits_file_also_holds_trajectory_and_accuracy(tmp_path: Path) -> Non
     assert finding_of(with_trajectory(), limits=read_limits(path)).verdict == "disagree"
     found = finding_of(with_seeds(SMALL, TINY), "accuracy", read_limits(path))
     assert found.verdict == "inconclusive"
+
+
+ROW = '[[limit]]\nrung = "{rung}"\nvalue = {value}\n{name} = "{pattern}"\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "fits"),
+    [
+        ("label", "n*", True),
+        ("label", "numpy", True),
+        ("label", "jax*", False),
+        ("tensor", "W?", True),
+        ("tensor", "b*", False),
+        ("precision", "strict", True),
+        ("precision", "tf32", False),
+    ],
+)
+def test_a_row_is_for_labels_and_tensors_by_patterns_and_must_be_used(
+    tmp_path: Path, command, name: str, pattern: str, fits: bool
+) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text(ROW.format(rung="gradients", value=1e-12, name=name, pattern=pattern))
+    made = make.record(("numpy",))
+    made.results["numpy"].measurements = [
+        m for m in made.results["numpy"].measurements if m.rung != "gradients" or m.tensor == "W1"
+    ]
+    make.find(made, "numpy", "gradients", tensor="W1").distance = 1e-9
+    finding = finding_of(made, "gradients", read_limits(path))
+    assert (finding.verdict == "disagree") == fits
+    store.write(made, tmp_path)
+    words = ("check", tmp_path, "--limits", path)
+    if fits:
+        assert command(*words, ends=1).err == ""
+    else:
+        said = f"gradients, {name} {pattern}: the limit of nothing in these runs"
+        assert said in command(*words, ends=2).err
+
+
+@pytest.mark.parametrize(
+    ("rung", "name", "pattern", "fits"),
+    [
+        ("trajectory", "label", "numpy", True),
+        ("trajectory", "label", "torch*", False),
+        ("trajectory", "tensor", "another", False),
+    ],
+)
+def test_so_is_one_of_the_trajectory(tmp_path: Path, rung, name, pattern, fits) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text(ROW.format(rung=rung, value=1e-9, name=name, pattern=pattern))
+    table = read_limits(path)
+    assert (finding_of(with_trajectory(), limits=table).verdict == "disagree") == fits
+    assert (unused([with_trajectory()], table) == []) == fits
+
+
+def test_and_of_accuracy(tmp_path: Path) -> None:
+    path = tmp_path / "limits.toml"
+    row = ROW.format(rung="accuracy", value=1e-9, name="case", pattern="training loss")
+    for label, verdict in (("n*", "inconclusive"), ("t*", "agree")):
+        path.write_text(f'{row}label = "{label}"\n')
+        found = finding_of(with_seeds(SMALL, TINY), "accuracy", read_limits(path))
+        assert found.verdict == verdict
+    path.write_text(f'{row}label = "jax"\n')
+    assert [r.label for r in unused([with_seeds(SMALL, TINY)], read_limits(path))] == ["jax"]
+
+
+def test_a_row_behind_another_of_the_same_is_used_by_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "limits.toml"
+    wide = ROW.format(rung="gradients", value=1e-3, name="label", pattern="*")
+    path.write_text(wide + ROW.format(rung="gradients", value=1e-4, name="tensor", pattern="W1"))
+    assert [row.tensor for row in unused([make.record()], read_limits(path))] == ["W1"]
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ INPUTS = {
     "baseline check --baseline": "baseline check RUN --baseline BAD",
     "compare --baseline": "compare --backend numpy --baseline BAD",
     "compare --like": "compare --like BAD",
+    "compare --resume": "compare --resume BAD",
     "compare --reference": "compare --backend numpy --reference BAD",
     "compare --data-dir": "compare --backend numpy --profile smoke --data-dir BAD",
     "compare --plant": "compare --backend numpy --plant numpy=BAD.py:f",

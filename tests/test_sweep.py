@@ -17,13 +17,15 @@ from typing import Any
 
 import pytest
 
+from backends import BACKENDS
 from harness.errors import InputError
 from harness.plan.choices import Choices
 from harness.record import store
 from harness.record.schema import FINISHED
 from harness.report import matrix
-from harness.run import cell, sweep
-from tests.conftest import Silent, clean_environment, harness, plant, run_here
+from harness.run import cell, checkpoint, identity, sweep
+from tests import make
+from tests.conftest import Silent, clean_environment, harness, numbers, plant, run_here
 
 WORDS = ("--profile", "smoke", "--backend", "numpy", "--workload", "nielsen-neuron")
 SEEDS = ("--seeds", "0,1")
@@ -99,38 +101,81 @@ def test_whatever_decides_the_numbers_is_in_the_key(tmp_path: Path, monkeypatch)
     ]
     fault.write_text("def same(backend):\n    return backend  # another\n")
     others += keys(tmp_path, **planted)
-    monkeypatch.setattr(sweep, "_versions", lambda backend, python: {"numpy": "0"})
+    monkeypatch.setattr(identity, "_versions", lambda backend, python: {"numpy": "0"})
     others += keys(tmp_path)
-    monkeypatch.setattr(sweep, "own_digest", lambda: "another harness")
+    monkeypatch.setattr(identity, "own_digest", lambda: "another harness")
     others += keys(tmp_path)
-    monkeypatch.setattr(sweep._Facts, "_dataset", lambda facts, plan: "others")
+    monkeypatch.setattr(sweep._Keys, "_dataset", lambda keys, plan: make.dataset(sha256="f" * 64))
     others += keys(tmp_path)
     assert len({first, *others}) == 1 + len(others)
 
 
-def test_killed_at_any_moment_it_goes_on_and_ends_with_every_cell_once(tmp_path: Path) -> None:
-    random.seed(os.getpid())
-    killed = 0
-    while killed < 4:
-        running = subprocess.Popen(
-            [sys.executable, "-m", "harness", "sweep", *WORDS, *SEEDS, "--jobs", "2"],
-            cwd=tmp_path,
-            env=clean_environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(random.uniform(0.2, 5))
-        killed += running.poll() is None
-        running.send_signal(signal.SIGKILL)
+# With --kill-points N: every framework, on the real data where they are.
+MANY = ("linear-regression", "nielsen-neuron", "himmelblau", "diabetes", "softmax-regression")
+MANY += ("mlp-scratch",)
+
+
+def test_killed_at_any_moment_it_goes_on_and_ends_with_every_cell_once(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """By SIGKILL, the sweep alone or its cells with it; `--kill-points N`: so many times.
+
+    The numbers are those of a sweep that nobody killed, bit for bit.
+    """
+    asked = request.config.getoption("--kill-points")
+    words, env, kills, latest_s, cells = (*WORDS, *SEEDS), clean_environment(), 4, 5.0, 2
+    if asked:
+        words = ("--profile", "smoke", "--workload", ",".join(MANY), *SEEDS)
+        kills, latest_s, cells = asked, 30.0, len(MANY) * len(BACKENDS) * 2
+        data = ("HARNESS_DATA_DIR", "FASHION_MNIST_DIR")
+        env |= {name: os.environ[name] for name in data if name in os.environ}
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    cut.mkdir()
+    whole.mkdir()
+    lot, killed = random.Random(os.getpid()), 0
+    while killed < kills and len(done_in(cut)) < cells:
+        killed += killed_once(words, cut, env, lot.uniform(0.2, latest_s), alone=killed % 2 == 0)
+        print(f"{killed} killed, {len(done_in(cut))} of {cells} cells done", flush=True)
+    assert killed == kills or not asked
+    for folder in (cut, whole):
+        done = harness("sweep", *words, cwd=folder, env=env, timeout=3600)
+        print(f"{folder.name}: {done.stderr}\n{done.stdout}", flush=True)
+        assert done.returncode == 0
+        assert len(done_in(folder)) == len(runs(folder / "results")) == cells
+    found, wanted = (
+        {key: store.read(run) for key, run in done_in(at).items()} for at in (cut, whole)
+    )
+    print(f"{sum(bool(r.went_on) for r in found.values())} cells went on", flush=True)
+    for key, record in found.items():
+        assert numbers(record) == numbers(wanted[key])
+    assert not [*cut.rglob(checkpoint.FOLDER)]
+
+
+def killed_once(
+    words: tuple[str, ...], folder: Path, env: dict[str, str], after_s: float, *, alone: bool
+) -> bool:
+    """Whether a sweep still ran after so long; it is killed, `alone` or with all its processes."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "harness", "sweep", *words, "--jobs", "2"],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        running.wait(after_s)
+    except subprocess.TimeoutExpired:
+        (os.kill if alone else os.killpg)(running.pid, signal.SIGKILL)
         running.wait()
-        if len({run.parent for run in runs(tmp_path / "results") if run.name[0] != "."}) == 2:
-            break
-    done = harness("sweep", *WORDS, *SEEDS, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    left = runs(tmp_path / "results")
-    assert sorted(store.read(run).plan.seeds for run in left) == [(0,), (1,)]
-    assert all(cell.finished(run.parent.parent) == run for run in left)
-    assert table(tmp_path / "results")["nielsen-neuron"]["labels"]["numpy"]["word"] == "agree"
+        return True
+    return False
+
+
+def done_in(folder: Path) -> dict[str, Path]:
+    """The run of each cell that is done, by its key."""
+    cells = (folder / "results" / "sweeps" / "cells").glob("*")
+    return {each.name: run for each in cells if (run := cell.finished(each)) is not None}
 
 
 def test_half_a_folder_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:

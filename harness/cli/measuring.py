@@ -31,6 +31,7 @@ def compare(
     words: dict[str, Any],
     results_dir: opts.ResultsDir = Path("results"),
     like: opts.AsRun = None,
+    resume: opts.CutOff = None,
     baseline: opts.GivenBaseline = None,
     strict: opts.Strict = False,
     no_cache: opts.NoCache = False,
@@ -42,18 +43,35 @@ def compare(
     """
     from harness.cli import several
     from harness.results import baseline as baselines
+    from harness.run import checkpoint
 
-    if like is None and (names := several.names(words["workload"])):
+    if like is not None and resume is not None:
+        raise InputError("--like and --resume: choose one")
+    chosen = like is None and resume is None
+    if chosen and (names := several.names(words["workload"])):
         if baseline is not None:
             raise InputError("--baseline: of one workload; leave it out with several")
         plans = [_plan(words | {"workload": name}) for name in names]
         return several.compare(plans, results_dir, strict, no_cache, as_json)
-    plan = _plan(words) if like is None else _plan_of(like, words, results_dir)
+    left = None
+    if like is not None:
+        _check_left_out(f"--like {like}", words)
+        ((found, _),) = read([like], results_dir)
+        plan = found.plan
+    elif resume is not None:
+        _check_left_out(f"--resume {resume}", words)
+        left = checkpoint.find(resume, results_dir)
+        plan = checkpoint.read(left).identity.plan
+    else:
+        plan = _plan(words)
     # Refused now, not after the run.
     held = baselines.read(baseline) if baseline is not None else None
     if held is not None:
         baselines.check_plan(plan, held)
-    records = read([_carry_out(plan, results_dir, no_cache)], results_dir)
+    folder = _carry_out(plan, results_dir, no_cache, left)
+    if os.path.lexists(folder / checkpoint.FOLDER):
+        warn(f"go on where it was with: harness compare --resume {folder}")
+    records = read([folder], results_dir)
     return judge_and_store(records, strict, as_json, report=True, baseline=held)
 
 
@@ -209,19 +227,17 @@ def _plan(words: dict[str, Any], **fixed: Any) -> Plan:
     return make_plan(opts.choices(words, **fixed), *workload)
 
 
-def _plan_of(record: Path, words: dict[str, Any], results_dir: Path) -> Plan:
-    """A stored run's own plan; InputError where a word would choose something else."""
+def _check_left_out(option: str, words: dict[str, Any]) -> None:
+    """InputError where a word would choose something else than a run that is there did."""
     for name, word in words.items():
         if word != opts.CHOOSING[name].default:
-            option = opts.CHOOSING[name].form.split()[0]
-            raise InputError(f"--like {record}: does just what that run did; leave out {option}")
-    ((found, _),) = read([record], results_dir)
-    return found.plan
+            given = opts.CHOOSING[name].form.split()[0]
+            raise InputError(f"{option}: does just what that run did; leave out {given}")
 
 
-def _carry_out(plan: Plan, results_dir: Path, no_cache: bool) -> Path:
+def _carry_out(plan: Plan, results_dir: Path, no_cache: bool, left: Path | None = None) -> Path:
     from harness.run import memo, session
 
     with at_work(session.phases(plan)) as progress:
         kept = memo.of_user(wanted=not no_cache)
-        return session.run(plan, results_dir, progress, kept)[1]
+        return session.run(plan, results_dir, progress, kept, left)[1]

@@ -130,7 +130,7 @@ GROUPS = {
             "A label's float64 process, or a golden file (lockstep).",
         ),
         "expect": Chosen(
-            *(Texts, None, "--expect LABEL:RUNG=REASON"),
+            *(Texts, None, "--expect LABEL:RUNG[:TENSOR]=REASON"),
             "A known difference, or LABEL:OPERATOR: not counted; fails once gone (repeatable).",
         ),
     },
@@ -178,6 +178,13 @@ AsRun = Annotated[
 ]
 NoCache = Annotated[
     bool, option("--no-cache", "The judge computes anew what it has computed before.")
+]
+CutOff = Annotated[
+    Place,
+    option(
+        "--resume RUN",
+        "Go on from a run that was cut off (a folder, a run's name, latest), in place of choices.",
+    ),
 ]
 Strict = Annotated[bool, option("--strict", "Inconclusive counts as disagreement.")]
 NewName = Annotated[str, argument("NAME", "What pip, and `--backend`, are to call it.")]

@@ -32,13 +32,15 @@ def check(
 ) -> int:
     """Judge stored records again, and write their verdict.json; starts no worker."""
     from harness.results import baseline as baselines
+    from harness.verdict.numbers import unused
     from harness.workloads.reference.limits import read_limits
 
     table = (read_limits(limits), limits.name) if limits is not None else None
     held = baselines.read(baseline) if baseline is not None else None
-    return judge_and_store(
-        read(records, results_dir), strict, as_json, report=False, limits=table, baseline=held
-    )
+    stored = read(records, results_dir)
+    if table is not None and (rows := unused([record for record, _ in stored], table[0])):
+        raise InputError(f"--limits {limits}: {rows[0].place}: the limit of nothing in these runs")
+    return judge_and_store(stored, strict, as_json, report=False, limits=table, baseline=held)
 
 
 def report(

@@ -12,6 +12,7 @@ import msgspec
 from harness.errors import InputError
 from harness.files import is_python
 from harness.plan.model import REFERENCE, Expected
+from harness.workloads.reference.limits import RUNGS
 
 # The most hidden units: one gradient of the judge, who computes in float64, then takes 100 MB.
 MOST_UNITS = 16384
@@ -87,12 +88,19 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def parse_expectation(text: str) -> Expected:
-    """A declared difference from text like torch:forward=REASON; InputError otherwise."""
+    """A declared difference from text like torch:forward=REASON; InputError otherwise.
+
+    With a tensor it is torch:gradients:W1=REASON; label and tensor may be patterns.
+    """
     place, equals, reason = text.partition("=")
     label, colon, rung = place.rpartition(":")
-    if not equals or not colon or not label or not rung or not reason.strip():
-        raise InputError(f"--expect {text!r}: expected LABEL:RUNG=REASON")
-    return Expected(label, rung, reason.strip())
+    tensor = "*"
+    before, _, last = label.rpartition(":")
+    if before and last in RUNGS:
+        label, rung, tensor = before, last, rung
+    if not equals or not colon or not label or not rung or not tensor or not reason.strip():
+        raise InputError(f"--expect {text!r}: expected LABEL:RUNG=REASON, or LABEL:RUNG:TENSOR=…")
+    return Expected(label, rung, reason.strip(), tensor)
 
 
 def check_plant(text: str) -> str:

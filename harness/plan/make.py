@@ -28,8 +28,10 @@ from harness.plan.model import (
     Timeouts,
     Timing,
     at_most,
+    judged_tensors,
 )
 from harness.plan.profiles import SMALL_SIZES, TABLE, Profile, in_blocks, within
+from harness.text import fits
 from harness.workloads import DEFAULT, NETS, WORKLOADS
 from harness.workloads.reference.composed import Net
 from harness.workloads.reference.limits import RUNGS
@@ -71,7 +73,7 @@ def make_plan(
     labels, skipped = _labels(choices, entries, workload.model)
     reference = _reference(choices.reference, provided, workload, labels, skipped)
     brought = _brought() if profile.operators or choices.operators else None
-    _check_expected(choices, labels, brought)
+    _check_expected(choices, workload, labels, brought)
     timeout_s = choices.timeout_s
     return Plan(
         profile=choices.profile,
@@ -284,21 +286,27 @@ def _reference(
 
 
 def _check_expected(
-    choices: Choices, labels: dict[str, Label], brought: dict[str, str] | None
+    choices: Choices, workload: Workload, labels: dict[str, Label], brought: dict[str, str] | None
 ) -> None:
     """InputError unless every declared difference is one that this plan can have.
 
     brought: operators of packages; None where no operator is asked for.
     """
     operators = () if brought is None else (*OPERATORS, *brought)
+    tensors = judged_tensors(workload)
     for known in choices.expect:
-        check_choice("--expect", known.label, tuple(labels))
+        if not any(fits(label, known.label) for label in labels):
+            check_choice("--expect", known.label, tuple(labels))
         if known.rung.removesuffix("/scratch") in operators:
             continue
         # A step's time is no known difference of the numbers: its band is in the plan.
         check_choice(f"--expect {known.label}:", known.rung, RUNGS[:-1])
-    if len({(known.label, known.rung) for known in choices.expect}) < len(choices.expect):
-        raise InputError("--expect: every rung of a label once")
+        of = tensors.get(known.rung, ())
+        if of and known.tensor != "*" and not any(fits(name, known.tensor) for name in of):
+            check_choice(f"--expect {known.label}:{known.rung}:", known.tensor, tuple(of))
+    places = {(known.label, known.rung, known.tensor) for known in choices.expect}
+    if len(places) < len(choices.expect):
+        raise InputError("--expect: every rung of a label once, or every tensor of it")
 
 
 def missing(name: str, device: str = "cpu") -> str | None:

@@ -107,11 +107,15 @@ class Trajectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A known difference: this rung (or operator) of this label is to disagree; else it fails."""
+    """A known difference: this rung (or operator) of this label is to disagree; else it fails.
+
+    `label`, `tensor`: patterns; of an operator the tensor is not looked at.
+    """
 
     label: str
     rung: str
     reason: str
+    tensor: str = "*"
 
 
 class Provided(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -184,6 +188,19 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Samples of a full batch: the workload's, known at the latest when the data are."""
         assert self.workload.batch_size is not None
         return self.workload.batch_size
+
+
+def judged_tensors(workload: Workload) -> dict[str, list[str]]:
+    """What is judged of a workload whoever trains it, by rung; of others it depends on the run."""
+    every = [tensor.name for tensor in workload.tensors]
+    given = ["x", *(["y"] if workload.y != "none" else []), *(t.name for t in workload.noise)]
+    return {
+        "inputs": [*given, *every],
+        "loss": ["loss", "step loss"],
+        "gradients": [t.name for t in workload.trained],
+        "update": every,
+        "lockstep": [*(t.name for t in workload.learnt), "losses"],
+    }
 
 
 def at_most(steps: int | None, most: int | None) -> int | None:

@@ -129,6 +129,8 @@ class Training(Stored, kw_only=True):
     step's rows; `put_ns`: host to device. Steps that one call of `run` made share its time evenly.
     `confusion`: test images after the last epoch, a row a true class, a column a predicted one
     (logits with NaN are counted nowhere); empty where the test set was not looked at.
+    `went_on`: numbers of steps after which it was cut off and another process went on: its numbers
+    are those of one that was not, its times are no claim.
     """
 
     dtype: str
@@ -151,6 +153,7 @@ class Training(Stored, kw_only=True):
     path_steps: list[Few] = []
     path: dict[str, list[list[Number]]] = {}
     confusion: list[list[Few]] = []
+    went_on: list[Few] = []
 
 
 class Repeat(Stored, kw_only=True):
@@ -422,6 +425,8 @@ class Record(Stored, kw_only=True):
     classified differently, those that most labels differ on first. `failure`: a training that
     cannot go on. `truths`: of single operators. `samples`: where the series of
     trainings and rounds are while it is stored; None in memory, where they are filled in.
+    `went_on`: the runs that were cut off and that this one goes on from, oldest first; `started`
+    and `seconds` are its own.
     """
 
     schema: int = SCHEMA
@@ -447,3 +452,4 @@ class Record(Stored, kw_only=True):
     failure: Failure | None = None
     truths: list[Truth] = []
     samples: Samples | None = None
+    went_on: list[str] = []

@@ -270,8 +270,14 @@ def training(run: Run) -> Section:
     about = f"mean loss of the last epoch{in_nats(workload)}"
     if "early stop" in there:
         about += "; an early stop takes the first epoch with the best validation accuracy"
+    parts = [
+        f"{name}, seed {of.seed}: cut off, and gone on with, after step "
+        f"{' and '.join(map(str, of.went_on))}: no epoch is timed"
+        for name, of in every
+        if of.went_on
+    ]
     header = ("label", "dtype", "seed", "steps", "last epoch's loss", *there)
-    return Section("Free training", header, rows, about=about)
+    return Section("Free training", header, rows, about=about, lines=parts)
 
 
 def _loss(values: list[Number]) -> str | None:

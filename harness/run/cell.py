@@ -19,7 +19,7 @@ from harness import files
 from harness.errors import HarnessError
 from harness.plan.model import Plan
 from harness.progress import PlainProgress
-from harness.run import memo, session
+from harness.run import checkpoint, memo, session
 from harness.run.memo import Memo
 from harness.signals import as_interrupt
 from harness.verdict.verdict import run_status
@@ -57,20 +57,30 @@ def alone(folder: Path) -> FileLock:
     return FileLock(folder / "lock")
 
 
-def clear(folder: Path) -> None:
-    """Take away what a run that was cut off, or failed, has left."""
-    for left in (DONE, RUNS):
-        files.remove(folder / left)
+def clear(folder: Path, but: Path | None = None) -> None:
+    """Take away what runs that were cut off, or failed, have left; one of them may stay."""
+    for left in (folder / DONE, *(folder / RUNS).glob("*")):
+        if left != but:
+            files.remove(left)
 
 
 def carry_out(folder: Path, kept: Memo) -> int:
-    """Do what the plan says unless that is done; the exit status. One run stays, the newest."""
+    """Do what the plan says unless that is done; the exit status. One run stays, the newest.
+
+    A run that was cut off goes on where it was, if it can.
+    """
     plan = msgspec.json.decode(files.read_bytes(folder / PLAN, "plan"), type=Plan)
     with alone(folder):
         if finished(folder) is not None:
             return 0
-        clear(folder)
-        record, run = session.run(plan, folder, PlainProgress(), kept)
+        left = checkpoint.newest_of(folder / RUNS)
+        clear(folder, but=left)
+        try:
+            record, run = session.run(plan, folder, PlainProgress(), kept, left)
+        except checkpoint.Refused:
+            clear(folder)
+            record, run = session.run(plan, folder, PlainProgress(), kept)
+        clear(folder, but=run)
         if not (status := run_status(record)):
             files.write_atomic(folder / DONE, run.name.encode())
         return status

@@ -35,12 +35,14 @@ def stored(
     *,
     end_all: Callable[[], None],
     write: Callable[[], object],
+    worth: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
     """Measure in here. A signal or the harness's own failure is told in `record.ended`.
 
     In any case `end_all` ends what still lives, and `write` stores the record; neither is
-    disturbed by a signal. InputError passes, with the folder gone and nothing written, but for a
-    disk that is full: what was measured is stored before it is told.
+    disturbed by a signal. InputError passes, with the folder gone and nothing written, unless it
+    is `worth` to go on from; but for a disk that is full: what was measured is stored before it is
+    told.
     """
     before = time.monotonic()
     full: InputError | None = None
@@ -50,7 +52,8 @@ def stored(
         record.ended = INTERRUPTED
     except InputError:
         end_all()
-        shutil.rmtree(folder, ignore_errors=True)
+        if not worth():
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     except HarnessError as error:
         record.ended = str(error)

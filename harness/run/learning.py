@@ -51,6 +51,8 @@ def train(state: State) -> None:
                             after=end + 1,
                         )
                     )
+            if state.checkpoint is not None:
+                state.checkpoint.keep(state.record, state.predicted)
 
 
 def show_differing(state: State) -> None:
@@ -89,10 +91,14 @@ def train_worker(
     steps = len(state.inputs.slots) if kind == "schedule" else state.inputs.lockstep_steps
     # The accuracy of a training cut short says nothing, and costs a compilation.
     evaluations = state.inputs.evaluations if steps == len(state.inputs.slots) else []
-    out = state.fresh_folder()
+    out, reached = state.training_folder(key, kind, seed)
+    keep = state.inputs.ends if state.checkpoint is not None and kind == "schedule" else []
     training = state.inputs.training(kind, seed)
     held = sorted({*snapshots, *evaluations})
-    state.pool.train(key, *training, snapshots=held, evaluations=evaluations, out=out, done=done)
+    state.pool.train(
+        *(key, *training), snapshots=held, evaluations=evaluations, keep=keep, reached=reached,
+        out=out, done=done,
+    )  # fmt: skip
     results = state.results(key)
     results.training.append(stored_training(state, out, key.dtype, seed, evaluations, steps))
     results.measurements += judge_evaluations(state, key, out, seed, evaluations)
@@ -140,6 +146,7 @@ def stored_training(
         tests=inputs.tests,
     )
     trained.dtype, trained.seed, trained.whole = dtype, seed, steps == len(state.inputs.slots)
+    trained.went_on = [*map(int, series.get("went_on", ()))]
     trained.final_norms = {
         t.name: norm
         for t in workload.tensors

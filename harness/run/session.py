@@ -8,7 +8,7 @@ interleaved rounds. A worker that fails leaves what it measured; the others go o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from harness.progress import Progress
 from harness.record.facts import describe_dataset, describe_machine, now
 from harness.record.schema import FINISHED, Record, Results
 from harness.record.store import check_folder, complete, new_run_folder
-from harness.run import failing, golden_file, known_answers
+from harness.run import checkpoint, failing, golden_file, identity, known_answers
 from harness.run.agreement import batches, lockstep, probe_precision, start_twice, teacher_force
 from harness.run.ending import stored
 from harness.run.inputs import Inputs
@@ -98,18 +98,30 @@ def measure_numbers(state: State) -> None:
 
 
 def measure_all(state: State, dataset: data.Dataset) -> None:
-    """Every phase in order."""
+    """Every phase in order; what a run that was cut off has finished is not done again."""
     begin(state, dataset)
-    measure_numbers(state)
+    if (kept := state.checkpoint) is not None:
+        state.predicted = kept.restore(state.record, state.pool, state.progress.note)
+    _once(state, measure_numbers)
     failing.tell(state)
     train_reference(state)
-    single_operators(state)
+    _once(state, single_operators)
     end_twins(state)
     train(state)
     end_twins(state, judge=True)
     show_differing(state)
     find_envelope(state)
     time_steps(state)
+
+
+def _once(state: State, phase: Callable[[State], None]) -> None:
+    """Go through a phase unless it is done, and keep what it found."""
+    kept = state.checkpoint
+    if kept is None:
+        phase(state)
+    elif phase.__name__ not in kept.phases:
+        phase(state)
+        kept.keep(state.record, state.predicted, phase.__name__)
 
 
 class Live:
@@ -230,29 +242,42 @@ def live(plan: Plan, folder: Path, progress: Progress) -> Iterator[Live]:
 
 
 def run(
-    plan: Plan, results_dir: Path, progress: Progress, memo: Memo | None = None
+    plan: Plan,
+    results_dir: Path,
+    progress: Progress,
+    memo: Memo | None = None,
+    left: Path | None = None,
 ) -> tuple[Record, Path]:
     """Carry out a plan and store its record; the record and its folder.
 
     memo: where results of the judge are kept; None: nowhere.
     Whatever stops the run (a signal, the harness's own failure), no process is left and what was
-    measured is stored; the record says what happened. Raises InputError, with nothing written,
-    where the data, the results directory or a backend asked for by name cannot be used.
+    measured is stored; the record says what happened. left: the folder of a run that was cut off,
+    from which it goes on. Raises InputError, with nothing written, where the data, the results
+    directory or a backend asked for by name cannot be used, or where one cannot go on from `left`.
     """
     check_folder(results_dir)
     if judged_by_file(plan):
         golden_file.read(Path(plan.reference))  # refused now, if at all
-    plan, dataset = load_dataset(plan, progress)
-    with scratch_folder(scratch_bytes(plan, len(dataset))) as scratch:
+    asked, (plan, dataset) = plan, load_dataset(plan, progress)
+    own = identity.of(asked, describe_dataset(dataset))
+    with (
+        checkpoint.claimed(left, own) as of,
+        scratch_folder(scratch_bytes(plan, len(dataset))) as scratch,
+    ):
         folder = new_run_folder(results_dir)
         record = empty_record(plan, folder.name.removeprefix("."))
         state = State(plan, record, folder, scratch, progress, memo=memo or Memo())
+        state.checkpoint = kept = checkpoint.Checkpoint(folder, of, left)
+        done = folder.with_name(record.run)
+
+        def write() -> None:
+            checkpoint.leave_out_memory(record)
+            complete(record, folder)
+            kept.end(done, finished=record.ended == FINISHED)
+
         with stored(
-            record,
-            folder,
-            scratch,
-            end_all=state.end_all,
-            write=lambda: complete(record, folder),
+            *(record, folder, scratch), end_all=state.end_all, write=write, worth=kept.worth
         ):
             measure_all(state, dataset)
-    return record, folder.with_name(record.run)
+    return record, done

@@ -16,6 +16,7 @@ from harness.plan.model import Plan, judged_by_file, judged_by_label
 from harness.progress import Progress
 from harness.record.schema import Case, Record, Results
 from harness.run import golden_file
+from harness.run.checkpoint import Checkpoint
 from harness.run.golden_file import Golden
 from harness.run.inputs import Inputs
 from harness.run.judge import Judge
@@ -59,6 +60,7 @@ class State:
     asked for. `explained`: what explains each label's first divergence so far, with its numbers'
     spread. `crew`: whether the workers live on, for a run after this one. What judges:
     `provided`, the process of a plug-in workload, or `golden`, a file. `memo`: see `remembered`.
+    `checkpoint`: what survives of it, None where nothing is to.
     """
 
     plan: Plan
@@ -82,6 +84,7 @@ class State:
     provided: ProvidedReference | None = None
     golden: Golden | None = None
     memo: Memo = field(default_factory=Memo)
+    checkpoint: Checkpoint | None = None
 
     def __post_init__(self) -> None:
         self.pool = self.new_pool(0)
@@ -189,6 +192,14 @@ class State:
         chosen = self.plan.trajectory
         after = chosen.start_after if chosen is not None else ()
         return sorted({n for n in after if n <= self.start_steps} or {self.start_steps})
+
+    def training_folder(self, key: Key, kind: str, seed: int) -> tuple[Path, str]:
+        """Where a worker's training writes; and the file that it goes on from, "" for its start."""
+        if self.checkpoint is None or kind != "schedule":
+            return self.fresh_folder(), ""
+        # Labels are no file names.
+        place = f"{list(self.plan.labels).index(key.label)}-{key.dtype}"
+        return self.checkpoint.training(key.label, seed, place, self.progress.note)
 
     def fresh_folder(self) -> Path:
         """A name for a worker's training to be written to; what another left there is gone."""

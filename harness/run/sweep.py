@@ -7,29 +7,26 @@ asked for it, and however the sweep before ended. Imports no framework.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from harness import files
-from harness.plan import catalogue, plugins
 from harness.plan.choices import Choices
 from harness.plan.make import available_threads, make_plan
 from harness.plan.model import Plan
 from harness.progress import Progress
 from harness.record.facts import describe_dataset
+from harness.record.schema import DatasetFacts
 from harness.record.store import check_folder
-from harness.run import cell, session
-from harness.run.memo import digest_of, own_digest
+from harness.run import cell, identity, session
 from harness.workers import providers
 
 CELLS = "cells"
@@ -74,7 +71,7 @@ def make(
     """
     check_folder(results_dir)
     of_numbers = msgspec.structs.replace(choices, sessions=None, threads=choices.threads or 1)
-    grid, facts = Grid([], {}), _Facts(progress)
+    grid, keys = Grid([], {}), _Keys(progress)
     for spec in workloads:
         found = providers.find(spec)
         plan = make_plan(of_numbers, *found)
@@ -90,7 +87,7 @@ def make(
             timed = make_plan(choices, *found)
             plans.append((None, None, msgspec.structs.replace(timed, seeds=timed.seeds[:1])))
         for label, seed, own in plans:
-            folder = results_dir / CELLS / facts.key(own)
+            folder = results_dir / CELLS / keys.of(own)
             grid.cells.append(Cell(name, label, seed, own, folder))
     return grid
 
@@ -106,51 +103,24 @@ def _alone(plan: Plan, label: str, seed: int) -> Plan:
     )
 
 
-class _Facts:
-    """What a plan's numbers depend on beside itself; each is found once."""
+class _Keys:
+    """The keys of plans; data that several have are looked at once."""
 
     def __init__(self, progress: Progress) -> None:
-        self._data: dict[tuple[object, ...], object] = {}
+        self._data: dict[tuple[object, ...], DatasetFacts] = {}
         self._progress = progress
 
-    def key(self, plan: Plan) -> str:
+    def of(self, plan: Plan) -> str:
         """A name for all that decides what a plan's run gives."""
-        labels = plan.labels.values()
-        facts = (
-            plan,
-            self._dataset(plan),
-            [_versions(label.backend, label.python) for label in labels],
-            own_digest(),
-            digest_of(sorted(_files_of(plan))),
-        )
-        return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:KEY_LETTERS]
+        return identity.of(plan, self._dataset(plan)).digest[:KEY_LETTERS]
 
-    def _dataset(self, plan: Plan) -> object:
+    def _dataset(self, plan: Plan) -> DatasetFacts:
         # Made data follow from the seed, which is in the plan.
         of = (plan.workload.data, plan.workload.x, plan.dataset, plan.data_dir)
         if of not in self._data:
             _, dataset = session.load_dataset(plan, self._progress)
             self._data[of] = describe_dataset(dataset)
         return self._data[of]
-
-
-@cache
-def _versions(backend: str, python: str) -> dict[str, str]:
-    entry = plugins.known().get(backend)
-    own = "" if python == sys.executable else python
-    return catalogue.versions_of(entry.distributions, own) if entry is not None else {}
-
-
-def _files_of(plan: Plan) -> Iterator[Path]:
-    """The user's own: of backends, faults, the workload and its rooms."""
-    named = [label.source for label in plan.labels.values()]
-    named += [label.plant for label in plan.labels.values() if label.plant is not None]
-    named += [plan.provided.source] if plan.provided is not None else []
-    for name in named:
-        if files.is_python(file := name.rpartition(":")[0]):
-            yield Path(file)
-    if plan.rooms:
-        yield from Path(plan.rooms).rglob("*.py")
 
 
 class Place(Protocol):

@@ -94,7 +94,10 @@ class Rung(
 
 
 class Finding(Rung, kw_only=True):
-    """A rung with its evidence; `first` is the earliest measurement over its limit."""
+    """A rung with its evidence; `first` is the earliest measurement over its limit.
+
+    `off`: the same of each tensor that has one, the earliest first.
+    """
 
     rung: str
     verdict: RungVerdict = "inconclusive"
@@ -105,6 +108,7 @@ class Finding(Rung, kw_only=True):
     expected: str | None = None
     evidence: Evidence | None = None
     first: Evidence | None = None
+    off: dict[str, Evidence] = {}
 
 
 def in_words(explanation: list[Explanation] | None) -> str | None:

@@ -7,8 +7,15 @@ envelope of replicas stored beside it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from harness.plan.model import Plan, Trajectory, judged_by_label, process_precision
+from harness.plan.model import (
+    Plan,
+    Trajectory,
+    judged_by_label,
+    judged_tensors,
+    process_precision,
+)
 from harness.record.schema import EVALUATION, Measurement, Record, Replica, Results, evaluation_case
 from harness.text import exact, short
 from harness.verdict.finding import Evidence, Finding, multiple
@@ -51,7 +58,9 @@ def _conclude(
     """
     finding = Finding(rung=rung, verdict="agree", sentence=sentence, measured=len(judged))
     if over := [pair for pair in judged if not within(*pair)]:
-        at = evidence(*min(over, key=lambda pair: when(pair[0])))
+        for pair in sorted(over, key=lambda pair: when(pair[0])):
+            finding.off.setdefault(pair[0].tensor, evidence(*pair))
+        at = next(iter(finding.off.values()))
         finding.verdict, finding.first = "disagree", at
         finding.sentence = f"{label}, {sentence_for(rung, at)}"
     elif judged:
@@ -99,7 +108,8 @@ def _in_envelope(
             return f"not measured: {case}", []
         if len(replicas) < chosen.replicas:
             return f"{len(replicas)} of {chosen.replicas} replicas of {case}", []
-        limit = limit_for("trajectory", "float32", case, table=limits)
+        of = measured[case].tensor
+        limit = limit_for("trajectory", "float32", case, table=limits, label=label, tensor=of)
         least = LEAST_ENVELOPE if record.plan.workload.limits == "measured" else 0.0
         limit = limit or envelope_limit(replicas, chosen, least)
         if limit is None:
@@ -136,16 +146,40 @@ def with_limits(
     """Every measurement of one label's rung, with the limit it is held to where one is fixed."""
     configured = record.plan.labels[label]
     return [
-        (m, limit_of(m, process_precision(configured, m.dtype), limits))
+        (m, limit_of(m, process_precision(configured, m.dtype), limits, label))
         for m in record.results.get(label, Results()).measurements
         if m.rung == rung
     ]
 
 
-def limit_of(m: Measurement, precision: str, limits: tuple[Limit, ...] = LIMITS) -> Limit | None:
-    """The limit of one measurement: the table's, or what its own batch's noise makes of it."""
-    limit = limit_for(m.rung, m.dtype, m.case, precision, limits, m.noise, m.measured)
+def limit_of(
+    m: Measurement, precision: str, limits: tuple[Limit, ...] = LIMITS, label: str = ""
+) -> Limit | None:
+    """The limit of one measurement: the table's, or what its own batch's noise makes of it.
+
+    label: whose it is; rows of the user's may be for some.
+    """
+    place = m.rung, m.dtype, m.case, precision, limits, m.noise, m.measured
+    limit = limit_for(*place, label=label, tensor=m.tensor)
     return limit if limit is None or m.jump is None else with_jump(limit, m.jump)
+
+
+def unused(records: Sequence[Record], limits: Sequence[Limit]) -> list[Limit]:
+    """Rows of the user's that are the limit of nothing that these runs measured."""
+    table, used = tuple(limits), set[Limit | None]()
+    for record in records:
+        for label, configured in record.plan.labels.items():
+            for m in record.results.get(label, Results()).measurements:
+                precision = process_precision(configured, m.dtype)
+                used.add(limit_of(m, precision, table, label))
+            for outcome in record.plan.workload.outcome:
+                used.add(accuracy_limit(label, configured.dtype, outcome.metric, table))
+    return [row for row in table if row not in LIMITS and row not in used]
+
+
+def accuracy_limit(label: str, dtype: str, metric: str, limits: tuple[Limit, ...]) -> Limit | None:
+    """The user's own margin of what a training comes to; None where they have none."""
+    return limit_for("accuracy", dtype, metric, table=limits, label=label, tensor=metric)
 
 
 def against_itself(record: Record, limits: tuple[Limit, ...]) -> str | None:
@@ -174,20 +208,13 @@ def _missing(rung: str, record: Record, results: Results, dtypes: list[str]) -> 
     """The first measurement that the record owes and does not hold, in a few words."""
     measurements = [m for m in results.measurements if m.rung == rung]
     workload = record.plan.workload
-    every_one, outputs = [t.name for t in workload.tensors], workload.trace[-1]
-    given = ["x", *(["y"] if workload.y != "none" else []), *(t.name for t in workload.noise)]
-    tensors = {
-        "inputs": [*given, *every_one],
-        "forward": [outputs, *([f"{outputs}, training"] if workload.two_modes else [])],
-        "loss": ["loss", "step loss"],
-        "gradients": [t.name for t in workload.trained],
-        "update": every_one,
-    }
+    outputs = workload.trace[-1]
+    tensors = judged_tensors(workload)
+    tensors["forward"] = [outputs, *([f"{outputs}, training"] if workload.two_modes else [])]
     if rung == "lockstep":
         have = {(m.step, m.tensor) for m in measurements}
-        learnt = [t.name for t in workload.learnt]
         for step in record.lockstep_steps:
-            for tensor in (*learnt, "losses"):
+            for tensor in tensors[rung]:
                 if (step, tensor) not in have:
                     return f"{tensor} after step {step} in float64"
         return None if record.lockstep_steps else "any step"

@@ -16,6 +16,7 @@ from backends import BUILT_IN
 from harness.plan.model import process_precision
 from harness.record.operators import Farthest, Operator, Truth
 from harness.record.schema import Number, Record, number
+from harness.text import fits
 from harness.verdict.expected_operators import EXPECTED, Known
 from harness.verdict.finding import RungVerdict, multiple
 
@@ -68,6 +69,12 @@ class OperatorVerdict(msgspec.Struct, kw_only=True, rename={"sentence": "reason"
     differs: list[Unlike] = []
     gone: list[str] = []
 
+    def missed(self, said: str) -> None:
+        """A difference that was declared is not there."""
+        self.gone.append(said)
+        if self.verdict == "agree":
+            self.verdict, self.sentence = "disagree", said
+
 
 def judge_operators(label: str, record: Record) -> dict[str, OperatorVerdict]:
     """A verdict for each operator that a label was asked, by its name; empty where none was."""
@@ -83,7 +90,7 @@ def judge_operators(label: str, record: Record) -> dict[str, OperatorVerdict]:
     for operator in results.operators:
         by_name.setdefault(operator.name, []).append(operator)
     framework = configured.backend if configured.origin == BUILT_IN else ""
-    declared = {known.rung: known.reason for known in record.plan.expect if known.label == label}
+    declared = {e.rung: e.reason for e in record.plan.expect if fits(label, e.label)}
     found = {}
     for name, operators in by_name.items():
         strict = [o for o in operators if process_precision(configured, o.dtype) == "strict"]
@@ -113,8 +120,6 @@ def _judged(
     gone = [said for pair in pairs for said in _explain(framework, *pair, differs)]
     counts = [unlike for unlike in differs if unlike.expected is None]
     if declared is not None:
-        if not counts:
-            gone.append(f"a difference was declared ({declared}): take the declaration back")
         for unlike in counts:
             unlike.expected = declared
         counts = []

@@ -17,9 +17,10 @@ from harness.interface import Outcome, Workload
 from harness.record.schema import Churn, Number, Record, Results, Training
 from harness.text import many, short, signed
 from harness.verdict.finding import Evidence, Finding
+from harness.verdict.numbers import accuracy_limit
 from harness.verdict.stats import HUGE, MIN_SEEDS, Equivalence, equivalence, mcnemar
 from harness.workloads import WORKLOADS
-from harness.workloads.reference.limits import Limit, limit_for
+from harness.workloads.reference.limits import Limit
 
 LAST_EPOCHS = 3
 # What a rung of several tests says, the worst first.
@@ -60,7 +61,7 @@ def check_accuracy(
     if record.plan.steps is not None:
         finding.sentence = f"{record.plan.steps} steps are no training to judge"
         return finding
-    margins = _margins(record, dtype, limits)
+    margins = _margins(record, label, dtype, limits)
     if not margins:
         finding.verdict = "not-possible"
         finding.sentence = "the workload declares nothing that its trainings come to"
@@ -99,7 +100,7 @@ def equivalences(
     if not pairs or record.plan.steps is not None:
         return {}
     tests = {}
-    for metric, margin in _margins(record, dtype, limits).items():
+    for metric, margin in _margins(record, label, dtype, limits).items():
         values = [(_metric(metric, own), _metric(metric, judge)) for own, judge in pairs]
         if not all(isinstance(value, float) for pair in values for value in pair):
             return {}
@@ -138,9 +139,9 @@ def tell(name: str, test: Equivalence, margin: float, workload: Workload) -> str
     )
 
 
-def _margins(record: Record, dtype: str, limits: tuple[Limit, ...]) -> dict[str, float]:
+def _margins(record: Record, label: str, dtype: str, limits: tuple[Limit, ...]) -> dict[str, float]:
     """By how much each metric of the workload may differ: the user's limits go first."""
-    own = {o.metric: limit_for("accuracy", dtype, o.metric, table=limits) for o in _told(record)}
+    own = {o.metric: accuracy_limit(label, dtype, o.metric, limits) for o in _told(record)}
     return {
         o.metric: limit.value if (limit := own[o.metric]) is not None else o.margin
         for o in _told(record)

@@ -214,7 +214,8 @@ def step_time(label: str, record: Record, process: Process, results: Results) ->
     numpy = control(record)
     floors = floor_logs(record, label)
     multiple = ratio(floors) if floors else None
-    trained = [t for t in results.training if t.dtype == process.dtype and t.whole]
+    # Of a run in parts some epochs are yesterday's.
+    trained = [] if record.went_on else [t for t in results.training if t.dtype == process.dtype]
     bursts = [r for r in rounds if len(r.burst_ns) == 2 and r.burst_steps > 0]
     floor_ns = None
     if numpy is not None and floors is not None:
@@ -229,8 +230,8 @@ def step_time(label: str, record: Record, process: Process, results: Results) ->
         compile_ns=max(0, first - round(steps.value)) if first is not None else None,
         put_median_ns=round(statistics.median([ns for r in rounds for ns in r.put_ns])),
         gather_median_ns=round(statistics.median([ns for r in rounds for ns in r.gather_ns])),
-        epoch_ns=_median(ns for t in trained for ns in t.epoch_ns),
-        eval_ns=_median(ns for t in trained for ns in t.eval_ns),
+        epoch_ns=_median(ns for t in trained if t.whole for ns in t.epoch_ns),
+        eval_ns=_median(ns for t in trained if t.whole for ns in t.eval_ns),
         loop_overhead=loop_overhead(record, label),
         gemm_floor_ns=floor_ns,
         own_floor_ns=round(statistics.median([ns for r in rounds for ns in r.products_ns])),
@@ -276,11 +277,12 @@ def loop_overhead(record: Record, label: str) -> float | None:
 def loop_overheads(record: Record, label: str) -> list[float]:
     """Each epoch's wall time over the sum of its gathers, puts and steps.
 
-    Of the label's own dtype, all seeds; none where a training did not time them.
+    Of the label's own dtype, all seeds; none where a training did not time them, or the run was
+    cut off meanwhile.
     """
     dtype = record.plan.labels[label].dtype
     ratios = []
-    for t in record.results[label].training:
+    for t in () if record.went_on else record.results[label].training:
         parts = t.step_ns, t.gather_ns, t.put_ns
         if t.dtype != dtype or not t.epoch_ns or len({*map(len, parts)}) > 1:
             continue

@@ -21,6 +21,7 @@ from harness.record.schema import (
     Record,
     Repeat,
 )
+from harness.verdict.declared import declared_of, find_gone, look_away
 from harness.verdict.document import Dataset, Divergence, Document, Entry, Left, Overall, Status
 from harness.verdict.finding import Finding, Part, Rung, agreeing, in_words, void_part
 from harness.verdict.hints import find_hint
@@ -93,6 +94,11 @@ def judge(
     comparison with a baseline says of each label.
     """
     labels = {label: _judge_label(label, record, limits) for label in record.plan.labels}
+    find_gone(
+        record,
+        {name: label.findings for name, label in labels.items()},
+        {name: label.operators for name, label in labels.items()},
+    )
     _add_timing(record, labels, baseline or {})
     divergence = first_divergence(labels)
     verdict, summary = _overall(record, labels, divergence)
@@ -142,26 +148,12 @@ def _judge_label(label: str, record: Record, limits: tuple[Limit, ...]) -> Label
 def _explain(
     label: str, record: Record, findings: dict[str, Finding], limits: tuple[Limit, ...]
 ) -> None:
-    """Where a disagreement shows, what explains it, and what was declared beforehand.
-
-    A declared difference does not count; one that has vanished does.
-    """
+    """Where a disagreement shows, what was declared beforehand, and what explains it."""
     for finding in findings.values():
         if finding.verdict == "disagree":
+            look_away(label, finding, declared_of(record, label, finding.rung))
             finding.hint = find_hint(finding, label, record, limits)
             finding.explanation = _explanation(finding, label, record)
-    declared = {known.rung: known.reason for known in record.plan.expect if known.label == label}
-    for rung, reason in declared.items():
-        if (known := findings.get(rung)) is None:
-            continue
-        if known.verdict == "disagree":
-            known.expected = reason
-        elif known.verdict == "agree":
-            known.verdict = "disagree"
-            known.sentence = (
-                f"{label}, {rung}: a difference was declared ({reason}) and there is none: "
-                "take the declaration back"
-            )
 
 
 def _explanation(finding: Finding, label: str, record: Record) -> list[Explanation] | None:

@@ -32,6 +32,13 @@ class Looks:
         self._norms: dict[str, list[float]] = {tensor.name: [] for tensor in workload.trained}
         self._states: dict[int, Array] = {}
 
+    def go_on(self, series: State) -> None:
+        """Have seen what `series` told of the same training, cut off after some epoch."""
+        self._right = series.get("right", np.zeros(0, np.int64)).tolist()
+        self._norms = {n: series.get(f"gradients.{n}", np.zeros(0)).tolist() for n in self._norms}
+        steps = series.get("path.steps", np.zeros(0, np.int64)).tolist()
+        self._states = dict(zip(steps, series.get("path", ()), strict=True))
+
     def at_outputs(self, outputs: Array, y: Array) -> None:
         """Outputs (n, classes) of a batch before its update; y: its classes (n,)."""
         right = (outputs.argmax(axis=1) == y) & ~np.isnan(outputs).any(axis=1)

@@ -6,7 +6,8 @@ What a worker does wrong ends that worker only, and stands in its `Process` entr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -257,12 +258,14 @@ class Pool:
         *,
         snapshots: Iterable[int],
         evaluations: list[int] | None = None,
+        keep: Sequence[int] = (),
+        reached: str = "",
         out: Path,
         done: int = 0,
     ) -> None:
         """Train freely (see the worker's `train`); `done` steps of the phase lie behind."""
         limits = self.plan.timeouts
-        out.mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=bool(reached))
         self.workers[key].call(
             "train",
             limits.command_s + steps * limits.per_step_s,
@@ -272,7 +275,9 @@ class Pool:
             snapshots=sorted(snapshots),
             evaluations=evaluations or [],
             at_once=self.plan.timing.steps,
-            out=str(out),
+            keep=keep,
+            reached=reached,
+            out=os.path.abspath(out),
         )
         self._progress.advance(done + steps)
 

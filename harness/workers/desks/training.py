@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from harness.interface import Applies, Array, RunsMany, State, Traces, Trainer, 
 from harness.tensors import load_tensors, save_tensors
 from harness.text import described
 from harness.workers.desks.backend import BackendDesk, clock
+from harness.workers.desks.reached import Reached
 from harness.workers.loading import load_object
 from harness.workers.looks import Looks
 from harness.workloads.reference import canonical
@@ -162,6 +163,8 @@ class TrainingDesk(BackendDesk):
         evaluations: list[int],
         at_once: int,
         out: str,
+        keep: Sequence[int] = (),
+        reached: str = "",
     ) -> dict[str, Any]:
         """Train freely from `state` through a schedule (see `_schedule`).
 
@@ -170,48 +173,45 @@ class TrainingDesk(BackendDesk):
         `step_ns`: step and wait; `epoch_ns`: the loop between evaluations, gather and put included,
         saving, telling and looking left out.
         A trainer with `run` makes `at_once` full steps at once wherever none of them is looked at.
+        keep: epochs' last steps, after which it may be written down; `reached`: the file of one
+        that was cut off and goes on (see `reached.py`).
         """
         trainer, size = self._trainer, self._batch_size
-        trainer.set_state(load_tensors(state))
         orders, slots, _ = self._schedule(schedule)
-        losses: list[float] = []
-        times: dict[str, list[int]] = {
-            name: [] for name in ("step_ns", "gather_ns", "put_ns", "epoch_ns", "eval_ns")
-        }
+        looks = Looks(self._workload, slots[:, 2] - slots[:, 1])
+        far = Reached(out, reached, keep, looks)
+        trainer.set_state(far.state or load_tensors(state))
         save_after, evaluate_after = set(snapshots), set(evaluations)
         full = (slots[:, 2] - slots[:, 1] == size).tolist()
-        looks = Looks(self._workload, slots[:, 2] - slots[:, 1])
         at_once = at_once if isinstance(trainer, RunsMany) and not looks.every_step else 1
         groups = step_groups(full, save_after | evaluate_after, at_once)
         places = slots.tolist()
-        looks.at_gradients(self._gradients)
-        looks.at_state(0, trainer.get_state)
+        if not far.done:
+            looks.at_gradients(self._gradients)
+            looks.at_state(0, trainer.get_state)
         last_report = epoch_started = clock()
-        for group in groups:
+        for group in (each for each in groups if each.start >= far.done):
             rows = [orders[e, start:stop] for e, start, stop in places[group.start : group.stop]]
-            losses += self._take(schedule, dict(zip(group, rows, strict=True)), times, looks)
+            far.losses += self._take(
+                schedule, dict(zip(group, rows, strict=True)), far.times, looks
+            )
             after, number = clock(), group[-1]
             epoch_started += looks.last_ns
             looks.at_state(number + 1, trainer.get_state)
             if number in evaluate_after:
-                times["epoch_ns"].append(after - epoch_started)
+                far.times["epoch_ns"].append(after - epoch_started)
                 epoch_started = after
-                save_tensors(f"{out}/outputs-{number}", {"outputs": self._evaluate()})
-                times["eval_ns"].append(clock() - after)
+                far.save(f"outputs-{number}", {"outputs": self._evaluate()})
+                far.times["eval_ns"].append(clock() - after)
                 looks.at_gradients(self._gradients)
             if number in save_after:
-                save_tensors(f"{out}/state-{number}", trainer.get_state())
+                far.save(f"state-{number}", trainer.get_state())
+            far.keep(group, trainer.get_state)
             if after - last_report > PROGRESS_INTERVAL_NS:
                 self._progress(number + 1, len(slots))
                 last_report = clock()
             epoch_started += clock() - after  # what is looked at between steps is no training
-        series = {name: np.array(ns, dtype=np.int64) for name, ns in times.items()}
-        final = {f"final.{name}": value for name, value in trainer.get_state().items()}
-        each = np.array(losses, np.float64)
-        of_losses = {
-            "losses": each / (slots[:, 2] - slots[:, 1]) if self._workload.summed else each
-        }
-        save_tensors(f"{out}/series", of_losses | series | looks.series() | final)
+        save_tensors(f"{out}/series", far.series(trainer.get_state()))
         return {}
 
     def _gradients(self) -> State:
@@ -234,6 +234,8 @@ class TrainingDesk(BackendDesk):
             self._run(batches) if many else [self._step(batches[0], len(next(iter(rows.values()))))]
         )
         times["step_ns"] += shared(clock() - before, len(batches))
+        if self._workload.summed:
+            return [loss / len(own) for loss, own in zip(losses, rows.values(), strict=True)]
         return losses
 
     def _schedule(self, path: str) -> tuple[Array, Array, int]:

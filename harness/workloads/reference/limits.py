@@ -13,7 +13,7 @@ import msgspec
 
 from harness import files
 from harness.errors import InputError
-from harness.text import short
+from harness.text import fits, short
 
 RUNGS = (
     *("inputs", "forward", "loss", "gradients", "update", "lockstep"),
@@ -36,7 +36,8 @@ METRICS = ("test accuracy", "binary accuracy", "training loss")
 class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`case` is a pattern for the batch's name ("step 760", "shifted*", "*").
 
-    `precision`: a pattern for the process's precision profile. `seen`: the largest value of correct
+    `precision`: a pattern for the process's precision profile; `label`, `tensor`: for whose value
+    of what it is. `seen`: the largest value of correct
     code over many runs, see results/reports/agreement.md.
     """
 
@@ -47,6 +48,15 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str
     seen: str
     precision: str = "strict"
+    label: str = "*"
+    tensor: str = "*"
+
+    @property
+    def place(self) -> str:
+        """What it is of, in words."""
+        names = ("dtype", "case", "precision", "label", "tensor")
+        told = [f"{n} {given}" for n in names if (given := getattr(self, n)) != "*"]
+        return ", ".join([self.rung, *told])
 
 
 _EXACT = "data, parameters and batches are copied, not computed: bit for bit"
@@ -124,14 +134,18 @@ def limit_for(
     table: tuple[Limit, ...] = LIMITS,
     noise: object = None,
     measured: bool = False,
+    *,
+    label: str = "",
+    tensor: str = "",
 ) -> Limit | None:
     """The first row that fits, or None where nothing is fixed.
 
-    precision: of the process that was measured; a float64 process is always strict. noise: the
-    furthest that replicas of the reference in this dtype strayed on this very batch, where that is
-    known and finite; a row of the built-in table is never held below `ROOM` times that, `NOISE`
-    times where rounding has grown over many steps. measured: the limit of strict float32 is `NOISE`
-    times that, whatever the row says.
+    label, tensor: whose value of what; rows of the built-in table are for all. precision: of the
+    process that was measured; a float64 process is always strict. noise: the furthest that replicas
+    of the reference in this dtype strayed on this very batch, where that is known and finite; a row
+    of the built-in table is never held below `ROOM` times that, `NOISE` times where rounding has
+    grown over many steps. measured: the limit of strict float32 is `NOISE` times that, whatever the
+    row says.
     """
     for limit in table:
         if (
@@ -139,6 +153,8 @@ def limit_for(
             and fnmatchcase(dtype, limit.dtype)
             and fnmatchcase(case, limit.case)
             and fnmatchcase(precision, limit.precision)
+            and fits(label, limit.label)
+            and fits(tensor, limit.tensor)
         ):
             if not isinstance(noise, float) or limit not in LIMITS:
                 return limit
@@ -184,8 +200,8 @@ def _widened(limit: Limit, noise: float, room: int) -> Limit:
 def read_limits(path: Path) -> tuple[Limit, ...]:
     """The table with the rows of a TOML file before it; InputError for a file that is not one.
 
-    The file holds [[limit]] tables with rung and value, and where they matter dtype, case and
-    precision (patterns; default "*"), and a reason.
+    The file holds [[limit]] tables with rung and value, and where they matter dtype, case,
+    precision, label and tensor (patterns; default "*"), and a reason.
     """
     rows = files.read_toml(path, "--limits", _LimitsFile).limit
     for row in rows:
@@ -207,6 +223,9 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
     value: float
     dtype: str = "*"
     case: str = "*"
+    precision: str = "*"
+    label: str = "*"
+    tensor: str = "*"
     reason: str = "given with --limits"
 
 
