@@ -458,7 +458,10 @@ def test_the_judge_meets_the_facts_of_an_independent_program(name: str) -> None:
         pytest.skip(f"no facts of {name} beside the data")
     off = facts.worst(name, facts.NETS[name][1])
     assert {"losses", "gradient norms", "gradients"} <= {*off}
-    assert max(off.values()) <= FACTS_LIMIT, off
+    # Of a net in which rounding grows, what is made of the last gradient has as few digits as it.
+    grown = (facts.read(name).get("growth") or {}).get("gradients", [0.0])[-1]
+    limits = dict.fromkeys(("slots", "norms"), max(FACTS_LIMIT, grown))
+    assert not {n: of for n, of in off.items() if of > limits.get(n, FACTS_LIMIT)}, off
 
 
 def permuted_float32(judge: Composed, state: State, batch: State, seed: int) -> Any:

@@ -479,7 +479,7 @@ def test_every_verb_that_judges_can_do_without_a_cache(
     asked: list[Memo] = []
 
     def stop(*given: Any) -> Any:
-        asked.append(given[-1])
+        asked.append(next(one for one in given if isinstance(one, Memo)))
         raise InputError("asked")
 
     for module in (session, scale, several):

@@ -279,7 +279,7 @@ def test_every_list_of_a_training_and_a_round_has_one_place() -> None:
     # A list that is added to the record must be put into the table, or into this list.
     inline = {"epoch_losses", "test_accuracy", "epoch_ns", "eval_ns", "confusion"}
     inline |= {"test_loss", "validation_accuracy", "training_accuracy", "gradient_norms"}
-    inline |= {"path", "path_steps"}
+    inline |= {"path", "path_steps", "went_on"}
     for owner, stored in ((Training, samples.TRAINING_LISTS), (Round, samples.ROUND_LISTS)):
         found = {f.name for f in msgspec.structs.fields(owner) if "list[" in str(f.type)}
         assert found - inline == set(stored)
