@@ -729,7 +729,7 @@ def test_where_nothing_explains_that_is_told_and_where_nothing_was_sought_it_is_
         assert "explains" not in judged.summary
 
 
-def test_an_agreement_has_no_hint_and_a_hint_stands_in_the_summary() -> None:
+def test_an_agreement_has_no_hint_and_a_hint_stands_in_the_summary(monkeypatch) -> None:
     made = make.record()
     assert hint(made) == ""
     off(made)
@@ -737,3 +737,6 @@ def test_an_agreement_has_no_hint_and_a_hint_stands_in_the_summary() -> None:
     assert json.loads(msgspec.json.encode(to_json(made, judge(made), "x")))
     finding = judge(made).labels["torch"].findings["forward"]
     assert find_hint(finding, "torch", made, LIMITS) is None
+    # A net of two hundred tensors has them counted.
+    monkeypatch.setattr("harness.verdict.hints.MOST_NAMED", 2)
+    assert "(only W1; 3 others agree" in judge(made).summary

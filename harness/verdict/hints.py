@@ -22,6 +22,9 @@ PROBED = {
     "shifted-down": "a softmax that does not subtract the maximum",
 }
 
+# More tensors than these that agree beside the one that does not are counted only.
+MOST_NAMED = 8
+
 
 def find_hint(
     finding: Finding, label: str, record: Record, limits: tuple[Limit, ...]
@@ -77,7 +80,9 @@ def _which_tensors(
     wrong = {m.tensor for m in over if (m.case, m.dtype) == place}
     others = {m.tensor for m in kept if (m.case, m.dtype) == place} - wrong
     if len(wrong) == 1 and others:
-        return f"only {first.tensor}; {', '.join(sorted(others))} agree"
+        few = len(others) <= MOST_NAMED
+        named = ", ".join(sorted(others)) if few else f"{len(others)} others"
+        return f"only {first.tensor}; {named} agree"
     return None
 
 
