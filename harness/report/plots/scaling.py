@@ -13,8 +13,6 @@ from harness.report.plots.picture import Log, Series, picture
 from harness.report.words import BELOW, duration
 from harness.results.scale import Figure, Grid
 
-WORK = Log("work of a step's matrix products, GFLOP")
-
 
 def _marks(look: dict[str, Any], below: Sequence[bool]) -> dict[str, Any]:
     """A label's marks, hollow where they lie below the floor."""
@@ -54,52 +52,63 @@ def multiples(grid: Grid, threads: int) -> list[Plot]:
 
     Empty where nothing can be drawn.
     """
-    fair = [
-        (f, f.multiple.value)
-        for f in grid.ranked
-        if f.threads == threads and f.multiple is not None
-    ]
-    return picture(
-        f"scaling-{threads}",
-        "Step over GEMM floor against the work of a step (GFLOP)" + _of(grid, threads),
+    fair = [(f, f.multiple.value) for f in grid.ranked if f.multiple is not None]
+    return _against_work(
+        grid,
+        threads,
+        fair,
+        "Step over GEMM floor against the work of a step (GFLOP)",
         "Both axes logarithmic, a mark a size of network and batch. Dashed: the floor, the step's "
         "matrix products alone. What a framework adds to every step lifts the left end; where the "
         "time is the products', marks lie on the floor. Hollow: below it, where no step can be: "
         "the floor was not steady.",
-        _series(grid, fair, "× floor", floor=True),
-        WORK,
         Log("× floor", known=[0.9, 2.0], room=1.15),
-        ("label", "size", "step", "× floor"),
-        height=420,
-        after=_missing(grid, threads, fair),
-        shapes=[axes.line(y=1.0)],
+        "× floor",
+        floor=True,
     )
 
 
 def of_large(grid: Grid, threads: int) -> list[Plot]:
     """The rate of a step's products over that of a large one, against the work of a step."""
-    fair = [(f, f.of_large) for f in grid.ranked if f.threads == threads and f.of_large is not None]
-    return picture(
-        f"scaling-{threads}",
-        "What a step reaches of NumPy's large product, against its work" + _of(grid, threads),
+    fair = [(f, f.of_large) for f in grid.ranked if f.of_large is not None]
+    return _against_work(
+        grid,
+        threads,
+        fair,
+        "What a step reaches of NumPy's large product, against its work",
         "Both axes logarithmic, a mark a size of network, batch and image: FLOP a second of a "
         "step, each convolution counted as one product of what its windows see, over NumPy's in "
         "a large product (dashed: 1). A yardstick and no bound: there are ways around these "
         "products.",
-        _series(grid, fair, " of a large product", floor=False),
-        WORK,
         Log("of NumPy's large product", known=[0.5, 1.0], room=1.15),
-        ("label", "size", "step", "of a large product"),
-        height=420,
-        after=_missing(grid, threads, fair),
-        shapes=[axes.line(y=1.0)],
+        " of a large product",
+        floor=False,
     )
 
 
-def _of(grid: Grid, threads: int) -> str:
-    return f", threads: {threads}" if len(grid.threads) > 1 else ""
-
-
-def _missing(grid: Grid, threads: int, fair: list[tuple[Figure, float]]) -> str:
+def _against_work(
+    grid: Grid,
+    threads: int,
+    ranked: list[tuple[Figure, float]],
+    title: str,
+    caption: str,
+    axis: Log,
+    unit: str,
+    *,
+    floor: bool,
+) -> list[Plot]:
+    """What the ranked sizes of so many threads have, and how many figures are left out."""
+    fair = [(f, value) for f, value in ranked if f.threads == threads]
     missing = sum(f.threads == threads for f in grid.figures) - len(fair)
-    return f" Not ranked and left out: {missing}, named below." if missing else ""
+    return picture(
+        f"scaling-{threads}",
+        title + (f", threads: {threads}" if len(grid.threads) > 1 else ""),
+        caption,
+        _series(grid, fair, unit, floor=floor),
+        Log("work of a step's matrix products, GFLOP"),
+        axis,
+        ("label", "size", "step", unit.strip()),
+        height=420,
+        after=f" Not ranked and left out: {missing}, named below." if missing else "",
+        shapes=[axes.line(y=1.0)],
+    )
