@@ -375,6 +375,11 @@ def test_each_declared_difference_must_be_there() -> None:
     assert judged.first_divergence is not None
     assert judged.first_divergence.tensor == "W2"
     assert "and a difference of W1 was declared" in judged.summary
+    # A label has the reasons of what it has.
+    made = declared(off_in("W1"), *(Expected("*", "gradients", e.reason, e.tensor) for e in known))
+    made.results["numpy"] = off_in("b2", label="numpy").results["numpy"]
+    told = "torch gradients (of W1)", "numpy gradients (of b2)"
+    assert all(each in judge(made).summary for each in told)
     # Of labels by a pattern one is enough; where all have it, all are as declared.
     made = declared(off_in("W1"), Expected("*", "gradients", "known"))
     assert judge(made).verdict == "agree"
