@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from harness.explain.seen import HEAVY
 from harness.interface import Array
 from harness.interface import State as StateOf
 from harness.measure import ladder
@@ -108,17 +107,13 @@ def teacher_force(state: State) -> None:
     """Every checkpoint, small batch and probe, in every process, at the judge's state.
 
     One process computes at a time; meanwhile the parent measures what the one before made. Small
-    batches go to all at once, and the first full one of a light model: there is little to compute,
-    but much to compile.
+    batches go to all at once: there is little to compute, but much to compile.
     """
     state.progress.phase(
         "outputs, loss, gradients and update, batch by batch", len(state.inputs.checkpoints)
     )
     chosen = batches(state) if state.batches is None else state.batches
     done = 0
-    # Of a full batch the first step lies behind, where there was a start: its time is kept.
-    started = state.plan.trajectory is not None and state.plan.workload.work < HEAVY
-    at_once = {*state.plan.small_sizes, *([state.plan.batch_size] if started else [])}
     before: list[tuple[Batch, Key, Path]] = []
     for turn, batch in enumerate(chosen):
         state.record.cases.append(batch.case)
@@ -133,9 +128,8 @@ def teacher_force(state: State) -> None:
             held[dtype] = state.inputs.file(f"state-{dtype}-{turn % 2}")
             save_tensors(held[dtype], batch.wanted[dtype].state)
         outs = {key: state.scratch / f"case-{turn % 2}-{place}" for place, key in enumerate(keys)}
-        together = batch.case.rows in at_once
-        at_once.discard(state.plan.batch_size)
-        for group in [keys] if together else [[key] for key in keys]:
+        small = batch.case.rows in state.plan.small_sizes
+        for group in [keys] if small else [[key] for key in keys]:
             for key in group:
                 outs[key].unlink(missing_ok=True)  # what another left there is no answer
                 with state.pool.containing(key):
