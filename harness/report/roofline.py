@@ -15,7 +15,7 @@ from harness.interface import Workload
 from harness.record.schema import Roof
 from harness.report.run_tables import Run
 from harness.report.sections import Section
-from harness.verdict.timings import StepTime, too_short
+from harness.verdict.timings import StepTime, large_product, of_large_product, too_short
 
 
 def traffic_bytes(workload: Workload, item_bytes: int) -> int:
@@ -35,7 +35,7 @@ def section(run: Run) -> Section:
     step: of those that have one the rate of all products is told, beside that of a large one.
     """
     record = run.record
-    top = next((r for r in record.roofs if r.copy_bytes_per_s and r.flop_per_s > 0), None)
+    top = large_product(record)
     workload = record.plan.workload
     if top is None or top.copy_bytes_per_s is None or not workload.products:
         return Section()
@@ -76,7 +76,7 @@ def _of_convolutions(run: Run, top: Roof) -> Section:
                 name,
                 f"{roofs[name].flop_per_s / 1e9:.0f}" if name in roofs else "–",
                 f"{work / time.median_ns:.1f}",
-                f"{work / time.median_ns * 1e9 / top.flop_per_s:.0%}",
+                f"{of_large_product(run.record, time.median_ns):.0%}",
             ]
             for name, time in _timed(run)
         ],

@@ -22,7 +22,7 @@ from harness.record import store
 from harness.record.schema import FINISHED, Record
 from harness.verdict.finding import Finding, void_part
 from harness.verdict.timing_stats import PowerLaw, Ratio, break_even, power_law, ratio
-from harness.verdict.timings import floor_logs, share_of_physics, too_short
+from harness.verdict.timings import floor_logs, of_large_product, share_of_physics, too_short
 from harness.verdict.verdict import LabelVerdict, exit_status, judge, timing_parts
 from harness.workloads import SIZED, side_of, width_of
 from harness.workloads.reference.limits import DECIDING, MEASURED
@@ -213,7 +213,7 @@ def _figure(record: Record, label: str, found: LabelVerdict) -> Figure:
         figure.step_ns, figure.spread_ns = time.median_ns, time.spread_ns
         short = too_short(record, label)
         if side:
-            figure.of_large = None if short else _of_large(record, time.median_ns)
+            figure.of_large = None if short else of_large_product(record, time.median_ns)
         else:
             figure.floor_ns, figure.multiple = time.gemm_floor_ns, ratio(logs) if logs else None
             figure.of_physics = None if short else share_of_physics(label, record)
@@ -221,12 +221,6 @@ def _figure(record: Record, label: str, found: LabelVerdict) -> Figure:
         if first is not None:
             figure.compile_ns = max(0, first - at_once * time.median_ns)
     return figure
-
-
-def _of_large(record: Record, step_ns: int) -> float | None:
-    """The rate of a step's products over that of NumPy's large product; None if not measured."""
-    large = next((r.flop_per_s for r in record.roofs if r.copy_bytes_per_s), 0.0)
-    return record.plan.workload.work / max(step_ns, 1) * 1e9 / large if large else None
 
 
 def _verdict(label: LabelVerdict) -> tuple[Word, str | None, list[Finding]]:

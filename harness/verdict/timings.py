@@ -16,7 +16,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from harness.plan.model import CONTROL
-from harness.record.schema import Process, Record, Results, Round
+from harness.record.schema import Process, Record, Results, Roof, Round
 from harness.verdict.finding import Whole
 from harness.verdict.timing_stats import MIN_ROUNDS, Ratio, ratio, steadiness
 
@@ -141,6 +141,18 @@ def versus(record: Record, label: str, other: str) -> Ratio | None:
     if too_short(record, label) or too_short(record, other):
         return None
     return _over(record, record.results[label], record.results[other])
+
+
+def large_product(record: Record) -> Roof | None:
+    """What NumPy, the control arm, reaches in a large product and in a copy; None: not measured."""
+    return next((r for r in record.roofs if r.copy_bytes_per_s and r.flop_per_s > 0), None)
+
+
+def of_large_product(record: Record, step_ns: int) -> float | None:
+    """The rate of a step's products over that of NumPy's large one; None: not measured."""
+    large = large_product(record)
+    work = record.plan.workload.work
+    return work / max(step_ns, 1) * 1e9 / large.flop_per_s if large is not None else None
 
 
 def too_short(record: Record, label: str) -> str | None:
