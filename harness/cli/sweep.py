@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -152,7 +153,7 @@ def _listed(grid: Grid) -> dict[str, Any]:
         for each, told in zip(grid.cells, cells, strict=True)
         if not told["done"] and (known := seconds.get(each.workload) or every)
     ]
-    return {"cells": cells, "seconds_left": round(sum(left)) if every else None}
+    return {"cells": cells, "seconds_left": math.ceil(sum(left)) if every else None}
 
 
 class _Head(msgspec.Struct):

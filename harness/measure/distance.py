@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,20 +64,22 @@ def compare(got: Any, want: Array, dtype: str, formula: Formula | None = None) -
     got = np.zeros(0, dtype) if got is None else np.asarray(got)
     if (problem := mismatch(got, want, dtype)) is not None:
         return _at(_first_odd(got, want), got, want, problem=problem)
-    # Infinities and NaN stand at the same places: there the error is none.
-    finite = np.isfinite(want)
     with np.errstate(invalid="ignore"):
         error = (formula or plain)(got, want)
-    error = Error(np.where(finite, error.judged, 0.0), error.base, error.plain, error.beside)
-    index = None
+    finite = np.isfinite(want)
+    if not finite.all():
+        # Infinities and NaN stand at the same places: there the error is none.
+        got, want = np.where(finite, got, 0.0), np.where(finite, want, 0.0)
+        error = replace(error, judged=np.where(finite, error.judged, 0.0))
+    index, largest, base = None, 0.0, norm(error.base)
     if want.size:
-        index = np.unravel_index(int(np.argmax(np.abs(error.judged))), want.shape)
+        sizes = np.abs(error.judged)
+        index = np.unravel_index(int(np.argmax(sizes)), want.shape)
+        largest = float(sizes[index])
     return _at(
-        index,
-        np.where(finite, got, 0.0),
-        np.where(finite, want, 0.0),
-        distance=relative(error.judged, error.base),
-        in_rms=in_rms(error.judged, error.base),
+        *(index, got, want),
+        distance=_over(norm(error.judged), base),
+        in_rms=_in_rms(largest, base, error.base.size),
         error=error,
     )
 
@@ -108,6 +110,8 @@ def mismatch(got: Array, want: Array, dtype: str) -> str | None:
     """Why no distance can be taken: shape, dtype, or other positions of NaN or infinity."""
     if (problem := _unlike(got, want, dtype)) is not None:
         return problem
+    if np.isfinite(got).all() and np.isfinite(want).all():
+        return None
     for name, test in (("NaN", np.isnan), ("+inf", np.isposinf), ("-inf", np.isneginf)):
         in_got, in_want = test(got), test(want)
         if not np.array_equal(in_got, in_want):
@@ -142,7 +146,10 @@ def relative(error: Array, want: Array) -> float:
 
     NaN where either norm is not finite: no limit admits it.
     """
-    top, bottom = norm(error), norm(want)
+    return _over(norm(error), norm(want))
+
+
+def _over(top: float, bottom: float) -> float:
     if not (math.isfinite(top) and math.isfinite(bottom)):
         return math.nan
     if bottom > 0:
@@ -169,16 +176,21 @@ def norm(array: Array) -> float:
 
 def in_rms(error: Array, base: Array) -> float:
     """The largest element of |error| in units of the RMS of `base`; 0 where both vanish."""
-    if not error.size:
-        return 0.0
-    rms, largest = norm(base) / math.sqrt(base.size), float(np.max(np.abs(error)))
+    return _in_rms(float(np.max(np.abs(error), initial=0.0)), norm(base), base.size)
+
+
+def _in_rms(largest: float, base: float, elements: int) -> float:
+    """The same, of a base of so many elements and this norm."""
+    rms = base / math.sqrt(elements) if elements else 0.0
     return largest / rms if rms > 0 else (0.0 if largest == 0 else math.inf)
 
 
 def plain(got: Array, want: Array) -> Error:
     """||got - want|| / ||want||."""
     wide = np.asarray(want, dtype=np.float64)
-    return Error(got.astype(np.float64) - wide, np.where(np.isfinite(wide), wide, 0.0))
+    finite = np.isfinite(wide)
+    base = wide if finite.all() else np.where(finite, wide, 0.0)
+    return Error(got.astype(np.float64) - wide, base)
 
 
 def centred(got: Array, want: Array) -> Error:

@@ -106,7 +106,7 @@ def stored_norm(array: Array) -> Number:
     """||array||2 as a record holds it; "nan" for what is no number."""
     if array.dtype.kind not in "fiu":
         return "nan"
-    return number(norm(array.astype(np.float64)))
+    return number(norm(array.astype(np.float64, copy=False)))
 
 
 def find_pattern(error: Array, base: Array, judged: Array) -> Pattern:
