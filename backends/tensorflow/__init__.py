@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-import tensorflow as tf
+from backends.tensorflow.lean import tf
 
+# isort: split
 from backends.arguments import check_backend, check_known, check_operator
 from backends.tensorflow import operators, optimisers
 from backends.tensorflow.trainer import Trainer, synchronize, to_device, to_host

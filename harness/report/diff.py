@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from harness.report import words
+from harness.report.figure import Plot, style
+from harness.report.plots import axes
+from harness.report.plots.picture import Series, cells, picture
 from harness.report.sections import Form, Report, Section, Value
 from harness.results.diff import Diff, Judged, LabelDiff, RungDiff, TrainingDiff, ratio
 from harness.text import short
@@ -42,7 +47,7 @@ def report(diff: Diff, form: Form) -> Report:
         tone=TONES[diff.verdict],
         headline=[headline(diff)] if on_terminal else [],
         warnings=diff.cautions,
-        top=[] if on_terminal else [asked, runs(diff)],
+        top=[] if on_terminal else [asked] if _brief(diff, form) else [asked, runs(diff)],
         sections=[*sections(diff), asked] if on_terminal else sections(diff),
         end=foot if form == "page" else [],
         title=f"{diff.verdict}: {headline(diff)}",
@@ -75,16 +80,66 @@ def _page(diff: Diff) -> list[Section]:
         "Both sides are judged by the same limits, today's. Results are compared bit for bit where "
         "they were given the same parameters and batch."
     )
+    steps = Section(
+        "Step time", id="speed", pictures=changes(diff), inside=[speeds(diff), beside(diff)]
+    )
+    if _brief(diff, "page"):
+        inside = [runs(diff), ladder(diff), rungs(diff), trainings(diff), environment(diff)]
+        folded = [replace(section, folded=True) for section in inside if section]
+        return [steps, Section("What was compared", id="compared", note=note, inside=folded)]
     compared = [
         Section("Numbers", id="numbers", note=note, inside=[ladder(diff), rungs(diff)]),
         Section("Trainings", id="trainings", inside=[trainings(diff)]),
-        Section("Step time", id="speed", inside=[speeds(diff), beside(diff)]),
+        steps,
     ]
     return [
         Section("What moved", id="moved", inside=[moves(diff)]),
         *(compared if diff.labels else []),
         Section("Environment", id="environment", inside=[environment(diff, say=True)]),
     ]
+
+
+def _brief(diff: Diff, form: Form) -> bool:
+    """Whether a sentence and the ratios say it all: a page where nothing moved."""
+    return form == "page" and diff.verdict == "same"
+
+
+def changes(diff: Diff) -> list[Plot]:
+    """Each label's steps now over then, with their interval, beside the band that is no change."""
+    timed = [(label, change) for label in diff.labels if (change := label.speed.change)]
+    ends = [(of.low or of.value, of.high or of.value) for _, of in timed]
+    factor = max((label.speed.factor or 1.0 for label, _ in timed), default=1.0)
+    series = []
+    for place, (label, of) in enumerate(timed):
+        low, high = ends[place]
+        look = style(place, label.labels[-1].partition(":")[0])["marker"]
+        bar = {"type": "data", "symmetric": False, "thickness": 2, "color": look["color"],
+               "array": [high - of.value], "arrayminus": [of.value - low]}  # fmt: skip
+        trace = axes.scatter(
+            "markers",
+            label.name,
+            f"%{{x:.4f}} [{low:.4f}, {high:.4f}]",
+            x=np.array([of.value]),
+            y=np.array([place]),
+            marker=look | {"size": 10},
+            error_x=bar,
+            showlegend=False,
+        )
+        series.append(Series(trace, [cells(label.name, ratio(of), of.verdict)]))
+    inside = [*(end for of in ends for end in of), 1 / factor, factor]
+    band = {"type": "rect", "layer": "below", "fillcolor": axes.PALE, "line": {"width": 0}}
+    return picture(
+        "changes",
+        "Step now over then",
+        "Right of 1 is slower. Bars: the 95 % interval, where both sides have sessions enough. "
+        f"Grey: within {factor:g} times, which is no change.",
+        series,
+        axes.logarithmic("step now / then", min(inside), max(inside)),
+        axes.rows_axis([axes.tick(label.name) for label, _ in timed]),
+        ("label", "now / then", "step"),
+        height=90 + 45 * len(timed),
+        shapes=[axes.line(x=1.0), axes.line(x=1.0) | band | {"x0": 1 / factor, "x1": factor}],
+    )
 
 
 def headline(diff: Diff) -> str:

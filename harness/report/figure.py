@@ -35,6 +35,8 @@ OTHERS = (
 )
 # Of what belongs to no framework: 4:1 on white and on near-black.
 GREY = "#7d7d7d"
+# Of text on a pale ground, in light and in dark: at least 7:1 on each that is used.
+INK = "#1a1a1a"
 # By place of the label.
 DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot", "5px 2px", "2px 6px")
 MARKERS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star")
@@ -74,6 +76,12 @@ def colour(framework: str, variant: int = 0) -> str:
     other = OTHERS[zlib.crc32(framework.encode()) % len(OTHERS)]
     hues = HUES.get(framework, other) if framework else (GREY,)
     return hues[variant % len(hues)]
+
+
+def pale(own: str) -> str:
+    """A hue (#rrggbb) as a ground: a third of it, the rest white."""
+    parts = (int(own[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{255 - (255 - part) // 3:02x}" for part in parts)
 
 
 def style(place: int, framework: str = "", variant: int = 0) -> dict[str, Any]:

@@ -7,8 +7,9 @@ hostile, as in every report: who draws it escapes, and pictures take `text`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -35,6 +36,8 @@ MOST_DRAWN = 1000
 MOST_TOLD = 12
 # Of one setting, in the page's table of changes: the newest.
 MOST_CHANGES = 200
+# What stands where a label did not finish.
+CROSS = "✗"
 
 
 def report(
@@ -227,12 +230,11 @@ def _when(points: Iterable[Point]) -> Array:
     )
 
 
-def _marks(trends: Sequence[Trend], values: Sequence[Array]) -> list[Series]:
+def _marks(points: Iterable[Point], values: Array, looks: axes.Trace) -> list[Series]:
     """An open diamond round every point whose versions are not those of the run before."""
     at = [
         (point, value)
-        for trend, of in zip(trends, values, strict=True)
-        for point, value in zip(trend.points, of, strict=False)
+        for point, value in zip(points, values, strict=False)
         if point.changed and not math.isnan(value)
     ]
     diamond = {"symbol": "diamond-open", "size": 16, "color": GREY, "line": {"width": 2.5}}
@@ -240,24 +242,29 @@ def _marks(trends: Sequence[Trend], values: Sequence[Array]) -> list[Series]:
         "markers",
         "versions changed",
         "%{text}",
+        legendgroup="versions changed",
         x=_when(point for point, _ in at),
         y=np.array([value for _, value in at]),
         text=[text(changed(point)) for point, _ in at],
         marker=diamond,
+        **looks,
     )
     return [Series(trace)] if at else []
 
 
-def _crosses(trends: Sequence[Trend]) -> list[dict[str, Any]]:
-    """A cross on the axis for every run that a label did not finish, with who and why."""
+def _crosses(trends: Mapping[str, Trend], axis: str = "paper") -> list[dict[str, Any]]:
+    """A cross below every run that a label did not finish, with who and why; by the labels' names.
+
+    axis: plotly's name of what the crosses stand at the foot of.
+    """
     dead: dict[str, tuple[float, list[str]]] = {}
-    for label, trend in zip(names(trends), trends, strict=True):
+    for label, trend in trends.items():
         for point, at in zip(trend.points, _when(trend.points).tolist(), strict=True):
             if point.verdict == "failed" and not math.isnan(at):
                 told = dead.setdefault(point.run, (at, []))[1]
                 told.append(f"{text(label)}: {text(point.reason or 'failed')}")
-    look = {"text": "✗", "showarrow": False, "font": {"size": 15}}
-    place = {"xref": "x", "yref": "paper", "y": 0, "yanchor": "bottom"}
+    look = {"text": CROSS, "showarrow": False, "font": {"size": 15}}
+    place = {"xref": "x", "yref": axis, "y": 0, "yanchor": "bottom"}
     return [
         look | place | {"x": at, "hovertext": "<br>".join([text(run), *told])}
         for run, (at, told) in dead.items()
@@ -272,37 +279,78 @@ def _plot(
     values: Sequence[Array],
     y: dict[str, Any] | Log,
     write: Callable[[float], str],
-    bars: dict[int, dict[str, Any]] | None = None,
+    bars: Mapping[int, dict[str, Any]] = MappingProxyType({}),
+    *,
+    apart: bool = False,
     **more: Any,
 ) -> list[Plot]:
-    """A line a trend over time, with a summary of each; none where nothing can be drawn."""
-    series = []
-    look = styles({n: t.configuration.backend for n, t in zip(names(trends), trends, strict=True)})
-    for place, (label, trend, of) in enumerate(zip(names(trends), trends, values, strict=True)):
-        held = of[~np.isnan(of)]
-        if not len(held):
-            continue
-        trace = axes.scatter(
-            "lines+markers",
-            label,
-            "%{text}: %{y}",
-            connectgaps=False,
-            text=[text(point.run) for point in trend.points],
-            x=_when(trend.points),
-            y=of,
-            **look[label],
-        )
-        if bars and place in bars:
-            trace["error_y"] = bars[place]
-        figures = (held[0], held[-1], held.min(), np.median(held), held.max())
-        row = [label, str(len(held)), *(write(float(value)) for value in figures)]
-        series.append(Series(trace, [row]))
-    x = axes.linear("started, UTC", type="date")
-    series += _marks(trends, values)
-    if series and (crosses := _crosses(trends)):
-        more["annotations"] = crosses
-        caption += " ✗ on the axis: did not finish."
-    return picture(name, title, caption, series, x, y, SUMMARY_HEADER, height=340, **more)
+    """A line a trend over time, with a summary of each; none where nothing can be drawn.
+
+    apart: a row a trend, those of one framework on one scale.
+    """
+    named = dict(zip(names(trends), trends, strict=True))
+    look = styles({label: trend.configuration.backend for label, trend in named.items()})
+    drawn = [place for place, of in enumerate(values) if not np.isnan(of).all()]
+    apart = apart and len(drawn) > 1
+    series, marks, crosses = list[Series](), list[Series](), list[dict[str, Any]]()
+    for row, place in enumerate(drawn):
+        (label, trend), of = [*named.items()][place], values[place]
+        panel = axes.panel(row if apart else 0)
+        line = _line(label, trend, of, write)
+        line.trace.update(panel | look[label] | ({"error_y": bars[place]} if place in bars else {}))
+        series.append(line)
+        marks += _marks(trend.points, of, panel | {"showlegend": not marks})
+        if apart:
+            at = f"{panel['yaxis']} domain"
+            crosses += [_named(label, at), *_crosses({label: trend}, at)]
+    others = [label for place, label in enumerate(named) if not (apart and place in drawn)]
+    crosses += _crosses({label: named[label] for label in others})
+    if any(cross["text"] == CROSS for cross in crosses):
+        caption += f" {CROSS} on the axis: did not finish."
+    size = {"height": 340}
+    if apart:
+        kind = [trend.configuration.backend for trend in trends]
+        alike = [[values[k] for k in drawn if kind[k] == kind[place]] for place in drawn]
+        more["panels"], size = [_scale(each) for each in alike], {"height": 90 + 95 * len(drawn)}
+    return picture(
+        *(name, title, caption, [*series, *marks], axes.linear("started, UTC", type="date"), y),
+        SUMMARY_HEADER,
+        annotations=crosses,
+        **size,
+        **more,
+    )
+
+
+def _line(label: str, trend: Trend, values: Array, write: Callable[[float], str]) -> Series:
+    """A trend's line without its looks, and its row of the summary."""
+    held = values[~np.isnan(values)]
+    trace = axes.scatter(
+        "lines+markers",
+        label,
+        "%{text}: %{y}",
+        connectgaps=False,
+        legendgroup=text(label),
+        text=[text(point.run) for point in trend.points],
+        x=_when(trend.points),
+        y=values,
+    )
+    figures = (held[0], held[-1], held.min(), np.median(held), held.max())
+    told = [label, str(len(held)), *(write(float(value)) for value in figures)]
+    return Series(trace, [told])
+
+
+def _named(label: str, axis: str) -> dict[str, Any]:
+    """A trend's name above its row."""
+    place = {"xref": "paper", "x": 0, "xanchor": "left", "yref": axis, "y": 1, "yanchor": "bottom"}
+    return {"text": text(label), "showarrow": False, "font": {"size": 11}} | place
+
+
+def _scale(alike: Sequence[Array]) -> dict[str, Any]:
+    """What a row's axis has of its own: the range of all trends of its framework, few figures."""
+    every = np.concatenate(alike)
+    low, high = np.nanmin(every), np.nanmax(every)
+    room = 0.15 * (high - low) or 0.05 * abs(high) or 1.0
+    return {"range": [float(low - room), float(high + room)], "nticks": 3, "title": {"text": ""}}
 
 
 def floors(section: str, trends: Sequence[Trend]) -> list[Plot]:
@@ -335,13 +383,17 @@ def _times(
             arrays = {"array": axes.drawn(up), "arrayminus": axes.drawn(down)}
             bars[place] = {"type": "data", "symmetric": False, "width": 3} | arrays
     caption = (
-        "Median step of each run; bars: its 95 % interval, where there were sessions enough. "
+        "Median step of each run, a row a label, those of one framework on one scale; bars: its "
+        "95 % interval, where there were sessions enough. "
         "Diamonds: versions that are not those of the run before."
     )
     if absent := sum(map(axes.missing, values)):
         caption += f" {many(absent, 'time')} not drawn: not measured, void, or numbers that differ."
     y = axes.linear("step / GEMM floor" if kind == "floor" else f"step time, {unit}")
-    return _plot(name, title, caption, trends, values, y, lambda v: f"{short(v, 3)} {unit}", bars)
+    return _plot(
+        *(name, title, caption, trends, values, y, lambda v: f"{short(v, 3)} {unit}", bars),
+        apart=True,
+    )
 
 
 def shares(section: str, trends: Sequence[Trend]) -> list[Plot]:

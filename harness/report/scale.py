@@ -13,7 +13,7 @@ import msgspec
 
 from harness.files import write_atomic
 from harness.report import markdown, page, words
-from harness.report.plots.scaling import multiples, of_large
+from harness.report.plots.scaling import multiples, of_large, winners
 from harness.report.run import environment
 from harness.report.run_tables import Run
 from harness.report.sections import Report, Section
@@ -86,7 +86,10 @@ def report(grid: Grid, end: Sequence[str] = (), *, brief: bool = False) -> Repor
                 f"How time grows{of}",
                 id=f"growth-{threads}",
                 note="" if brief else ABOUT_GROWTH,
-                pictures=(of_large if images else multiples)(grid, threads),
+                pictures=[
+                    *winners(grid, threads),
+                    *(of_large if images else multiples)(grid, threads),
+                ],
                 header=GROWTH,
                 rows=[_growth_row(grid, each) for each in growths(grid) if each.threads == threads],
                 across=True,

@@ -10,7 +10,7 @@ import numpy as np
 from harness.interface import Array
 from harness.measure.outcome import accuracy_metric
 from harness.record.schema import Number, Record, Training
-from harness.report.figure import GREY, Plot, style
+from harness.report.figure import GREY, INK, Plot, style
 from harness.report.learnt import (
     NORMS,
     REFERENCE,
@@ -35,7 +35,6 @@ MOST_MARKED = 100
 # and dark.
 FEWER_MORE = [[0.0, "#d3a95f"], [0.5, "#f4f4f4"], [1.0, "#74bcb2"]]
 COUNTS = [[0.0, "#f4f4f4"], [1.0, "#a9a9a9"]]
-INK = "#1a1a1a"  # at least 7:1 on each of these
 
 # ---- by epoch ------------------------------------------------------------------------------------
 

@@ -61,14 +61,14 @@ def picture(
     *,
     height: int = 320,
     after: str = "",
-    panels: Sequence[str] = (),
+    panels: Sequence[str | dict[str, Any]] = (),
     **more: Any,
 ) -> list[Plot]:
     """A picture drawn; none where it has no series, or every line of it is one dot.
 
     The caption is followed by what a logarithmic axis cannot show, and by `after`. height: in
-    pixels, without the legend; panels: the titles of several y axes, one below the other; more: of
-    plotly's layout.
+    pixels, without the legend; panels: of several y axes, one below the other, the title, or what
+    else each has of its own; more: of plotly's layout.
     """
     if not series or _dots(series):
         return []
@@ -89,7 +89,8 @@ def picture(
             if axis.get("type") != "date":  # float32 has no room for milliseconds since 1970
                 traces = [t | {side: axes.drawn(t[side])} if side in t else t for t in traces]
     for row, named in enumerate(panels if len(panels) > 1 else ()):
-        own = {"title": {"text": named}, "domain": axes.band(row, len(panels))}
+        own = {"title": {"text": named}} if isinstance(named, str) else named
+        own = own | {"domain": axes.band(row, len(panels))}
         more[f"yaxis{row + 1 if row else ''}"] = sides["y"] | own
         sides["x"] = sides["x"] | {"anchor": axes.panel(row)["yaxis"]}  # below the last
     return [

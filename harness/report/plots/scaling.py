@@ -1,17 +1,21 @@
-"""The pictures of a grid: multiples of the floor, or rates, as the work grows."""
+"""The pictures of a grid: who is fastest where; multiples of the floor, or rates, as work grows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from harness.report.figure import Plot, styles
+from harness.report.figure import INK, Plot, pale, styles
 from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, picture
 from harness.report.words import BELOW, duration
 from harness.results.scale import Figure, Grid
+
+# The ground of a size at which nobody leads.
+NOBODY = "#e2e2e2"
 
 
 def _marks(look: dict[str, Any], below: Sequence[bool]) -> dict[str, Any]:
@@ -45,6 +49,88 @@ def _series(
         rows = [[axes.plain(label), f.place, duration(f.step_ns), f"{v:.3f}"] for f, v in own]
         series.append(Series(trace, rows))
     return series
+
+
+# The two fastest at a size, and by how much.
+Lead = tuple[Figure, Figure, float]
+
+
+def winners(grid: Grid, threads: int) -> list[Plot]:
+    """Who is fastest at each size, and by how much, of two sizes at least that two labels share.
+
+    A lead of no more than the plan's least difference is nobody's.
+    """
+    least, leads = grid.records[0].plan.timing.least, _leads(grid, threads)
+    if len(leads) < 2:
+        return []
+    labels = {name: label.backend for name, label in grid.labels.items()}
+    hues = [NOBODY, *(pale(look["line"]["color"]) for look in styles(labels).values())]
+    layers = sorted({size[:2] for size in leads})
+    batches = sorted({size[2] for size in leads})
+    won = [[leads.get((*layer, batch)) for batch in batches] for layer in layers]
+    trace: dict[str, Any] = {
+        "type": "heatmap",
+        "z": [[_place(lead, [*labels], least) for lead in row] for row in won],
+        "zmin": -0.5,
+        "zmax": len(hues) - 0.5,
+        "colorscale": [
+            [(k + end) / len(hues), hue] for k, hue in enumerate(hues) for end in (0, 1)
+        ],
+        "showscale": False,
+        "text": [[_lead(lead, least) for lead in row] for row in won],
+        "texttemplate": "%{text}",
+        "textfont": {"size": 11, "color": INK},
+        "hovertemplate": "%{text}<extra></extra>",
+        "xgap": 2,
+        "ygap": 2,
+    }
+    sizes = [f"width {width}" + f", side {side}" * bool(side) for width, side in layers]
+    across, down = axes.rows_axis([*map(str, batches)]), axes.rows_axis(sizes)
+    across |= {"title": {"text": "batch"}, "range": [-0.5, len(batches) - 0.5]}
+    caption = (
+        "The label whose step is the fastest, in its framework's colour, and how much longer the "
+        f"next one's takes. Grey: no more than {least:.0%}, by which two processes of one backend "
+        "may differ. Empty: fewer than two labels are ranked there."
+    )
+    rows = [
+        [a.place, axes.plain(a.label), duration(a.step_ns), axes.plain(b.label),
+         duration(b.step_ns), f"{lead:.1%}"]
+        for a, b, lead in leads.values()
+    ]  # fmt: skip
+    title = "Who wins here" + (f", threads: {threads}" if len(grid.threads) > 1 else "")
+    header = ("size", "fastest", "its step", "next", "its step", "lead")
+    height = 110 + 46 * len(layers)
+    layout = axes.layout(across, down)
+    return [Plot(f"winners-{threads}", title, caption, [trace], layout, header, rows, height)]
+
+
+def _leads(grid: Grid, threads: int) -> dict[tuple[int, int, int], Lead]:
+    """By width, side and batch size, where two labels at least are ranked."""
+    at: dict[tuple[int, int, int], list[tuple[int, Figure]]] = {}
+    for figure in grid.ranked:
+        if figure.threads == threads and figure.step_ns:
+            size = figure.width, figure.side, figure.batch
+            at.setdefault(size, []).append((figure.step_ns, figure))
+    leads = {}
+    for size, of in sorted(at.items()):
+        if len(of) > 1:
+            (least, first), (more, second) = sorted(of, key=lambda each: each[0])[:2]
+            leads[size] = first, second, more / least - 1
+    return leads
+
+
+def _place(lead: Lead | None, labels: list[str], least: float) -> float:
+    """Whose hue a cell has: the winner's place from 1 on, 0 nobody's, NaN none."""
+    if lead is None:
+        return math.nan
+    return labels.index(lead[0].label) + 1 if lead[2] > least else 0
+
+
+def _lead(lead: Lead | None, least: float) -> str:
+    if lead is None:
+        return ""
+    first, second = (axes.tick(figure.label, 12) for figure in lead[:2])
+    return f"{first}<br>{lead[2]:.0%}" if lead[2] > least else f"{first} ≈<br>{second}"
 
 
 def multiples(grid: Grid, threads: int) -> list[Plot]:

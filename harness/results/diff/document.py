@@ -106,7 +106,8 @@ class SpeedDiff(msgspec.Struct, kw_only=True):
 
     `unit`: of `change`, multiples of the GEMM floor or the steps themselves; `steps_ns`: the
     geometric means of the sessions' median step, [then, now]. `paired`: both were timed in the same
-    rounds of one run, and `change` is of ratios formed within them.
+    rounds of one run, and `change` is of ratios formed within them. `factor`: "same" is surely
+    within it.
     """
 
     outcome: Speed
@@ -116,6 +117,7 @@ class SpeedDiff(msgspec.Struct, kw_only=True):
     unit: Unit | None = None
     steps_ns: list[float] = []
     paired: bool = False
+    factor: float | None = None
 
 
 class Changed(msgspec.Struct, kw_only=True):

@@ -77,6 +77,7 @@ def _within_a_run(then: Of, now: Of) -> SpeedDiff:
             geometric_mean(session_medians(record, record.results[of.label])) for of in (then, now)
         ],
         paired=True,
+        factor=1 + least,
     )
 
 
@@ -106,4 +107,5 @@ def _of_two_runs(then: Of, now: Of) -> SpeedDiff:
         change=measured,
         unit=before.unit,
         steps_ns=[geometric_mean(side.step_ns) for side in (before, after)],
+        factor=factor,
     )
