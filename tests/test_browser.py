@@ -200,7 +200,7 @@ def test_a_page_opens_from_a_disk_without_an_error_and_asks_for_nothing(visitor,
     assert visitor.errors == []
     assert visitor.asked_for == {written[name].as_uri()}
     drawn = visitor.run("return document.querySelectorAll('[data-plot] svg.main-svg').length")
-    assert (drawn > 0) == (name not in ("diff", "matrix"))  # their tables show all of it
+    assert (drawn > 0) == (name != "matrix")  # its table shows all of it
 
 
 # Where each of the first sections ends, and whether all that it shows lies inside the window.
@@ -344,6 +344,55 @@ def test_a_picture_that_fails_leaves_the_others_and_its_own_figures(visitor, wri
         assert visitor.errors == []
     finally:
         tell("Page.removeScriptToEvaluateOnNewDocument", {"identifier": added["identifier"]})
+
+
+def test_a_label_is_pinned_or_hidden_in_all_pictures_by_one_legend(visitor, written):
+    visitor.go(written["rich"])
+    visitor.wait()
+    look = """
+      const found = {};
+      for (const place of document.querySelectorAll("[data-plot]")) {
+        for (const trace of place.data ?? []) {
+          if (trace.legendgroup === arguments[0]) {
+            (found[place.id] ??= []).push([trace.visible ?? true, (trace.opacity ?? 1) < 0.2]);
+          }
+        }
+      }
+      return found;
+    """
+
+    def looks(label: str) -> tuple[set[tuple[bool, bool]], int]:
+        found = visitor.run(look, label)
+        return {(bool(seen), faded) for of in found.values() for seen, faded in of}, len(found)
+
+    def press(label: str, kind: str) -> None:
+        visitor.find(f'#labels [data-group="{label}"] .{kind}').click()
+        visitor.wait()
+
+    assert looks("torch")[0] == {(True, False)}
+    press("torch", "pin")
+    assert looks("torch")[0] == {(True, False)}
+    (others, plots) = looks("numpy")
+    assert others == {(True, True)}
+    assert plots > 3
+    press("numpy", "hide")
+    assert looks("numpy")[0] == {(False, True)}
+    button = visitor.find('#labels [data-group="numpy"] .hide')
+    assert button.get_attribute("aria-pressed") == "true"
+    # One that is drawn later looks so from the beginning: here all are drawn anew.
+    press("torch", "pin")
+    press("numpy", "hide")
+    assert looks("numpy")[0] == {(True, False)}
+    # The legend stays in sight along the pictures, and covers no heading that a link leads to.
+    visitor.run("location.hash = 'steps'")
+    visitor.until("return Math.abs(document.getElementById('steps').getBoundingClientRect().top) < 120")
+    bar, head = (
+        visitor.run(f"return document.querySelector('{of}').getBoundingClientRect().toJSON()")
+        for of in ("#labels", "#steps-title")
+    )
+    assert bar["top"] == pytest.approx(0, abs=1)
+    assert head["top"] >= bar["bottom"] - 1
+    assert visitor.errors == []
 
 
 def is_shown(visitor: Visitor, element: Any) -> bool:

@@ -65,6 +65,31 @@ def test_the_page_shows_every_figure_of_its_tables():
         assert all(cell in text for row in section.texts for cell in row)
 
 
+def test_where_nothing_moved_a_sentence_and_the_ratios_say_it_and_all_else_is_folded():
+    found = diff.compare(CLEAN, planted(upgraded))
+    assert found.verdict == "same"
+    made = report.report(found, "page")
+    assert [section.id for section in made.sections] == ["speed", "compared"]
+    assert not any(made.top)
+    assert all(section.folded for section in made.sections[1].inside)
+    (plot,) = made.sections[0].pictures
+    timed = [label for label in found.labels if label.speed.change is not None]
+    assert [row[0] for row in plot.rows] == [label.name for label in timed]
+    band = plot.layout["shapes"][1]
+    assert timed[0].speed.factor == CLEAN.plan.timing.factor
+    assert band["x1"] == 1 / band["x0"] == timed[0].speed.factor
+    for trace, label in zip(plot.traces, timed, strict=True):
+        change = label.speed.change
+        ends = trace["x"][0] + trace["error_x"]["array"][0], trace["error_x"]["arrayminus"][0]
+        assert ends == pytest.approx((change.high, change.value - change.low), rel=1e-6)
+    # All that was compared is there, as of any other pair.
+    text = parsed(as_page(found)).text
+    for section in (report.rungs(found), report.speeds(found), report.environment(found)):
+        assert all(cell in text for row in section.texts for cell in row)
+    other = report.report(diff.compare(CLEAN, planted(slower)), "page")
+    assert [section.id for section in other.sections][0] == "moved"
+
+
 def test_the_same_runs_give_the_same_files():
     found, again = (diff.compare(CLEAN, planted(slower)) for _ in range(2))
     assert as_page(found) == as_page(again)

@@ -144,16 +144,55 @@ def test_a_label_that_did_not_finish_is_a_cross_and_has_no_line_and_no_versions(
     assert (dead.share, dead.shares, dead.test_accuracy) == (None, {}, None)
     assert [point.changed for point in trend.points] == [{}, {}, {}]
     trends = trace(tmp_path).trends
-    for draw in (report.floors, report.shares, report.accuracies):
+    for draw, axis in (
+        (report.floors, "y2 domain"), (report.shares, "paper"), (report.accuracies, "paper")
+    ):  # fmt: skip
         (plot,) = draw("s", trends)
         drawn = next(t for t in plot.traces if t["name"] == "torch")
         assert [bool(v == v) for v in drawn["y"]] == [True, False, True]
-        (cross,) = plot.layout["annotations"]
-        assert (cross["text"], cross["y"], cross["yref"]) == ("✗", 0, "paper")
+        (cross,) = (of for of in plot.layout["annotations"] if of["text"] == report.CROSS)
+        assert (cross["y"], cross["yref"]) == (0, axis)
         assert cross["x"] == drawn["x"][1]
         assert cross["hovertext"] == f"{dead.run}<br>torch: died of SIGKILL"
         assert "✗ on the axis: did not finish." in plot.caption
         assert plot.rows[-1][1] == "2"
+
+
+def test_steps_have_a_row_a_label_and_those_of_one_framework_one_scale(tmp_path, document):
+    def timed(name: str, floor: float) -> dict[str, Any]:
+        of = document["backends"][name]
+        return of | {"step_time": of["step_time"] | {"floor_ratio": floor, "floor_ci95": None}}
+
+    for day, factor in enumerate((1.0, 1.1)):
+        labels = {
+            "numpy": timed("numpy", 1.3 * factor),
+            "torch": timed("torch", 1.5 * factor),
+            "torch:eager": timed("torch", 9.0 * factor) | {"variant": "other"},
+        }
+        put(tmp_path, document | {"backends": labels}, day)
+    (plot,) = report.floors("s", trace(tmp_path).trends)
+    rows = {t["name"]: t["yaxis"] for t in plot.traces}
+    assert [*rows.values()] == ["y", "y2", "y3"]
+    ranges = [plot.layout[axis]["range"] for axis in ("yaxis", "yaxis2", "yaxis3")]
+    assert ranges[1] == ranges[2] != ranges[0]
+    assert ranges[1][0] < 1.5 < 9.9 < ranges[1][1]
+    assert ranges[0][1] < 2
+    named = {of["yref"].partition(" ")[0]: of["text"] for of in plot.layout["annotations"]}
+    assert {axis: name for name, axis in rows.items()} == named
+
+
+def test_a_label_that_never_finished_has_its_cross_and_no_row(tmp_path, document):
+    dead = copy.deepcopy(document)
+    dead["backends"]["torch"] |= {"status": "failed", "reason": "died"}
+    other = copy.deepcopy(document)
+    other["backends"]["jax"] = other["backends"]["torch"]
+    other["backends"]["torch"] = dead["backends"]["torch"]
+    for day in range(2):
+        put(tmp_path, other, day)
+    (plot,) = report.floors("s", trace(tmp_path).trends)
+    assert [trace["name"] for trace in plot.traces] == ["numpy", "jax"]
+    crosses = [of["yref"] for of in plot.layout["annotations"] if of["text"] == report.CROSS]
+    assert crosses == ["paper", "paper"]
 
 
 def test_a_declared_difference_is_no_disagreement(tmp_path, document):

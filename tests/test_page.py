@@ -464,7 +464,34 @@ def test_the_page_has_one_main_heading_and_leads_to_every_section(rich):
     assert {e.attributes["href"] for e in rich.all("nav")[0].all("a")} == {
         f"#{s.attributes['id']}" for s in rich.all("section")
     }
-    assert all(len(s.all("h2")) == 1 for s in rich.all("section"))
+    for section in rich.all("section"):
+        level = "h3" if section.above.tag == "section" else "h2"
+        named = section.attributes["aria-labelledby"]
+        assert [h.attributes.get("id") for h in section.all(level)].count(named) == 1
+    parts = {s.attributes["id"]: s.above.attributes.get("id") for s in rich.all("section")}
+    assert (parts["agreement"], parts["roofline"], parts["files"]) == (
+        "numbers",
+        "speed",
+        "evidence",
+    )
+
+
+def test_what_several_pictures_draw_has_one_legend_above_the_first_of_them(rich):
+    (legend,) = (of for of in rich.all("div") if of.attributes.get("id") == "labels")
+    groups = [of.attributes["data-group"] for of in legend.all("span")]
+    assert groups == ["reference", *pages.NAMES] or {*groups} == {"reference", *pages.NAMES}
+    own = {
+        (trace["name"], trace.get("showlegend", True))
+        for plot in rich.data().values()
+        for trace in plot["traces"]
+        if trace.get("legendgroup") in groups
+    }
+    assert own == {(name, False) for name in groups}
+    # What one picture alone has stays in its own.
+    (limit,) = (t for t in rich.data()["trajectory"]["traces"] if t["name"] == "limit")
+    assert limit["showlegend"]
+    assert 'id="labels"' not in render(make.record())
+    assert rich.source.index('id="labels"') < rich.source.index('<section id="numbers"')
 
 
 def test_a_text_of_any_length_is_cut():

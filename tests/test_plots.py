@@ -330,13 +330,39 @@ def test_a_label_that_may_not_be_ranked_has_no_time_and_is_named(harm: Any, why:
     assert not any("Left out" in plot.caption for plot in plots(made))
     harm(made)
     run = Run(made, judge(made))
-    found = pictures(run, "speed")
+    found = pictures(run, "steps")
     assert len(found) == 3
     for plot in found:
         assert not [told for told in texts([plot.traces, plot.layout]) if "torch" in told]
         assert plot.caption.endswith(f"Left out: torch ({why}).")
         assert all(row[0] != "torch" for row in plot.rows)
     assert any("torch" in set(texts(plot.traces)) for plot in pictures(run, "agreement"))
+
+
+def test_an_accuracy_is_drawn_as_its_distance_from_the_reference_with_the_margin() -> None:
+    made = rich()
+    for training, values in (
+        (made.reference[0], [0.80, 0.81]),
+        (made.results["torch"].training[0], [0.79, 0.8125]),
+    ):
+        training.test_accuracy = [number(value) for value in values]
+    plot = drawn(made)["accuracy-gaps"]
+    trace = next(t for t in plot.traces if t["name"] == "torch")
+    assert trace["y"].tolist() == pytest.approx([-1.0, 0.25], abs=1e-5)
+    (row,) = (row for row in plot.rows if row[:2] == ["torch", "0"])
+    assert row[2:] == ["2", "0.25", "-1"]
+    # As it was judged; of a run that was not, as the workload has it.
+    (margin,) = {o.margin for o in made.plan.workload.outcome if o.metric == "test accuracy"}
+    band = plot.layout["shapes"][1]
+    assert (band["y0"], band["y1"]) == (-100 * margin, 100 * margin)
+    run = Run(made, judge(made))
+    run.verdict.labels["torch"].findings["accuracy"].limit = 0.02
+    evidence = run.verdict.labels["torch"].findings["accuracy"].evidence
+    assert evidence is not None
+    evidence.tensor = "test accuracy"
+    (plot,) = (p for p in pictures(run, "curves") if p.name == "accuracy-gaps")
+    assert plot.layout["shapes"][1]["y1"] == 2.0
+    assert "±2 points" in plot.caption
 
 
 def test_a_difference_is_claimed_in_words_or_not() -> None:

@@ -372,7 +372,7 @@ def test_what_is_inconclusive_of_some_names_them_and_claims_nothing_of_them() ->
     assert "timing of torch inconclusive" in run.verdict.summary
     assert [row[-1] for row in run_tables.ratios(run).texts] == ["no: timing inconclusive", "no"]
     assert "fold apart (limit 1.15) (torch) → harness doctor" in terminal(made)
-    (plot,) = (p for p in pictures(run, "speed") if p.name == "ratios")
+    (plot,) = (p for p in pictures(run, "steps") if p.name == "ratios")
     assert plot.traces[0]["text"][0].endswith(", timing inconclusive")
 
 

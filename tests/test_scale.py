@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 
 import msgspec
@@ -18,6 +19,8 @@ from harness.record import store
 from harness.record.schema import FINISHED, INTERRUPTED, Process, Record, Round
 from harness.report import markdown
 from harness.report import scale as report
+from harness.report.figure import colour as colour_of
+from harness.report.figure import pale
 from harness.results.scale import (
     BARS,
     FLOOR,
@@ -344,6 +347,37 @@ def test_there_is_no_floor_without_numpy_and_the_times_stay():
     assert "–" in report.cell(torch)
     assert growth(found)[FLOOR].law is None
     assert not any(section.pictures for section in report.report(found).sections)
+
+
+def test_who_wins_is_told_at_every_size_that_two_labels_share():
+    found = grid(records(sessions=5))
+    least = found.records[0].plan.timing.least
+    place = {name: k for k, name in enumerate(found.labels, 1)}
+    for width, batch, label, ns in (
+        (64, 32, "jax", 1000), (64, 32, "torch", 1500), (64, 256, "numpy", 1000),
+        (64, 256, "jax", round(1000 * (1 + least / 2))),
+    ):  # fmt: skip
+        at(found, label, width, batch).step_ns = ns
+    for label in ("numpy", "torch", "jax"):
+        at(found, label, 4096, 32).verdict = "void"
+    (plot, _) = report.report(found).sections[0].pictures
+    (trace,) = plot.traces
+    layout = plot.layout
+    rows = [layout["yaxis"]["ticktext"].index(f"width {width}") for width in (64, 4096)]
+    columns = [layout["xaxis"]["ticktext"].index(str(batch)) for batch in BATCHES]
+    assert trace["z"][rows[0]] == [place["jax"], 0]
+    assert trace["text"][rows[0]] == ["jax<br>50%", "numpy ≈<br>jax"]
+    assert math.isnan(trace["z"][rows[1]][columns[0]])
+    assert [row for row in plot.rows if row[0] == "width 64, batch 32"] == [
+        ["width 64, batch 32", "jax", "1.00 µs", "torch", "1.50 µs", "50.0%"]
+    ]
+    assert len(plot.rows) == len(WIDTHS) * len(BATCHES) - 1
+    # Every place in the plan has its hue: the middle of its step in the scale of colours.
+    edges, high, low = trace["colorscale"], trace["zmax"], trace["zmin"]
+    for name, own in place.items():
+        where = (own - low) / (high - low)
+        (hue,) = {colour for edge, colour in edges if abs(edge - where) < 0.51 / (high - low)}
+        assert hue == pale(colour_of(name))
 
 
 def test_a_step_of_less_than_20_us_has_its_time_in_a_cell_and_no_multiple():

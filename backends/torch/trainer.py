@@ -142,7 +142,8 @@ class Trainer:
 
     def _backward(self, batch: Batch) -> Tensor:
         """The mean loss; its gradients are left in each parameter's `grad`."""
-        self.model.zero_grad()
+        for p in self.named.values():  # zero_grad, which looks for them anew: 8 us a step
+            p.grad = None
         value = self.objective(self.named, self._forward(batch), batch.y)
         value.backward()
         return value.detach()

@@ -8,14 +8,16 @@ equal. Imports NumPy alone: every bundle carries a copy of this file.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+T = TypeVar("T")
 
 # Between these no square of an element that matters overflows or underflows in float64.
 SAFE_NORM = (1e-140, 1e140)
@@ -71,7 +73,7 @@ def compare(got: Any, want: Array, dtype: str, formula: Formula | None = None) -
         # Infinities and NaN stand at the same places: there the error is none.
         got, want = np.where(finite, got, 0.0), np.where(finite, want, 0.0)
         error = replace(error, judged=np.where(finite, error.judged, 0.0))
-    index, largest, base = None, 0.0, norm(error.base)
+    index, largest, base = None, 0.0, _norm_once(error.base)
     if want.size:
         sizes = np.abs(error.judged)
         index = np.unravel_index(int(np.argmax(sizes)), want.shape)
@@ -174,6 +176,28 @@ def norm(array: Array) -> float:
         return math.inf
 
 
+def once(found: Callable[[Array], T]) -> Callable[[Array], T]:
+    """The same function, asked once of an array for as long as that lives: nobody may change it.
+
+    What is wanted of a batch is one array, and many processes are held to it.
+    """
+    known: dict[int, tuple[weakref.ref[Array], T]] = {}
+
+    def ask(array: Array) -> T:
+        if not isinstance(array, np.ndarray):  # a scalar of NumPy's, made on the way
+            return found(array)
+        place = id(array)
+        if place not in known:
+            gone = weakref.ref(array, lambda _: known.pop(place, None))
+            known[place] = gone, found(array)
+        return known[place][1]
+
+    return ask
+
+
+_norm_once = once(norm)
+
+
 def in_rms(error: Array, base: Array) -> float:
     """The largest element of |error| in units of the RMS of `base`; 0 where both vanish."""
     return _in_rms(float(np.max(np.abs(error), initial=0.0)), norm(base), base.size)
@@ -215,14 +239,14 @@ def excess_update(given: Array, change: Array, allowed: Array | None = None) -> 
     cost.
     The floor is the distance of a perfect update, rounded once to the dtype.
     """
+    wide = given.astype(np.float64)
+    perfect = (wide - change).astype(given.dtype).astype(np.float64)
+    least = relative((perfect - wide) + change, change)
 
     def formula(got: Array, want: Array) -> Error:  # noqa: ARG001 - it is given - change
-        wide = given.astype(np.float64)
         # got - given first: that difference is exact, or rounds by no more than 2**-53 of itself.
         error = (got.astype(np.float64) - wide) + change
-        perfect = (wide - change).astype(given.dtype).astype(np.float64)
-        floor = (perfect - wide) + change
-        beside = {"plain": relative(error, change), "floor": relative(floor, change)}
+        beside = {"plain": _over(norm(error), _norm_once(change)), "floor": least}
         # As a factor of the change itself, for the pattern: what moved less what was to move.
         off = np.abs(error) if allowed is None else np.maximum(0.0, np.abs(error) - allowed)
         return Error(beyond_spacing(off, given, got, 0.5), change, -error, beside)

@@ -61,6 +61,7 @@ class Wanted:
     after: State
     centred: bool
     _traced: State = field(default_factory=dict)
+    _asked: list[Asked] = field(default_factory=list)
 
     def traced(self, judge: Composed) -> State:
         """Every named value on the way of a step, as the judge has it; found once."""
@@ -227,7 +228,13 @@ _absolute = _at_least(plain, 1.0)
 
 
 def asked(wanted: Wanted) -> list[Asked]:
-    """The rungs forward to update of one batch."""
+    """The rungs forward to update of one batch; found once."""
+    if not wanted._asked:
+        wanted._asked.extend(_rungs(wanted))
+    return wanted._asked
+
+
+def _rungs(wanted: Wanted) -> list[Asked]:
     loss, name = np.array(wanted.loss), wanted.workload.trace[-1]
     usual = own_formula(wanted.workload)
     forward = centred if wanted.centred else usual

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.report import words
+from harness.report import legend, words
 from harness.report.figure import Plot
 from harness.report.sections import Cell, Report, Section, Value, plain
 from harness.text import clean
@@ -54,13 +54,16 @@ def render(report: Report) -> str:
     from markupsafe import Markup
 
     plots = [p for section in report.walk() for p in section.pictures if isinstance(p, Plot)]
+    entries = legend.shared(plots)
+    before = next((s.id for s in report.sections if _has_plots(s)), "") if entries else ""
     head, script = _file("head.js"), _file("page.js")
     plotly = plotly_source() if plots else ""
     allowed = " ".join(f"'{integrity(source)}'" for source in (head, script, plotly) if source)
     # All of these are files of ours, or encoded here so that no tag ends them.
     page: str = _template().render(
         report=report,
-        plots=plots,
+        plots=[legend.without(plot, entries) for plot in plots],
+        legend={"entries": entries, "before": before},
         policy=(
             f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
             "img-src data:; base-uri 'none'; form-action 'none'"
@@ -71,6 +74,12 @@ def render(report: Report) -> str:
         plotly=Markup(pack(plotly)) if plotly else "",  # noqa: S704
     )
     return page
+
+
+def _has_plots(section: Section) -> bool:
+    """Whether it, or what is inside, has a picture that plotly draws."""
+    own = any(isinstance(picture, Plot) for picture in section.pictures)
+    return own or any(map(_has_plots, section.inside))
 
 
 def integrity(script: str) -> str:

@@ -99,17 +99,25 @@ def _shown(run: Run, form: Form) -> list[Section]:
 
 
 def _chapters(run: Run) -> list[Section]:
-    """A page's sections: each what belongs together, below its plots."""
+    """A page's sections: what answers first, then chapters of what belongs together."""
     return [
-        Section(
-            title,
-            id=name,
-            pictures=pictures(run, name),
-            look="pair" if name in PAIRED else "",
-            inside=[build(run) for build in inside],
-        )
-        for name, title, inside in CHAPTERS
+        *(_part(run, *part) for part in SUMMARY),
+        *(
+            Section(title, id=name, inside=[_part(run, *part) for part in parts])
+            for name, title, parts in CHAPTERS
+        ),
     ]
+
+
+def _part(run: Run, name: str, title: str, inside: tuple[Build, ...]) -> Section:
+    """Its plots, and below them what is inside."""
+    return Section(
+        title,
+        id=name,
+        pictures=pictures(run, name),
+        look="pair" if name in PAIRED else "",
+        inside=[build(run) for build in inside],
+    )
 
 
 def _fastest(run: Run) -> Section:
@@ -243,22 +251,34 @@ MOST_LABELS = 4
 BRIEF = (brief.section, failing.section, _screening, unsettled.section, _explanations)
 # What Markdown shows unasked.
 OPEN = (ladder, unsettled.section, failing.section, _explanations, tables.times)
-# Of a page: id, title, and what is inside below the plots of that id.
-CHAPTERS: tuple[tuple[str, str, tuple[Build, ...]], ...] = (
+# Of a page: id, title, and what is inside below the plots of that id. What answers first, each a
+# section of its own, then all else in four.
+Part = tuple[str, str, tuple[Build, ...]]
+SUMMARY: tuple[Part, ...] = (
     ("divergence", "Where it went wrong", (_where,)),
     ("ladder", "Same?", (ladder, failing.section, _others)),
     ("fastest", "Fastest?", (_fastest,)),
     ("trust", "Trust?", (trust.section,)),
-    ("agreement", "Error against limits", (_screening, tables.envelope, tables.repeats)),
-    ("learning", "What was learned", (tables.training, tables.equivalence, tables.churn)),
-    ("confusion", "Classes and images", (learnt.classes, _images)),
-    ("speed", "Step time", (tables.times, tables.ratios, tables.parts)),
-    ("memory", "Start-up and memory", (tables.starts,)),
-    ("operators", "Single operators", (operators.section,)),
-    ("roofline", "Roofline", (roofline.section,)),
-    ("limits", "Limits", (tables.limits,)),
-    ("environment", "Environment", (environment,)),
-    ("files", "Raw files", (_files,)),
 )
+CHAPTERS: tuple[tuple[str, str, tuple[Part, ...]], ...] = (
+    ("numbers", "Numbers", (
+        ("agreement", "Error against limits", (_screening, tables.envelope, tables.repeats)),
+        ("operators", "Single operators", (operators.section,)),
+        ("limits", "Limits", (tables.limits,)),
+    )),
+    ("learning", "Learning", (
+        ("curves", "What was learned", (tables.training, tables.equivalence, tables.churn)),
+        ("confusion", "Classes and images", (learnt.classes, _images)),
+    )),
+    ("speed", "Speed", (
+        ("steps", "Step time", (tables.times, tables.ratios, tables.parts)),
+        ("memory", "Start-up and memory", (tables.starts,)),
+        ("roofline", "Roofline", (roofline.section,)),
+    )),
+    ("evidence", "Evidence", (
+        ("environment", "Environment", (environment,)),
+        ("files", "Raw files", (_files,)),
+    )),
+)  # fmt: skip
 # Their plots stand side by side where there is room.
-PAIRED = ("learning", "confusion")
+PAIRED = ("curves", "confusion")

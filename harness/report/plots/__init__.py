@@ -12,21 +12,22 @@ from harness.report.figure import Plot
 from harness.report.plots import learning, numbers, paths, timing
 from harness.report.run_tables import Run
 
-# By chapter of a page, in their order.
+# By part of a page, in their order; of what is learnt the distance, then the curve itself.
 PICTURES: dict[str, tuple[Callable[[Run], list[Plot]], ...]] = {
     "agreement": (
         numbers.checkpoints, numbers.depth, numbers.lockstep_losses, numbers.lockstep_parameters,
-        numbers.free_losses, numbers.trajectory,
+        numbers.trajectory,
     ),
-    "learning": (
-        learning.losses, learning.accuracies, learning.gradients, paths.numbers, paths.surface,
+    "curves": (
+        numbers.free_losses, learning.losses, learning.accuracy_gaps, learning.accuracies,
+        learning.gradients, paths.numbers, paths.surface,
         paths.line,
     ),
     "confusion": (learning.confusions,),
-    "speed": (timing.step_series, timing.distributions, timing.ratios),
+    "steps": (timing.step_series, timing.distributions, timing.ratios),
 }  # fmt: skip
 
 
-def pictures(run: Run, chapter: str) -> list[Plot]:
-    """The pictures of one chapter."""
-    return [plot for draw in PICTURES.get(chapter, ()) for plot in draw(run)]
+def pictures(run: Run, part: str) -> list[Plot]:
+    """The pictures of one part."""
+    return [plot for draw in PICTURES.get(part, ()) for plot in draw(run)]

@@ -222,8 +222,7 @@ def line_of(
 
     more: `x`, `y` and other looks.
     """
-    place = place_of(record, name)
     look = style_of(record, name)
     if not first:
         look |= {"line": look["line"] | {"width": 1}, "opacity": 0.45, "showlegend": False}
-    return scatter(mode, name, hover, legendgroup=f"label {place}") | look | more
+    return scatter(mode, name, hover, legendgroup=text(name)) | look | more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,49 @@ def accuracies(run: Run) -> list[Plot]:
     }
     title = "Accuracy after each epoch (%)"
     return _curves(run.record, "epoch-accuracy", title, "epoch", curves, times=100)
+
+
+def accuracy_gaps(run: Run) -> list[Plot]:
+    """Each label's accuracy less the reference's of the same seed, in points, and the margin."""
+    record = run.record
+    metric = accuracy_metric(record.plan.workload)
+    judged = {of.training.seed: of.training.test_accuracy for of in trained(record) if not of.name}
+    series = []
+    for of in trained(record):
+        own, other = of.training.test_accuracy, judged.get(of.training.seed, [])
+        if of.name is None or not own or len(own) != len(other):
+            continue
+        gaps = 100 * (axes.numeric(own) - axes.numeric(other))
+        hover = f"seed {of.training.seed}, epoch %{{x}}: %{{y:+.3f}} points"
+        marked = of.first and len(gaps) <= MOST_MARKED
+        trace = look(record, of, "lines+markers" if marked else "lines", hover) | {"y": gaps}
+        largest = gaps[np.argmax(np.abs(gaps))] if np.isfinite(gaps).all() else math.nan
+        told = cells(of.title, of.training.seed, len(gaps), *map(float, (gaps[-1], largest)))
+        series.append(Series(trace | {"showlegend": of.first}, [told]))
+    margin = 100 * _margin(run, metric or "")
+    band = {"type": "rect", "layer": "below", "fillcolor": axes.PALE, "line": {"width": 0}}
+    header = ("label", "seed", "epochs", "after the last", "furthest")
+    return picture(
+        "accuracy-gaps",
+        "Accuracy after each epoch less the reference's (points)",
+        f"Of the same seed, {metric}. Grey: the margin of ±{short(margin)} points within which the "
+        "mean over five seeds or more must lie after the last epoch; a single seed may leave it.",
+        series,
+        axes.whole("epoch", max((len(s.trace["y"]) for s in series), default=0)),
+        axes.linear("points"),
+        header,
+        shapes=[axes.line(y=0.0), axes.line(y=0.0) | band | {"y0": -margin, "y1": margin}],
+    )
+
+
+def _margin(run: Run, metric: str) -> float:
+    """By how much a metric may differ: as it was judged, or as the workload has it."""
+    found = [label.findings.get("accuracy") for label in run.verdict.labels.values()]
+    judged = [
+        f.limit for f in found if f and f.limit and f.evidence and f.evidence.tensor == metric
+    ]
+    declared = [o.margin for o in run.record.plan.workload.outcome if o.metric == metric]
+    return max(float(limit) for limit in judged or declared or [0.0])
 
 
 def _curves(

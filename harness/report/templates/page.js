@@ -52,6 +52,39 @@
     document.head.append(script);
   }
 
+  // One legend for all of them: who is pinned stands out, who is hidden is in none.
+  const legend = document.getElementById("labels");
+  const pinned = new Set();
+  const hidden = new Set();
+  const FADED = 0.12;
+
+  // Of a plot's traces those that the legend names, and how each is to look.
+  function looks(traces) {
+    const named = new Set([...(legend?.children ?? [])].map((one) => one.dataset.group));
+    const at = traces.flatMap((trace, place) => (named.has(trace.legendgroup) ? [place] : []));
+    const groups = at.map((place) => traces[place].legendgroup);
+    const own = at.map((place) => traces[place].opacity ?? 1);
+    const visible = groups.map((group) => !hidden.has(group));
+    const faded = (group) => pinned.size && !pinned.has(group);
+    return { at, change: { visible, opacity: own.map((o, k) => (faded(groups[k]) ? FADED * o : o)) } };
+  }
+
+  function turn(set, button) {
+    const { group } = button.parentElement.dataset;
+    if (!set.delete(group)) set.add(group);
+    button.setAttribute("aria-pressed", String(set.has(group)));
+    for (const [place, , traces] of drawn) {
+      const { at, change } = looks(traces);
+      if (at.length && place.querySelector("svg")) Plotly.restyle(place, change, at);
+    }
+  }
+
+  if (legend) legend.hidden = false;
+  for (const button of legend?.querySelectorAll("button") ?? []) {
+    const set = button.className === "pin" ? pinned : hidden;
+    button.addEventListener("click", () => turn(set, button));
+  }
+
   const touched = matchMedia("(pointer: coarse)").matches;
   let unpacked;
 
@@ -76,10 +109,15 @@
     layout.height = Number(held.dataset.height);
     layout.margin = { l: 60, r: 16, t: 16, b: 48, ...layout.margin };
     if (touched) layout.dragmode = false; // a finger scrolls the page
-    drawn.push([place, layout]);
+    drawn.push([place, layout, traces]);
     const settings = { responsive: true, displayModeBar: false, showTips: false };
     try {
-      await Plotly.newPlot(place, traces, coloured(layout, colours()), settings);
+      const { at, change } = looks(traces);
+      const made = [...traces];
+      at.forEach((of, k) => {
+        made[of] = { ...traces[of], visible: change.visible[k], opacity: change.opacity[k] };
+      });
+      await Plotly.newPlot(place, made, coloured(layout, colours()), settings);
     } catch (error) {
       // One that fails leaves the others, and its own figures in their table.
       console.error(place.dataset.plot, error);
