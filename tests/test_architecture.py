@@ -59,8 +59,8 @@ ROOMS = (
 # What other frameworks bring, written by hand.
 ONLY = {
     "numpy": {"layers.py", "images.py"},
-    "jax": {"losses.py"},
-    "tensorflow": {"losses.py"},
+    "jax": {"losses.py", "memory.py"},
+    "tensorflow": {"losses.py", "lean.py"},
 }
 # What the steps of a ladder share, in the harness and in every room.
 LADDER = "nielsen_ladder.py"

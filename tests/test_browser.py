@@ -200,7 +200,7 @@ def test_a_page_opens_from_a_disk_without_an_error_and_asks_for_nothing(visitor,
     assert visitor.errors == []
     assert visitor.asked_for == {written[name].as_uri()}
     drawn = visitor.run("return document.querySelectorAll('[data-plot] svg.main-svg').length")
-    assert (drawn > 0) == (name != "matrix")  # its table shows all of it
+    assert (drawn > 0) == (name not in ("diff", "matrix"))  # their tables show all of it
 
 
 # Where each of the first sections ends, and whether all that it shows lies inside the window.
@@ -385,7 +385,9 @@ def test_a_label_is_pinned_or_hidden_in_all_pictures_by_one_legend(visitor, writ
     assert looks("numpy")[0] == {(True, False)}
     # The legend stays in sight along the pictures, and covers no heading that a link leads to.
     visitor.run("location.hash = 'steps'")
-    visitor.until("return Math.abs(document.getElementById('steps').getBoundingClientRect().top) < 120")
+    visitor.until(
+        "return Math.abs(document.getElementById('steps').getBoundingClientRect().top) < 120"
+    )
     bar, head = (
         visitor.run(f"return document.querySelector('{of}').getBoundingClientRect().toJSON()")
         for of in ("#labels", "#steps-title")

@@ -87,7 +87,7 @@ def test_where_nothing_moved_a_sentence_and_the_ratios_say_it_and_all_else_is_fo
     for section in (report.rungs(found), report.speeds(found), report.environment(found)):
         assert all(cell in text for row in section.texts for cell in row)
     other = report.report(diff.compare(CLEAN, planted(slower)), "page")
-    assert [section.id for section in other.sections][0] == "moved"
+    assert other.sections[0].id == "moved"
 
 
 def test_the_same_runs_give_the_same_files():

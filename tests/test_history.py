@@ -310,12 +310,14 @@ def test_what_changed_between_neighbours_is_marked(tmp_path, document):
     ]
     assert "torch 2.12 → 2.13" in terminal(found)
     (plot,) = report.floors("s", found.trends)
-    marks = plot.traces[-1]
-    assert marks["name"] == "versions changed"
-    # Two points of torch, and the last of NumPy, whose harness changed.
-    assert sorted(marks["text"]) == sorted(
-        report.text(report.changed(p)) for p in (points[1], points[3], of(found, "numpy").points[3])
-    )
+    marks = [t for t in plot.traces if t["name"] == "versions changed"]
+    assert [mark["showlegend"] for mark in marks] == [True, False]
+    # In the row of each: the last of NumPy, whose harness changed, and two points of torch.
+    told = {mark["yaxis"]: mark["text"] for mark in marks}
+    assert told == {
+        "y": [report.text(report.changed(of(found, "numpy").points[3]))],
+        "y2": [report.text(report.changed(p)) for p in (points[1], points[3])],
+    }
 
 
 # ---- what is asked for

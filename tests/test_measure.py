@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from dataclasses import replace
 from fractions import Fraction
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace as replace_fields
 
 from harness.interface import Array, State
-from harness.measure import ladder, outcome
+from harness.measure import distance, ladder, outcome
 from harness.measure.distance import excess_update, relative
 from harness.measure.measurement import identical, measure
 from harness.record.schema import Measurement
@@ -404,3 +405,28 @@ def test_a_training_is_summed_up_by_samples_and_by_epoch() -> None:
     assert found.test_accuracy == [0.5, "nan"]  # the second has too few rows
     assert found.final_norms == {"W1": 5.0}
     assert (found.rows, found.step_ns) == ([3, 1, 3, 1], [5, 6, 7, 8])
+
+
+def test_what_is_found_once_is_of_an_array_that_nobody_can_write_to_while_it_lives():
+    asked: list[float] = []
+
+    def total(array: np.ndarray) -> float:
+        asked.append(float(array.sum()))
+        return asked[-1]
+
+    once = distance.once(total)
+    free, fixed = np.ones(3), np.ones(4)
+    fixed.flags.writeable = False
+    assert [once(free), once(fixed), once(fixed)] == [3.0, 4.0, 4.0]
+    free[0] = 5.0  # may have changed: it is asked anew
+    assert once(free) == 7.0
+    assert asked == [3.0, 4.0, 7.0]
+    del fixed
+    gc.collect()
+    # Another array in the same place in memory is another one.
+    for value in range(50):
+        other = np.full(4, float(value))
+        other.flags.writeable = False
+        assert once(other) == 4 * value
+        del other
+    assert once(np.float64(2.0)) == 2.0

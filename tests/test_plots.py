@@ -103,9 +103,9 @@ def texts(value: Any) -> Iterator[str]:
 
 def test_every_picture_is_there_when_the_record_has_everything() -> None:
     assert list(drawn(rich())) == [
-        "checkpoints", "lockstep-losses", "lockstep-parameters", "free-losses", "trajectory",
-        "epoch-loss", "epoch-accuracy", "gradient-norms", "confusion-reference", "confusion-1",
-        "step-series", "step-distribution", "ratios", "operators",
+        "checkpoints", "lockstep-losses", "lockstep-parameters", "trajectory", "free-losses",
+        "epoch-loss", "accuracy-gaps", "epoch-accuracy", "gradient-norms", "confusion-reference",
+        "confusion-1", "step-series", "step-distribution", "ratios", "operators",
     ]  # fmt: skip
 
 
@@ -356,10 +356,12 @@ def test_an_accuracy_is_drawn_as_its_distance_from_the_reference_with_the_margin
     band = plot.layout["shapes"][1]
     assert (band["y0"], band["y1"]) == (-100 * margin, 100 * margin)
     run = Run(made, judge(made))
-    run.verdict.labels["torch"].findings["accuracy"].limit = 0.02
-    evidence = run.verdict.labels["torch"].findings["accuracy"].evidence
-    assert evidence is not None
-    evidence.tensor = "test accuracy"
+    found = run.verdict.labels["torch"].findings
+    assert found["forward"].evidence is not None
+    found["accuracy"].limit = 0.02
+    found["accuracy"].evidence = msgspec.structs.replace(
+        found["forward"].evidence, tensor="test accuracy"
+    )
     (plot,) = (p for p in pictures(run, "curves") if p.name == "accuracy-gaps")
     assert plot.layout["shapes"][1]["y1"] == 2.0
     assert "±2 points" in plot.caption

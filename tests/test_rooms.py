@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from harness.workloads.reference.canonical import initial_state
 from harness.workloads.reference.composed import Composed
 from harness.workloads.reference.losses import SoftmaxCrossEntropy
 from harness.workloads.reference.pieces import Dense, Flatten, Sigmoid
+from tests.conftest import needs
 from tests.make import LIGHT
 from tests.served import Served, narrow
 
@@ -512,3 +515,15 @@ def test_a_wrong_state_or_batch_changes_nothing(train, framework):
     assert same_bits(trainer.get_state(), state)
     with pytest.raises(ValueError, match="batch: missing y"):
         trainer.put({"x": np.zeros((2, 5))})
+
+
+@needs("tensorflow", "jax")
+@pytest.mark.parametrize("before", ["", "import jax; "])
+def test_tensorflow_is_imported_without_what_it_would_import_for_others(before):
+    code = (
+        f"{before}import sys, backends.tensorflow; "
+        "print(*(name in sys.modules for name in ('jax', 'pandas'))); "
+        "import jax; print(jax.numpy.ones(3).sum())"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == [f"{bool(before)} False", "3.0"]

@@ -17,8 +17,9 @@ import optax
 
 from backends.arguments import check_backend, check_known, check_operator
 from backends.jax import operators, optimisers
+from backends.jax.memory import to_device
 from backends.jax.scan import ScanTrainer
-from backends.jax.trainer import Trainer, to_device
+from backends.jax.trainer import Trainer
 from harness.interface import Array, Unavailable, Workload
 
 # What jax_default_matmul_precision is for each profile. The reduced ones are dot algorithms, which

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import numpy.typing as npt
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from backends import rooms
 from backends.arguments import check_batch, check_state
 from backends.jax import optimisers
+from backends.jax.memory import lent, to_device
 from backends.jax.optimisers import Arrays
 from harness.interface import Array, State, Workload
 
@@ -87,7 +87,7 @@ class Trainer:
         check_batch(batch, self.workload)
         dtypes = {"y": np.dtype(np.int32)} if self.workload.y == "class" else {}
         put = {
-            name: to_device(layout.put(batch[name]), dtypes.get(name, self.dtype), self.device)
+            name: lent(layout.put(batch[name]), dtypes.get(name, self.dtype), self.device)
             for name, layout in self.parts.items()
             if name in batch
         }
@@ -188,9 +188,3 @@ class Trainer:
             for name, layout in rooms.layouts(self.room, [*self.room.TRACE], "TRACE").items()
         }
         return {**shown, self.workload.trace[-1]: outputs}
-
-
-def to_device(array: Array, dtype: npt.DTypeLike, device: jax.Device) -> jax.Array:
-    """A copy of `array` on the device, finished; jax.device_put may share the host's memory."""
-    # may_alias=False does not keep it from that on a CPU (jax 0.10.2), so the copy is made here.
-    return jax.device_put(np.array(array, dtype, order="C"), device).block_until_ready()

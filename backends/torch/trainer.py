@@ -6,7 +6,7 @@ May import torch, NumPy, what is beside it and, from the harness, `interface` on
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -127,7 +127,7 @@ class Trainer:
             if hasattr(self.room, "TRACE"):
                 return self._hooked(batch)
             own: Any = getattr(self.room, "trace", lambda *_: {})
-            return {n: to_host(value) for n, value in own(self.model, *batch.inputs).items()}
+            return {n: to_host(of) for n, of in own(self.model, *batch.inputs).items()}
 
     def close(self) -> None:
         """Drop the model and the optimiser."""
@@ -174,12 +174,10 @@ class Trainer:
 
         layouts = rooms.layouts(self.room, [*self.room.TRACE], "TRACE")
         modules = {name: self.model.get_submodule(layouts[name].name) for name in layouts}
-        hooks = [module.register_forward_hook(keep) for module in modules.values()]
-        try:
+        with ExitStack() as hooks:
+            for module in modules.values():
+                hooks.callback(module.register_forward_hook(keep).remove)
             outputs = self.model(*batch.inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
         shown = {name: layouts[name].fetch(values[module]) for name, module in modules.items()}
         return {**shown, self.workload.trace[-1]: to_host(outputs)}
 
@@ -195,6 +193,6 @@ def to_host(tensor: Tensor) -> Array:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the GPU; on the CPU every call is done when it returns."""
+    """Wait for the GPU; on the CPU a call is done when it returns."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

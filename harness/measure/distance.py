@@ -177,14 +177,14 @@ def norm(array: Array) -> float:
 
 
 def once(found: Callable[[Array], T]) -> Callable[[Array], T]:
-    """The same function, asked once of an array for as long as that lives: nobody may change it.
+    """The same function, asked once of an array that cannot be written to, while that lives.
 
     What is wanted of a batch is one array, and many processes are held to it.
     """
     known: dict[int, tuple[weakref.ref[Array], T]] = {}
 
     def ask(array: Array) -> T:
-        if not isinstance(array, np.ndarray):  # a scalar of NumPy's, made on the way
+        if not isinstance(array, np.ndarray) or array.flags.writeable:
             return found(array)
         place = id(array)
         if place not in known:

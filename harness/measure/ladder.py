@@ -93,6 +93,9 @@ class Wanted:
         outputs = judge.outputs(wide, wide_batch) if two else look.outputs
         changes, slots = moved(workload.optimiser, wide, look.grads)
         training, after = look.outputs if two else None, look.running | slots
+        for arrays in (held, given, look.grads, changes, after):
+            _fix(*arrays.values())
+        _fix(outputs)
         said = outputs, training, look.loss, look.grads, changes, after
         return cls(workload, held, given, *said, centred)
 
@@ -227,6 +230,13 @@ def _at_least(formula: Formula, base: float) -> Formula:
 _absolute = _at_least(plain, 1.0)
 
 
+def _fix(*arrays: Array) -> None:
+    """Let nobody write to them: what is found of them once stays true (see `distance.once`)."""
+    for array in arrays:
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+
+
 def asked(wanted: Wanted) -> list[Asked]:
     """The rungs forward to update of one batch; found once."""
     if not wanted._asked:
@@ -250,7 +260,7 @@ def _rungs(wanted: Wanted) -> list[Asked]:
         name = tensor.name
         if tensor.role == "trained":
             change = wanted.changes[name]
-            want = wanted.state[name].astype(np.float64) - change
+            _fix(want := wanted.state[name].astype(np.float64) - change)
             formula = update_formula(wanted, name, change)
             found.append(Asked("update", name, f"new.{name}", want, formula))
         else:

@@ -252,13 +252,13 @@ def _marks(points: Iterable[Point], values: Array, looks: axes.Trace) -> list[Se
     return [Series(trace)] if at else []
 
 
-def _crosses(trends: Mapping[str, Trend], axis: str = "paper") -> list[dict[str, Any]]:
-    """A cross below every run that a label did not finish, with who and why; by the labels' names.
+def _crosses(trends: Iterable[tuple[str, Trend]], axis: str = "paper") -> list[dict[str, Any]]:
+    """A cross below every run that a trend did not finish, with its name and why.
 
     axis: plotly's name of what the crosses stand at the foot of.
     """
     dead: dict[str, tuple[float, list[str]]] = {}
-    for label, trend in trends.items():
+    for label, trend in trends:
         for point, at in zip(trend.points, _when(trend.points).tolist(), strict=True):
             if point.verdict == "failed" and not math.isnan(at):
                 told = dead.setdefault(point.run, (at, []))[1]
@@ -288,13 +288,13 @@ def _plot(
 
     apart: a row a trend, those of one framework on one scale.
     """
-    named = dict(zip(names(trends), trends, strict=True))
-    look = styles({label: trend.configuration.backend for label, trend in named.items()})
+    named = [*zip(names(trends), trends, strict=True)]
+    look = styles({label: trend.configuration.backend for label, trend in named})
     drawn = [place for place, of in enumerate(values) if not np.isnan(of).all()]
     apart = apart and len(drawn) > 1
     series, marks, crosses = list[Series](), list[Series](), list[dict[str, Any]]()
     for row, place in enumerate(drawn):
-        (label, trend), of = [*named.items()][place], values[place]
+        (label, trend), of = named[place], values[place]
         panel = axes.panel(row if apart else 0)
         line = _line(label, trend, of, write)
         line.trace.update(panel | look[label] | ({"error_y": bars[place]} if place in bars else {}))
@@ -302,21 +302,23 @@ def _plot(
         marks += _marks(trend.points, of, panel | {"showlegend": not marks})
         if apart:
             at = f"{panel['yaxis']} domain"
-            crosses += [_named(label, at), *_crosses({label: trend}, at)]
-    others = [label for place, label in enumerate(named) if not (apart and place in drawn)]
-    crosses += _crosses({label: named[label] for label in others})
+            crosses += [_named(label, at), *_crosses([named[place]], at)]
+    crosses += _crosses([of for k, of in enumerate(named) if not (apart and k in drawn)])
     if any(cross["text"] == CROSS for cross in crosses):
         caption += f" {CROSS} on the axis: did not finish."
-    size = {"height": 340}
-    if apart:
-        kind = [trend.configuration.backend for trend in trends]
-        alike = [[values[k] for k in drawn if kind[k] == kind[place]] for place in drawn]
-        more["panels"], size = [_scale(each) for each in alike], {"height": 90 + 95 * len(drawn)}
+    kind = [trend.configuration.backend for trend in trends]
+    alike = [[values[k] for k in drawn if kind[k] == kind[place]] for place in drawn if apart]
     return picture(
-        *(name, title, caption, [*series, *marks], axes.linear("started, UTC", type="date"), y),
+        name,
+        title,
+        caption,
+        [*series, *marks],
+        axes.linear("started, UTC", type="date"),
+        y,
         SUMMARY_HEADER,
+        height=90 + 95 * len(drawn) if apart else 340,
+        panels=[_scale(each) for each in alike],
         annotations=crosses,
-        **size,
         **more,
     )
 

@@ -275,7 +275,7 @@ CHAPTERS: tuple[tuple[str, str, tuple[Part, ...]], ...] = (
         ("memory", "Start-up and memory", (tables.starts,)),
         ("roofline", "Roofline", (roofline.section,)),
     )),
-    ("evidence", "Evidence", (
+    ("stored", "Evidence", (
         ("environment", "Environment", (environment,)),
         ("files", "Raw files", (_files,)),
     )),
