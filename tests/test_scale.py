@@ -375,12 +375,13 @@ def test_who_wins_is_told_at_every_size_that_two_labels_share():
         ["width 64, batch 32", "jax", "1 µs", "torch", "1.5 µs", "50.0%"]
     ]
     assert len(plot.rows) == len(WIDTHS) * len(BATCHES) - 1
-    # Every place in the plan has its hue: the middle of its step in the scale of colours.
-    edges, high, low = trace["colorscale"], trace["zmax"], trace["zmin"]
+    # Every label has the hue of its framework: of the scale's steps the one around its place.
+    steps = trace["colorscale"]
     for name, own in place.items():
-        where = (own - low) / (high - low)
-        (hue,) = {colour for edge, colour in edges if abs(edge - where) < 0.51 / (high - low)}
-        assert hue == pale(colour_of(name))
+        where = (own - trace["zmin"]) / (trace["zmax"] - trace["zmin"])
+        (low, hue), (high, same) = steps[2 * own : 2 * own + 2]
+        assert low < where < high
+        assert hue == same == pale(colour_of(name))
 
 
 def test_a_step_of_less_than_20_us_has_its_time_in_a_cell_and_no_multiple():
