@@ -339,7 +339,7 @@ def test_a_net_that_ends_elsewhere_is_not_compared(monkeypatch, tmp_path, distan
     assert status == 1
     shown = "inf" if distance is None else "2.0e-03"
     for row in rows:
-        strays = ["–", "–", "–", shown, "NOT COMPARED: limit 0.0001"]
+        strays = ["–", "–", "–", shown, "NOT COMPARED: limit 0.001"]
         assert (row[3:] == strays) == (row[2] == PLAIN)
 
 

@@ -60,8 +60,8 @@ class Wanted:
     changes: State
     after: State
     centred: bool
-    _traced: State = field(default_factory=dict)
-    _asked: list[Asked] = field(default_factory=list)
+    _traced: State = field(default_factory=dict, init=False)
+    _asked: list[Asked] = field(default_factory=list, init=False)
 
     def traced(self, judge: Composed) -> State:
         """Every named value on the way of a step, as the judge has it; found once."""
