@@ -127,7 +127,7 @@ class Trainer:
             if hasattr(self.room, "TRACE"):
                 return self._hooked(batch)
             own: Any = getattr(self.room, "trace", lambda *_: {})
-            return {n: to_host(of) for n, of in own(self.model, *batch.inputs).items()}
+            return {n: to_host(value) for n, value in own(self.model, *batch.inputs).items()}
 
     def close(self) -> None:
         """Drop the model and the optimiser."""
@@ -193,6 +193,6 @@ def to_host(tensor: Tensor) -> Array:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the GPU; on the CPU a call is done when it returns."""
+    """Wait for the GPU; on the CPU every call is done when it returns."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

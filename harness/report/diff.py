@@ -40,6 +40,7 @@ def report(diff: Diff, form: Form) -> Report:
     sections = {"terminal": _terminal, "markdown": _markdown, "page": _page}[form]
     asked = Section(lines=sentences(diff))
     on_terminal = form == "terminal"
+    brief = form == "page" and diff.verdict == "same"  # the sentence and the ratios say it all
     return Report(
         word=diff.verdict,
         sentence=diff.summary,
@@ -47,7 +48,7 @@ def report(diff: Diff, form: Form) -> Report:
         tone=TONES[diff.verdict],
         headline=[headline(diff)] if on_terminal else [],
         warnings=diff.cautions,
-        top=[] if on_terminal else [asked] if _brief(diff, form) else [asked, runs(diff)],
+        top=[] if on_terminal else [asked] if brief else [asked, runs(diff)],
         sections=[*sections(diff), asked] if on_terminal else sections(diff),
         end=foot if form == "page" else [],
         title=f"{diff.verdict}: {headline(diff)}",
@@ -83,7 +84,7 @@ def _page(diff: Diff) -> list[Section]:
     steps = Section(
         "Step time", id="speed", pictures=changes(diff), inside=[speeds(diff), beside(diff)]
     )
-    if _brief(diff, "page"):
+    if diff.verdict == "same":
         inside = [runs(diff), ladder(diff), rungs(diff), trainings(diff), environment(diff)]
         folded = [replace(section, folded=True) for section in inside if section]
         return [steps, Section("What was compared", id="compared", note=note, inside=folded)]
@@ -97,11 +98,6 @@ def _page(diff: Diff) -> list[Section]:
         *(compared if diff.labels else []),
         Section("Environment", id="environment", inside=[environment(diff, say=True)]),
     ]
-
-
-def _brief(diff: Diff, form: Form) -> bool:
-    """Whether a sentence and the ratios say it all: a page where nothing moved."""
-    return form == "page" and diff.verdict == "same"
 
 
 def changes(diff: Diff) -> list[Plot]:
@@ -127,7 +123,6 @@ def changes(diff: Diff) -> list[Plot]:
         )
         series.append(Series(trace, [cells(label.name, ratio(of), of.verdict)]))
     inside = [*(end for of in ends for end in of), 1 / factor, factor]
-    band = {"type": "rect", "layer": "below", "fillcolor": axes.PALE, "line": {"width": 0}}
     return picture(
         "changes",
         "Step now over then",
@@ -138,7 +133,7 @@ def changes(diff: Diff) -> list[Plot]:
         axes.rows_axis([axes.tick(label.name) for label, _ in timed]),
         ("label", "now / then", "step"),
         height=90 + 45 * len(timed),
-        shapes=[axes.line(x=1.0), axes.line(x=1.0) | band | {"x0": 1 / factor, "x1": factor}],
+        shapes=[axes.line(x=1.0), axes.shade(x0=1 / factor, x1=factor)],
     )
 
 

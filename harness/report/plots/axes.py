@@ -178,6 +178,14 @@ def line(*, x: float | None = None, y: float | None = None, **more: Any) -> dict
     return {"type": "line", "layer": "above", "line": look} | at | more
 
 
+def shade(**ends: float) -> dict[str, Any]:
+    """A pale band below the lines, from x0 to x1 or from y0 to y1."""
+    across = {"x0": 0, "x1": 1, "xref": "paper", "yref": "y"}
+    down = {"y0": 0, "y1": 1, "xref": "x", "yref": "paper"}
+    look = {"type": "rect", "layer": "below", "fillcolor": PALE, "line": {"width": 0}}
+    return look | (down if "x0" in ends else across) | ends
+
+
 def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Two axes, and a legend above the picture."""
     legend = {

@@ -84,7 +84,6 @@ def accuracy_gaps(run: Run) -> list[Plot]:
         told = cells(of.title, of.training.seed, len(gaps), *map(float, (gaps[-1], largest)))
         series.append(Series(trace | {"showlegend": of.first}, [told]))
     margin = 100 * _margin(run, metric or "")
-    band = {"type": "rect", "layer": "below", "fillcolor": axes.PALE, "line": {"width": 0}}
     header = ("label", "seed", "epochs", "after the last", "furthest")
     return picture(
         "accuracy-gaps",
@@ -95,7 +94,7 @@ def accuracy_gaps(run: Run) -> list[Plot]:
         axes.whole("epoch", max((len(s.trace["y"]) for s in series), default=0)),
         axes.linear("points"),
         header,
-        shapes=[axes.line(y=0.0), axes.line(y=0.0) | band | {"y0": -margin, "y1": margin}],
+        shapes=[axes.line(y=0.0), axes.shade(y0=-margin, y1=margin)],
     )
 
 

@@ -198,7 +198,6 @@ def ratios(run: Run) -> list[Plot]:
     ends = [end for *_, of, span in rows for end in (*span, of.value)]
     ends = [*(end for end in ends if math.isfinite(end) and end > 0), *band, 1.0]
     low, high = min(ends), max(ends)
-    shade = {"type": "rect", "layer": "below", "fillcolor": axes.PALE, "line": {"width": 0}}
     indicative = "" if all(of.claimable for *_, of, _ in rows) else INDICATIVE
     ticks = [axes.tick(n) if across else f"{axes.tick(n, 9)}, A/A" for n, across, *_ in rows]
     return picture(
@@ -214,7 +213,7 @@ def ratios(run: Run) -> list[Plot]:
         ("step of", "ratio", "95 % interval", "sessions", "interval over", "claimed"),
         height=90 + 50 * len(rows),
         after=indicative + left_out,
-        shapes=[axes.line(x=1.0), axes.line(x=1.0) | shade | {"x0": band[0], "x1": band[1]}],
+        shapes=[axes.line(x=1.0), axes.shade(x0=band[0], x1=band[1])],
     )
 
 

@@ -54,13 +54,13 @@
 
   // One legend for all of them: who is pinned stands out, who is hidden is in none.
   const legend = document.getElementById("labels");
+  const named = new Set([...(legend?.children ?? [])].map((one) => one.dataset.group));
   const pinned = new Set();
   const hidden = new Set();
   const FADED = 0.12;
 
   // Of a plot's traces those that the legend names, and how each is to look.
   function looks(traces) {
-    const named = new Set([...(legend?.children ?? [])].map((one) => one.dataset.group));
     const at = traces.flatMap((trace, place) => (named.has(trace.legendgroup) ? [place] : []));
     const groups = at.map((place) => traces[place].legendgroup);
     const own = at.map((place) => traces[place].opacity ?? 1);
