@@ -203,7 +203,8 @@ def test_a_text_of_a_record_is_shown_as_it_stands_and_cut(what: str) -> None:
                 assert not re.search(r"&(?!amp;|lt;|gt;)", text)
                 assert all(c.isprintable() for c in text)
                 assert len(text) < 500
-            for text in (plot.title, plot.caption, *(c for row in plot.rows for c in row)):
+            ours = (plot.title, plot.finding, plot.caption)
+            for text in (*ours, *(c for row in plot.rows for c in row)):
                 assert not [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp")]
                 assert len(text) < 2000
 
@@ -411,7 +412,7 @@ def test_a_confusion_matrix_shows_counts_and_what_differs_from_the_reference() -
     assert np.count_nonzero(heat["z"]) == 2
     assert heat["text"][2][4] == f"{mine[2][4]}<br>+3"
     assert heat["text"][0][0] == "90"
-    assert "2 of 100 cells differ" in found["confusion-1"].caption
+    assert found["confusion-1"].finding == "2 of 100 cells differ from the reference's"
     assert found["confusion-1"].rows[2][5] == f"{mine[2][4]} (+3)"
     assert np.array_equal(found["confusion-reference"].traces[0]["z"],
                           made.reference[0].confusion)  # fmt: skip
@@ -444,7 +445,7 @@ def test_what_is_no_confusion_matrix_is_not_drawn_and_a_smaller_one_alone(
     found = drawn(made)
     assert "confusion-1" not in found
     assert found["confusion-2"].traces[0]["text"] == [["5", "1"], ["", "7"]]
-    assert "differ" not in found["confusion-2"].caption
+    assert not found["confusion-2"].finding
 
 
 def test_twelve_labels_can_be_told_apart() -> None:
@@ -697,7 +698,8 @@ def test_a_hostile_name_in_a_tiny_model_is_shown_as_it_stands(what: str) -> None
         for shown in texts([plot.traces, plot.layout]):
             assert "<" not in shown
             assert all(c.isprintable() for c in shown)
-        for shown in (plot.title, plot.caption, *plot.header, *(c for r in plot.rows for c in r)):
+        told = (plot.title, plot.finding, plot.caption, *plot.header)
+        for shown in (*told, *(c for row in plot.rows for c in row)):
             assert all(c.isprintable() for c in shown)
             assert len(shown) < 2000
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.report import words
 from harness.report.figure import Plot, style
-from harness.report.plots import axes
+from harness.report.plots import axes, findings
 from harness.report.plots.picture import Series, cells, picture
 from harness.report.sections import Form, Report, Section, Value
 from harness.results.diff import Diff, Judged, LabelDiff, RungDiff, TrainingDiff, ratio
@@ -132,6 +132,9 @@ def changes(diff: Diff) -> list[Plot]:
         axes.logarithmic("step now / then", min(inside), max(inside)),
         axes.rows_axis([axes.tick(label.name) for label, _ in timed]),
         ("label", "now / then", "step"),
+        finding=findings.moved(
+            [(label.name, np.array([1.0, of.value])) for label, of in timed], "then"
+        ),
         height=90 + 45 * len(timed),
         shapes=[axes.line(x=1.0), axes.shade(x0=1 / factor, x1=factor)],
     )

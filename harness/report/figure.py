@@ -46,6 +46,8 @@ MARKERS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross
 class Plot:
     """One picture. `name`: its id in the page, of [a-z0-9-]; `title` names what and the unit.
 
+    `finding`: what it shows, in a sentence without a full stop; a page has it above the title.
+
     `caption`: what is drawn and how to read it, in a sentence or two. `traces`, `layout`: as plotly
     takes them; NumPy arrays may stand for lists; texts in them have passed `text`. No colour of
     paper, grid or font: the page sets those. `header`, `rows`: the same in figures, for who cannot
@@ -60,6 +62,7 @@ class Plot:
     header: tuple[str, ...] = ()
     rows: list[list[str]] = field(default_factory=list)
     height: int = 380
+    finding: str = ""
 
 
 def text(told: str) -> str:

@@ -19,7 +19,7 @@ from harness.interface import Array
 from harness.record.schema import number
 from harness.report import words
 from harness.report.figure import GREY, Plot, styles, text
-from harness.report.plots import axes
+from harness.report.plots import axes, findings
 from harness.report.plots.picture import Log, Series, picture
 from harness.report.sections import Form, Report, Section, Value, by_columns
 from harness.results.history import History, Point, Setting, Trend, Unit
@@ -316,6 +316,7 @@ def _plot(
         axes.linear("started, UTC", type="date"),
         y,
         SUMMARY_HEADER,
+        finding=findings.moved([(named[k][0], values[k]) for k in drawn], "its first"),
         height=90 + 95 * len(drawn) if apart else 340,
         panels=[_scale(each) for each in alike],
         annotations=crosses,

@@ -281,9 +281,18 @@ def curves(record: Record) -> list[Plot]:
         {},
         {},
         ("label", "of", "points", "smallest", "largest", "the book's differs at x ="),
+        finding=_told(series),
         height=60 + 190 * len(drawn),
         **panels,
     )
+
+
+def _told(series: list[Series]) -> str:
+    """Where the book's expressions give something else."""
+    differ = dict.fromkeys(row[1] for s in series for row in s.rows if row[-1] != "–")
+    if differ:
+        return f"The book's expression gives something else for {', '.join(differ)}"
+    return "The book's expressions give the same wherever they are drawn"
 
 
 def _curve(

@@ -22,7 +22,7 @@ from harness.report.learnt import (
     square,
     trained,
 )
-from harness.report.plots import axes
+from harness.report.plots import axes, findings
 from harness.report.plots.picture import Log, Series, cells, picture
 from harness.report.run_tables import Run
 from harness.report.words import in_nats
@@ -76,7 +76,8 @@ def accuracy_gaps(run: Run) -> list[Plot]:
         own, other = of.training.test_accuracy, judged.get(of.training.seed, [])
         if of.name is None or not own or len(own) != len(other):
             continue
-        gaps = 100 * (axes.numeric(own) - axes.numeric(other))
+        with np.errstate(invalid="ignore"):  # a record may hold infinite ones
+            gaps = 100 * (axes.numeric(own) - axes.numeric(other))
         hover = f"seed {of.training.seed}, epoch %{{x}}: %{{y:+.3f}} points"
         marked = of.first and len(gaps) <= MOST_MARKED
         trace = look(record, of, "lines+markers" if marked else "lines", hover) | {"y": gaps}
@@ -94,8 +95,18 @@ def accuracy_gaps(run: Run) -> list[Plot]:
         axes.whole("epoch", max((len(s.trace["y"]) for s in series), default=0)),
         axes.linear("points"),
         header,
+        finding=_at_the_end(series),
         shapes=[axes.line(y=0.0), axes.shade(y0=-margin, y1=margin)],
     )
+
+
+def _at_the_end(series: list[Series]) -> str:
+    """Whose accuracy is furthest from the reference's after the last epoch."""
+    last = findings.each((s.rows[0][0], s.trace["y"][-1:]) for s in series)
+    if last and all(gap == 0 for _, gap in last):
+        return "After the last epoch every accuracy is the reference's"
+    said = findings.furthest(last)
+    return said and f"{said} points after the last epoch"
 
 
 def _margin(run: Run, metric: str) -> float:
@@ -150,6 +161,10 @@ def _curves(
         axes.whole(over, max(len(s.trace["y"]) for s in series)),
         Log(there[0]) if steep else axes.linear(there[0], matches="y"),
         ("label", "seed", "of", f"{over}s", "after the first", "after the last"),
+        finding=findings.between(
+            there[0].capitalize(),
+            [(s.rows[0][0], float(s.trace["y"][-1])) for s in series if s.rows[0][2] == there[0]],
+        ),
         height=150 + 170 * len(there),
         panels=there,
     )
@@ -208,9 +223,22 @@ def gradients(run: Run) -> list[Plot]:
         axes.whole("epoch", max((len(s.trace["y"]) for s in series), default=0)),
         Log("norm", room=1.3),
         NORMS,
+        finding=_vanishing(series),
         height=90 + 130 * len(shown),
         panels=[axes.tick(of.title) for of in shown],
     )
+
+
+def _vanishing(series: list[Series]) -> str:
+    """How the first layer's gradient compares with the last one's, of the first label drawn."""
+    whose = [s for s in series if s.rows[0][0] == series[0].rows[0][0]]
+    if len(whose) < 2:
+        return ""
+    first, last = ((s.rows[0][1], float(s.trace["y"][0])) for s in (whose[0], whose[-1]))
+    if not (0 <= first[1] < math.inf and 0 < last[1] < math.inf):
+        return ""
+    share = short(first[1] / last[1])
+    return f"Before training the gradient by {first[0]} is {share} times that by {last[0]}"
 
 
 # ---- confusion -----------------------------------------------------------------------------------
@@ -272,12 +300,13 @@ def _confusion(record: Record, of: Trained, counts: Array, base: Array | None, m
         "Rows: the true class; columns: the predicted one; on the diagonal what is right: "
         f"{int(np.trace(counts))} of {int(counts.sum())} test samples."
     )
+    finding = ""
     if compared:
         caption += (
             " Coloured, and told below the count, is what differs from the reference: teal is "
-            "more, brown less, on one scale for all labels. "
-            f"{np.count_nonzero(less)} of {less.size} cells differ."
+            "more, brown less, on one scale for all labels."
         )
+        finding = f"{np.count_nonzero(less)} of {less.size} cells differ from the reference's"
     named = [axes.plain(classes[k] if k < len(classes) else str(k)) for k in range(len(counts))]
     axis = axes.rows_axis([axes.tick(each, 11) for each in named], tickfont={"size": 10})
     del axis["range"]  # that of the cells
@@ -293,4 +322,5 @@ def _confusion(record: Record, of: Trained, counts: Array, base: Array | None, m
     title = f"{axes.plain(of.title)}: test samples by true and predicted class, seed "
     title += str(of.training.seed)
     name = f"confusion-{place}"
-    return Plot(name, title, caption, [trace], layout, header, rows, 150 + 31 * len(counts))
+    height = 150 + 31 * len(counts)
+    return Plot(name, title, caption, [trace], layout, header, rows, height, finding)

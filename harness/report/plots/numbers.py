@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,8 +14,8 @@ from harness.record.schema import OWN, Record, Replica
 from harness.report import words
 from harness.report.figure import GREY, Plot, text
 from harness.report.learnt import references
-from harness.report.plots import axes
-from harness.report.plots.picture import Log, Series, cells, picture
+from harness.report.plots import axes, findings
+from harness.report.plots.picture import Log, Series, cells, picture, values_of
 from harness.report.run_tables import Run
 from harness.verdict.numbers import envelope_limit, share, with_limits
 from harness.verdict.verdict import Verdict
@@ -83,6 +84,7 @@ def checkpoints(run: Run) -> list[Plot]:
         Log("share of the limit", known=(CLEAN, 1.0), edge=True),
         ("label", "steps", "median share", "largest share", "at step", "of"),
         height=340,
+        finding=findings.nearest_to_limit(values_of(series)),
         shapes=[axes.line(y=1.0), axes.line(y=CLEAN, line={"dash": "dot"})],
     )
 
@@ -149,6 +151,7 @@ def depth(run: Run) -> list[Plot]:
         axes.linear("value inside the model", tickvals=[*order.values()], ticktext=names),
         Log("relative distance", known=limits, edge=True),
         ("label", "value", "own error", "from the reference", "batch"),
+        finding=findings.furthest(values_of(series), limits),
         shapes=[axes.line(y=limit) for limit in limits],
     )
 
@@ -178,6 +181,7 @@ def lockstep_parameters(run: Run) -> list[Plot]:
         axes.steps("training steps made"),
         Log("relative distance", known=limits, edge=True),
         ("label", "after step", "distance", "of tensor"),
+        finding=findings.furthest(values_of(series), limits),
         shapes=[axes.line(y=limit) for limit in limits],
     )
 
@@ -229,6 +233,7 @@ def _losses(
         Log("relative difference", known=limits),
         ("label", "seed", "steps", "exactly 0", "median", "largest", "last", "not finite"),
         height=340,
+        finding=findings.furthest(values_of(series), limits),
         shapes=[axes.line(y=limit) for limit in limits],
     )
 
@@ -307,6 +312,11 @@ def trajectory(run: Run) -> list[Plot]:
         Log("relative distance", edge=True),
         ("label", "regime", "steps", "distance", "furthest replica", "of furthest", "limit"),
         height=340,
+        finding=findings.nearest_to_limit(
+            (row[0], value / limits[row[1]].get(int(row[2]), math.inf))
+            for s in labels
+            for row, value in zip(s.rows, s.trace["y"].tolist(), strict=True)
+        ),
     )
 
 

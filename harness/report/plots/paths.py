@@ -11,7 +11,7 @@ from harness.plan.model import Plan
 from harness.record.schema import Training
 from harness.report import learnt
 from harness.report.figure import GREY, Plot, text
-from harness.report.plots import axes
+from harness.report.plots import axes, findings
 from harness.report.plots.learning import look
 from harness.report.plots.picture import Series, cells, picture
 from harness.report.run_tables import Run
@@ -55,9 +55,17 @@ def numbers(run: Run) -> list[Plot]:
         axes.whole("training steps made", int(max(own.steps[-1] for _, own in ways))),
         axes.linear(text(names[0])),
         learnt.NUMBERS,
+        finding=_apart(series),
         height=90 + 130 * len(names),
         panels=[text(name) for name in names],
     )
+
+
+def _apart(series: list[Series]) -> str:
+    """Whose number is furthest from the reference's at the end."""
+    rows = [row for s in series for row in s.rows if row[-1] != "–"]
+    said = findings.furthest(findings.each((row[0], np.array([float(row[-1])])) for row in rows))
+    return said and f"{said}, at the end of training"
 
 
 # ---- a function of two variables -----------------------------------------------------------------
@@ -89,6 +97,9 @@ def surface(run: Run) -> list[Plot]:
         axes.linear(text(names[0]), showgrid=False),
         axes.linear(text(names[1]), showgrid=False),
         ("label", "after steps", *map(axes.plain, names), "value"),
+        finding=findings.between(
+            "The value", [(s.rows[-1][0], float(s.rows[-1][-1])) for s in series if s.rows]
+        ),
         height=440,
     )
 
@@ -157,6 +168,9 @@ def line(run: Run) -> list[Plot]:
         axes.linear("x"),
         axes.linear("y"),
         ("label", "w", "b", "distance from the points (root of the mean square)"),
+        finding=findings.between(
+            "The distance from the points", [(s.rows[0][0], float(s.rows[0][-1])) for s in series]
+        ),
     )
 
 

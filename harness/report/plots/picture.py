@@ -15,7 +15,7 @@ import numpy as np
 from harness.interface import Array
 from harness.record.schema import number
 from harness.report.figure import Plot
-from harness.report.plots import axes
+from harness.report.plots import axes, findings
 from harness.report.plots.axes import Trace
 from harness.text import short
 
@@ -60,6 +60,7 @@ def picture(
     header: Sequence[str],
     *,
     height: int = 320,
+    finding: str = "",
     after: str = "",
     panels: Sequence[str | dict[str, Any]] = (),
     **more: Any,
@@ -67,8 +68,8 @@ def picture(
     """A picture drawn; none where it has no series, or every line of it is one dot.
 
     The caption is followed by what a logarithmic axis cannot show, and by `after`. height: in
-    pixels, without the legend; panels: of several y axes, one below the other, the title, or what
-    else each has of its own; more: of plotly's layout.
+    pixels, without the legend; finding: see `Plot`; panels: of several y axes, one below the
+    other, the title, or what else each has of its own; more: of plotly's layout.
     """
     if not series or _dots(series):
         return []
@@ -103,8 +104,14 @@ def picture(
             header=tuple(header),
             rows=[row for s in series for row in s.rows],
             height=axes.tall(traces, height),
+            finding=finding,
         )
     ]
+
+
+def values_of(series: Sequence[Series]) -> list[tuple[str, float]]:
+    """What is drawn of everything that is told, each value with its name."""
+    return findings.each((s.rows[0][0], s.trace["y"]) for s in series if s.rows)
 
 
 def _dots(series: Sequence[Series]) -> bool:

@@ -13,6 +13,7 @@ from harness.report.plots import axes
 from harness.report.plots.picture import Log, Series, picture
 from harness.report.words import BELOW, duration
 from harness.results.scale import Figure, Grid
+from harness.text import short
 
 # The ground of a size at which nobody leads.
 NOBODY = "#e2e2e2"
@@ -100,8 +101,17 @@ def winners(grid: Grid, threads: int) -> list[Plot]:
     title = "Who wins here" + (f", threads: {threads}" if len(grid.threads) > 1 else "")
     header = ("size", "fastest", "its step", "next", "its step", "lead")
     height = 110 + 46 * len(layers)
+    first = [axes.plain(a.label) for a, _, lead in leads.values() if lead > least]
+    most = max(first, key=first.count, default="")
+    finding = (
+        f"{most} leads at {first.count(most)} of {len(leads)} sizes"
+        if most
+        else f"Nobody leads at any of {len(leads)} sizes"
+    )
     layout = axes.layout(across, down)
-    return [Plot(f"winners-{threads}", title, caption, [trace], layout, header, rows, height)]
+    return [
+        Plot(f"winners-{threads}", title, caption, [trace], layout, header, rows, height, finding)
+    ]
 
 
 def _leads(grid: Grid, threads: int) -> dict[tuple[int, int, int], Lead]:
@@ -195,6 +205,17 @@ def _against_work(
         axis,
         ("label", "size", "step", unit.strip()),
         height=420,
+        finding=_best(fair, unit, floor=floor),
         after=f" Not ranked and left out: {missing}, named below." if missing else "",
         shapes=[axes.line(y=1.0)],
     )
+
+
+def _best(fair: list[tuple[Figure, float]], unit: str, *, floor: bool) -> str:
+    """Who comes nearest to the floor, or reaches most of a large product, and at which size."""
+    sound = [(f, value) for f, value in fair if not floor or value >= 1]
+    if not sound:
+        return ""
+    best = (min if floor else max)(sound, key=lambda each: each[1])
+    said = "Nearest to the floor" if floor else "Most"
+    return f"{said}: {axes.plain(best[0].label)}, {short(best[1])}{unit}, {best[0].place}"

@@ -19,6 +19,7 @@ from harness.report.figure import GREY, Plot, text
 from harness.report.plots import axes
 from harness.report.plots.picture import MOST_POINTS, Log, Series, cells, picture
 from harness.report.run_tables import Run, compared, is_claimed
+from harness.text import short
 from harness.verdict import timings
 from harness.verdict.timing_stats import Ratio
 from harness.verdict.timings import Place, median_interval
@@ -118,11 +119,25 @@ def step_series(run: Run) -> list[Plot]:
         axes.whole("round", len(order), range=[-0.2, len(order) + 0.2]),
         Log(unit, room=1.15),
         ("label", "rounds", "samples", "shortest steady", "median", "longest"),
+        finding=_restless(record, timed),
         height=90 + 105 * len(arms),
         after=left_out,
         panels=[unit] * len(arms),
         shapes=[axes.line(x=x, line={"dash": "dot", "width": 1}) for x in begin],
     )
+
+
+def _restless(record: Record, timed: list[str]) -> str:
+    """Whose median moves most from round to round, of the steady ones."""
+    moved = {}
+    for name in timed:
+        medians = [*timings.step_medians(record, record.results[name]).values()]
+        if len(medians) > 1 and min(medians) > 0:
+            moved[name] = max(medians) / min(medians) - 1
+    if not moved:
+        return ""
+    most = max(moved, key=lambda name: moved[name])
+    return f"From round to round {axes.plain(most)}'s median moves most: by {moved[most]:.0%}"
 
 
 def _points(
@@ -172,8 +187,24 @@ def distributions(run: Run) -> list[Plot]:
         Log(f"step time, {unit}"),
         axes.linear("of steady steps, %", range=[0, 101]),
         ("label", "steps", "5 %", "median", "95 %", "99 %", "longest"),
+        finding=_tail(samples),
         after=left_out,
         shapes=[axes.line(y=50, line={"dash": "dot", "width": 1})],
+    )
+
+
+def _tail(samples: dict[str, Array]) -> str:
+    """Whose slowest hundredth is furthest from its median."""
+    times = {
+        axes.plain(name): float(np.quantile(steps, 0.99) / np.median(steps))
+        for name, steps in samples.items()
+        if np.median(steps) > 0
+    }
+    if not times:
+        return ""
+    longest = max(times, key=lambda name: times[name])
+    return (
+        f"Longest tail: 1 % of {longest}'s steps take {short(times[longest])} × its median or more"
     )
 
 
@@ -211,10 +242,24 @@ def ratios(run: Run) -> list[Plot]:
         axes.logarithmic(f"step time / {text(arm)}'s", low, high),
         axes.rows_axis(ticks),
         ("step of", "ratio", "95 % interval", "sessions", "interval over", "claimed"),
+        finding=_claims(run, rows),
         height=90 + 50 * len(rows),
         after=indicative + left_out,
         shapes=[axes.line(x=1.0), axes.shade(x0=band[0], x1=band[1])],
     )
+
+
+def _claims(run: Run, rows: Sequence[Row]) -> str:
+    """Which of the differences are claimed."""
+    others = [(name, across, of) for name, across, of, _ in rows if across]
+    claimed = [
+        f"{axes.plain(name)} {short(of.value)} ×"
+        for name, across, of in others
+        if is_claimed(run, name, across, of)[0]
+    ]
+    if claimed:
+        return f"Claimed: {', '.join(claimed)}"
+    return "No difference between labels is claimed" if others else ""
 
 
 def _forest(run: Run, rows: Sequence[Row], middle: float) -> list[Series]:
