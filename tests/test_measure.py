@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as replace_fields
+from threadpoolctl import threadpool_limits
 
 from harness.interface import Array, State
 from harness.measure import distance, ladder, outcome
@@ -109,6 +110,19 @@ def test_the_worst_element_is_found_with_both_values_and_its_size(
     assert worst.got == float(got[row, column])
     assert worst.want == 2.0
     assert worst.in_rms == abs(float(got[row, column]) - 2.0) / 2.0
+
+
+def test_a_norm_is_the_same_in_any_number_of_threads_and_is_right() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        array = rng.standard_normal((3, 200_003))
+        found = []
+        for threads in (1, 2):
+            with threadpool_limits(threads):
+                found.append(distance.norm(array))
+        assert found[0] == found[1]
+    exact = math.sqrt(math.fsum(value * value for value in array.ravel().tolist()))
+    assert found[0] == pytest.approx(exact, rel=1e-15)
 
 
 def test_a_measurement_carries_norms_shape_and_a_digest_of_the_bytes() -> None:

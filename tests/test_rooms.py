@@ -521,9 +521,11 @@ def test_a_wrong_state_or_batch_changes_nothing(train, framework):
 @pytest.mark.parametrize("before", ["", "import jax; "])
 def test_tensorflow_is_imported_without_what_it_would_import_for_others(before):
     code = (
-        f"{before}import sys, backends.tensorflow; "
-        "print(*(name in sys.modules for name in ('jax', 'pandas'))); "
-        "import jax; print(jax.numpy.ones(3).sum())"
+        f"{before}import sys, backends.tensorflow, tensorflow as tf; "
+        "print(*(name in sys.modules for name in ('jax', 'pandas', 'keras', 'scipy'))); "
+        "import jax, keras, scipy.sparse; print(jax.numpy.ones(3).sum()); "
+        "print(tf.keras.layers.Dense(3)(tf.ones((2, 2))).shape, keras.ops.shape(tf.ones(2)))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.splitlines() == [f"{bool(before)} False", "3.0"]
+    there = f"{bool(before)} False False False"
+    assert told.stdout.splitlines() == [there, "3.0", "(2, 3) (2,)"]

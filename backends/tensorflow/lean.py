@@ -1,7 +1,8 @@
 """TensorFlow itself, imported before all else of this room.
 
-It imports JAX and pandas wherever they are installed, for a converter and for data frames that
-nobody asks for here: a fifth of what its own import takes. Whoever wants them has them afterwards.
+It imports JAX, Keras, pandas and SciPy wherever they are installed, for a converter, `tf.keras`,
+data frames and sparse matrices that nobody asks for here: a third of what its own import takes.
+Whoever wants them has them afterwards.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, cast
 
 __all__ = ["tf"]
 
-_LEFT_OUT = {"jax", "pandas"} - {*sys.modules}
+_LEFT_OUT = {"jax", "keras", "pandas", "scipy"} - {*sys.modules}
 sys.modules.update(dict.fromkeys(_LEFT_OUT, cast("Any", None)))
 try:
     import tensorflow as tf

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 # Between these no square of an element that matters overflows or underflows in float64.
 SAFE_NORM = (1e-140, 1e140)
+# A product of vectors no longer than this is one thread's in OpenBLAS.
+ONE_THREAD = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,19 +163,26 @@ def _over(top: float, bottom: float) -> float:
 
 def norm(array: Array) -> float:
     """||array||2; where squares overflow or underflow, scaled by a power of two on the way."""
-    with np.errstate(over="ignore", under="ignore"):
-        plain = float(np.linalg.norm(array))
+    plain = _root_of_squares(array)
     if SAFE_NORM[0] < plain < SAFE_NORM[1]:
         return plain
     largest = float(np.max(np.abs(array), initial=0.0))
     if not 0 < largest < math.inf:
         return largest
     exponent = int(np.frexp(largest)[1])
-    scaled = float(np.linalg.norm(np.ldexp(array, -exponent)))
+    scaled = _root_of_squares(np.ldexp(array, -exponent))
     try:
         return math.ldexp(scaled, exponent)
     except OverflowError:
         return math.inf
+
+
+def _root_of_squares(array: Array) -> float:
+    """In pieces: BLAS has two threads wait for each other over more, while a worker computes."""
+    flat = np.ravel(array, order="K")
+    with np.errstate(over="ignore", under="ignore"):
+        pieces = (flat[at : at + ONE_THREAD] for at in range(0, flat.size, ONE_THREAD))
+        return math.sqrt(sum(float(np.dot(piece, piece)) for piece in pieces))
 
 
 def once(found: Callable[[Array], T]) -> Callable[[Array], T]:
