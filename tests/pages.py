@@ -271,7 +271,10 @@ class Element:
 
 
 class Page(HTMLParser):
-    """A page as a tree, by the standard library's parser; every tag must close."""
+    """A page as a tree, by the standard library's parser.
+
+    Every tag must close, no two elements have one id, and every link within it leads somewhere.
+    """
 
     def __init__(self, source: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -280,6 +283,14 @@ class Page(HTMLParser):
         self.feed(source)
         self.close()
         assert self.at is self.root, f"<{self.at.tag}> is not closed"
+        ids = [element.attributes["id"] for element in self.root.every() if "id" in element.attributes]
+        assert "" not in ids
+        assert not (twice := {each for each in ids if ids.count(each) > 1}), twice
+        for element in self.root.every():
+            if (link := element.attributes.get("href", "")).startswith("#"):
+                assert link[1:] in ids, link
+            for named in element.attributes.get("aria-labelledby", "").split():
+                assert named in ids, named
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert len({name for name, _ in attrs}) == len(attrs), attrs
@@ -311,10 +322,7 @@ class Page(HTMLParser):
         return [(element.tag, element.attributes) for element in self.root.every()]
 
     def by_id(self) -> dict[str, Element]:
-        named = [e for e in self.root.every() if "id" in e.attributes]
-        found = {e.attributes["id"]: e for e in named}
-        assert len(found) == len(named)
-        return found
+        return {e.attributes["id"]: e for e in self.root.every() if "id" in e.attributes}
 
     @property
     def scripts(self) -> list[str]:

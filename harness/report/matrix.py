@@ -189,6 +189,7 @@ def report(
         ("workload", *labels, "judged", *(["record"] if one_each else [])),
         [_cells(*each, labels, at, accepted, one_each) for each in zip(rows, found, strict=True)],
         about="first divergence, or step time over that of the fastest that agrees",
+        id="workloads",
         figures=False,
     )
     said = [*_said(rows, found, accepted)]
@@ -201,9 +202,9 @@ def report(
         headline=[f"{len(rows)} workloads · {len(labels)} labels"],
         sections=[
             table,
-            Section("What is to be said", lines=said),
-            Section("Since the last sweep", lines=moved),
-            Section("Not possible here", lines=_skipped(rows)),
+            Section("What is to be said", id="said", lines=said),
+            Section("Since the last sweep", id="since", lines=moved),
+            Section("Not possible here", id="not-possible", lines=_skipped(rows)),
         ],
         title=f"{MARKS[word]} {agreed} of {len(rows)} workloads",
     )

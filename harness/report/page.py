@@ -53,6 +53,8 @@ def render(report: Report) -> str:
     """
     from markupsafe import Markup
 
+    # A page leads to each of them.
+    assert all(section.id and section.title for section in report.sections if section)
     plots = [p for section in report.walk() for p in section.pictures if isinstance(p, Plot)]
     entries = legend.shared(plots)
     before = next((s.id for s in report.sections if _has_plots(s)), "") if entries else ""

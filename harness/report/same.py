@@ -34,6 +34,7 @@ def report(found: Same) -> Report:
                 "Sides",
                 ("side", "framework", "function", "where", "also"),
                 [_side(side) for side in found.sides],
+                id="sides",
                 figures=False,
             ),
             Section(
@@ -41,6 +42,7 @@ def report(found: Same) -> Report:
                 ("argument", "dtype", "shape", "value"),
                 [[each.name, each.dtype or "–", str(each.shape) if each.dtype else "–",
                   each.text or "–"] for each in found.arguments],
+                id="arguments",
                 figures=False,
                 folded=True,
             ),
@@ -63,7 +65,7 @@ def questions(found: Same) -> Section:
         for of in found.questions
     ]
     header = ("asked", *names, "apart", "limit", "note")
-    return Section("", header, rows, id="asked")
+    return Section("What was asked", header, rows, id="asked")
 
 
 def points(found: Same) -> Section:
@@ -74,7 +76,8 @@ def points(found: Same) -> Section:
         for of in found.points
         if not of.same
     ]
-    return Section("Where they differ", ("at", "in", "of", *names), rows, figures=False)
+    header = ("at", "in", "of", *names)
+    return Section("Where they differ", header, rows, id="points", figures=False)
 
 
 def first(found: Same) -> Section:
@@ -91,7 +94,7 @@ def first(found: Same) -> Section:
         *([["limit", short(at.limit)]] if at.limit is not None else []),
         *(["explanation", one.sentence] for one in found.explained),
     ]
-    return Section("The first difference", ("", ""), rows, figures=False)
+    return Section("The first difference", ("", ""), rows, id="first", figures=False)
 
 
 def _side(side: Side) -> list[str]:
