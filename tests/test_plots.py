@@ -340,6 +340,14 @@ def test_a_label_that_may_not_be_ranked_has_no_time_and_is_named(harm: Any, why:
     assert any("torch" in set(texts(plot.traces)) for plot in pictures(run, "agreement"))
 
 
+def test_what_was_skipped_is_not_said_to_disagree() -> None:
+    made = rich()
+    make.skip(made, "torch")
+    found = pictures(Run(made, judge(made)), "steps")
+    assert found
+    assert not any("Left out" in plot.caption for plot in found)
+
+
 def test_an_accuracy_is_drawn_as_its_distance_from_the_reference_with_the_margin() -> None:
     made = rich()
     for training, values in (

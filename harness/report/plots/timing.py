@@ -32,10 +32,14 @@ INDICATIVE = (
 
 
 def _ranked(run: Run) -> tuple[list[str], str]:
-    """The labels that were timed and may be ranked, and a sentence that names the others."""
-    told = {name: agreement(label) for name, label in run.verdict.labels.items()}
-    timed = [name for name, label in run.verdict.labels.items()
-             if told[name] == "agree" and label.step_time is not None]  # fmt: skip
+    """The labels that were timed and may be ranked, and a sentence that names the others.
+
+    What was skipped is none of them: the page says so at its top.
+    """
+    labels = run.verdict.labels.items()
+    told = {name: agreement(label) for name, label in labels if label.status != "skipped"}
+    timed = [name for name, label in labels
+             if told.get(name) == "agree" and label.step_time is not None]  # fmt: skip
     others = [f"{axes.plain(name)} ({word})" for name, word in told.items() if word != "agree"]
     return timed, f" Left out: {'; '.join(others)}." if others else ""
 
