@@ -202,26 +202,27 @@ def measure_peers(
 class Files:
     """The numbers of all sessions, made once, as files in the scratch folder.
 
-    Ours map the whole training set and gather rows by the canonical order; peers get those rows in
-    that order, as the uint8 images that they were.
+    The rows lie in the order in which they are taken, for everybody: ours gather them one after the
+    other from the file that they map, as peers slice what they hold. Peers get the uint8 images.
     """
 
     def __init__(self, scratch: Path, dataset: data.Dataset, steps: int) -> None:
         self.scratch = scratch
         self.steps = steps
         x, y = data.training_set(dataset, WORKLOAD)
-        order = canonical.epoch_order(SEED, 0, len(y), BATCH_SIZE)
-        slots = canonical.schedule(len(y), BATCH_SIZE, 1, steps)[:steps]
-        rows = order[: steps * BATCH_SIZE]
+        rows = canonical.epoch_order(SEED, 0, len(y), BATCH_SIZE)[: steps * BATCH_SIZE]
+        slots = canonical.schedule(len(rows), BATCH_SIZE, 1, steps)
         initial = canonical.initial_state(WORKLOAD, SEED)
         self.names = list(initial)
-        arrays = {"x": x, "y": y, "test_x": x[:EVALUATED_ROWS], "test_y": y[:EVALUATED_ROWS]}
+        arrays = {"x": x[rows], "y": y[rows]}
+        arrays |= {f"test_{name}": of[:EVALUATED_ROWS] for name, of in arrays.items()}
         for name, array in arrays.items():
             np.save(self.path(f"{name}.npy"), array)
+        order = np.arange(len(rows), dtype=np.int64)
         given = {"order": order[None], "slots": np.array(slots, dtype=np.int64)}
         save_tensors(self.path("schedule"), given | {"seed": np.array(SEED)})
         save_tensors(self.path("initial"), initial)
-        save_tensors(self.path("held"), {"0": dataset.train_x[rows], "1": y[rows]})
+        save_tensors(self.path("held"), {"0": dataset.train_x[rows], "1": arrays["y"]})
         numbered = {str(i): value for i, value in enumerate(initial.values())}
         save_tensors(self.path("numbered"), numbered)
         save_tensors(self.path("nothing"), {})
@@ -450,8 +451,9 @@ def markdown(result: Result) -> str:
     lines += [
         "",
         (
-            "*Our step*: step and wait. *Our whole loop*: with gathering the rows by the epoch's "
-            "order and putting them on the device. *Its call*: a whole call of `fit` for one epoch "
+            "*Our step*: step and wait. *Our whole loop*: with gathering the rows, which lie in "
+            "the epoch's order for everybody, and putting them on the device. *Its call*: a whole "
+            "call of `fit` for one epoch "
             "/ steps, making batches included, since `fit` and the book's loop do not part them. "
             "*Its epoch*: the same without what the call prepares before its first epoch, as in a "
             "`fit` of very many epochs. Keras is given its rows in order, as float32, and "

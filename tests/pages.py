@@ -283,7 +283,9 @@ class Page(HTMLParser):
         self.feed(source)
         self.close()
         assert self.at is self.root, f"<{self.at.tag}> is not closed"
-        ids = [element.attributes["id"] for element in self.root.every() if "id" in element.attributes]
+        ids = [
+            element.attributes["id"] for element in self.root.every() if "id" in element.attributes
+        ]
         assert "" not in ids
         assert not (twice := {each for each in ids if ids.count(each) > 1}), twice
         for element in self.root.every():
