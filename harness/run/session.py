@@ -53,15 +53,16 @@ def check_answers(record: Record, dataset: data.Dataset, scratch: Path) -> Input
 
 
 def begin(state: State, dataset: data.Dataset) -> None:
-    """Everything before the first measurement."""
+    """Everything before the first measurement; new workers import meanwhile."""
+    alive = bool(state.pool.processes)  # since the run before
+    if not alive:
+        state.pool.start(state.record)
     state.inputs = inputs = check_answers(state.record, dataset, state.scratch)
     state.start_reference()
     failing.foresee(state)
     state.record.lockstep_steps = [done - 1 for done in inputs.snapshots]
-    if state.pool.processes:  # they live since the run before
+    if alive:
         state.pool.go_on(state.plan, state.record, inputs.data())
-    else:
-        state.pool.start(state.record)
     if judged_by_label(state.plan):
         state.pool.await_started(inputs.data())
         train_judge(state)
