@@ -404,6 +404,21 @@ def test_clocks_disagree_where_all_of_five_rounds_say_so(
     assert part_of(made, "clocks").verdict == want
 
 
+def test_five_bursts_that_are_each_of_another_length_tell_nothing() -> None:
+    """As torch took for one step on two processors that six threads of others wanted (ms)."""
+    made = make.timed(number=1)
+    taken = [(65.9, 180.7), (93.3, 206.4), (43.6, 1405.3), (142.6, 1226.4), (24.2, 269.0)]
+    for r, burst in zip(rounds_of(made)[1:], taken, strict=True):
+        r.burst_ns = [round(1e6 * ms) for ms in burst]
+        r.step_ns = [round(sum(burst) * 1e6 / 3 / r.burst_steps)] * len(r.step_ns)
+    found = part_of(made, "clocks")
+    assert "2K steps / twice K steps is off by 4.3" in found.sentence
+    assert found.verdict == "inconclusive"
+    for r in rounds_of(made)[1:]:
+        r.burst_ns[1] = round(8.6 * r.burst_ns[0])
+    assert part_of(made, "clocks").verdict == "disagree"
+
+
 def test_of_many_rounds_a_few_that_say_otherwise_do_not_save_the_clocks() -> None:
     made = make.timed(number=1, rounds=31)
     for r in rounds_of(made)[5:]:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from harness.record.schema import Record, Round, number
 from harness.text import many
 from harness.verdict.finding import Finding, Part, RungVerdict, multiple, void_part
-from harness.verdict.timing_stats import MIN_SESSIONS, claim, within
+from harness.verdict.timing_stats import MIN_SESSIONS, claim, ratio, within
 from harness.verdict.timings import (
     StepTime,
     against_itself,
@@ -48,6 +48,8 @@ DRAIN_DISAGREES = 1.0
 LEAST_DRAIN_NS = 500_000
 # Fewer bursts than this and one interruption decides.
 LEAST_BURSTS = 5
+# From so many values on the interval of their median is narrower than their range.
+LEAST_RANGE = 6
 # Of the threads asked for, the share that must be seen at work during the steps. One interruption
 # lowers it as an idle thread does, so it only opens a question.
 LEAST_CORES = 0.6
@@ -160,13 +162,12 @@ def _unequal_twins(record: Record) -> list[str]:
     if timing.again is not None and timing.again not in pairs:
         short = too_short(record, timing.again) if timing.again in record.again else None
         doubts.append(short or f"a second process of {timing.again} was not timed")
-    for name, ratio in pairs.items():
-        if not ratio.claimable:
-            doubts.append(f"two processes of {name} were compared in {ratio.n} sessions only")
-        elif claim(ratio, timing.least):
+    for name, of in pairs.items():
+        if not of.claimable:
+            doubts.append(f"two processes of {name} were compared in {of.n} sessions only")
+        elif claim(of, timing.least):
             doubts.append(
-                f"two processes of {name} differ: {ratio.value:.3f} "
-                f"[{ratio.low:.3f}, {ratio.high:.3f}]"
+                f"two processes of {name} differ: {of.value:.3f} [{of.low:.3f}, {of.high:.3f}]"
             )
     return doubts
 
@@ -255,13 +256,17 @@ def _clocks(verdict: RungVerdict, value: float, limit: float, sentence: str) -> 
 def _clock(what: str, ratios: Sequence[float], *, both: bool = False) -> Part:
     """One clock over another, a ratio a round; `both`: being too small is as wrong.
 
-    It disagrees where the median does and the interval of that median (all of fewer than six
-    rounds) also lies beyond what agrees: of five bursts on a machine that is busy with other
-    things, three may take twice as long, but hardly all. Of fewer than five one interruption
+    It disagrees where the median does and its interval also lies beyond what agrees: of five bursts
+    on a machine that is busy with other things, three may take twice as long, but hardly all. Of
+    fewer than six that interval is the whole range, which noise may leave to one side: then
+    Student's interval of the logarithms lies there too. Of fewer than five one interruption
     decides, which makes a time longer, and never shorter.
     """
     factor = statistics.median(ratios)
     low, high = median_interval(ratios)
+    if len(ratios) < LEAST_RANGE:
+        start, stop = ratio([math.log(each) for each in ratios]).interval or (low, high)
+        low, high = min(low, start), max(high, stop)
     few = len(ratios) < LEAST_BURSTS and factor >= 1
     if both and factor < 1:
         factor, low = 1 / factor, 1 / high
