@@ -303,6 +303,16 @@ def test_a_block_shows_the_values_inside_it_and_each_is_made_of_those_before() -
     assert np.array_equal(own["block.ss"], shown["block.zs"] + state["s"])
     assert np.array_equal(own["r2"], shown["block.h1"] + own["block.ss"])
     assert np.array_equal(own["h2"], np.maximum(own["r2"], 0))
+    # What is known of a trace is taken from it: all up to the first value that is shown.
+    for first in trace:
+        for shown in ({first: trace[first] + 1}, {n: trace[n] + 1 for n in [*trace][::-1]}):
+            made = judge.own(state, batch, shown)
+            again = judge.own(state, batch, shown, trace)
+            assert [*again] == [*made] == [*trace]
+            assert all(np.array_equal(again[name], made[name]) for name in made)
+    known = trace | {"z1": trace["z1"] + 1}
+    assert judge.own(state, batch, {"z1": trace["z1"]}, known)["z1"] is known["z1"]
+    assert judge.own(state, batch, {"block.z1": trace["block.z1"]}, known)["z1"] is not known["z1"]
     unnamed = msgspec.structs.replace(layers[1], name="")
     assert Net((4, 4, 2), (layers[0], unnamed, *layers[2:]), SoftmaxCrossEntropy()).trace() == (
         "z1", "r2", "h2", "logits",

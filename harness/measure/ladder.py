@@ -369,7 +369,7 @@ def inside(
             names = names[: place + 1]  # of what follows it nothing is known
             break
         given[name] = got.astype(np.float64)
-    own = judge.own(cast(wanted.state), cast(wanted.batch), given) if names else {}
+    own = judge.own(cast(wanted.state), cast(wanted.batch), given, true) if names else {}
     for name in names:
         yield name, own[name], true[name]
 

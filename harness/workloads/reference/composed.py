@@ -223,18 +223,24 @@ class Composed:
         """Every named value on the way of a step, in order."""
         return self.own(state, batch, {})
 
-    def own(self, state: State, batch: State, shown: State) -> State:
+    def own(self, state: State, batch: State, shown: State, true: State | None = None) -> State:
         """What each layer makes in a step of the values before it, by name and in order.
 
-        shown: float64, by name, in place of those that would be gone on with.
+        shown: float64, by name, in place of those that would be gone on with. true: what `trace`
+        gives, where it is at hand: up to the first that is shown it holds what would be made.
         """
         made: State = {}
+        first = next((name for name in true or () if name in shown), None)
+        begun = None
+        if true is not None and first in (names := self.net.names()):
+            ahead = [*true][: [*true].index(first) + 1]
+            made, begun = {n: true[n] for n in ahead}, (names.index(first) + 1, shown[first])
 
         def show(name: str, value: Array) -> Array:
             made[name] = value
             return shown.get(name, value)
 
-        self._forward(state, batch, training=True, show=show)
+        self._forward(state, batch, training=True, show=show, begun=begun)
         return made
 
     def before_last(self, state: State, batch: State) -> Array:
@@ -256,10 +262,16 @@ class Composed:
         *,
         training: bool,
         show: Callable[[str, Array], Array] = lambda _, value: value,
+        begun: tuple[int, Array] | None = None,
     ) -> Way:
-        """Each layer's value, with what its way back needs; `show` as in `Pass`."""
-        value, way = batch["x"], []
-        for place, (layer, name) in enumerate(zip(self.net.layers, self.net.names(), strict=True)):
+        """Each layer's value, with what its way back needs; `show` as in `Pass`.
+
+        begun: the place of the layer that is the first, and what it is given.
+        """
+        start, value = begun or (0, batch["x"])
+        way = []
+        layers = [*enumerate(zip(self.net.layers, self.net.names(), strict=True))]
+        for place, (layer, name) in layers[start:]:
             at = replace(self._pass(place, state, batch, training=training), show=show)
             keep = Keep()
             value = layer.run(value, at, keep)
