@@ -29,6 +29,9 @@ from harness.workloads.reference.composed import Composed, Opened, cast
 from harness.workloads.reference.envelope import Replica, train_replica
 from harness.workloads.reference.screening import SMALL_LEAST_LOSS, UNIT_ROUNDOFF
 
+# FLOP of a step that takes less than compiling it does.
+LIGHT = 1e9
+
 
 def probe_precision(state: State) -> None:
     """A product that must not round beyond the plan's precision, in every process.
@@ -107,12 +110,15 @@ def teacher_force(state: State) -> None:
     """Every checkpoint, small batch and probe, in every process, at the judge's state.
 
     One process computes at a time; meanwhile the parent measures what the one before made. Small
-    batches go to all at once: there is little to compute, but much to compile.
+    batches go to all at once, and so does the first, where each has made its steps before and they
+    are light: there is little to compute, but much to compile.
     """
     state.progress.phase(
         "outputs, loss, gradients and update, batch by batch", len(state.inputs.checkpoints)
     )
     chosen = batches(state) if state.batches is None else state.batches
+    # A first step's time is told, and has its process alone.
+    compiles = state.plan.trajectory is not None and state.plan.workload.work <= LIGHT
     done = 0
     before: list[tuple[Batch, Key, Path]] = []
     for turn, batch in enumerate(chosen):
@@ -128,8 +134,8 @@ def teacher_force(state: State) -> None:
             held[dtype] = state.inputs.file(f"state-{dtype}-{turn % 2}")
             save_tensors(held[dtype], batch.wanted[dtype].state)
         outs = {key: state.scratch / f"case-{turn % 2}-{place}" for place, key in enumerate(keys)}
-        small = batch.case.rows in state.plan.small_sizes
-        for group in [keys] if small else [[key] for key in keys]:
+        at_once = batch.case.rows in state.plan.small_sizes or (turn == 0 and compiles)
+        for group in [keys] if at_once else [[key] for key in keys]:
             for key in group:
                 outs[key].unlink(missing_ok=True)  # what another left there is no answer
                 with state.pool.containing(key):
