@@ -9,7 +9,9 @@ interleaved rounds. A worker that fails leaves what it measured; the others go o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -103,7 +105,10 @@ def measure_all(state: State, dataset: data.Dataset) -> None:
     begin(state, dataset)
     if (kept := state.checkpoint) is not None:
         state.predicted = kept.restore(state.record, state.pool, state.progress.note)
-    _once(state, measure_numbers)
+    with ThreadPoolExecutor(1) as beside:
+        # What judges a series of times. Half a second later on; here a core is idle.
+        beside.submit(import_module, "scipy.stats")
+        _once(state, measure_numbers)
     failing.tell(state)
     train_reference(state)
     _once(state, single_operators)
