@@ -106,8 +106,9 @@ def measure_all(state: State, dataset: data.Dataset) -> None:
     if (kept := state.checkpoint) is not None:
         state.predicted = kept.restore(state.record, state.pool, state.progress.note)
     with ThreadPoolExecutor(1) as beside:
-        # What judges a series of times. Half a second later on; here a core is idle.
-        beside.submit(import_module, "scipy.stats")
+        if state.plan.timing.sessions:
+            # What judges a series of times. Half a second later on; here a core is idle.
+            beside.submit(import_module, "scipy.stats")
         _once(state, measure_numbers)
     failing.tell(state)
     train_reference(state)
