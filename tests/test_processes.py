@@ -103,7 +103,7 @@ def test_a_stored_failed_run_reads_back_the_same(failing):
 
 
 def test_a_worker_that_hangs_is_ended_at_its_time_limit(run_faults):
-    limits = Timeouts(start_s=120.0, command_s=10.0, per_step_s=0.01)
+    limits = Timeouts(start_s=120.0, command_s=4.0, per_step_s=0.01)
     outcome = run_faults("hangs", change={"timeouts": limits})
     entry = outcome.json["backends"]["hangs"]
     assert entry["status"] == "failed"
