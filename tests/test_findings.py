@@ -115,6 +115,8 @@ def test_the_gradient_of_the_first_layer_over_that_of_the_last() -> None:
     whose = [row for row in plot.rows if row[0] == plot.rows[0][0]]
     share = float(whose[0][2]) / float(whose[-1][2])
     assert float(said.split(" is ")[1].split(" times")[0]) == pytest.approx(share, rel=0.05)
+    assert f" by {whose[0][1]} is " in said
+    assert said.endswith(f" times that by {whose[-1][1]}")
 
 
 def test_who_has_the_longest_tail_and_moves_most() -> None:
