@@ -47,7 +47,6 @@ class Plot:
     """One picture. `name`: its id in the page, of [a-z0-9-]; `title` names what and the unit.
 
     `finding`: what it shows, in a sentence without a full stop; a page has it above the title.
-
     `caption`: what is drawn and how to read it, in a sentence or two. `traces`, `layout`: as plotly
     takes them; NumPy arrays may stand for lists; texts in them have passed `text`. No colour of
     paper, grid or font: the page sets those. `header`, `rows`: the same in figures, for who cannot

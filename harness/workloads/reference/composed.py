@@ -233,8 +233,9 @@ class Composed:
         first = next((name for name in true or () if name in shown), None)
         begun = None
         if true is not None and first in (names := self.net.names()):
-            ahead = [*true][: [*true].index(first) + 1]
-            made, begun = {n: true[n] for n in ahead}, (names.index(first) + 1, shown[first])
+            order = [*true]
+            made = {name: true[name] for name in order[: order.index(first) + 1]}
+            begun = names.index(first) + 1, shown[first]
 
         def show(name: str, value: Array) -> Array:
             made[name] = value
