@@ -451,9 +451,10 @@ def markdown(result: Result) -> str:
     lines += [
         "",
         (
-            "*Our step*: step and wait. *Our whole loop*: with gathering the rows, which lie in "
-            "the epoch's order for everybody, and putting them on the device. *Its call*: a whole "
-            "call of `fit` for one epoch "
+            "*Our step*: step and wait; one that is queued runs while the loop puts the next "
+            "batch, and this is what the loop then still waits for. *Our whole loop*: with "
+            "gathering the rows, which lie in the epoch's order for everybody, and putting them "
+            "on the device. *Its call*: a whole call of `fit` for one epoch "
             "/ steps, making batches included, since `fit` and the book's loop do not part them. "
             "*Its epoch*: the same without what the call prepares before its first epoch, as in a "
             "`fit` of very many epochs. Keras is given its rows in order, as float32, and "

@@ -11,10 +11,11 @@ import pytest
 from harness import data
 from harness.errors import InputError
 from harness.plan.model import Timing
-from harness.run import session
+from harness.run import agreement, session
 from harness.run.learning import MOST_IMAGES
 from harness.verdict.numbers import share
 from harness.verdict.verdict import judge, to_json
+from harness.workers import launch
 from harness.workloads.reference.limits import DECIDING, limit_for
 from tests.conftest import Silent, carry_out, needs, plant
 from tests.make import make_plan
@@ -185,6 +186,30 @@ def test_trials_in_the_same_workers_leave_no_trace(small_data, tmp_path):
     assert [m.digest for m in before.results["numpy"].measurements] == [
         m.digest for m in after.results["numpy"].measurements
     ]
+
+
+@pytest.mark.parametrize(
+    ("light", "order"),
+    [(agreement.LIGHT, ["ask", "ask", "answer", "answer"]), (0, ["ask", "answer"] * 2)],
+)
+def test_where_steps_are_light_all_processes_compile_the_first_batch_at_once(
+    small_data, tmp_path, monkeypatch, light, order
+):
+    monkeypatch.setattr(agreement, "LIGHT", light)
+    plan = make_plan(profile="smoke", backends=("numpy",), data_dir=str(small_data), threads=1)
+    with session.live(plan, tmp_path, Silent()) as live:
+        found = []
+        for way in ("ask", "answer"):
+            of_worker = getattr(launch.Worker, way)
+
+            def noted(worker, *what, way=way, of_worker=of_worker, **fields):
+                if "case" in (*what[:1], worker._doing):
+                    found.append(way)
+                return of_worker(worker, *what, **fields)
+
+            monkeypatch.setattr(launch.Worker, way, noted)
+        live.trial({"numpy": None})
+    assert found[:4] == order
 
 
 def test_no_clean_value_of_any_batch_lies_above_a_third_of_its_limit(full):

@@ -16,6 +16,8 @@ from rich.console import Console
 
 from harness.report import history as report
 from harness.report import page as pages
+from harness.report.figure import text
+from harness.report.plots import trends
 from harness.report.terminal import show
 from harness.results import history, store
 from tests import make
@@ -124,7 +126,7 @@ def test_a_label_that_may_not_be_ranked_has_no_time(tmp_path, document, why):
     assert bad.verdict == word
     if why in ("disagrees", "failed"):
         assert bad.reason == {"disagrees": "W1 is off", "failed": "died of SIGSEGV"}[why]
-    (floors,) = report.floors("s", found.trends)
+    (floors,) = trends.floors("s", found.trends)
     drawn = next(t for t in floors.traces if t["name"] == "torch")
     assert [bool(v == v) for v in drawn["y"]] == [True, False]
 
@@ -143,14 +145,14 @@ def test_a_label_that_did_not_finish_is_a_cross_and_has_no_line_and_no_versions(
     assert (dead.verdict, dead.reason) == ("failed", "died of SIGKILL")
     assert (dead.share, dead.shares, dead.test_accuracy) == (None, {}, None)
     assert [point.changed for point in trend.points] == [{}, {}, {}]
-    trends = trace(tmp_path).trends
+    held = trace(tmp_path).trends
     for draw, axis in (
-        (report.floors, "y2 domain"), (report.shares, "paper"), (report.accuracies, "paper")
+        (trends.floors, "y2 domain"), (trends.shares, "paper"), (trends.accuracies, "paper")
     ):  # fmt: skip
-        (plot,) = draw("s", trends)
+        (plot,) = draw("s", held)
         drawn = next(t for t in plot.traces if t["name"] == "torch")
         assert [bool(v == v) for v in drawn["y"]] == [True, False, True]
-        (cross,) = (of for of in plot.layout["annotations"] if of["text"] == report.CROSS)
+        (cross,) = (of for of in plot.layout["annotations"] if of["text"] == trends.CROSS)
         assert (cross["y"], cross["yref"]) == (0, axis)
         assert cross["x"] == drawn["x"][1]
         assert cross["hovertext"] == f"{dead.run}<br>torch: died of SIGKILL"
@@ -170,7 +172,7 @@ def test_steps_have_a_row_a_label_and_those_of_one_framework_one_scale(tmp_path,
             "torch:eager": timed("torch", 9.0 * factor) | {"variant": "other"},
         }
         put(tmp_path, document | {"backends": labels}, day)
-    (plot,) = report.floors("s", trace(tmp_path).trends)
+    (plot,) = trends.floors("s", trace(tmp_path).trends)
     rows = {t["name"]: t["yaxis"] for t in plot.traces}
     assert [*rows.values()] == ["y", "y2", "y3"]
     ranges = [plot.layout[axis]["range"] for axis in ("yaxis", "yaxis2", "yaxis3")]
@@ -189,9 +191,9 @@ def test_a_label_that_never_finished_has_its_cross_and_no_row(tmp_path, document
     other["backends"]["torch"] = dead["backends"]["torch"]
     for day in range(2):
         put(tmp_path, other, day)
-    (plot,) = report.floors("s", trace(tmp_path).trends)
+    (plot,) = trends.floors("s", trace(tmp_path).trends)
     assert [trace["name"] for trace in plot.traces] == ["numpy", "jax"]
-    crosses = [of["yref"] for of in plot.layout["annotations"] if of["text"] == report.CROSS]
+    crosses = [of["yref"] for of in plot.layout["annotations"] if of["text"] == trends.CROSS]
     assert crosses == ["paper", "paper"]
 
 
@@ -212,10 +214,10 @@ def test_off_the_cpu_times_are_nanoseconds(tmp_path, document):
     assert trend.unit == "ns"
     assert trend.points[0].time == times["median_ns"]
     assert trend.points[0].interval == times["ci95_ns"]
-    assert not report.floors("s", found.trends)  # a dot each is no picture
+    assert not trends.floors("s", found.trends)  # a dot each is no picture
     put(tmp_path, entry(document, device="cuda", step_time=times), 1)
     found = trace(tmp_path)
-    plots = [*report.floors("s", found.trends), *report.steps("s", found.trends)]
+    plots = [*trends.floors("s", found.trends), *trends.steps("s", found.trends)]
     assert [[t["name"] for t in plot.traces] for plot in plots] == [["numpy"], ["torch"]]
 
 
@@ -250,7 +252,7 @@ def test_a_label_of_another_configuration_is_another_trend(tmp_path, document, f
     put(tmp_path, entry(document, **{field: "other"}), 1)
     found = trace(tmp_path)
     assert sorted(len(t.points) for t in found.trends) == [1, 1, 2]
-    assert len({*report.names(found.trends)}) == 3
+    assert len({*trends.names(found.trends)}) == 3
 
 
 def test_the_same_configuration_under_another_label_is_the_same_trend(tmp_path, document):
@@ -309,14 +311,14 @@ def test_what_changed_between_neighbours_is_marked(tmp_path, document):
         },
     ]
     assert "torch 2.12 → 2.13" in terminal(found)
-    (plot,) = report.floors("s", found.trends)
+    (plot,) = trends.floors("s", found.trends)
     marks = [t for t in plot.traces if t["name"] == "versions changed"]
     assert [mark["showlegend"] for mark in marks] == [True, False]
     # In the row of each: the last of NumPy, whose harness changed, and two points of torch.
     told = {mark["yaxis"]: mark["text"] for mark in marks}
     assert told == {
-        "y": [report.text(report.changed(of(found, "numpy").points[3]))],
-        "y2": [report.text(report.changed(p)) for p in (points[1], points[3])],
+        "y": [text(trends.changed(of(found, "numpy").points[3]))],
+        "y2": [text(trends.changed(p)) for p in (points[1], points[3])],
     }
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from harness.tensors import load_tensors, save_tensors
 from harness.workers import providers
-from harness.workers.desks import reached
+from harness.workers.desks import reached, training
 from harness.workers.desks.training import TrainingDesk
 from harness.workers.looks import Looks
 from harness.workloads.reference import canonical
@@ -92,7 +92,14 @@ class Ground:
         self.ends = [each * (epoch + 1) - 1 for epoch in range(EPOCHS)]
         self.evaluations = self.ends if workload.y == "class" else []
 
-    def train(self, out: Path, cut: int = -1, path: str = "", many: bool = False) -> Cut:
+    def train(
+        self,
+        out: Path,
+        cut: int = -1,
+        path: str = "",
+        many: bool = False,
+        kind: type[Cut] | None = None,
+    ) -> Cut:
         """In a desk of its own, as in a process of its own; cut off after so many steps."""
         desk = TrainingDesk(0, lambda done, total: None)
         desk.start(
@@ -101,7 +108,7 @@ class Ground:
         )
         files = (str(self.folder / f"{name}.npy") for name in ("train_x", "train_y"))
         desk.data(*files, *(str(self.folder / f"test_{name}.npy") for name in "xy"))
-        trainer = (CutMany if many else Cut)(desk._trainer)
+        trainer = (kind or (CutMany if many else Cut))(desk._trainer)
         trainer.left = cut
         desk._trainer = trainer
         out.mkdir(exist_ok=True)
@@ -164,6 +171,28 @@ def test_it_ends_with_the_same_files_bit_for_bit(grounds, name, cuts, many) -> N
         ends = {end + 1 + more for end in ground.ends for more in range(2 if many else 1)}
         assert {*parts} <= ends
         assert len(series["step_ns"]) == ground.steps
+
+
+def test_the_next_batch_is_put_while_a_step_is_queued_unless_it_is_looked_at(
+    grounds, tmp_path, monkeypatch
+) -> None:
+    took, calls, now = {"put": 100, "step": 3, "wait": 4}, [], 0
+
+    class Noted(Cut):
+        def __getattribute__(self, name: str) -> Any:
+            nonlocal now
+            if name in took:
+                calls.append(name)
+                now += took[name]
+            return super().__getattribute__(name)
+
+    monkeypatch.setattr(training, "clock", lambda: now)
+    ground = grounds["linear-regression"]  # nothing but its epochs' ends is looked at
+    ground.train(tmp_path, kind=Noted)
+    assert " ".join(calls) == " ".join(["put step put wait step put wait step wait"] * EPOCHS)
+    series = load_tensors(f"{tmp_path}/series")
+    assert series["step_ns"].tolist() == [7] * ground.steps
+    assert series["put_ns"].tolist() == [100] * ground.steps
 
 
 def test_it_is_written_as_often_as_costs_little(tmp_path: Path, monkeypatch) -> None:

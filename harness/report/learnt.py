@@ -107,20 +107,29 @@ def ways(record: Record, *, first: bool = False) -> list[tuple[Trained, Way]]:
 NUMBERS = ("label", "seed", "number", "at the start", "at the end", "the reference's", "apart by")
 
 
+def apart(record: Record, of: Trained, column: int) -> tuple[float, float] | None:
+    """Where one number ends in the reference's training of the same seed, and how far from there.
+
+    None of the reference's own training, and where one of the two ways was not kept.
+    """
+    judge, own = references(record).get(of.training.seed), way(record.plan.workload, of.training)
+    other = None if judge is None else way(record.plan.workload, judge)
+    if of.name is None or own is None or other is None:
+        return None
+    wanted = float(other.values[-1, column])
+    with np.errstate(all="ignore"):
+        return wanted, float(abs(own.values[-1, column] - wanted))
+
+
 def number_rows(record: Record, of: Trained, column: int) -> list[list[str]]:
     """One number of a training in a row, beside the reference's; none of the reference's own."""
-    workload, judge = record.plan.workload, references(record).get(of.training.seed)
-    own = way(workload, of.training)
+    own = way(record.plan.workload, of.training)
     if own is None or of.name is None:
         return []
     start, end = own.values[[0, -1], column]
     row = [of.name, str(of.training.seed), own.names[column], _exact(start), _exact(end)]
-    other = None if judge is None else way(workload, judge)
-    if other is None:
-        return [[*row, "–", "–"]]
-    wanted = other.values[-1, column]
-    with np.errstate(all="ignore"):
-        return [[*row, _exact(wanted), short(float(abs(end - wanted)))]]
+    found = apart(record, of, column)
+    return [row + (["–", "–"] if found is None else [_exact(found[0]), short(found[1])])]
 
 
 def numbers(run: Run) -> Section:

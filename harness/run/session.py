@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -34,6 +33,7 @@ from harness.run.operators import single_operators
 from harness.run.state import State
 from harness.run.timing import end_twins, time_steps
 from harness.signals import undisturbed
+from harness.verdict import timing_stats
 from harness.workers.scratch import scratch_bytes, scratch_folder
 from harness.workloads.declare import of_batches
 
@@ -107,8 +107,7 @@ def measure_all(state: State, dataset: data.Dataset) -> None:
         state.predicted = kept.restore(state.record, state.pool, state.progress.note)
     with ThreadPoolExecutor(1) as beside:
         if state.plan.timing.sessions:
-            # What judges a series of times. Half a second later on; here a core is idle.
-            beside.submit(import_module, "scipy.stats")
+            beside.submit(timing_stats.load)
         _once(state, measure_numbers)
     failing.tell(state)
     train_reference(state)

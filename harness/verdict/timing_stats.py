@@ -249,8 +249,13 @@ def _welch_half(before: Sequence[float], after: Sequence[float]) -> float:
     return critical_t(df, ALPHA / 2) * math.sqrt(total)
 
 
+def load() -> None:
+    """Import what a series is judged with: it takes a second, and a core may be idle now."""
+    import scipy.stats  # noqa: F401
+
+
 def _mann_kendall(values: Sequence[float]) -> float:
-    """Two-sided p value that a series has no order. The import takes a second: only if asked."""
+    """Two-sided p value that a series has no order."""
     from scipy.stats import kendalltau
 
     return float(kendalltau(range(len(values)), values).pvalue)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from harness.data import MADE
 from harness.data import title as title_of
 from harness.interface import Array
 from harness.plan.model import Plan
-from harness.record.schema import Training
+from harness.record.schema import Record, Training
 from harness.report import learnt
 from harness.report.figure import GREY, Plot, text
+from harness.report.learnt import Trained
 from harness.report.plots import axes, findings
 from harness.report.plots.learning import look
 from harness.report.plots.picture import Series, cells, picture
@@ -55,16 +58,17 @@ def numbers(run: Run) -> list[Plot]:
         axes.whole("training steps made", int(max(own.steps[-1] for _, own in ways))),
         axes.linear(text(names[0])),
         learnt.NUMBERS,
-        finding=_apart(series),
+        finding=_furthest(record, ((of, c) for of, _ in ways for c in range(len(names)))),
         height=90 + 130 * len(names),
         panels=[text(name) for name in names],
     )
 
 
-def _apart(series: list[Series]) -> str:
-    """Whose number is furthest from the reference's at the end."""
-    rows = [row for s in series for row in s.rows if row[-1] != "–"]
-    said = findings.furthest(findings.each((row[0], np.array([float(row[-1])])) for row in rows))
+def _furthest(record: Record, ends: Iterable[tuple[Trained, int]]) -> str:
+    """Of which training a number is furthest from the reference's at the end."""
+    found = [(of.title, learnt.apart(record, of, column)) for of, column in ends]
+    apart = findings.each((name, np.array([at[1]])) for name, at in found if at is not None)
+    said = findings.furthest(apart)
     return said and f"{said}, at the end of training"
 
 
@@ -79,9 +83,10 @@ def surface(run: Run) -> list[Plot]:
     if minimised is None or not any(map(len, points)):
         return []
     contours, told = _contours(minimised, np.concatenate(points))
-    series = [contours]
+    series, ended = [contours], []
     for of, own in ways:
         u, v = own.values.T
+        ended.append((of.title, float(learnt.values_at(minimised, own.values[-1:])[0])))
         trace = look(record, of, "lines", "%{x:.6~g}, %{y:.6~g}") | {"x": u, "y": v}
         if of.name is not None:  # a mark where it ends
             trace |= {"mode": "lines+markers"}
@@ -97,9 +102,7 @@ def surface(run: Run) -> list[Plot]:
         axes.linear(text(names[0]), showgrid=False),
         axes.linear(text(names[1]), showgrid=False),
         ("label", "after steps", *map(axes.plain, names), "value"),
-        finding=findings.between(
-            "The value", [(s.rows[-1][0], float(s.rows[-1][-1])) for s in series if s.rows]
-        ),
+        finding=findings.between("The value", ended),
         height=440,
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ class TrainingDesk(BackendDesk):
             self._trainer,
             load_tensors(state),
             batch_,
-            lambda held: self._step(held, len(batch_["x"])),
+            lambda held: self._step(held, len(batch_["x"]))[0],
             two_modes=self._workload.two_modes,
         )
         shown = {name.removeprefix("trace.") for name in tensors if name.startswith("trace.")}
@@ -139,12 +140,23 @@ class TrainingDesk(BackendDesk):
             for name, value in batch.items()
         }
 
-    def _step(self, batch: Any, rows: int) -> float:
-        """One step, finished; the first of each batch size is kept: compilation shows there."""
+    def _step(
+        self, batch: Any, rows: int, meanwhile: Callable[[], None] | None = None
+    ) -> tuple[float, int]:
+        """One step, finished, and its nanoseconds; each size's first, which compiles, is kept.
+
+        meanwhile: what is done before the wait; its time is none of the step's.
+        """
         before = clock()
-        loss = self._trainer.wait(self._trainer.step(batch))
-        self._first_step_ns.setdefault(str(rows), clock() - before)
-        return loss
+        loss = self._trainer.step(batch)
+        called = clock()
+        if meanwhile is not None:
+            meanwhile()
+        left = clock()
+        value = self._trainer.wait(loss)
+        taken = called - before + clock() - left
+        self._first_step_ns.setdefault(str(rows), taken)
+        return value, taken
 
     def _run(self, batches: list[Any]) -> list[float]:
         """Many full steps as one call, finished; the first call is kept, as a first step is."""
@@ -171,30 +183,31 @@ class TrainingDesk(BackendDesk):
         After each step in `snapshots` the state goes to out/state-<step>, after each in
         `evaluations` the test set's outputs to out/outputs-<step>; the series to out/series.
         `step_ns`: step and wait; `epoch_ns`: the loop between evaluations, gather and put included,
-        saving, telling and looking left out.
+        saving, telling and looking left out. A step that is queued is not waited for before the
+        next batch is put, unless it is looked at: its time is then what it keeps the loop for.
         A trainer with `run` makes `at_once` full steps at once wherever none of them is looked at.
         keep: epochs' last steps, after which it may be written down; `reached`: the file of one
         that was cut off and goes on (see `reached.py`).
         """
         trainer, size = self._trainer, self._batch_size
-        orders, slots, _ = self._schedule(schedule)
+        slots = self._schedule(schedule)[1]
         looks = Looks(self._workload, slots[:, 2] - slots[:, 1])
         far = Reached(out, reached, keep, looks)
         trainer.set_state(far.state or load_tensors(state))
         save_after, evaluate_after = set(snapshots), set(evaluations)
+        looked_at = save_after | evaluate_after | {*keep}
         full = (slots[:, 2] - slots[:, 1] == size).tolist()
         at_once = at_once if isinstance(trainer, RunsMany) and not looks.every_step else 1
         groups = step_groups(full, save_after | evaluate_after, at_once)
-        places = slots.tolist()
         if not far.done:
             looks.at_gradients(self._gradients)
             looks.at_state(0, trainer.get_state)
         last_report = epoch_started = clock()
-        for group in (each for each in groups if each.start >= far.done):
-            rows = [orders[e, start:stop] for e, start, stop in places[group.start : group.stop]]
-            far.losses += self._take(
-                schedule, dict(zip(group, rows, strict=True)), far.times, looks
-            )
+        todo = [group for group in groups if group.start >= far.done]
+        coming = Ahead(self._batches(schedule, todo, far.times))
+        for group in todo:
+            steps, last = next(coming), bool(looked_at & {*group})
+            far.losses += self._take(steps, far.times, looks, None if last else coming.prepare)
             after, number = clock(), group[-1]
             epoch_started += looks.last_ns
             looks.at_state(number + 1, trainer.get_state)
@@ -219,23 +232,37 @@ class TrainingDesk(BackendDesk):
         first = self._typed(self._rows(slice(0, self._workload.gradients_of)))
         return self._trainer.loss_and_grads(self._trainer.put(first))[1]
 
+    def _batches(
+        self, schedule: str, groups: list[range], times: dict[str, list[int]]
+    ) -> Iterator[list[tuple[Array, Any]]]:
+        """Of each group of steps, of each of them: its rows, and its batch on the device."""
+        orders, slots, _ = self._schedule(schedule)
+        places = slots.tolist()
+        for group in groups:
+            of = [(n, orders[epoch, a:b]) for n in group for epoch, a, b in [places[n]]]
+            yield [(rows, self._put(schedule, n, rows, times)) for n, rows in of]
+
     def _take(
-        self, schedule: str, rows: dict[int, Array], times: dict[str, list[int]], looks: Looks
+        self,
+        steps: list[tuple[Array, Any]],
+        times: dict[str, list[int]],
+        looks: Looks,
+        meanwhile: Callable[[], None] | None,
     ) -> list[float]:
-        """The steps of these numbers, on these rows, several as one call; the loss before each."""
-        batches = [self._put(schedule, step, each, times) for step, each in rows.items()]
+        """Steps, of each its rows and its batch, several as one call; the loss before each."""
+        rows, batches = zip(*steps, strict=True)
         before = clock()
         if looks.every_step:
-            (own,) = rows.values()
-            looks.at_outputs(self._trainer.outputs(batches[0], training=True), self._y[own])
+            looks.at_outputs(self._trainer.outputs(batches[0], training=True), self._y[rows[0]])
         looks.last_ns, before = clock() - before, clock()
-        many = len(batches) > 1
-        losses = (
-            self._run(batches) if many else [self._step(batches[0], len(next(iter(rows.values()))))]
-        )
-        times["step_ns"] += shared(clock() - before, len(batches))
+        if len(steps) > 1:
+            losses, taken = self._run([*batches]), clock() - before
+        else:
+            loss, taken = self._step(batches[0], len(rows[0]), meanwhile)
+            losses = [loss]
+        times["step_ns"] += shared(taken, len(steps))
         if self._workload.summed:
-            return [loss / len(own) for loss, own in zip(losses, rows.values(), strict=True)]
+            return [loss / len(own) for loss, own in zip(losses, rows, strict=True)]
         return losses
 
     def _schedule(self, path: str) -> tuple[Array, Array, int]:
@@ -315,6 +342,21 @@ class TrainingDesk(BackendDesk):
             "peak_device_bytes": self._built.peak_device_bytes(),
             "first_step_ns": self._first_step_ns,
         }
+
+
+class Ahead:
+    """An iterator whose next value, if there is one, may be made before it is asked for."""
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        self._values = iter(values)
+        self._made: list[Any] = []
+
+    def prepare(self) -> None:
+        """Make it now, once."""
+        self._made += itertools.islice(self._values, not self._made)
+
+    def __next__(self) -> Any:
+        return self._made.pop() if self._made else next(self._values)
 
 
 def step_groups(full: list[bool], looked_at: set[int], at_once: int) -> list[range]:
