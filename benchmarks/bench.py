@@ -168,9 +168,9 @@ def of_peers(folder: Path, given: argparse.Namespace) -> Found:
     _, page = run([*command, "--sessions", str(given.sessions), *given.data], "peers.py")
     rows = []
     for each in json.loads(out.read_text())["rows"]:
-        what, step = f"our step / {each['peer']}'s step", each["step"]
-        if each["bar"] is not None and step is not None:
-            rows.append(bar(what, step["value"], each["bar"], step["low"], step["high"]))
+        what, loop = f"our loop / {each['peer']}'s call", each["loop"]
+        if each["bar"] is not None and loop is not None:
+            rows.append(bar(what, loop["value"], each["bar"], loop["low"], loop["high"]))
         elif each["bar"] is not None:
             rows.append([what, "–", "–", f"≤ {each['bar']:g}", f"NOT MET: {each['verdict']}"])
     return Found(rows, [page])

@@ -28,6 +28,8 @@ Array = npt.NDArray[Any]
 State = dict[str, Array]
 # Of a model that learns no more numbers than these, every one's way through a training is kept.
 MOST_DRAWN = 4
+# FLOP of a step of some milliseconds.
+LIGHT = 1e9
 
 
 class Unavailable(Exception):
@@ -164,6 +166,11 @@ class Workload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def work(self) -> int:
         """Floating-point operations of all products, convolutions' too: a yardstick, no bound."""
         return sum(product.flop for product in self.products)
+
+    @property
+    def light(self) -> bool:
+        """Whether a step takes little beside what surrounds it: compiling it, waiting for it."""
+        return self.work <= LIGHT
 
     @property
     def trained(self) -> tuple[Tensor, ...]:

@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness import data
+from harness import data, interface
 from harness.errors import InputError
 from harness.plan.model import Timing
-from harness.run import agreement, session
+from harness.run import session
 from harness.run.learning import MOST_IMAGES
 from harness.verdict.numbers import share
 from harness.verdict.verdict import judge, to_json
@@ -190,12 +190,12 @@ def test_trials_in_the_same_workers_leave_no_trace(small_data, tmp_path):
 
 @pytest.mark.parametrize(
     ("light", "order"),
-    [(agreement.LIGHT, ["ask", "ask", "answer", "answer"]), (0, ["ask", "answer"] * 2)],
+    [(interface.LIGHT, ["ask", "ask", "answer", "answer"]), (0, ["ask", "answer"] * 2)],
 )
 def test_where_steps_are_light_all_processes_compile_the_first_batch_at_once(
     small_data, tmp_path, monkeypatch, light, order
 ):
-    monkeypatch.setattr(agreement, "LIGHT", light)
+    monkeypatch.setattr(interface, "LIGHT", light)
     plan = make_plan(profile="smoke", backends=("numpy",), data_dir=str(small_data), threads=1)
     with session.live(plan, tmp_path, Silent()) as live:
         found = []

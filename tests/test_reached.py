@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import interface
 from harness.tensors import load_tensors, save_tensors
 from harness.workers import providers
 from harness.workers.desks import reached, training
@@ -173,8 +174,18 @@ def test_it_ends_with_the_same_files_bit_for_bit(grounds, name, cuts, many) -> N
         assert len(series["step_ns"]) == ground.steps
 
 
-def test_the_next_batch_is_put_while_a_step_is_queued_unless_it_is_looked_at(
-    grounds, tmp_path, monkeypatch
+ALONE = " ".join(["put step put wait step put wait step wait"] * EPOCHS)
+# The first alone, since it compiles; the last of every epoch is looked at.
+QUEUED = "put step put wait step put step wait wait " + " ".join(
+    ["put step put step put wait wait step wait"] * (EPOCHS - 1)
+)
+
+
+@pytest.mark.parametrize(
+    ("queued", "tiny", "order"), [(2, 9, ALONE), (9, 0, ALONE), (2, 0, QUEUED)]
+)
+def test_steps_are_queued_and_the_next_batch_put_meanwhile_unless_it_is_looked_at(
+    grounds, tmp_path, monkeypatch, queued, tiny, order
 ) -> None:
     took, calls, now = {"put": 100, "step": 3, "wait": 4}, [], 0
 
@@ -187,9 +198,11 @@ def test_the_next_batch_is_put_while_a_step_is_queued_unless_it_is_looked_at(
             return super().__getattribute__(name)
 
     monkeypatch.setattr(training, "clock", lambda: now)
+    monkeypatch.setattr(training, "QUEUED", queued)
+    monkeypatch.setattr(interface, "MOST_DRAWN", tiny)
     ground = grounds["linear-regression"]  # nothing but its epochs' ends is looked at
     ground.train(tmp_path, kind=Noted)
-    assert " ".join(calls) == " ".join(["put step put wait step put wait step wait"] * EPOCHS)
+    assert " ".join(calls) == order
     series = load_tensors(f"{tmp_path}/series")
     assert series["step_ns"].tolist() == [7] * ground.steps
     assert series["put_ns"].tolist() == [100] * ground.steps

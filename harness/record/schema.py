@@ -126,8 +126,8 @@ class Training(Stored, kw_only=True):
     batches, before their updates. `gradient_norms`: by tensor, of the first training rows, before
     training and after each epoch; `path`: what a tiny model has learnt, by tensor and flat, after
     each of `path_steps` steps. `gather_ns`: picking a
-    step's rows; `put_ns`: host to device. Steps that one call of `run` made share its time evenly;
-    of a step that is queued it is what it keeps the loop for: the next batch is put meanwhile.
+    step's rows; `put_ns`: host to device. Steps that one call of `run` made share its time evenly,
+    and so do steps that were queued the wait for them; meanwhile the next batch is put.
     `confusion`: test images after the last epoch, a row a true class, a column a predicted one
     (logits with NaN are counted nowhere); empty where the test set was not looked at.
     `went_on`: numbers of steps after which it was cut off and another process went on: its numbers

@@ -29,9 +29,6 @@ from harness.workloads.reference.composed import Composed, Opened, cast
 from harness.workloads.reference.envelope import Replica, train_replica
 from harness.workloads.reference.screening import SMALL_LEAST_LOSS, UNIT_ROUNDOFF
 
-# FLOP of a step that takes less than compiling it does.
-LIGHT = 1e9
-
 
 def probe_precision(state: State) -> None:
     """A product that must not round beyond the plan's precision, in every process.
@@ -118,7 +115,7 @@ def teacher_force(state: State) -> None:
     )
     chosen = batches(state) if state.batches is None else state.batches
     # A first step's time is told, and has its process alone.
-    compiles = state.plan.trajectory is not None and state.plan.workload.work <= LIGHT
+    compiles = state.plan.trajectory is not None and state.plan.workload.light
     done = 0
     before: list[tuple[Batch, Key, Path]] = []
     for turn, batch in enumerate(chosen):

@@ -22,6 +22,12 @@ from harness.workloads.reference import canonical
 # Progress goes out at most so often: enough for a smooth bar, too seldom to disturb a step.
 PROGRESS_INTERVAL_NS = 200_000_000
 EVALUATION_ROWS = 10_000
+# So many light steps are queued before they are waited for: waking up after each costs a tenth.
+QUEUED = 8
+
+# Rows and their batch on the device; how many rows a step had, the loss before it, nanoseconds.
+Given = tuple[Array, Any]
+Done = tuple[int, float, int]
 
 
 def teacher_forced(
@@ -96,7 +102,7 @@ class TrainingDesk(BackendDesk):
             self._trainer,
             load_tensors(state),
             batch_,
-            lambda held: self._step(held, len(batch_["x"]))[0],
+            lambda held: self._step(held, len(batch_["x"])),
             two_modes=self._workload.two_modes,
         )
         shown = {name.removeprefix("trace.") for name in tensors if name.startswith("trace.")}
@@ -140,23 +146,12 @@ class TrainingDesk(BackendDesk):
             for name, value in batch.items()
         }
 
-    def _step(
-        self, batch: Any, rows: int, meanwhile: Callable[[], None] | None = None
-    ) -> tuple[float, int]:
-        """One step, finished, and its nanoseconds; each size's first, which compiles, is kept.
-
-        meanwhile: what is done before the wait; its time is none of the step's.
-        """
+    def _step(self, batch: Any, rows: int) -> float:
+        """One step, finished; the first of each batch size is kept: compilation shows there."""
         before = clock()
-        loss = self._trainer.step(batch)
-        called = clock()
-        if meanwhile is not None:
-            meanwhile()
-        left = clock()
-        value = self._trainer.wait(loss)
-        taken = called - before + clock() - left
-        self._first_step_ns.setdefault(str(rows), taken)
-        return value, taken
+        loss = self._trainer.wait(self._trainer.step(batch))
+        self._first_step_ns.setdefault(str(rows), clock() - before)
+        return loss
 
     def _run(self, batches: list[Any]) -> list[float]:
         """Many full steps as one call, finished; the first call is kept, as a first step is."""
@@ -183,31 +178,31 @@ class TrainingDesk(BackendDesk):
         After each step in `snapshots` the state goes to out/state-<step>, after each in
         `evaluations` the test set's outputs to out/outputs-<step>; the series to out/series.
         `step_ns`: step and wait; `epoch_ns`: the loop between evaluations, gather and put included,
-        saving, telling and looking left out. A step that is queued is not waited for before the
-        next batch is put, unless it is looked at: its time is then what it keeps the loop for.
-        A trainer with `run` makes `at_once` full steps at once wherever none of them is looked at.
+        saving, telling and looking left out. A trainer with `run` makes `at_once` full steps at
+        once wherever none of them is looked at; any other trainer's are queued (see `_queue`).
         keep: epochs' last steps, after which it may be written down; `reached`: the file of one
         that was cut off and goes on (see `reached.py`).
         """
-        trainer, size = self._trainer, self._batch_size
-        slots = self._schedule(schedule)[1]
+        trainer, slots = self._trainer, self._schedule(schedule)[1]
         looks = Looks(self._workload, slots[:, 2] - slots[:, 1])
         far = Reached(out, reached, keep, looks)
         trainer.set_state(far.state or load_tensors(state))
         save_after, evaluate_after = set(snapshots), set(evaluations)
         looked_at = save_after | evaluate_after | {*keep}
-        full = (slots[:, 2] - slots[:, 1] == size).tolist()
-        at_once = at_once if isinstance(trainer, RunsMany) and not looks.every_step else 1
-        groups = step_groups(full, save_after | evaluate_after, at_once)
+        sizes = (slots[:, 2] - slots[:, 1]).tolist()
+        groups = self._groups(sizes, far.done, looked_at, 1 if looks.every_step else at_once)
         if not far.done:
             looks.at_gradients(self._gradients)
             looks.at_state(0, trainer.get_state)
         last_report = epoch_started = clock()
-        todo = [group for group in groups if group.start >= far.done]
-        coming = Ahead(self._batches(schedule, todo, far.times))
-        for group in todo:
-            steps, last = next(coming), bool(looked_at & {*group})
-            far.losses += self._take(steps, far.times, looks, None if last else coming.prepare)
+        coming = Ahead(self._batches(schedule, itertools.chain(*groups), far.times))
+        for group in groups:
+            if len(group) > 1 and isinstance(trainer, RunsMany):
+                done = self._at_once([next(coming) for _ in group])
+            else:
+                done = self._queue(group, coming, looks, ahead=group[-1] not in looked_at)
+            far.losses += [loss / rows if self._workload.summed else loss for rows, loss, _ in done]
+            far.times["step_ns"] += [taken for _, _, taken in done]
             after, number = clock(), group[-1]
             epoch_started += looks.last_ns
             looks.at_state(number + 1, trainer.get_state)
@@ -232,38 +227,66 @@ class TrainingDesk(BackendDesk):
         first = self._typed(self._rows(slice(0, self._workload.gradients_of)))
         return self._trainer.loss_and_grads(self._trainer.put(first))[1]
 
+    def _groups(
+        self, sizes: list[int], begun: int, looked_at: set[int], at_once: int
+    ) -> list[range]:
+        """The steps from `begun` on, of these sizes: those that are made, or queued, together.
+
+        Queued are light ones, but not the first of a size that is new here, which compiles.
+        """
+        if not isinstance(self._trainer, RunsMany):
+            new = {size: step for step, size in reversed([*enumerate(sizes)][begun:])}
+            first = [step for size, step in new.items() if str(size) not in self._first_step_ns]
+            looked_at = looked_at.union(first, (step - 1 for step in first))
+            queued = self._workload.light and not self._workload.tiny
+            at_once = QUEUED if queued and at_once > 1 else 1
+        full = [size == self._batch_size for size in sizes]
+        return [of for of in step_groups(full, looked_at, at_once) if of.start >= begun]
+
     def _batches(
-        self, schedule: str, groups: list[range], times: dict[str, list[int]]
-    ) -> Iterator[list[tuple[Array, Any]]]:
-        """Of each group of steps, of each of them: its rows, and its batch on the device."""
+        self, schedule: str, steps: Iterable[int], times: dict[str, list[int]]
+    ) -> Iterator[Given]:
+        """Of each of these steps its rows, and its batch on the device."""
         orders, slots, _ = self._schedule(schedule)
         places = slots.tolist()
-        for group in groups:
-            of = [(n, orders[epoch, a:b]) for n in group for epoch, a, b in [places[n]]]
-            yield [(rows, self._put(schedule, n, rows, times)) for n, rows in of]
+        for number in steps:
+            epoch, start, stop = places[number]
+            rows = orders[epoch, start:stop]
+            yield rows, self._put(schedule, number, rows, times)
 
-    def _take(
-        self,
-        steps: list[tuple[Array, Any]],
-        times: dict[str, list[int]],
-        looks: Looks,
-        meanwhile: Callable[[], None] | None,
-    ) -> list[float]:
-        """Steps, of each its rows and its batch, several as one call; the loss before each."""
-        rows, batches = zip(*steps, strict=True)
+    def _at_once(self, given: list[Given]) -> list[Done]:
+        """Steps as one call; each takes its share of it."""
         before = clock()
-        if looks.every_step:
-            looks.at_outputs(self._trainer.outputs(batches[0], training=True), self._y[rows[0]])
-        looks.last_ns, before = clock() - before, clock()
-        if len(steps) > 1:
-            losses, taken = self._run([*batches]), clock() - before
-        else:
-            loss, taken = self._step(batches[0], len(rows[0]), meanwhile)
-            losses = [loss]
-        times["step_ns"] += shared(taken, len(steps))
-        if self._workload.summed:
-            return [loss / len(own) for loss, own in zip(losses, rows, strict=True)]
-        return losses
+        losses = self._run([batch for _, batch in given])
+        taken = shared(clock() - before, len(given))
+        return [(len(r), loss, ns) for (r, _), loss, ns in zip(given, losses, taken, strict=True)]
+
+    def _queue(self, group: range, coming: Ahead, looks: Looks, *, ahead: bool) -> list[Done]:
+        """Steps one behind the other, then waited for: each takes its call and its share of that.
+
+        The next batch is put while those before it may be computing; `ahead`: that of the next
+        group too. One alone that is the first of its size is kept: it has compiled.
+        """
+        trainer, rows, handles, called = self._trainer, [], [], []
+        for _ in group:
+            own, batch = next(coming)
+            before = clock()
+            if looks.every_step:
+                looks.at_outputs(trainer.outputs(batch, training=True), self._y[own])
+            looks.last_ns, before = clock() - before, clock()
+            handles.append(trainer.step(batch))
+            called.append(clock() - before)
+            rows.append(len(own))
+            del batch  # the next lies in the same place, where nothing reads this one any more
+        if ahead:
+            coming.prepare()
+        before = clock()
+        losses = [trainer.wait(handle) for handle in handles]
+        waited = shared(clock() - before, len(group))
+        taken = [sum(parts) for parts in zip(called, waited, strict=True)]
+        if len(group) == 1:
+            self._first_step_ns.setdefault(str(rows[0]), taken[0])
+        return [*zip(rows, losses, taken, strict=True)]
 
     def _schedule(self, path: str) -> tuple[Array, Array, int]:
         """Orders int64 (epochs, samples), slots int64 (steps, 3): epoch, start, stop; the seed."""
@@ -345,18 +368,18 @@ class TrainingDesk(BackendDesk):
 
 
 class Ahead:
-    """An iterator whose next value, if there is one, may be made before it is asked for."""
+    """Batches in their order, of which the next, if there is one, may be made before its turn."""
 
-    def __init__(self, values: Iterable[Any]) -> None:
-        self._values = iter(values)
-        self._made: list[Any] = []
+    def __init__(self, batches: Iterator[Given]) -> None:
+        self._batches = batches
+        self._made: list[Given] = []
 
     def prepare(self) -> None:
         """Make it now, once."""
-        self._made += itertools.islice(self._values, not self._made)
+        self._made += itertools.islice(self._batches, not self._made)
 
-    def __next__(self) -> Any:
-        return self._made.pop() if self._made else next(self._values)
+    def __next__(self) -> Given:
+        return self._made.pop() if self._made else next(self._batches)
 
 
 def step_groups(full: list[bool], looked_at: set[int], at_once: int) -> list[range]:
