@@ -196,8 +196,9 @@ class TrainingDesk(BackendDesk):
             looks.at_state(0, trainer.get_state)
         last_report = epoch_started = clock()
         coming = Ahead(self._batches(schedule, itertools.chain(*groups), far.times))
+        runs_many = isinstance(trainer, RunsMany)  # asked once: it takes as long as a small step
         for group in groups:
-            if len(group) > 1 and isinstance(trainer, RunsMany):
+            if runs_many and len(group) > 1:
                 done = self._at_once([next(coming) for _ in group])
             else:
                 done = self._queue(group, coming, looks, ahead=group[-1] not in looked_at)
