@@ -188,23 +188,15 @@ def test_trials_in_the_same_workers_leave_no_trace(small_data, tmp_path):
     ]
 
 
-ALTERNATELY = ["ask", "answer"] * 2
-
-
 @pytest.mark.parametrize(
-    ("light", "threads", "order"),
-    [
-        (interface.LIGHT, 2, ["ask", "ask", "answer", "answer"]),
-        (interface.LIGHT, 1, ALTERNATELY),
-        (0, 2, ALTERNATELY),
-    ],
+    ("light", "order"),
+    [(interface.LIGHT, ["ask", "ask", "answer", "answer"]), (0, ["ask", "answer"] * 2)],
 )
-def test_where_steps_are_light_so_many_processes_as_threads_compile_the_first_batch_at_once(
-    small_data, tmp_path, monkeypatch, light, threads, order
+def test_where_steps_are_light_all_processes_compile_the_first_batch_at_once(
+    small_data, tmp_path, monkeypatch, light, order
 ):
     monkeypatch.setattr(interface, "LIGHT", light)
-    plan = make_plan(profile="smoke", backends=("numpy",), data_dir=str(small_data))
-    plan = msgspec.structs.replace(plan, threads=threads)
+    plan = make_plan(profile="smoke", backends=("numpy",), data_dir=str(small_data), threads=1)
     with session.live(plan, tmp_path, Silent()) as live:
         found = []
         for way in ("ask", "answer"):

@@ -107,8 +107,8 @@ def teacher_force(state: State) -> None:
     """Every checkpoint, small batch and probe, in every process, at the judge's state.
 
     One process computes at a time; meanwhile the parent measures what the one before made. Small
-    batches go to as many at once as there are threads, and so does the first, where each has made
-    its steps before and they are light: there is little to compute, but much to compile.
+    batches go to all at once, and so does the first, where each has made its steps before and they
+    are light: there is little to compute, but much to compile.
     """
     state.progress.phase(
         "outputs, loss, gradients and update, batch by batch", len(state.inputs.checkpoints)
@@ -131,10 +131,8 @@ def teacher_force(state: State) -> None:
             held[dtype] = state.inputs.file(f"state-{dtype}-{turn % 2}")
             save_tensors(held[dtype], batch.wanted[dtype].state)
         outs = {key: state.scratch / f"case-{turn % 2}-{place}" for place, key in enumerate(keys)}
-        much = batch.case.rows in state.plan.small_sizes or (turn == 0 and compiles)
-        at_once = state.plan.threads if much else 1
-        for start in range(0, len(keys), at_once):
-            group = keys[start : start + at_once]
+        at_once = batch.case.rows in state.plan.small_sizes or (turn == 0 and compiles)
+        for group in [keys] if at_once else [[key] for key in keys]:
             for key in group:
                 outs[key].unlink(missing_ok=True)  # what another left there is no answer
                 with state.pool.containing(key):
