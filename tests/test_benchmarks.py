@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from backends import BACKENDS
 from benchmarks import bench, convolution, ladder, loops, overhead, peers
 from harness import data
+from harness.interface import Unavailable
 from harness.workloads import WORKLOADS
 from harness.workloads.reference.optimisers import sgd
 from tests import make
@@ -491,3 +492,10 @@ def test_a_training_of_the_ladder_goes_on_from_its_last_epoch_to_the_same_bits(
     last = 100 * states["in two"][1][-1][1]
     assert "| numpy:buffered, cpu | 2 of 2 | 98.78 |" in rows[0]
     assert f" {last:.2f} |" in rows[0]
+
+
+def test_the_ladder_is_trained_on_the_device_that_is_asked_for(monkeypatch, tmp_path):
+    words = ["ladder", "--backend", "numpy", "--device", "cuda", "--folder", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", [*words, "--states", str(tmp_path)])
+    with pytest.raises(Unavailable, match="cuda"):
+        ladder.main()
