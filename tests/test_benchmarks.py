@@ -496,5 +496,5 @@ def test_a_training_of_the_ladder_goes_on_from_its_last_epoch_to_the_same_bits(
 def test_the_ladder_is_trained_on_the_device_that_is_asked_for(monkeypatch, tmp_path):
     words = ["ladder", "--backend", "numpy", "--device", "cuda", "--folder", str(tmp_path)]
     monkeypatch.setattr("sys.argv", [*words, "--states", str(tmp_path)])
-    with pytest.raises(ValueError, match="unknown device .cuda."):
+    with pytest.raises(ValueError, match=r"unknown device 'cuda'"):
         ladder.main()
