@@ -98,6 +98,30 @@ def test_a_label_that_did_not_run_says_why_and_what_follows_is_marked_so() -> No
     assert any(f"{FOLLOWS} follows from the ✗" in line for line in lines)
 
 
+def test_many_labels_operators_are_told_in_a_line_and_what_does_not_agree_in_full() -> None:
+    names = ["numpy", "torch", "jax", "tensorflow", "fifth"]
+    record = _with(names)
+    judged = judge(record)
+    off, told = ("jax", "relu"), "of 0 it gives 7"
+    for name in names:
+        for of in judged.labels[name].operators.values():
+            of.verdict, of.sentence, of.differs, of.gone = "agree", "", [], []
+    judged.labels[off[0]].operators = {off[1]: deepcopy(judged.labels["numpy"].operators["relu"])}
+    judged.labels[off[0]].operators[off[1]].verdict = "disagree"
+    judged.labels[off[0]].operators[off[1]].sentence = told
+    out = io.StringIO()
+    show(summary(record, judged, Path()), Console(file=out, width=80))
+    lines = out.getvalue().splitlines()
+    at = lines.index(f"✗ jax, relu: {told}")
+    said = "✓ single operators of numpy, torch, tensorflow, fifth: every one agrees"
+    assert lines[at - 1] == said
+    for label in judged.labels.values():
+        label.operators = {}
+    out = io.StringIO()
+    show(summary(record, judged, Path()), Console(file=out, width=80))
+    assert "operators" not in out.getvalue()
+
+
 def test_headroom_and_the_time_over_the_best_are_those_of_the_verdict() -> None:
     record = _with(["numpy", "torch", "jax", "tensorflow", "fifth"])
     judged: Verdict = judge(record)

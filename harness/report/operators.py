@@ -93,18 +93,39 @@ def section(run: Run) -> Section:
 
 def verdicts(run: Run) -> Section:
     """A row an operator, a cell a label; below it a line for all that does not agree."""
-    by_label = {n: label.operators for n, label in run.verdict.labels.items() if label.operators}
+    by_label = _judged(run)
     names = dict.fromkeys(name for of in by_label.values() for name in of)
-    lines = [
+    rows = [[name, *(_cell(of.get(name)) for of in by_label.values())] for name in names]
+    table = Section("Does each agree?", ("operator", *by_label), rows, about=CELLS)
+    return Section("Single operators", inside=[table, Section(lines=_differing(by_label))])
+
+
+def brief(run: Run) -> Section:
+    """The same in a line for all labels of which every operator agrees, for a table has no room."""
+    by_label = _judged(run)
+    lines = _differing(by_label)
+    whole = [n for n, of in by_label.items() if all(j.verdict == "agree" for j in of.values())]
+    if whole:
+        lines.insert(
+            0, f"{words.MARKS['agree']} single operators of {', '.join(whole)}: every one agrees"
+        )
+    return Section(lines=lines)
+
+
+def _judged(run: Run) -> dict[str, dict[str, OperatorVerdict]]:
+    """Each label's operators, of those that were asked for any."""
+    return {n: label.operators for n, label in run.verdict.labels.items() if label.operators}
+
+
+def _differing(by_label: Mapping[str, Mapping[str, OperatorVerdict]]) -> list[str]:
+    """A line for all that does not agree."""
+    return [
         f"{words.MARKS[judged.verdict]} {label}, {name}: {said}"
         for label, of in by_label.items()
         for name, judged in of.items()
         if judged.verdict != "agree"
         for said in _sentences(judged)
     ]
-    rows = [[name, *(_cell(of.get(name)) for of in by_label.values())] for name in names]
-    table = Section("Does each agree?", ("operator", *by_label), rows, about=CELLS)
-    return Section("Single operators", inside=[table, Section(lines=lines)])
 
 
 def _cell(judged: OperatorVerdict | None) -> str:

@@ -248,7 +248,9 @@ SHOWN: dict[str, tuple[Build, ...]] = {
 }  # fmt: skip
 # Of a terminal where there are more labels than this; the tables are in the run's folder.
 MOST_LABELS = 4
-BRIEF = (brief.section, failing.section, _screening, unsettled.section, _explanations)
+BRIEF = (
+    brief.section, failing.section, operators.brief, _screening, unsettled.section, _explanations,
+)  # fmt: skip
 # What Markdown shows unasked.
 OPEN = (ladder, unsettled.section, failing.section, _explanations, tables.times)
 # Of a page: id, title, and what is inside below the plots of that id. What answers first, each a
