@@ -172,6 +172,9 @@ def test_it_ends_with_the_same_files_bit_for_bit(grounds, name, cuts, many) -> N
         ends = {end + 1 + more for end in ground.ends for more in range(2 if many else 1)}
         assert {*parts} <= ends
         assert len(series["step_ns"]) == ground.steps
+        # Right answers are counted before every update, also by who makes many steps at once.
+        assert ground.workload.counts_training is ("right" in series)
+        assert len(series.get("right", series["losses"])) == ground.steps
 
 
 ALONE = " ".join(["put step put wait step put wait step wait"] * EPOCHS)
