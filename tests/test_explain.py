@@ -1125,3 +1125,16 @@ def test_a_row_that_changes_changes_the_page():
         other = replace(TABLE[40], **{field: "by | another <b>"})
         assert page.render((*TABLE[:40], other, *TABLE[41:])) != page.render()
         assert r"by \| another \<b\>" in page.render([other])
+
+
+@pytest.mark.parametrize("id_", ["lr-factor", "other-eps", "other-decay"])
+def test_the_number_that_is_declared_is_no_other_one(id_: str) -> None:
+    """A step that is right but for rounding fits every rule, with its own number."""
+    (rule,) = (one for one in TABLE if one.id == id_)
+    off, right = (
+        explaining.seen(ADAMW, by_numbers(lr=0.02), 1),
+        explaining.seen(ADAMW, by_numbers(), 1),
+    )
+    sites = [*off.off]
+    assert [*rule.predict(off, sites)] or id_ != "lr-factor"
+    assert [*rule.predict(replace(off, tensors=right.tensors), sites)] == []

@@ -653,6 +653,12 @@ def test_only_a_made_batch_points_to_what_it_is_made_for() -> None:
         off(made, case="corner", dtype=dtype)
     assert "only the made batch corner" in hint(made)
     assert "exactly 0" in hint(made)
+    # Of an update alone nothing says that what was computed before it is to blame.
+    made = make.record()
+    for dtype in ("float32", "float64"):
+        off(made, "update", case="corner", dtype=dtype)
+    assert "only the made batch corner" in hint(made, "update")
+    assert "exactly 0" not in hint(made, "update")
 
 
 def test_only_short_batches_point_to_the_batch_size() -> None:

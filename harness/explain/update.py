@@ -51,9 +51,17 @@ def _own(at: At) -> Changed:
 
 
 def _by_tensor(
-    change: Change, rules: Sequence[str], starts: Sequence[float], seen: Seen, sites: Sequence[str]
+    change: Change,
+    rules: Sequence[str],
+    starts: Sequence[float],
+    own: Callable[[Optimiser], float] | None,
+    seen: Seen,
+    sites: Sequence[str],
 ) -> Iterator[Prediction]:
-    """Every tensor changed by another rule; a number is fitted to those that are named."""
+    """Every tensor changed by another rule; a number is fitted to those that are named.
+
+    own: the number that is the rule as declared, which is no other one.
+    """
     o, state = seen.wanted.workload.optimiser, seen.state
     if rules and o.rule not in rules:
         return
@@ -72,7 +80,9 @@ def _by_tensor(
         return values
 
     if sites := tuple(key for key in sites if _tensor(key) in grads):
-        yield from fitted(seen, sites, family, starts)
+        for prediction in fitted(seen, sites, family, starts):
+            if own is None or not any(n.meets(Number(own(o))) for n in prediction.numbers):
+                yield prediction
 
 
 def _tensor(key: str) -> str:
@@ -81,8 +91,9 @@ def _tensor(key: str) -> str:
 
 def _rule(id_: str, sentence: str, here: str, there: str, change: Change,
           rules: Sequence[str] = (), starts: Sequence[float] = (), by: str = "",
-          where: str = "") -> Hypothesis:  # fmt: skip
-    predict = partial(_by_tensor, change, rules, starts)
+          where: str = "",
+          own: Callable[[Optimiser], float] | None = None) -> Hypothesis:  # fmt: skip
+    predict = partial(_by_tensor, change, rules, starts, own)
     return Hypothesis(id_, ("update",), sentence, here, there, predict, by, where)
 
 
@@ -156,7 +167,7 @@ def _as_new(at: At, _: float) -> Changed:
 
 def _first_step(seen: Seen, sites: Sequence[str]) -> Iterator[Prediction]:
     rules = [name for name, rule in RULES.items() if rule.slots]
-    for one in _by_tensor(_as_new, rules, (), seen, sites):
+    for one in _by_tensor(_as_new, rules, (), None, seen, sites):
         yield one._replace(values=one.values | {f"new.{STEP}": np.array(1.0)})
 
 
@@ -256,7 +267,7 @@ def _kept(weight: Callable[[float, float], float], starts: Sequence[float], seen
 UPDATE = ("update",)
 TABLE = (
     _rule("lr-factor", "the step is {0} times as long: the learning rate", "lr", "c lr", _lr,
-          starts=(1.0,)),
+          starts=(1.0,), own=lambda _: 1.0),
     _rule("not-updated", "nothing of the change is made", "p -= change", "p",
           lambda at, _: (np.zeros_like(at.p), _own(at)[1])),
     _rule("lr-in-velocity", "the learning rate stands inside the velocity",
@@ -282,7 +293,8 @@ TABLE = (
           lambda at, eps: _own(at.by(eps=eps)),
           ("rmsprop", "adagrad", *ADAMS), EPSILONS,
           by="1e-8 torch and Optax, 1e-7 Keras; of Adagrad 1e-10 torch, 1e-7 Keras and Optax",
-          where="torch.optim.Adam, optax.adam, keras.optimizers.Adam, torch.optim.Adagrad"),
+          where="torch.optim.Adam, optax.adam, keras.optimizers.Adam, torch.optim.Adagrad",
+          own=lambda o: o.numbers["eps"]),
     _rule("centred", "RMSprop is centred", "sqrt(v)", "sqrt(v - mean(g)²)", _centred, ("rmsprop",),
           by="no framework unless asked for",
           where="torch.optim.RMSprop, keras.optimizers.RMSprop, optax.rmsprop: centered"),
@@ -328,7 +340,8 @@ TABLE = (
     _rule("other-decay", "the decay's λ is {0}", "λ as declared", "another λ", _other_decay,
           ("decay", "adamw"), (0.01,),
           by="0.01 torch's AdamW, 1e-4 Optax's, 0.004 Keras'",
-          where="torch.optim.AdamW, optax.adamw, keras.optimizers.AdamW"),
+          where="torch.optim.AdamW, optax.adamw, keras.optimizers.AdamW",
+          own=lambda o: o.numbers["decay"]),
     _rule("l1", "λ sign(p) is added to the gradient, with λ = {0}", "g", "g + λ sign(p)",
           lambda at, decay: _own(at._replace(g=at.g + decay * np.sign(at.p))), starts=(0.01,),
           by="keras.regularizers.L1", where="keras.regularizers.L1: l1 * reduce_sum(abs(x))"),

@@ -285,7 +285,9 @@ def allowed(wanted: Wanted, name: str) -> Array | None:
     """How far an update may be off since its gradient may be: where it is no multiple of that.
 
     Adam's change is lr times the sign of a first gradient, however small; what the limit of the
-    gradients leaves open decides it there. None: the update's own limit says it all.
+    gradients leaves open decides it there. A parameter that is decayed first costs two roundings
+    more, of half a spacing each: the factor's and the product's. None: the update's own limit says
+    it all.
     """
     optimiser, dtype = wanted.workload.optimiser, str(wanted.state[name].dtype)
     limit = limit_for("gradients", dtype, "")
@@ -295,7 +297,10 @@ def allowed(wanted: Wanted, name: str) -> Array | None:
     wide = cast({n: v for n, v in wanted.state.items() if n.partition("/")[0] in (name, STEP)})
     off = limit.value * norm(grad) / math.sqrt(max(grad.size, 1))
     moves = [moved(optimiser, wide, {name: grad + d})[0][name] for d in (off, -off)]
-    return np.asarray(np.maximum(*(np.abs(move - wanted.changes[name]) for move in moves)))
+    found = np.asarray(np.maximum(*(np.abs(move - wanted.changes[name]) for move in moves)))
+    if RULES[optimiser.rule].decays:
+        found += np.spacing(np.abs(wanted.state[name])).astype(np.float64)
+    return found
 
 
 def _distance(asked: Asked, tensors: dict[str, Array]) -> float | None:

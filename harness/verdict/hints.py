@@ -55,7 +55,9 @@ def _where_it_shows(
     cases = {m.case for m in over}
     clean = {m.case for m in kept} - cases
     if cases <= set(PROBED) and clean:
-        return f"only the made batch {first.case}: look at {PROBED[first.case]}"
+        # An update alone that is off is no matter of what was computed before it.
+        look = "" if first.rung == "update" else f": look at {PROBED[first.case]}"
+        return f"only the made batch {first.case}{look}"
     if all(case.startswith("evaluation") for case in cases) and clean:
         return "only evaluations: look at the test images, and at the parameters that they meet"
     # A made batch is of its own size.

@@ -23,11 +23,12 @@ class Replica:
     """The workload's state under one drawing of permutations.
 
     Number 0 is the reference as it stands; the others are drawn from
-    default_rng([seed, 2, number]).
+    default_rng([seed, 2, number]), and every second one steps in the other order (see `stepped`).
     """
 
     def __init__(self, workload: Workload, seed: int, number: int) -> None:
         self._workload = workload
+        self.decayed_first = number % 2 == 1
         self._rng = np.random.default_rng([seed, 2, number]) if number else None
         sizes = {}
         for tensor in workload.tensors:
@@ -120,7 +121,10 @@ def train_replica(
         batch = batches(step)
         samples = replica.samples(len(batch["x"]))
         look = reference.look(state, replica.batch(batch, samples))
-        state = stepped(workload.optimiser, state | look.running, look.grads)
+        state = stepped(
+            *(workload.optimiser, state | look.running, look.grads),
+            decayed_first=replica.decayed_first,
+        )
         if losses is not None:
             losses.append(look.loss)
         if step + 1 in after:

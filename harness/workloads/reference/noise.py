@@ -43,7 +43,8 @@ def replica_answers(
         given = replica.batch(batch, samples)
         look = form.look(held, given)
         grads, running = replica.restored(look.grads), replica.restored(look.running)
-        new = stepped(workload.optimiser, state | running, grads)
+        first = replica.decayed_first
+        new = stepped(workload.optimiser, state | running, grads, decayed_first=first)
         restored = {
             "outputs": form.outputs(held, given) if workload.two_modes else look.outputs,
             "outputs, training": look.outputs,

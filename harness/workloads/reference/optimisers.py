@@ -19,6 +19,8 @@ class Rule(NamedTuple):
 
     change(slots, p, g, t, optimiser): what is taken from p, and the new slots, t from 1.
     linear: the change is linear in g, so an error of g is one of the change, no larger.
+    decays: p itself is made smaller, by 1 - lr decay, and moved by this rule: where a framework
+    does so one after the other, the factor and the smaller p are rounded too.
     """
 
     numbers: tuple[str, ...]
@@ -26,6 +28,7 @@ class Rule(NamedTuple):
     counts: bool
     linear: bool
     change: Callable[[State, Array, Array, float, Optimiser], tuple[Array, State]]
+    decays: str = ""
 
 
 def sgd(lr: float) -> Optimiser:
@@ -127,7 +130,7 @@ RULES: dict[str, Rule] = {
     "adagrad": Rule(("eps",), ("v",), False, False, _adagrad),
     "adam": Rule(("beta1", "beta2", "eps"), ("m", "v"), True, False, _adam),
     "decay": Rule(("decay",), (), False, True, _decay),
-    "adamw": Rule(("beta1", "beta2", "eps", "decay"), ("m", "v"), True, False, _adamw),
+    "adamw": Rule(("beta1", "beta2", "eps", "decay"), ("m", "v"), True, False, _adamw, "adam"),
 }
 # How many steps were taken, where a rule counts them.
 STEP = "step"
@@ -170,7 +173,19 @@ def moved(optimiser: Optimiser, state: State, grads: State) -> tuple[State, Stat
     return changes, slots
 
 
-def stepped(optimiser: Optimiser, state: State, grads: State) -> State:
-    """The state after a step with these gradients; what they do not touch is as it was."""
+def stepped(
+    optimiser: Optimiser, state: State, grads: State, *, decayed_first: bool = False
+) -> State:
+    """The state after a step with these gradients; what they do not touch is as it was.
+
+    decayed_first: what a rule makes smaller, it makes smaller before it moves it; the same but for
+    rounding.
+    """
+    rule = RULES[optimiser.rule]
+    if decayed_first and rule.decays:
+        factor = 1 - optimiser.lr * optimiser.numbers["decay"]
+        state = state | {name: state[name] * factor for name in grads}
+        numbers = {name: optimiser.numbers[name] for name in RULES[rule.decays].numbers}
+        optimiser = Optimiser(rule.decays, optimiser.lr, numbers)
     changes, slots = moved(optimiser, state, grads)
     return state | slots | {name: state[name] - change for name, change in changes.items()}
