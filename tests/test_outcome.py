@@ -639,6 +639,14 @@ def test_a_tensor_of_zeros_is_named() -> None:
     assert "all zeros" in hint(made)
 
 
+@pytest.mark.parametrize(("tensor", "verb"), [("losses", "are"), ("W1", "is")])
+def test_a_sentence_says_is_of_one_and_are_of_several(tensor: str, verb: str) -> None:
+    made = make.record()
+    off(made, "lockstep", tensor=tensor)
+    told = judge(made).labels["torch"].findings["lockstep"].sentence
+    assert f": {tensor} {verb} off by 0.5, limit " in told
+
+
 def test_one_tensor_of_several_and_one_column_of_it_are_named() -> None:
     made = make.record()
     found = off(made, tensor="b2")

@@ -26,6 +26,8 @@ from harness.workloads.reference.limits import DECIDING, LIMITS, Limit, limit_fo
 LEAST_ENVELOPE = 4 * 2.0**-24
 # The made case that proves the precision, with its two products (see `measure`).
 PRECISION = ("precision", ("product, left operand", "product, right operand"))
+# What is measured under a name of several.
+PLURAL = ("all parameters", "losses", "outputs", "outputs, training")
 
 
 def check_rung(rung: str, label: str, record: Record, limits: tuple[Limit, ...]) -> Finding:
@@ -282,4 +284,5 @@ def sentence_for(rung: str, at: Evidence) -> str:
     if at.index is not None:
         element = f"; worst at {at.index}: got {exact(at.got)}, expected {exact(at.expected)}"
     unit = " elements" if rung == "inputs" or at.where == "precision" else ""
-    return f"{place} is off by {short(at.distance)}{unit}, limit {short(at.limit)}{element}"
+    verb = "are" if at.tensor in PLURAL else "is"
+    return f"{place} {verb} off by {short(at.distance)}{unit}, limit {short(at.limit)}{element}"
