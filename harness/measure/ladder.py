@@ -273,9 +273,15 @@ def loss_formula(least: float) -> Formula:
     return _at_least(plain, least)
 
 
-def update_formula(wanted: Wanted, name: str, change: Array) -> Formula:
-    """Of the error of a trained tensor's update, where a step takes `change` from it."""
-    formula = excess_update(wanted.state[name], change, allowed(wanted, name))
+def update_formula(wanted: Wanted, name: str, change: Array, room: Array | None = None) -> Formula:
+    """Of the error of a trained tensor's update, where a step takes `change` from it.
+
+    room: how far it may be off beside what is `allowed`, by element.
+    """
+    free = allowed(wanted, name)
+    if room is not None:
+        free = room if free is None else room + free
+    formula = excess_update(wanted.state[name], change, free)
     # A function that is minimised: at its minimum nothing is changed.
     least = wanted.workload.optimiser.lr
     return _at_least(formula, least) if wanted.workload.y == "none" else formula

@@ -10,7 +10,7 @@ more. Imports no framework, and no pytest.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ from harness.report import words
 from harness.report.neighbourhood import neighbourhood, windows
 from harness.report.sections import Cell, Section
 from harness.report.sections import plain as as_text
-from harness.testing.handles import Compared, RemoteBackend
+from harness.testing.handles import Compared, RemoteBackend, Stepped
 from harness.text import clean, short
 from harness.verdict.finding import Evidence
 from harness.verdict.hints import shape_of_the_error
@@ -82,8 +82,9 @@ def assert_agrees(
         raise ValueError("update: give before=, the state from which the step was taken")
     start = _by_name(rung, before, dtype) if before is not None else {}
     pairs = _paired(rung, got, want, dtype)
+    of = want.formula if isinstance(want, Stepped) else _of_change
     measured = {
-        name: _measured(rung, name, *arrays, dtype, start.get(name))
+        name: _measured(rung, name, *arrays, dtype, start.get(name), of)
         for name, arrays in pairs.items()
     }
     limits = {name: _limit(m, limit) for name, m in measured.items()}
@@ -170,10 +171,28 @@ def _paired(
     return {name: (arrays[name], value) for name, value in wanted.items()}
 
 
+def _of_change(name: str, before: Array, want: Array) -> Formula:  # noqa: ARG001
+    """Relative to the change, where nothing is known of the rule that made it.
+
+    What is wanted is stored, too: in float64 that costs it half a spacing.
+    """
+    stored = np.spacing(np.abs(want)) / 2
+    return excess_update(before, before.astype(np.float64) - want, stored)
+
+
 def _measured(
-    rung: str, name: str, got: Array, want: Array, dtype: str, before: Array | None
+    rung: str,
+    name: str,
+    got: Array,
+    want: Array,
+    dtype: str,
+    before: Array | None,
+    of: Callable[[str, Array, Array], Formula],
 ) -> Measurement:
-    """One tensor against what is wanted; its worst element beside it."""
+    """One tensor against what is wanted; its worst element beside it.
+
+    of(name, before, want): the formula of an update.
+    """
     where: dict[str, Any] = {"process": dtype, "case": CASE, "step": None}
     if rung != "inputs" and got.dtype.kind in "iub" and want.dtype.kind in "iub":
         got, want = got.astype(np.int64), want.astype(np.int64)
@@ -185,7 +204,7 @@ def _measured(
     if rung == "update":
         if before is None or before.shape != want.shape or before.dtype != np.dtype(dtype):
             raise ValueError(f"update: before= has no {name} of the shape and dtype of the new one")
-        formula = excess_update(before, before.astype(np.float64) - wanted)
+        formula = of(name, before, wanted)
     if rung == "loss" and got.ndim == 0:
         where["dtype"] = str(got.dtype)
     places: list[tuple[int, ...]] = []

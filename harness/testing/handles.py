@@ -10,16 +10,20 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 from unittest import SkipTest
 
 import msgspec
+import numpy as np
 
 from harness.conformance.material import samples
 from harness.conformance.system import allowed, processors
 from harness.errors import InputError
 from harness.interface import Array, State, Unavailable, Workload
+from harness.measure.distance import Formula, plain
+from harness.measure.ladder import UNIT, Wanted, update_formula
 from harness.plan import plugins, settings
 from harness.plan.choices import Choices, check_choice
 from harness.plan.make import MOST_DEFAULT_THREADS, available_threads, find_entries, make_plan
@@ -36,7 +40,8 @@ from harness.workers.scratch import scratch_folder
 from harness.workloads import DEFAULT
 from harness.workloads.reference.canonical import epoch_order, initial_state
 from harness.workloads.reference.composed import Composed, Look, Net, cast
-from harness.workloads.reference.optimisers import stepped
+from harness.workloads.reference.limits import ROOM
+from harness.workloads.reference.optimisers import moved
 from harness.workloads.reference.screening import clear, screen
 
 # Samples that batches are made of, at most.
@@ -69,6 +74,7 @@ class Bench:
         plants: dict[str, str] | None = None,
         device: str = "cpu",
         workload: str | None = None,
+        rooms: str | None = None,
         root: Path,
     ) -> None:
         """Words as Choices has them; InputError where they mean nothing.
@@ -82,6 +88,7 @@ class Bench:
             settled=settings.read(root).python,
             plants={label: _placed(plant, root) for label, plant in (plants or {}).items()},
             device=device,
+            rooms=None if rooms is None else _folder("--backend-rooms", rooms, root),
             threads=_threads(),
         )
         self._trained = providers.find(_placed(workload or DEFAULT, root))
@@ -260,10 +267,44 @@ class Oracle:
         """The values on the way of a step, by name."""
         return self._judge.trace(cast(state), cast(batch))
 
-    def step(self, state: State, batch: State) -> State:
+    def step(self, state: State, batch: State) -> Stepped:
         """The state after one update, float64; the one given is not changed."""
-        look = self.look(state, batch)
-        return stepped(self.workload.optimiser, cast(state) | look.running, look.grads)
+        return Stepped(Wanted.of(self._judge, self.workload, state, batch, "float64"))
+
+
+class Stepped(dict[str, Array]):
+    """The state after one update, float64, and how `assert_agrees` measures another against it."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        new = {name: wanted.state[name] - change for name, change in wanted.changes.items()}
+        super().__init__(wanted.state | new | {n: v.copy() for n, v in wanted.after.items()})
+        self._wanted = wanted
+
+    def formula(self, name: str, before: Array, want: Array) -> Formula:
+        """Of a tensor's error where correct code took a step from `before`, in its dtype.
+
+        Plain but for what is trained: there relative to the change, and less what the rule makes of
+        rounding. want: what is asked for, float64.
+        """
+        wanted, dtype = self._wanted, str(before.dtype)
+        if name not in wanted.changes:
+            return plain
+        # As the judge has it, not rounded with what it was taken from; and what a test changed.
+        change = wanted.changes[name] + (wanted.state[name] - wanted.changes[name] - want)
+        held = replace(wanted, state=cast(wanted.state, dtype) | {name: before})
+        return update_formula(held, name, change, self._rounded(name, dtype))
+
+    def _rounded(self, name: str, dtype: str) -> Array:
+        """How far rounding may take a change, by element, as the rule's own formula shows it.
+
+        Adam's 1 - 0.999^t loses four digits of float32 at first. Float64, which the judge is
+        computed in, shows nothing: float32's stands for it, by as much smaller as its unit is.
+        """
+        wanted, shown = self._wanted, "float32" if dtype == "float64" else dtype
+        rule, grads = self._wanted.workload.optimiser, {name: wanted.grads[name]}
+        found, _ = moved(rule, cast(wanted.state, shown), cast(grads, shown))
+        off = np.abs(found[name].astype(np.float64) - wanted.changes[name])
+        return ROOM * UNIT.get(dtype, 1.0) * off
 
 
 def _placed(text: str, root: Path) -> str:
@@ -275,6 +316,14 @@ def _placed(text: str, root: Path) -> str:
     if not file.endswith(".py") or os.path.isfile(file) or not os.path.isfile(root / file):
         return text
     return f"{label}{'=' if label else ''}{root / file}{colon}{name}"
+
+
+def _folder(option: str, text: str, root: Path) -> str:
+    """A folder from here, or else from `root`; InputError where there is none."""
+    for folder in (Path(text), root / text):
+        if folder.is_dir():
+            return str(folder)
+    raise InputError(f"{option} {text}: there is no such folder")
 
 
 def _pytest_processes() -> tuple[int, int]:

@@ -42,6 +42,12 @@ OPTIONS: dict[str, tuple[str, str, bool, str]] = {
         False,
         "what is trained: a name, MODULE:NAME or FILE.py:NAME",
     ),
+    "--backend-rooms": (
+        "harness_rooms",
+        "DIR",
+        False,
+        "a folder with your own files of models, by framework",
+    ),
     "--backend-plant": (
         "harness_plants",
         "LABEL=FILE:FUNCTION",
@@ -139,6 +145,7 @@ def _bench(config: pytest.Config) -> Bench:
                 plants=pairs("--backend-plant", words["--backend-plant"]),
                 device=words["--backend-device"] or "cpu",
                 workload=words["--backend-workload"],
+                rooms=words["--backend-rooms"],
                 root=config.rootpath,
             )
         except HarnessError as error:
