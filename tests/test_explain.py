@@ -630,6 +630,16 @@ def by_numbers(**numbers: float) -> Worker:
     return other_step(stepping)
 
 
+def by_clipped(clip: Callable[[State], State], o: Optimiser, state: State, grads: State) -> State:
+    """Clipped between the gradients, which are right, and the step."""
+    return stepped(o, state, clip(grads))
+
+
+def to_norm(grads: State, most: float, more: float) -> State:
+    whole = np.sqrt(sum((g**2).sum() for g in grads.values()))
+    return {n: g * min(1.0, most / (whole + more)) for n, g in grads.items()}
+
+
 def keras_momentum(p, g, s, o, t):
     v = o.numbers["momentum"] * s["velocity"] + o.lr * g
     return p - v, {"velocity": v}
@@ -818,6 +828,24 @@ UPDATE = [
         "running-over-n",
         NORMED,
         running(lambda m, old, new, n: m * old + (1 - m) * new * (15 / 16 if n == "var" else 1)),
+    ),
+    *(
+        Planted(hypothesis, declared, other_step(partial(by_clipped, clip)), (most,))
+        for declared in (RELU, HEAVY, RMS, ADAM)
+        for hypothesis, clip, most in (
+            ("clipped-global-norm", lambda g: to_norm(g, 0.1, 0.0), 0.1),
+            ("clipped-global-norm", lambda g: to_norm(g, 0.1, 1e-6), 0.1),
+            (
+                "clipped-own-norm",
+                lambda g: {n: to_norm({n: v}, 0.03, 0.0)[n] for n, v in g.items()},
+                0.03,
+            ),
+            (
+                "clipped-by-value",
+                lambda g: {n: np.clip(v, -0.02, 0.02) for n, v in g.items()},
+                0.02,
+            ),
+        )
     ),
     Planted(
         "float32-inside",

@@ -144,7 +144,7 @@ def workers(tmp_path_factory):
 
 
 def test_every_convention_has_its_plants():
-    assert {h.id for h in TABLE} == {*PLANTED}
+    assert {h.id for h in TABLE} == {what.id or name for name, what in PLANTED.items()}
     assert {trial for names in FEW.values() for trial in names} <= {*PLANTED, *OUTSIDE}
     assert {PLANTED[n].rung for names in FEW.values() for n in names if n in PLANTED} == {
         rung for h in TABLE for rung in h.rungs
@@ -173,9 +173,10 @@ def test_what_is_planted_is_named_with_its_number_and_what_is_no_convention_is_n
         assert sought.found == []
         return
     names = [one.hypothesis for one in sought.found]
-    assert trial.convention in names
-    assert {*names} <= {trial.convention, *trial.what.alike}
-    (found,) = (one for one in sought.found if one.hypothesis == trial.convention)
+    id_ = trial.what.id or trial.convention
+    assert id_ in names
+    assert {*names} <= {id_, *trial.what.alike}
+    (found,) = (one for one in sought.found if one.hypothesis == id_)
     assert found.numbers == pytest.approx(list(trial.what.numbers), rel=1e-2)
     assert found.left <= limit
 

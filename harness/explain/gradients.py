@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,10 +16,13 @@ from harness.interface import Array, State
 from harness.measure.distance import norm
 from harness.workloads.reference.base import Keep, Pass, Piece
 from harness.workloads.reference.composed import Composed
+from harness.workloads.reference.optimisers import moved
 from harness.workloads.reference.pieces import Relu, Residual
 
 # What torch.nn.utils.clip_grad_norm_ adds to the norm that it divides by.
 OF_TORCH = 1e-6
+# Down to a four-thousandth of the gradients a size is looked for that they are clipped at.
+HALVED = 13
 
 
 class AtKink(Relu, frozen=True):
@@ -56,43 +60,60 @@ def _each(change: Change, starts: Sequence[float], seen: Seen, sites: Sequence[s
         yield from fitted(seen, sites, family, starts)
 
 
-def _clipped(of: Callable[[State, str], float], seen: Seen, sites: Sequence[str]
-             ) -> Iterator[Prediction]:  # fmt: skip
-    """Gradients that exceed a norm are brought down to it; of(gradients, name): that norm."""
-    grads, sites = seen.wanted.grads, of_gradients(sites)
-    if not sites:
-        return
-
-    def family(more: float, most: float) -> State:
-        shares = {name: most / (of(grads, name) + more or np.inf) for name in grads}
-        return of_grads({name: g * min(1.0, shares[name]) for name, g in grads.items()})
-
-    held = [norm(seen.tensors[key].astype(np.float64)) for key in sites]
-    start = norm(np.array(held)) if of is _all else max(held)
-    if 0 < start < max(of(grads, key.removeprefix("grad.")) for key in sites):
-        for how, more in (("", 0.0), (", divided by that norm + 1e-6", OF_TORCH)):
-            for one in fitted(seen, sites, partial(family, more), (start,)):
-                yield one._replace(of=how)
+def _step(seen: Seen, grads: State) -> State:
+    """What a step takes by these gradients, and the slots after it, as a worker writes them."""
+    taken, slots = moved(seen.wanted.workload.optimiser, seen.state, grads)
+    return {f"new.{name}": value for name, value in (taken | slots).items()}
 
 
-def _all(grads: State, name: str) -> float:  # noqa: ARG001
+def _clipped(
+    ways: Mapping[str, Callable[[State, float], State]],
+    size: Callable[[State], float],
+    seen: Seen,
+    sites: Sequence[str],
+) -> Iterator[Prediction]:
+    """Gradients that exceed a size are brought down to it: those that are read, or a step's own.
+
+    ways: how, by what a sentence says of it; size(gradients): from where on none is clipped. A step
+    does not show its gradients, so the size is looked for from there down.
+    """
+    grads, read = seen.wanted.grads, of_gradients(sites)
+    written = of_grads if read else partial(_step, seen)
+    sites = read or tuple(key for key in sites if key in written(grads))
+    starts: Sequence[float] = [size(grads) * 0.5**halved for halved in range(HALVED)]
+    if read:
+        held = size({key: seen.tensors[key].astype(np.float64) for key in read})
+        starts = [held] if 0 < held < starts[0] else []
+    if sites and any(starts):
+        for of, clip in ways.items():
+            family = partial(lambda clip, most: written(clip(grads, most)), clip)
+            for one in fitted(seen, sites, family, starts):
+                yield one._replace(of=of)
+
+
+def _all(grads: State) -> float:
     return norm(np.array([norm(grad) for grad in grads.values()]))
 
 
-def _own(grads: State, name: str) -> float:
-    return norm(grads[name])
+def _largest(of: Callable[[Array], float], grads: State) -> float:
+    return max(map(of, grads.values()), default=0.0)
 
 
-def _by_value(seen: Seen, sites: Sequence[str]) -> Iterator[Prediction]:
-    """Every element is brought down to a size."""
-    grads, sites = seen.wanted.grads, of_gradients(sites)
-    most = max((float(np.abs(seen.tensors[key]).max(initial=0.0)) for key in sites), default=0.0)
+def _by_all(more: float, grads: State, most: float) -> State:
+    share = min(1.0, most / (_all(grads) + more or np.inf))
+    return {name: grad * share for name, grad in grads.items()}
 
-    def family(largest: float) -> State:
-        return of_grads({name: np.clip(g, -largest, largest) for name, g in grads.items()})
 
-    if most > 0:
-        yield from fitted(seen, sites, family, (most,))
+def _by_own(more: float, grads: State, most: float) -> State:
+    return {name: _by_all(more, {name: grad}, most)[name] for name, grad in grads.items()}
+
+
+def _by_value(grads: State, most: float) -> State:
+    return {name: np.clip(grad, -most, most) for name, grad in grads.items()}
+
+
+def _exact_or_torchs(clip: Callable[[float, State, float], State]) -> dict[str, Any]:
+    return {"": partial(clip, 0.0), ", divided by that norm + 1e-6": partial(clip, OF_TORCH)}
 
 
 def _at_kink(seen: Seen, sites: Sequence[str]) -> Iterator[Prediction]:
@@ -149,6 +170,8 @@ def _rounded(
 
 
 GRADIENTS = ("gradients",)
+# Whoever clips between the gradients and the step shows it in the update alone.
+CLIPPED = ("gradients", "update")
 TABLE = (
     Hypothesis(
         "gradient-missing", GRADIENTS, "the gradient is 0", "g", "0",
@@ -161,21 +184,22 @@ TABLE = (
         where="torch.optim.Optimizer.zero_grad",
     ),
     Hypothesis(
-        "clipped-global-norm", GRADIENTS, "gradients are clipped at the norm {0} of all "
+        "clipped-global-norm", CLIPPED, "gradients are clipped at the norm {0} of all "
         "together{of}",
-        "g", "g min(1, M / |all g|)", partial(_clipped, _all),
+        "g", "g min(1, M / |all g|)", partial(_clipped, _exact_or_torchs(_by_all), _all),
         by="torch.nn.utils.clip_grad_norm_ (M / (norm + 1e-6)), optax.clip_by_global_norm, Keras' "
         "global_clipnorm",
         where="torch/nn/utils/clip_grad.py; optax.clip_by_global_norm",
     ),
     Hypothesis(
-        "clipped-own-norm", GRADIENTS, "each gradient is clipped at the norm {0}{of}", "g",
-        "g min(1, M / |g|)", partial(_clipped, _own), by="Keras' clipnorm",
+        "clipped-own-norm", CLIPPED, "each gradient is clipped at the norm {0}{of}", "g",
+        "g min(1, M / |g|)", partial(_clipped, _exact_or_torchs(_by_own), partial(_largest, norm)), by="Keras' clipnorm",
         where="keras.optimizers.Optimizer: clipnorm",
     ),
     Hypothesis(
-        "clipped-by-value", GRADIENTS, "each element of a gradient is clipped at {0}", "g",
-        "clip(g, -M, M)", _by_value,
+        "clipped-by-value", CLIPPED, "each element of a gradient is clipped at {0}", "g",
+        "clip(g, -M, M)",
+        partial(_clipped, {"": _by_value}, partial(_largest, lambda g: np.abs(g).max(initial=0.0))),
         by="Keras' clipvalue, optax.clip, torch.nn.utils.clip_grad_value_",
         where="keras.optimizers.Optimizer: clipvalue",
     ),

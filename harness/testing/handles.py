@@ -321,7 +321,7 @@ def _placed(text: str, root: Path) -> str:
 def _folder(option: str, text: str, root: Path) -> str:
     """A folder from here, or else from `root`; InputError where there is none."""
     for folder in (Path(text), root / text):
-        if folder.is_dir():
+        if os.path.isdir(folder):
             return str(folder)
     raise InputError(f"{option} {text}: there is no such folder")
 

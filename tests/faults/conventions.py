@@ -109,13 +109,14 @@ ONE = net(
 class Convention(NamedTuple):
     """Where a convention is planted: a workload of `NETS`, its rung, and the numbers planted.
 
-    alike: others that give the same there.
+    alike: others that give the same there. id: what is named, where it is not what is planted.
     """
 
     net: str
     rung: str
     numbers: tuple[float, ...] = ()
     alike: tuple[str, ...] = ()
+    id: str = ""
 
 
 NETS: dict[str, Declared] = {
@@ -222,6 +223,14 @@ PLANTED: dict[str, Convention] = {
     "decay-of-biases": Convention("DECAY", "update"),
     "other-decay": Convention("ADAMW", "update", (0.04,)),
     "l1": Convention("MIXED", "update", (0.01,)),
+    **{
+        f"{id_}-in-step": Convention("ADAM", "update", (most,), id=id_)
+        for id_, most in (
+            ("clipped-global-norm", 0.05),
+            ("clipped-own-norm", 0.02),
+            ("clipped-by-value", 0.01),
+        )
+    },
     "running-swapped": Convention("UNBIASED", "update"),
     "running-not-updated": Convention("UNBIASED", "update"),
     "running-weight": Convention("UNBIASED", "update", (0.99,)),

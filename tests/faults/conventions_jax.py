@@ -326,6 +326,11 @@ def loss_broadcast(trainer):
 # -- gradients -----------------------------------------------------------------------------------
 
 
+def by_own(g):
+    """Each of its own norm, .02 at most."""
+    return {n: v * jnp.minimum(1, 0.02 / jnp.linalg.norm(v)) for n, v in g.items()}
+
+
 def transformed(made):
     """A transformation of Optax that keeps nothing."""
     return grads(lambda g, state: made.update(g, made.init(g))[0])
@@ -334,9 +339,7 @@ def transformed(made):
 gradient_missing = grads(lambda g, state: g | {"W2": jnp.zeros_like(g["W2"])})
 gradient_factor = grads(lambda g, state: g | {"W2": 2 * g["W2"]})
 clipped_global_norm = transformed(optax.clip_by_global_norm(0.05))
-clipped_own_norm = grads(
-    lambda g, state: {n: v * jnp.minimum(1, 0.02 / jnp.linalg.norm(v)) for n, v in g.items()}
-)
+clipped_own_norm = grads(lambda g, state: by_own(g))
 clipped_by_value = transformed(optax.clip(0.01))
 relu_at_zero = activation(1, lambda X: jnp.maximum(X, 0))
 gradient_l2 = grads(lambda g, state: {n: v + 0.01 * state[n] for n, v in g.items()})
@@ -425,6 +428,14 @@ decay_coupled = rule(
     ),
 )
 decay_decoupled = rule("adam", partial(optax.adamw, weight_decay=0.02))
+clipped_global_norm_in_step, clipped_own_norm_in_step, clipped_by_value_in_step = (
+    rule("adam", lambda lr, clip=clip, **o: chain(clip, optax.scale_by_adam(**o), scaled(lr)))
+    for clip in (
+        optax.clip_by_global_norm(0.05),
+        optax.stateless(lambda g, p: by_own(g)),
+        optax.clip(0.01),
+    )
+)
 decay_missing = rule("adamw", lambda lr, weight_decay, **o: optax.adamw(lr, weight_decay=0.0, **o))
 decay_not_times_lr = rule(
     "adamw",

@@ -299,9 +299,9 @@ gradient_missing = planting(
     lambda trainer: trainer.parameters["W2"].register_hook(torch.zeros_like)
 )
 gradient_factor = planting(lambda trainer: trainer.parameters["W2"].register_hook(lambda g: 2 * g))
-clipped_global_norm = grads(lambda parameters: clip(parameters, 0.05))
-clipped_own_norm = grads(each(lambda p: clip([p], 0.02)))
-clipped_by_value = grads(lambda parameters: nn.utils.clip_grad_value_(parameters, 0.01))
+by_norm, by_own = (lambda ps: clip(ps, 0.05)), each(lambda p: clip([p], 0.02))
+by_value = partial(nn.utils.clip_grad_value_, clip_value=0.01)
+clipped_global_norm, clipped_own_norm, clipped_by_value = map(grads, (by_norm, by_own, by_value))
 relu_at_zero = function("h1", lambda X: torch.maximum(X, torch.zeros_like(X)))
 gradient_l2 = grads(each(lambda p: p.grad.add_(p, alpha=0.01)))
 gradient_l1 = grads(each(lambda p: p.grad.add_(p.sign(), alpha=0.01)))
@@ -368,6 +368,15 @@ def signs(optimizer):
         p.grad.add_(p.sign(), alpha=0.01)
 
 
+def of_all(clip):
+    """clip(parameters) of an optimiser's own."""
+
+    def clipped(optimizer):
+        clip(optimizer.param_groups[0]["params"])
+
+    return clipped
+
+
 lr_factor = rule("momentum", lambda of, lr, **o: optim.SGD(of, lr=1.001 * lr, **o))
 not_updated = rule(
     "momentum",
@@ -399,6 +408,9 @@ decay_of_biases = rule(
 )
 other_decay = rule("adamw", lambda of, weight_decay, **o: optim.AdamW(of, weight_decay=0.04, **o))
 l1 = before_step(signs)
+clipped_global_norm_in_step, clipped_own_norm_in_step, clipped_by_value_in_step = map(
+    before_step, map(of_all, (by_norm, by_own, by_value))
+)
 
 
 def centred(backend):
