@@ -193,8 +193,9 @@ TABLE = (
     ),
     Hypothesis(
         "clipped-own-norm", CLIPPED, "each gradient is clipped at the norm {0}{of}", "g",
-        "g min(1, M / |g|)", partial(_clipped, _exact_or_torchs(_by_own), partial(_largest, norm)), by="Keras' clipnorm",
-        where="keras.optimizers.Optimizer: clipnorm",
+        "g min(1, M / |g|)",
+        partial(_clipped, _exact_or_torchs(_by_own), partial(_largest, norm)),
+        by="Keras' clipnorm", where="keras.optimizers.Optimizer: clipnorm",
     ),
     Hypothesis(
         "clipped-by-value", CLIPPED, "each element of a gradient is clipped at {0}", "g",
