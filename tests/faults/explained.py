@@ -25,7 +25,8 @@ class Explanations:
 
     def add(self, planted: str, framework: str, what: Any, sought: Explained, limit: float) -> None:
         """what: see conventions.py; limit: the largest of correct code there."""
-        found = sorted(sought.found, key=lambda one: one.hypothesis != planted)
+        named = what.id or planted
+        found = sorted(sought.found, key=lambda one: one.hypothesis != named)
         numbers = found[0].numbers if found else []
         row = [
             *(planted, framework, what.net.lower(), sought.rung, sought.case),
@@ -35,13 +36,13 @@ class Explanations:
             short(found[0].left) if found else "–",
             short(limit),
         ]
-        known = any(one.hypothesis == planted for one in found)
+        known = any(one.hypothesis == named for one in found)
         (self.conventions if known else self.others).append(row)
 
     def write(self, path: Path) -> None:
         """As Markdown."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        kinds = len({row[0] for row in self.conventions})
+        kinds = len({row[5].partition(",")[0] for row in self.conventions})
         told = (
             f"{kinds} conventions, {len(self.conventions)} trials in which the one that was "
             f"planted is named, by the framework's own layers, options and optimisers. {now()}, "
