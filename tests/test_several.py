@@ -126,7 +126,11 @@ def test_a_step_is_told_as_a_multiple_where_all_are_long_enough(
 ) -> None:
     labels = {
         name: SimpleNamespace(
-            status="ok", agrees=True, findings={}, step_time=SimpleNamespace(median_ns=ns)
+            status="ok",
+            agrees=True,
+            findings={},
+            operators={},
+            step_time=SimpleNamespace(median_ns=ns),
         )
         for name, ns in (("numpy", 30_000), ("torch", 60_000))
     }

@@ -12,9 +12,9 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from backends import BACKENDS
@@ -24,6 +24,10 @@ from harness.record import store
 from harness.record.schema import FINISHED
 from harness.report import matrix
 from harness.run import cell, checkpoint, identity, sweep
+from harness.verdict.finding import Evidence, Finding
+from harness.verdict.operators import OperatorVerdict
+from harness.verdict.verdict import LabelVerdict, Verdict
+from harness.workloads.reference.limits import DECIDING
 from tests import make
 from tests.conftest import Silent, clean_environment, harness, numbers, plant, run_here
 
@@ -33,7 +37,7 @@ SEEDS = ("--seeds", "0,1")
 
 def table(results: Path) -> dict[str, Any]:
     """The last sweep's."""
-    return json.loads(max((results / "sweeps").glob("*.json")).read_text())
+    return json.loads(max((results / "sweeps").glob("*.json"), key=os.path.getmtime).read_text())
 
 
 def runs(results: Path) -> list[Path]:
@@ -222,48 +226,137 @@ def test_a_cell_that_fails_is_tried_twice_and_told_and_the_others_are_there(tmp_
     assert [each["done"] for each in json.loads(listed.stdout)["cells"]] == [True, False]
 
 
-ACCEPT = """
-[[accept]]
-label = "ot*"
-rung = "update"
-tensor = "{tensor}"
-reason = "it is meant to learn faster"
-"""
+def accept(*rows: dict[str, str]) -> str:
+    return "\n".join(
+        "\n".join(["[[accept]]", *(f"{name} = {json.dumps(text)}" for name, text in row.items())])
+        for row in rows
+    )
 
 
-def test_a_difference_is_told_accepted_by_its_pattern_and_missed_once_gone(tmp_path: Path) -> None:
+def test_a_difference_is_accepted_wherever_it_shows_and_missed_once_gone(tmp_path: Path) -> None:
     fault = f"other={plant('numbers.py', 'lr_one_per_mille')}"
     words = (*WORDS, "--backend", "other=numpy", "--plant", fault, "--seeds", "0")
     done = harness("sweep", *words, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "nielsen-neuron, other, seed 0: disagree: " in done.stdout
-    tensor = table(tmp_path / "results")["nielsen-neuron"]["labels"]["other"]["first_divergence"]
-    tensor = tensor.rpartition(": ")[2]
+    assert "FAULT PLANTED on purpose: other: " in done.stdout
+    (page,) = (tmp_path / "results" / "sweeps").glob("*.html")
+    assert "FAULT PLANTED on purpose: other: " in page.read_text()
     file = tmp_path / "accept.toml"
-    file.write_text(ACCEPT.format(tensor=tensor))
+    why = {"label": "ot*", "reason": "it is meant to learn faster"}
+    rows = [{"rung": rung} | why for rung in ("update", "lockstep", "trajectory")]
+    file.write_text(accept(*rows))
     done = harness("sweep", *words, "--accept", "accept.toml", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "≠ nielsen-neuron, other, seed 0: accepted: it is meant to learn faster" in done.stdout
     moved = done.stdout.partition("moved: nielsen-neuron, other: disagree: update")[2]
     assert " → accepted: update" in moved
-    file.write_text(ACCEPT.format(tensor="another"))
+    # What follows from it must be accepted too: another fault might hide there.
+    file.write_text(accept(*rows[:1]))
+    done = harness("sweep", *words, "--accept", "accept.toml", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    of = json.loads(done.stdout)["nielsen-neuron"]["labels"]["other"]
+    assert (of["word"], of["first_divergence"].partition(",")[0]) == ("disagree", "lockstep")
+    assert "moved: nielsen-neuron, other: accepted: update" in done.stderr
+    file.write_text(accept(*rows, {"tensor": "another"} | why))
     done = harness("sweep", *words, "--accept", "accept.toml", cwd=tmp_path)
     assert done.returncode == 1
-    assert "accepted, and gone: *, ot*, update, another" in done.stdout
+    assert "1 of 1 workloads agree; 1 accepted difference gone" in done.stdout
+    assert "accepted, and gone: *, ot*, *, another" in done.stdout
+    done = harness("sweep", *words, "--accept", "accept.toml", "--json", cwd=tmp_path)
+    assert (done.returncode, "accepted, and gone: *, ot*" in done.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("field", ["workload", "label", "rung", "tensor"])
+ROW = {"workload": "diabetes", "label": "torch:compile", "rung": "update", "tensor": "W1"}
+
+
+@pytest.mark.parametrize("field", ROW)
 def test_each_word_of_an_accepted_difference_decides(field: str) -> None:
-    finding: Any = SimpleNamespace(rung="update", first=SimpleNamespace(tensor="W1"))
-    own = {"workload": "diabetes", "label": "torch:compile", "rung": "update", "tensor": "W1"}
-    fitting = matrix.Accepted("why", **own)
-    assert fitting.takes("diabetes", "torch:compile", finding)
-    assert matrix.Accepted("why", **own | {field: own[field][:2] + "*"}).takes(
-        "diabetes", "torch:compile", finding
+    def takes(**other: str) -> bool:
+        one = matrix.Difference("update", "W1", "", "")
+        return matrix.Accepted("why", **ROW | other).takes("diabetes", "torch:compile", one)
+
+    assert takes()
+    assert takes(**{field: ROW[field][:2] + "*"})
+    assert not takes(**{field: "other"})
+
+
+def at(tensor: str) -> Evidence:
+    return Evidence(where="step 0", step=0, tensor=tensor, got=1.0, distance=1.0, why="")
+
+
+def told(rung: str, *tensors: str, **words: Any) -> Finding:
+    off = {name: at(name) for name in tensors}
+    first = next(iter(off.values()), None)
+    return Finding(rung=rung, verdict="disagree", sentence=rung, first=first, off=off, **words)
+
+
+@pytest.mark.parametrize(
+    ("findings", "accepted", "word"),
+    [
+        ([told("gradients", "b")], [{"tensor": "b"}], "accepted"),
+        ([told("gradients", "b", "w")], [{"tensor": "b"}], "disagree"),
+        ([told("gradients", "b"), told("update", "w")], [{"rung": "gradients"}], "disagree"),
+        ([told("gradients", "b"), told("update", "w")], [{"tensor": "[bw]"}], "accepted"),
+        ([told("trajectory", "all")], [], "disagree"),
+        ([told("accuracy")], [], "disagree"),
+        ([told("accuracy")], [{"rung": "accuracy"}], "accepted"),
+        ([told("update", "w", expected="as meant")], [], "agree"),
+    ],
+)
+def test_whatever_counts_in_a_run_counts_in_its_cell_unless_each_is_accepted(
+    findings: list[Finding], accepted: list[dict[str, str]], word: str
+) -> None:
+    known = [matrix.Accepted("why", **one) for one in accepted]
+    row = row_of({finding.rung: finding for finding in findings})
+    assert matrix.answer(row, "numpy", known).word == word
+    assert matrix.words([row], known or [matrix.Accepted("none", label="none")]) == [
+        "disagree" if word == "disagree" else "agree"
+    ]
+
+
+def row_of(findings: dict[str, Finding], timed: matrix.Run | None = None) -> matrix.Row:
+    rungs = {rung: Finding(rung=rung, verdict="agree", sentence="") for rung in DECIDING} | findings
+    label = LabelVerdict(status="ok", reason=None, findings=rungs)
+    verdict = Verdict(verdict="agree", summary="", labels={"numpy": label}, first_divergence=None)
+    run = matrix.Run(make.record(("numpy",)), verdict, "one")
+    return matrix.Row("w", {"numpy": [run]}, timed)
+
+
+def test_the_numbers_of_the_run_that_is_timed_count_too() -> None:
+    off = row_of({"update": told("update", "w")}).runs["numpy"][0]._replace(folder="timed")
+    assert matrix.answer(row_of({}), "numpy").word == "agree"
+    assert matrix.answer(row_of({}, timed=off), "numpy").word == "disagree"
+
+
+def test_an_operator_that_is_off_counts_too() -> None:
+    row = row_of({})
+    judged = row.runs["numpy"][0].verdict.labels["numpy"]
+    judged.operators = {"softmax": OperatorVerdict(verdict="disagree", sentence="softmax is off")}
+    answer = matrix.answer(row, "numpy")
+    assert (answer.word, answer.says, answer.reason) == (
+        *("disagree", "operator softmax"),
+        "softmax is off",
     )
-    assert not matrix.Accepted("why", **own | {field: "other"}).takes(
-        "diabetes", "torch:compile", finding
-    )
+
+
+def test_the_table_says_with_what_its_runs_were_made_and_what_must_be_said_loudly() -> None:
+    made = make.record(("numpy",), dataset=make.dataset(synthetic=True))
+    plan = msgspec.structs.replace(made.plan, seeds=(2, 10))
+    other = make.record(("numpy",), plan=plan)
+    verdict = row_of({}).runs["numpy"][0].verdict
+    rows = [
+        matrix.Row(name, {"numpy": [matrix.Run(record, verdict, name)]})
+        for name, record in (("one", made), ("two", other))
+    ]
+    report = matrix.report(rows)
+    assert [line.partition(":")[0] for line in report.warnings] == ["one"]
+    assert "SYNTHETIC DATA" in report.warnings[0]
+    said = "\n".join(report.headline)
+    for text in (f"profile {plan.profile}", "2, 10", "dtype float32", "device cpu", made.started):
+        assert text in said
+    assert made.harness_version in said
+    assert report.title.endswith("2 of 2 workloads agree")
 
 
 @pytest.mark.parametrize(("words", "most"), [((), 2), (("--jobs", "1"), 1), (("--jobs", "7"), 4)])

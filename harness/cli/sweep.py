@@ -178,10 +178,13 @@ def _tell(grid: Grid, place: Path, accepted: list[matrix.Accepted], as_json: boo
 
     rows = _rows(grid)
     document = matrix.document(rows, accepted)
-    report = matrix.report(rows, place, accepted, _moved(place, document))
+    moved = _moved(place, document)
+    report = matrix.report(rows, place, accepted, moved)
     written = several.write(place / new_name(), report, document)
     if as_json:
         out(json.dumps(document, allow_nan=False) + "\n")
+        for line in (*moved, *matrix.gone_lines(rows, accepted)):
+            warn(line)
     else:
         show(report)
         out("".join(f"written: {file}\n" for file in written))
@@ -219,7 +222,12 @@ def _rows(grid: Grid) -> list[matrix.Row]:
 
 def _moved(place: Path, document: dict[str, Any]) -> list[str]:
     """What the cells that the last sweep had too said then, where they say something else now."""
-    last = max(place.glob("*.json"), default=None)
+    # Names tell them apart to a second.
+    last = max(
+        place.glob("*.json"),
+        key=lambda file: (file.name.partition("-")[0], os.path.getmtime(file)),
+        default=None,
+    )
     if last is None:
         return []
     try:

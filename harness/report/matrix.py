@@ -11,14 +11,17 @@ from urllib.parse import quote
 
 import msgspec
 
+from harness.record.facts import versions
 from harness.record.schema import Record
 from harness.report.sections import Cell, Report, Section, Value
-from harness.report.words import MARKS, duration
+from harness.report.words import MARKS, duration, warnings
+from harness.text import many
 from harness.verdict.finding import Finding
+from harness.verdict.numbers import sentence_for
 from harness.verdict.timing_stats import Ratio
 from harness.verdict.timings import too_short, versus
 from harness.verdict.verdict import LabelVerdict, Verdict
-from harness.workloads.reference.limits import DECIDING
+from harness.workloads.reference.limits import RUNGS
 
 # The worst word of several, first.
 WORST = ("failed", "disagree", "inconclusive", "agree")
@@ -54,11 +57,27 @@ class Row(NamedTuple):
     reasons: Mapping[str, str] = {}
     skipped: Mapping[str, str] = {}
 
+    def of(self, name: str) -> list[Run]:
+        """The runs of a label; the one of times is judged, too."""
+        runs = [*self.runs.get(name, ())]
+        if self.timed is not None and all(run is not self.timed for run in runs):
+            runs.append(self.timed)
+        return runs
+
     @property
     def whole(self) -> Run | None:
         """The one run that it all is; None where there are several."""
         runs = {run.folder: run for of in self.runs.values() for run in of}
         return next(iter(runs.values())) if len(runs) == 1 else None
+
+
+class Difference(NamedTuple):
+    """What counts against a label; `rung`: or an operator, `tensor`: "" where there is none."""
+
+    rung: str
+    tensor: str
+    place: str
+    sentence: str
 
 
 class Accepted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,10 +89,9 @@ class Accepted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rung: str = "*"
     tensor: str = "*"
 
-    def takes(self, workload: str, label: str, finding: Finding) -> bool:
+    def takes(self, workload: str, label: str, one: Difference) -> bool:
         """Whether it is this one."""
-        tensor = finding.first.tensor if finding.first is not None else ""
-        found = (workload, label, finding.rung, tensor)
+        found = (workload, label, one.rung, one.tensor)
         wanted = (self.workload, self.label, self.rung, self.tensor)
         return all(map(fnmatchcase, found, wanted))
 
@@ -92,7 +110,6 @@ class Answer(NamedTuple):
     word: str
     says: str = ""
     run: Run | None = None
-    finding: Finding | None = None
     reason: str = ""
 
 
@@ -100,7 +117,7 @@ def answer(row: Row, name: str, accepted: Sequence[Accepted] = ()) -> Answer:
     """What a label's runs of a workload come to."""
     if name in row.skipped:
         return Answer("", reason=row.skipped[name])
-    answers = [_of_run(row.workload, name, run, accepted) for run in row.runs.get(name, ())]
+    answers = [_of_run(row.workload, name, run, accepted) for run in row.of(name)]
     if reason := row.reasons.get(name) or row.reasons.get(""):
         answers.append(Answer("failed", "failed", reason=reason))
     order = ("failed", "disagree", "inconclusive", ACCEPTED, "agree", "")
@@ -112,30 +129,42 @@ def _of_run(workload: str, name: str, run: Run, accepted: Sequence[Accepted]) ->
     if label is None or label.status == "skipped":
         return Answer("", run=run, reason=label.reason or "" if label else "")
     if label.status == "failed":
-        return Answer("failed", "failed", run, reason=label.reason or "")
-    if first := _divergence(label):
-        known = next((one for one in accepted if one.takes(workload, name, first)), None)
-        if known is None:
-            return Answer("disagree", _place(first), run, first, _sentence(first))
-        return Answer(ACCEPTED, _place(first), run, first, known.reason)
+        return Answer("failed", "failed", run, label.reason or "")
+    for one in (differ := differences(name, label)):
+        if not any(known.takes(workload, name, one) for known in accepted):
+            return Answer("disagree", one.place, run, one.sentence)
+    if differ:
+        why = [k.reason for k in accepted if any(k.takes(workload, name, one) for one in differ)]
+        return Answer(ACCEPTED, differ[0].place, run, "; ".join(dict.fromkeys(why)))
     return Answer("agree" if label.agrees else "inconclusive", run=run)
 
 
-def _divergence(label: LabelVerdict) -> Finding | None:
-    """The lowest rung that disagrees."""
-    found = (label.findings.get(rung) for rung in DECIDING)
-    return next((f for f in found if f and f.verdict == "disagree" and f.first is not None), None)
+def differences(name: str, label: LabelVerdict) -> list[Difference]:
+    """Whatever counts against a label, tensor by tensor: the lowest rung first, operators last."""
+    found = sorted(label.findings.values(), key=lambda finding: RUNGS.index(finding.rung))
+    differ = [
+        _difference(name, finding, tensor)
+        for finding in found
+        if finding.counts
+        for tensor in finding.off or ("",)
+    ]
+    return differ + [
+        Difference(operator, "", f"operator {operator}", judged.sentence)
+        for operator, judged in label.operators.items()
+        if judged.verdict == "disagree"
+    ]
 
 
-def _place(finding: Finding) -> str:
-    """The rung, where, and which tensor."""
-    assert finding.first is not None
-    step = "" if finding.first.step is None else f", step {finding.first.step}"
-    return f"{finding.rung}{step}: {finding.first.tensor}"
-
-
-def _sentence(finding: Finding) -> str:
-    return "; ".join(filter(None, (finding.sentence, finding.explained)))
+def _difference(label: str, finding: Finding, tensor: str) -> Difference:
+    """Of a finding as it stands; of another tensor than its first, that one's."""
+    at, rung = finding.off.get(tensor), finding.rung
+    if at is None:
+        return Difference(rung, tensor, rung, finding.sentence)
+    step = "" if at.step is None else f", step {at.step}"
+    sentence = "; ".join(filter(None, (finding.sentence, finding.explained)))
+    if at is not finding.first:
+        sentence = f"{label}, {sentence_for(rung, at)}"
+    return Difference(rung, tensor, f"{rung}{step}: {tensor}", sentence)
 
 
 def labels_of(rows: Sequence[Row]) -> list[str]:
@@ -159,13 +188,22 @@ def words(rows: Sequence[Row], accepted: Sequence[Accepted] = ()) -> list[str]:
 def gone(rows: Sequence[Row], accepted: Sequence[Accepted]) -> list[Accepted]:
     """Accepted differences that no run has."""
     found = [
-        (row.workload, name, finding)
+        (row.workload, name, one)
         for row in rows
-        for name, runs in row.runs.items()
-        for run in runs
-        if name in run.verdict.labels and (finding := _divergence(run.verdict.labels[name]))
+        for name in row.runs
+        for run in row.of(name)
+        if name in run.verdict.labels
+        for one in differences(name, run.verdict.labels[name])
     ]
     return [one for one in accepted if not any(one.takes(*each) for each in found)]
+
+
+def gone_lines(rows: Sequence[Row], accepted: Sequence[Accepted]) -> list[str]:
+    """The same in sentences."""
+    mark = MARKS["disagree"]
+    return [
+        f"{mark} accepted, and gone: {one.place} ({one.reason})" for one in gone(rows, accepted)
+    ]
 
 
 def report(
@@ -193,21 +231,80 @@ def report(
         figures=False,
     )
     said = [*_said(rows, found, accepted)]
-    said += [f"{MARKS['disagree']} accepted, and gone: {one.place} ({one.reason})" for one in lost]
+    said += gone_lines(rows, accepted)
+    sentence = f"{agreed} of {len(rows)} workloads agree"
+    if lost:
+        sentence += f"; {many(len(lost), 'accepted difference')} gone"
     return Report(
         word=word,
-        sentence=f"{agreed} of {len(rows)} workloads agree",
+        sentence=sentence,
         mark=MARKS[word],
         tone=word,
-        headline=[f"{len(rows)} workloads · {len(labels)} labels"],
+        headline=[f"{many(len(rows), 'workload')} · {many(len(labels), 'label')}", *_what(rows)],
+        warnings=_warnings(rows),
         sections=[
             table,
             Section("What is to be said", id="said", lines=said),
             Section("Since the last sweep", id="since", lines=moved),
             Section("Not possible here", id="not-possible", lines=_skipped(rows)),
         ],
-        title=f"{MARKS[word]} {agreed} of {len(rows)} workloads",
+        title=f"{MARKS[word]} {sentence}",
     )
+
+
+def _runs(row: Row) -> list[Run]:
+    """All of a workload, each once."""
+    return [
+        *{run.record.run: run for name in row.runs or (TIMING,) for run in row.of(name)}.values()
+    ]
+
+
+def _what(rows: Sequence[Row]) -> list[str]:
+    """What the runs have been made with: plans, then when, and which versions."""
+    runs = [run for row in rows for run in _runs(row)]
+    if not runs:
+        return []
+    plans = [run.record.plan for run in runs]
+    labels = [label for plan in plans for label in plan.labels.values()]
+    known = {
+        f"{name} {version}"
+        for run in runs
+        for label in run.verdict.labels.values()
+        if label.process is not None
+        for name, version in versions(label.process.facts).items()
+    }
+    dates = sorted(run.record.started for run in runs)
+    plan: dict[str, set[Any]] = {
+        "profile": {plan.profile for plan in plans},
+        "seed": {seed for plan in plans for seed in plan.seeds},
+        "dtype": {label.dtype for label in labels},
+        "device": {label.device for label in labels},
+        "precision": {label.precision for label in labels},
+    }
+    made: dict[str, set[Any]] = {
+        "harness": {run.record.harness_version for run in runs},
+        "version": known,
+    }
+    when = f"started {dates[0]}" + (f" to {dates[-1]}" if dates[-1] != dates[0] else "")
+    first, second = (
+        " · ".join(
+            f"{name}{'s' * (len(of) > 1)} {', '.join(map(str, sorted(of)))}"
+            for name, of in each.items()
+        )
+        for each in (plan, made)
+    )
+    return [first, f"{when} · {second}"]
+
+
+def _warnings(rows: Sequence[Row]) -> list[str]:
+    """What must be said loudly of any run: once, and of which workloads where not of all."""
+    whose: dict[str, list[str]] = {}
+    for row in rows:
+        for line in dict.fromkeys(line for run in _runs(row) for line in warnings(run.record)):
+            whose.setdefault(line, []).append(row.workload)
+    return [
+        line if len(of) == len(rows) else f"{', '.join(of)}: {line}" for line, of in whose.items()
+    ]
 
 
 def _said(rows: Sequence[Row], found: list[str], accepted: Sequence[Accepted]) -> list[str]:
@@ -266,7 +363,7 @@ def _document(row: Row, name: str, accepted: Sequence[Accepted]) -> dict[str, An
         "status": label.status if label is not None else of.word or "skipped",
         "agrees": of.word in ("agree", ACCEPTED),
         "word": of.word,
-        "first_divergence": of.says if of.finding is not None else None,
+        "first_divergence": of.says if of.word in ("disagree", ACCEPTED) else None,
         "reason": of.reason or None,
         "step_ns": time,
         "ratio": ratio.value if ratio else None,
