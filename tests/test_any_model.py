@@ -15,7 +15,7 @@ import pytest
 from backends.numpy import Backend
 from harness import data
 from harness.errors import InputError
-from harness.interface import Optimiser, Outcome, State, Tensor, Workload
+from harness.interface import Array, Optimiser, Outcome, State, Tensor, Workload
 from harness.measure import ladder
 from harness.measure.distance import excess_update, relative
 from harness.measure.ladder import Wanted
@@ -35,7 +35,7 @@ from harness.workloads.reference import canonical
 from harness.workloads.reference.composed import Composed, Net, cast
 from harness.workloads.reference.envelope import Replica
 from harness.workloads.reference.limits import limit_for
-from harness.workloads.reference.losses import SoftmaxCrossEntropy
+from harness.workloads.reference.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from harness.workloads.reference.optimisers import adam, momentum, moved, sgd, stepped
 from harness.workloads.reference.pieces import (
     BatchNorm,
@@ -469,6 +469,65 @@ def test_a_net_whose_last_layer_starts_at_0_answers_in_made_batches() -> None:
 
 
 NORM = BatchNorm("g", "n", "m", "v", 5)
+BODIES: tuple[tuple[Layer, ...], ...] = (
+    (Dense("W2", "b2", 8, 3),),
+    (Dense("W1", "b1", 8, 5), Tanh(), Dense("W2", "b2", 5, 3)),
+    (Dense("W1", "", 8, 5), NORM, Relu(), Dense("W2", "b2", 5, 3)),
+)
+
+
+def by_hand(loss: Any, z: Array, y: Array, least: float) -> float:
+    """The mean loss as it stands in a textbook, with probabilities no smaller than `least`."""
+    if isinstance(loss, SoftmaxCrossEntropy):
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        return float(-np.log(np.maximum(p[np.arange(len(y)), y], least)).mean())
+    if y.ndim == 1:
+        y = np.eye(z.shape[1])[y]
+    # The second is what 1 - p is but for its rounding.
+    log_p, log_q = (np.log(np.maximum(1 / (1 + np.exp(one)), least)) for one in (-z, z))
+    return float(-(y * log_p + (1 - y) * log_q).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize("layers", BODIES, ids=["alone", "tanh", "normed"])
+@pytest.mark.parametrize(
+    "loss", [SoftmaxCrossEntropy(), SigmoidCrossEntropy(), SigmoidCrossEntropy("class")]
+)
+def test_any_net_that_ends_in_probabilities_is_made_sure_and_wrong(loss, layers) -> None:
+    """Only there a clipped logarithm shows, and one of a probability that rounds to 0."""
+    made = declare(
+        *("sure", *layers),
+        loss=loss,
+        optimiser=sgd(0.1),
+        init=fan_in_uniform,
+        x=(8,),
+        data="made.npz",
+        batch_size=16,
+        epochs=1,
+    )
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(0, 2, (160, 3)).astype(np.float32)
+    y = rng.integers(0, 3, 160) if loss.targets == "class" else numbers
+    pool = {"x": rng.random((160, 8)).astype(np.float32), "y": y}
+    state = canonical.initial_state(made.workload, 0)
+    judge_ = Composed(made.net)
+    found = corners.probes(
+        judge_, made.workload, state, pool, lambda _, batch: np.full(len(batch["x"]), True)
+    )
+    (probe,) = (one for one in found if one.case == "confident")
+    assert (probe.batch["y"].shape[1:], probe.batch["y"].dtype) == (y.shape[1:], y.dtype)
+    look = judge_.look(cast(probe.state), cast(probe.batch))
+    z, y = look.outputs, probe.batch["y"]
+    # The judge's own is the textbook's without a clip, and no clip goes unseen.
+    assert look.loss == pytest.approx(by_hand(loss, z, y, 0.0), rel=1e-12)
+    for least in (1e-7, 1e-15, 1e-25):
+        assert by_hand(loss, z, y, least) < 0.95 * look.loss
+    # In float32 the one of two probabilities that is left rounds to 0.
+    assert (1 - 1 / (1 + np.exp(-z.astype(np.float32))) == 0).any()
+    # Some are right, which a wrong sign would not be.
+    losses = made.net.loss.of_samples(z, y)
+    assert losses.max() > 60
+    assert isinstance(loss, SigmoidCrossEntropy) or losses.min() < 1e-11
 
 
 @pytest.mark.parametrize(

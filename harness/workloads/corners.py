@@ -14,11 +14,12 @@ import numpy as np
 
 from harness.interface import Array, State, Workload
 from harness.workloads.reference.composed import Composed
-from harness.workloads.reference.losses import SoftmaxCrossEntropy
+from harness.workloads.reference.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from harness.workloads.reference.pieces import Dense, Layer, Relu
 
 # *confident*: logit gaps for a true class of probability 1 - 1e-12 (27.6 = 12 ln 10) and 1e-30
-# (69.1 = 30 ln 10) in the dimmest sample of the batch; brighter ones go further.
+# (69.1 = 30 ln 10) in the dimmest sample of the batch; brighter ones go further. Of a sigmoid the
+# larger one, either way.
 SURE_GAP = 27.7
 WRONG_GAP = 69.1
 # *shifted*: the last bias moved by this much; the logits' spread within a row brought to this RMS.
@@ -85,15 +86,16 @@ def probes(
     state: float32; batch: a pool of samples several times the batch size, float32.
     """
     assert workload.batch_size is not None
-    last, sure = judge.net.layers[-1], isinstance(judge.net.loss, SoftmaxCrossEntropy)
+    layers, loss = judge.net.layers, judge.net.loss
+    last, softmax = layers[-1], isinstance(loss, SoftmaxCrossEntropy)
     pool = _Pool(judge, _answering(state, last), batch, clear, workload.batch_size)
     made = [*_corner(pool)]
-    if sure and isinstance(last, Dense) and last.bias and len(judge.net.layers) > 1:
+    if isinstance(last, Dense) and last.bias and (softmax or isinstance(loss, SigmoidCrossEntropy)):
         # Where samples are coupled a chosen one is another in another batch.
-        if not any(layer.couples for layer in judge.net.layers):
-            made += _confident(pool, last)
-        made += _shifted(pool, last)
-    if any(isinstance(layer, Relu) for layer in judge.net.layers):
+        chosen = softmax and len(layers) > 1 and not any(layer.couples for layer in layers)
+        made += [*(_chosen(pool, last) if chosen else ())] or [_biased(pool, last)]
+        made += _shifted(pool, last) if softmax and len(layers) > 1 else ()
+    if any(isinstance(layer, Relu) for layer in layers):
         made += _far(pool)
     if judge.net.can_fail:  # nothing is asked of a loss that is undefined
         made = [one for one in made if judge.look(one.state, one.batch).outputs.max() <= 1]
@@ -139,7 +141,19 @@ def _corner(pool: _Pool) -> Iterator[Probe]:
     yield Probe("corner", state, made)
 
 
-def _confident(pool: _Pool, last: Dense) -> Iterator[Probe]:
+def _levels(outputs: int) -> Array:
+    """Logits by which class 0 is nearly certain, and the last one is not."""
+    levels = np.full(outputs, WRONG_GAP - SURE_GAP)
+    levels[0], levels[-1] = WRONG_GAP, 0.0
+    return levels
+
+
+def _first_or_last(n: int, outputs: int) -> Array:
+    """Classes of n samples: 0 in even rows, the last one in odd ones."""
+    return np.where(np.arange(n) % 2 == 0, 0, outputs - 1)
+
+
+def _chosen(pool: _Pool, last: Dense) -> Iterator[Probe]:
     """Last weights made so that class 0 is nearly certain: right for even rows, not for odd ones.
 
     Those have the last class. What comes in behind a ReLU has a large part along its mean; weights
@@ -153,12 +167,30 @@ def _confident(pool: _Pool, last: Dense) -> Iterator[Probe]:
     best = np.argsort(-part, kind="stable")[: pool.size]
     if not len(best) or part[best].min() <= 0:
         return
-    levels = np.full(last.outputs, WRONG_GAP - SURE_GAP)
-    levels[0], levels[-1] = WRONG_GAP, 0.0
+    levels = _levels(last.outputs)
     weights = pool.state[last.weight] + np.outer(direction / part[best].min(), levels)
     made = pool.taken(batch, np.sort(best))
-    made["y"] = np.where(np.arange(len(made["x"])) % 2 == 0, 0, len(levels) - 1)
+    made["y"] = _first_or_last(len(made["x"]), last.outputs)
     yield Probe("confident", pool.state | {last.weight: weights.astype(np.float32)}, made)
+
+
+def _biased(pool: _Pool, last: Dense) -> Probe:
+    """The same by the last bias, for whatever comes in; of sigmoids every other one is nearly 0.
+
+    Each of those is right for every other sample, if targets are numbers.
+    """
+    made = pool.taken(pool.batch, pool.first(pool.state, pool.batch))
+    n, outputs = len(made["x"]), np.arange(last.outputs)
+    levels = _levels(last.outputs)
+    if isinstance(pool.judge.net.loss, SigmoidCrossEntropy):
+        levels = np.where(outputs % 2 == 0, WRONG_GAP, -WRONG_GAP)
+    if pool.judge.net.loss.targets == "class":
+        made["y"] = _first_or_last(n, last.outputs)
+    else:
+        ones = np.add.outer(np.arange(n), outputs) % 2
+        made["y"] = ones.astype(made["y"].dtype).reshape(made["y"].shape)
+    bias = (pool.state[last.bias] + levels).astype(np.float32)
+    return Probe("confident", pool.state | {last.bias: bias}, made)
 
 
 def _shifted(pool: _Pool, last: Dense) -> Iterator[Probe]:
