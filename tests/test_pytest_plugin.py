@@ -592,6 +592,70 @@ def test_one_element_that_is_off_is_found_and_named(name, place, size, negative)
     assert "(24 roundings of float32" in told
 
 
+WHOLE = [
+    (np.array([2**53 + 1]), np.array([2**53]), "9007199254740993 where 9007199254740992 is wanted"),
+    (
+        np.array([5, 2**64 - 1], np.uint64),
+        np.array([5, -1]),
+        r"18446744073709551615 where -1 .*\[1\]",
+    ),
+    (np.array([2**63], np.uint64), np.array([-(2**63)]), "9223372036854775808 where -9223372036"),
+    (np.array([255], np.uint8), np.array([-1], np.int8), "got 255.0, expected -1.0"),
+    (np.array([True]), np.array([0]), "got 1.0, expected 0.0"),
+]
+
+
+@pytest.mark.parametrize(("got", "want", "said"), WHOLE)
+def test_whole_numbers_are_equal_or_not_whatever_holds_them(got, want, said):
+    assert re.search(said, disagreement(got, want))
+    assert re.search("shape", disagreement(got, want[:0]))
+    for same in (got, want):
+        assert_agrees(same, same.copy())
+    assert_agrees(np.array([3, 2**40], np.uint64), np.array([3, 2**40]))
+
+
+@pytest.mark.parametrize("values", [[1 + 5j], ["a"], [{"b": 1.0}]])
+def test_what_is_no_array_of_real_numbers_is_refused(values):
+    for pair in ((np.float32([1.0]), values), (values, np.float32([1.0]))):
+        with pytest.raises(ValueError, match="are not compared: give arrays of real numbers"):
+            assert_agrees(*pair)
+
+
+def test_of_inputs_a_list_has_the_dtype_of_what_it_is_beside():
+    for got in (0.1, [0.1], np.float32([0.1])):
+        assert_agrees(got, [0.1] if np.ndim(got) else 0.1, rung="inputs")
+        assert "is off by 1 elements" in disagreement(
+            got, np.add(got, 1e-7).tolist(), rung="inputs"
+        )
+    assert_agrees(np.array([0.1]), [0.1], rung="inputs", dtype="float64")
+    assert "float32 where float64" in disagreement([0.1], np.array([0.1]), rung="inputs")
+
+
+def test_a_name_may_be_a_number():
+    assert {*assert_agrees({1: np.float32([1])}, {1: np.float32([1])})} == {"1"}
+
+
+TORCH = """
+import numpy as np, torch
+from harness.testing import assert_agrees
+held = torch.ones(3, requires_grad=True)
+assert_agrees(held, np.ones(3))
+assert_agrees(held.bfloat16(), np.ones(3), dtype="bfloat16")
+try:
+    assert_agrees(2 * held.bfloat16(), np.ones(3), dtype="bfloat16")
+except AssertionError as error:
+    print(error)
+"""
+
+
+@needs("torch")
+def test_tensors_of_torch_are_taken_with_a_gradient_and_in_bfloat16():
+    pytest.importorskip("ml_dtypes")
+    done = subprocess.run([sys.executable, "-c", TORCH], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("forward, as given, bfloat16: outputs are off by 1, ")
+
+
 # -- what its limit rests on: rounding, by dtype and size ------------------------------------------
 
 

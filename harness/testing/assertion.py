@@ -40,6 +40,8 @@ UNITS = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64
 # of them in float32: correct code stays below a third of this.
 ROUNDINGS = 24
 WORST = "worst element"
+# Up to here every whole number is a float.
+EXACT = 2**53
 
 
 def assert_agrees(
@@ -64,7 +66,7 @@ def assert_agrees(
     the rung lockstep the ladder's. The worst element is judged too, in units of its own size or the
     tensor's RMS, by `largest` times the limit. What was measured is given back: of a backend its
     record and verdict, of tensors a Measurement each. ValueError for a rung, a dtype or a limit
-    that is none.
+    that is none, and for complex numbers.
     """
     __tracebackhide__ = True
     if isinstance(got, RemoteBackend):
@@ -144,15 +146,34 @@ def _judged(measured: Measurement, limit: Limit) -> list[tuple[Measurement, Limi
 
 
 def _array(value: Any, dtype: str) -> Array:
-    """A tensor; numbers and lists of them, which have no dtype of their own, are of this one."""
+    """A tensor; numbers and lists of them, which have no dtype of their own, are of this one.
+
+    ValueError for complex numbers, and for what no array holds.
+    """
+    if hasattr(value, "detach"):  # PyTorch's: one that has a gradient, or is elsewhere, is no array
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":
+            try:
+                from ml_dtypes import bfloat16
+            except ImportError:
+                raise ValueError("bfloat16 of torch needs the package ml_dtypes") from None
+            value = value.float().numpy().astype(bfloat16)
     array = np.asarray(value)
+    if array.dtype.kind in "cOSU":
+        what = "complex numbers" if array.dtype.kind == "c" else f"arrays of {array.dtype}"
+        raise ValueError(f"{what} are not compared: give arrays of real numbers")
     return array if hasattr(value, "dtype") or array.dtype.kind != "f" else array.astype(dtype)
 
 
-def _by_name(rung: str, tensors: Mapping[str, Any] | Any, dtype: str) -> dict[str, Array]:
+def _named(rung: str, tensors: Mapping[str, Any] | Any) -> dict[str, Any]:
+    """What was given, by name."""
     if isinstance(tensors, Mapping):
-        return {str(name): _array(value, dtype) for name, value in tensors.items()}
-    return {TENSORS.get(rung, "tensor"): _array(tensors, dtype)}
+        return {str(name): value for name, value in tensors.items()}
+    return {TENSORS.get(rung, "tensor"): tensors}
+
+
+def _by_name(rung: str, tensors: Mapping[str, Any] | Any, dtype: str) -> dict[str, Array]:
+    return {name: _array(value, dtype) for name, value in _named(rung, tensors).items()}
 
 
 def _paired(
@@ -164,11 +185,32 @@ def _paired(
     differ += [f"{name} is not wanted" for name in arrays if name not in wanted]
     if differ:
         raise AssertionError(f"{rung}: {', '.join(map(clean, differ))}")
+    given, asked = _named(rung, got), _named(rung, want)
     for name, value in wanted.items():
-        given = got[name] if isinstance(got, Mapping) else got
-        if value.dtype.kind == "f" and not hasattr(given, "dtype"):
+        if value.dtype.kind == "f" and not hasattr(given[name], "dtype"):
             arrays[name] = arrays[name].astype(dtype)  # whole numbers where others are wanted
+        if rung == "inputs" and value.dtype.kind == "f" and not hasattr(asked[name], "dtype"):
+            wanted[name] = value.astype(arrays[name].dtype)  # what is copied has its dtype
     return {name: (arrays[name], value) for name, value in wanted.items()}
+
+
+def _whole(rung: str, name: str, got: Array, want: Array, where: dict[str, Any]) -> Measurement:
+    """Whole numbers: equal or not, whichever dtypes hold them."""
+    differ = got != want if got.shape == want.shape else np.zeros(0, bool)
+    same = want if got.shape == want.shape and not np.any(differ) else got
+    if np.any(differ):
+        at = tuple(map(int, np.argwhere(differ)[0]))
+        pair = int(got[at]), int(want[at])
+        if max(map(abs, pair)) > EXACT:  # as floats they may be one
+            made = measurement.identical(name, want, want, rung=rung, **where)
+            said = f"{pair[0]} where {pair[1]} is wanted, at {[*at]}"
+            made.distance, made.problem = (
+                None,
+                f"{said} ({np.count_nonzero(differ)} elements differ)",
+            )
+            return made
+    arrays = same.astype(np.int64), want.astype(np.int64)
+    return measurement.identical(name, *arrays, rung=rung, **where)
 
 
 def _of_change(name: str, before: Array, want: Array) -> Formula:  # noqa: ARG001
@@ -195,8 +237,7 @@ def _measured(
     """
     where: dict[str, Any] = {"process": dtype, "case": CASE, "step": None}
     if rung != "inputs" and got.dtype.kind in "iub" and want.dtype.kind in "iub":
-        got, want = got.astype(np.int64), want.astype(np.int64)
-        return measurement.identical(name, got, want, rung=rung, **where)
+        return _whole(rung, name, got, want, where)
     if rung == "inputs":
         return measurement.identical(name, got, want, **where)
     wanted = want.astype(np.float64)
