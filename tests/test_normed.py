@@ -139,3 +139,11 @@ def test_what_the_running_variance_is_over_is_named_beside_a_bias_before_the_nor
     (why,) = first["explanation"]
     assert why["sentence"] == "the running variance is over n, not over n - 1, in var"
     assert why["left"] < 1e-13
+
+
+def test_a_bias_before_the_norm_is_certified_whose_gradient_is_rounding(tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parent / "faults" / "normed.py", tmp_path)
+    _data(tmp_path, 320)
+    words = ("--workload", "normed.py:NORMED", "--rooms", str(Path(__file__).parent / "rooms"))
+    done = harness(*("certify", "numpy", *words, "--check", "finite-differences"), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
