@@ -14,7 +14,7 @@ from harness.explain.lockstep import Trained
 from harness.explain.search import Found
 from harness.explain.seen import Seen
 from harness.interface import Array, Optimiser, State, Workload
-from harness.measure import ladder
+from harness.measure import ladder, straying
 from harness.measure.ladder import Wanted
 from harness.verdict.numbers import limit_of, within
 from harness.workloads.declare import Declared, declare, fan_in_normal
@@ -101,6 +101,17 @@ NORMED = small(
     x=(6,),
     optimiser=momentum(lr=0.1),
 )
+TWICE_NORMED = small(
+    Dense("W1", "b1", 6, 5),
+    BatchNorm("g1", "n1", "m1", "v1", 5),
+    Dropout("U1", 0.3),
+    Sigmoid(),
+    Dense("W2", "b2", 5, 4),
+    BatchNorm("g2", "n2", "m2", "v2", 4),
+    Dropout("U2", 0.5),
+    Dense("W3", "b3", 4, 3),
+    x=(6,),
+)
 BLOCK = small(
     Conv("K0", "", 2, 4, 3, pad=1),
     Residual(
@@ -185,7 +196,7 @@ def seen(declared: Declared, worker: Worker, seed: int, n: int = 16) -> Seen:
     tensors = worker(declared.net, workload, state, batch)
     wanted = Wanted.of(judge, workload, state, batch, "float64")
     measurements = ladder.teacher_forced(tensors, wanted, judge=judge, **AT)
-    ladder.grant(measurements, ladder.find_noise(judge, workload, state, batch, False))
+    straying.grant(measurements, straying.find_noise(judge, workload, state, batch, False))
     limited = [(m, limit) for m in measurements if (limit := limit_of(m, "strict")) is not None]
     found = [(m, limit.value, within(m, limit)) for m, limit in limited]
     return Seen.of(judge, wanted, tensors, found)
@@ -231,17 +242,28 @@ def trained(
     return Trained(judge, workload, state_of(declared, 1), batches, losses, want, held, limited)
 
 
-def other_layer(kind: type, other: Callable[[Any], Any], which: int = 0) -> Worker:
-    """In place of one of the layers of a kind stands another."""
+def other_layer(kind: type, other: Callable[[Any], Any], which: int | None = 0) -> Worker:
+    """In place of one of the layers of a kind stands another; None: in place of each of them."""
 
     def worker(net: Net, workload: Workload, state: State, batch: State) -> State:
         layers = [*net.layers]
-        place = [i for i, layer in enumerate(layers) if isinstance(layer, kind)][which]
-        layers[place] = other(layers[place])
+        places = [i for i, layer in enumerate(layers) if isinstance(layer, kind)]
+        for place in places if which is None else [places[which]]:
+            layers[place] = other(layers[place])
         judge = Composed(msgspec.structs.replace(net, layers=tuple(layers)))
         return written(judge, workload, state, batch)
 
     return worker
+
+
+def showing_none(worker: Worker) -> Worker:
+    """The same, and nothing of what stands on the way forward."""
+
+    def shown(net: Net, workload: Workload, state: State, batch: State) -> State:
+        made = worker(net, workload, state, batch)
+        return {key: value for key, value in made.items() if not key.startswith("trace.")}
+
+    return shown
 
 
 def other_loss(change: Callable[..., tuple[float, Array]]) -> Worker:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.measure import ladder
+from harness.measure import ladder, straying
 from harness.verdict.numbers import limit_of, within
 from harness.workloads.declare import declare, fan_in_uniform
 from harness.workloads.reference import canonical, optimisers
@@ -74,8 +74,8 @@ def measured(lr: float, dtype: str, decay: float) -> list[tuple[ladder.Measureme
         process=dtype, case="step 0", step=0,
     )  # fmt: skip
     found = [m for m in found if m.rung == "update" and m.tensor in wanted.grads]
-    ladder.grant(
-        found, ladder.find_noise(judge, workload, state, batch, False), limits=True, jumps={}
+    straying.grant(
+        found, straying.find_noise(judge, workload, state, batch, False), limits=True, jumps={}
     )
     return [(m, within(m, limit_of(m, "strict"))) for m in found]
 

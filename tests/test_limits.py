@@ -72,3 +72,5 @@ def test_where_rounding_has_grown_lockstep_is_held_to_ten_times_what_replicas_st
     forward = limit_for("forward", "float64", "step 0", noise=1e-12)
     assert forward is not None
     assert forward.value == ROOM * 1e-12
+    of_measured = limit_for("forward", "float64", "step 0", noise=1e-12, measured=True)
+    assert of_measured.value == NOISE * 1e-12

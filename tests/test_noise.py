@@ -13,7 +13,7 @@ import pytest
 from harness.explain import search
 from harness.explain.seen import Seen
 from harness.interface import Array, State
-from harness.measure import ladder
+from harness.measure import ladder, straying
 from harness.measure.ladder import Wanted
 from harness.plan.make import missing
 from harness.verdict.numbers import limit_of, share, within
@@ -73,10 +73,10 @@ def test_the_two_textbook_losses_lie_two_last_places_apart_and_alike_for_alike_s
 
 
 def test_noise_is_far_below_the_limits_of_an_ordinary_batch_and_sets_that_of_a_sure_one() -> None:
-    for place, distance in ladder.find_noise(REFERENCE, WORKLOAD, *batch(), False).items():
+    for place, distance in straying.find_noise(REFERENCE, WORKLOAD, *batch(), False).items():
         limit = limit_for(place[0], "float32", "step 0", noise=distance)
         assert limit in LIMITS, place
-    found = ladder.find_noise(REFERENCE, WORKLOAD, *sure(7.2), False)
+    found = straying.find_noise(REFERENCE, WORKLOAD, *sure(7.2), False)
     limit = limit_for("loss", "float32", "step 0", noise=found[LOSS])
     assert limit is not None
     assert limit.value == ROOM * found[LOSS] > 5e-5
@@ -85,7 +85,7 @@ def test_noise_is_far_below_the_limits_of_an_ordinary_batch_and_sets_that_of_a_s
 
 def test_noise_grows_as_the_loss_shrinks() -> None:
     sizes = [
-        ladder.find_noise(REFERENCE, WORKLOAD, *sure(gap), False)[LOSS] for gap in (1, 3, 5, 7, 9)
+        straying.find_noise(REFERENCE, WORKLOAD, *sure(gap), False)[LOSS] for gap in (1, 3, 5, 7, 9)
     ]
     assert sizes == sorted(sizes)
     assert sizes[-1] > 100 * sizes[0]
@@ -95,14 +95,14 @@ def test_noise_that_is_not_finite_is_none() -> None:
     state, given = batch(8)
     state["W1"][:] = 1e38
     with np.errstate(all="ignore"):
-        assert LOSS not in ladder.find_noise(REFERENCE, WORKLOAD, state, given, False)
+        assert LOSS not in straying.find_noise(REFERENCE, WORKLOAD, state, given, False)
 
 
 def test_float64_is_granted_its_own_rounding_only() -> None:
-    found = ladder.find_noise(REFERENCE, WORKLOAD, *sure(7.2), False)
+    found = straying.find_noise(REFERENCE, WORKLOAD, *sure(7.2), False)
     of = [measurement("loss", tensor="loss", dtype=dtype) for dtype in ("float32", "float64")]
     other = measurement("inputs", tensor="x")
-    ladder.grant([*of, other], found)
+    straying.grant([*of, other], found)
     assert [m.noise for m in of] == [found[LOSS], found[LOSS] * 2.0**-29]
     assert other.noise is None
 
@@ -224,7 +224,7 @@ def test_where_a_unit_is_saturated_its_noise_is_that_of_the_formula_that_cancels
     )
     state = canonical.initial_state(saturated.workload, 0)
     batch = {"x": np.ones((1, 1), np.float32), "y": np.zeros((1, 1), np.float32)}
-    found = ladder.find_noise(Composed(saturated.net), saturated.workload, state, batch, False)
+    found = straying.find_noise(Composed(saturated.net), saturated.workload, state, batch, False)
     a = {"Sigmoid": lambda z: 1 / (1 + np.exp(-z)), "Tanh": np.tanh}[type(piece).__name__](4.0)
     # A unit in the last place of a, over 1 - a.
     cancelled = 2.0**-24 * a / (1 - a)

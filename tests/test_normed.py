@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from harness.errors import InputError
-from harness.measure import ladder
+from harness.measure import ladder, straying
 from harness.plan.model import Plan
 from harness.run.session import load_dataset
-from harness.workloads.reference import canonical
+from harness.workloads.declare import declare, fan_in_uniform
+from harness.workloads.reference import canonical, optimisers
 from harness.workloads.reference.composed import Composed, Net
+from harness.workloads.reference.limits import NOISE
 from harness.workloads.reference.losses import SoftmaxCrossEntropy
 from harness.workloads.reference.pieces import (
     BatchNorm,
@@ -80,7 +82,7 @@ def test_an_epoch_that_leaves_one_sample_is_refused_where_a_variance_is_taken(
     assert "33 training samples in batches of 16 leave a last one of 1" in str(refused.value)
 
 
-def _noise(seed: int) -> tuple[ladder.Noise, float]:
+def _noise(seed: int) -> tuple[straying.Noise, float]:
     """What replicas stray on a batch, and the norm of the change of b1 that a step makes."""
     random, workload = np.random.default_rng(seed), NORMED.workload
     state = canonical.initial_state(workload, seed)
@@ -90,7 +92,7 @@ def _noise(seed: int) -> tuple[ladder.Noise, float]:
         "U": random.random((16, 6), np.float32),
     }
     judge = Composed(NORMED.net)
-    found = ladder.find_noise(judge, workload, state, batch, centred=False)
+    found = straying.find_noise(judge, workload, state, batch, centred=False)
     change = ladder.Wanted.of(judge, workload, state, batch, "float64").changes["b1"]
     return found, float(np.linalg.norm(change))
 
@@ -103,7 +105,7 @@ def test_a_gradient_that_is_nothing_but_rounding_has_the_noise_of_rounding(seed:
     for dtype, of_dtype in (("float32", ()), ("float64", ("float64",))):
         for rung, tensor in (("gradients", "b1"), ("update", "b1"), ("update", "b1/velocity")):
             noise = found[rung, tensor, *of_dtype]
-            assert noise > (1e3 if dtype == "float32" else ladder.UNKNOWN / 2), (rung, tensor)
+            assert noise > (1e3 if dtype == "float32" else straying.UNKNOWN / 2), (rung, tensor)
     # What has digits keeps its limits.
     for (_, tensor, *_), noise in found.items():
         assert noise < 1e-5 or tensor.startswith("b1"), tensor
@@ -113,6 +115,38 @@ def test_a_linear_rule_hands_a_gradients_noise_on_to_its_update() -> None:
     found, _ = _noise(0)
     # The first step's velocity is 0: the change is the gradient, times lr.
     assert found["update", "W1"] >= found["gradients", "W1"] > 0
+
+
+@pytest.mark.parametrize("rule", [optimisers.rmsprop, optimisers.adagrad, optimisers.adam])
+def test_what_the_limit_of_a_gradient_admits_the_limits_of_its_slots_admit(rule) -> None:
+    """A framework's rounding of a gradient that is 0 may be thrice a replica's; its square is 9."""
+    optimiser, net = rule(0.01), NORMED.net
+    made = declare("squared", *net.layers, loss=net.loss, optimiser=optimiser, init=fan_in_uniform,
+                   x=(5,), data="normed.npz", batch_size=16, epochs=1)  # fmt: skip
+    random, workload = np.random.default_rng(0), made.workload
+    state = canonical.initial_state(workload, 0)
+    batch = {
+        "x": random.standard_normal((16, 5), np.float32),
+        "y": random.integers(0, 3, 16),
+        "U": random.random((16, 6), np.float32),
+    }
+    judge = Composed(made.net)
+    found = straying.find_noise(judge, workload, state, batch, centred=False)
+    wanted = ladder.Wanted.of(judge, workload, state, batch, "float64")
+    for name, grad in wanted.grads.items():
+        most = NOISE * found["gradients", name] * np.linalg.norm(grad)
+        one, spread = np.zeros_like(grad), random.standard_normal(grad.shape)
+        one.flat[np.argmax(np.abs(grad))] = 1.0
+        for way in (one, spread):
+            off = grad + 0.99 * most * way / np.linalg.norm(way)
+            _, slots = optimisers.moved(optimiser, wanted.state, {name: off})
+            for slot in set(slots) - {"step"}:
+                want = wanted.after[slot]
+                distance = np.linalg.norm(slots[slot] - want) / np.linalg.norm(want)
+                assert distance <= NOISE * found["update", slot], (slot, distance)
+    # What has digits keeps its limits.
+    for (_, tensor, *_), noise in found.items():
+        assert noise < 1e-5 or tensor.startswith("b1"), tensor
 
 
 @needs("torch")

@@ -15,7 +15,8 @@ import numpy as np
 
 from harness.data import load, prepared, targets
 from harness.interface import Array, State, Workload
-from harness.measure.ladder import Noise, Wanted, find_noise
+from harness.measure.ladder import Wanted
+from harness.measure.straying import Noise, find_noise
 from harness.workloads.corners import Probe, probes
 from harness.workloads.declare import Declared, of_batches
 from harness.workloads.reference import canonical

@@ -17,7 +17,7 @@ from harness.conformance import system
 from harness.conformance.check import Evidence, Failed
 from harness.conformance.material import material, noise, wanted
 from harness.interface import Array, Backend, State, Trainer
-from harness.measure import ladder
+from harness.measure import ladder, straying
 from harness.measure.distance import Error, Formula, beyond_spacing
 from harness.measure.measurement import identical, measure
 from harness.record.schema import Measurement, Worst
@@ -118,7 +118,7 @@ class Subject:
             )
             measured = self.workload.limits == "measured"
             if measured or any(share(m, self.limit_of(m)) > 1 for m in found):
-                ladder.grant(found, noise(self.declared, case), limits=measured)
+                straying.grant(found, noise(self.declared, case), limits=measured)
         return self._measured[case]
 
     def limit_of(self, measurement: Measurement) -> Limit:

@@ -10,11 +10,12 @@ import numpy as np
 
 from harness.interface import Array
 from harness.interface import State as StateOf
-from harness.measure import ladder
+from harness.measure import ladder, straying
 from harness.measure.distance import relative
-from harness.measure.ladder import Noise, Wanted
+from harness.measure.ladder import Wanted
 from harness.measure.measurement import identical
 from harness.measure.precision import not_in_force, precision_operands
+from harness.measure.straying import Noise
 from harness.plan.model import judged_by_label
 from harness.record.schema import Case, Measurement
 from harness.run.explaining import explain_if_off, explain_lockstep_if_off
@@ -211,7 +212,7 @@ def _measure(state: State, batch: Batch, key: Key, out: Path) -> None:
         measured = state.plan.workload.limits == "measured"
         if measured or first_off(state, key, measurements) is not None:
             jumps = _jumps(state, batch) if measured else {}
-            ladder.grant(measurements, _noise(state, batch), limits=measured, jumps=jumps)
+            straying.grant(measurements, _noise(state, batch), limits=measured, jumps=jumps)
         if first_off(state, key, measurements) is not None:
             keep_if_off(state, key, measurements, wanted, got)
             explain_if_off(state, key, measurements, wanted, got)
@@ -223,7 +224,7 @@ def _noise(state: State, batch: Batch) -> Noise:
         batch.noise = {}
         if state.reference is not state.judge:
             at = batch.state, batch.batch, batch.centred
-            batch.noise = ladder.find_noise(state.reference, state.plan.workload, *at)
+            batch.noise = straying.find_noise(state.reference, state.plan.workload, *at)
     return batch.noise
 
 
@@ -233,7 +234,7 @@ def _jumps(state: State, batch: Batch) -> dict[str, float]:
         batch.jumps = {}
         if isinstance(state.reference, Composed):
             margin = state.plan.screen_margin * UNIT_ROUNDOFF
-            batch.jumps = ladder.find_jumps(state.reference, batch.state, batch.batch, margin)
+            batch.jumps = straying.find_jumps(state.reference, batch.state, batch.batch, margin)
     return batch.jumps
 
 

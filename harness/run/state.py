@@ -11,7 +11,8 @@ from pathlib import Path
 from harness.explain.search import Found
 from harness.interface import Array
 from harness.interface import State as StateOf
-from harness.measure.ladder import Noise, Wanted
+from harness.measure.ladder import Wanted
+from harness.measure.straying import Noise
 from harness.plan.model import Plan, judged_by_file, judged_by_label
 from harness.progress import Progress
 from harness.record.schema import Case, Record, Results
@@ -34,7 +35,7 @@ class Batch:
 
     `given`: what workers read, rows of the data or x and y, and noise; `wanted`: the judge's word,
     by dtype, filled as it is asked for; `centred`: as `ladder.Wanted`'s; `noise`: see
-    `ladder.find_noise`, `jumps`: see `ladder.find_jumps`, None until they are asked for.
+    `straying.find_noise`, `jumps`: see its `find_jumps`, None until they are asked for.
     """
 
     case: Case

@@ -23,7 +23,8 @@ from harness.conformance.system import allowed, processors
 from harness.errors import InputError
 from harness.interface import Array, State, Unavailable, Workload
 from harness.measure.distance import Formula, plain
-from harness.measure.ladder import UNIT, Wanted, update_formula
+from harness.measure.ladder import Wanted, update_formula
+from harness.measure.straying import UNIT
 from harness.plan import plugins, settings
 from harness.plan.choices import Choices, check_choice
 from harness.plan.make import MOST_DEFAULT_THREADS, available_threads, find_entries, make_plan

@@ -144,8 +144,8 @@ def limit_for(
     process that was measured; a float64 process is always strict. noise: the furthest that replicas
     of the reference in this dtype strayed on this very batch, where that is known and finite; a row
     of the built-in table is never held below `ROOM` times that, `NOISE` times where rounding has
-    grown over many steps. measured: the limit of strict float32 is `NOISE` times that, whatever the
-    row says.
+    grown over many steps, or where limits are measured: there that of strict float32 is `NOISE`
+    times it, whatever the row says.
     """
     for limit in table:
         if (
@@ -161,7 +161,7 @@ def limit_for(
             strict = dtype == "float32" and precision == "strict"
             if strict and measured:
                 return _measured(limit, noise)
-            return _widened(limit, noise, NOISE if rung == "lockstep" else ROOM)
+            return _widened(limit, noise, NOISE if measured or rung == "lockstep" else ROOM)
     return None
 
 
