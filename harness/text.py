@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -80,10 +81,29 @@ def plain_facts(facts: Mapping[Any, Any]) -> dict[str, str]:
     return stored if few else stored | {"facts left out": str(len(facts) - len(stored))}
 
 
+# Lines that only say that something went wrong: TensorFlow's and Keras's, before the reason.
+PREFACE = re.compile(r"in user code:|Graph execution error:|(\w+: )?Exception encountered when .*")
+CALL_STACK = re.compile(r'^\s*File ".*", line \d+', re.MULTILINE)
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+
+
 def described(error: BaseException) -> str:
-    """An error in one line: its kind and the first line of its text."""
+    """An error in one line: its kind and the line of its text that names the reason."""
+    kind = type(error).__name__
     try:
-        text = plain((str(error).strip().splitlines() or [""])[0], 500)
+        text = plain(_reason(str(error)), 500)
     except Exception:  # an error of a plug-in may have no words for itself
         text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if text.startswith(f"{kind}: "):
+        return text
+    return f"{kind}: {text}" if text else kind
+
+
+def _reason(text: str) -> str:
+    """The first line behind prefaces and call stacks; with the next where that explains it."""
+    first, *others = re.split(r"\n\s*\n", COLOUR.sub("", text).strip())
+    kept = [first, *(part for part in others if not CALL_STACK.search(part))]
+    lines = [line.lstrip() for part in kept for line in part.splitlines()]
+    told = [line for line in lines if line and not PREFACE.fullmatch(line)] or lines[:1]
+    goes_on = told[0].endswith(":") or (told[1:] and told[1].startswith("Explanation: "))
+    return " ".join(told[: 2 if goes_on else 1]).strip()
