@@ -9,6 +9,7 @@ inputs, outputs). Whatever dtype goes in is computed in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -120,6 +121,10 @@ class Piece(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
         """
         return {}
 
+    def unasked(self) -> tuple[str, ...]:
+        """The parts of its products that only the gradient by its input needs."""
+        return ("inputs",)
+
     def run(self, x: Array, at: Pass, keep: Keep) -> Array:
         """Its value."""
         raise NotImplementedError
@@ -147,6 +152,16 @@ class Piece(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     def other_side(self, keep: Keep, near: Array) -> None:
         """Change what is kept, as if each unit that is near a kink (bool) lay on its other side."""
         raise NotImplementedError
+
+
+def check_numbers(name: str, least: float, **numbers: float) -> None:
+    """ValueError where a number of the layer called `name` is less than `least`, or is not finite.
+
+    Named by what the layer calls them: stride=0.
+    """
+    for what, value in numbers.items():
+        if not least <= value < math.inf:
+            raise ValueError(f"{name}: {what} is {value}, and {least} is the least that it can be")
 
 
 def off(value: Array, up: bool) -> Array:

@@ -70,6 +70,11 @@ class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """How many samples a step needs at least."""
         return max((layer.least(given) for layer, given, _ in self.shapes()), default=1)
 
+    @property
+    def first(self) -> int:
+        """The place of the first layer that has tensors: no gradient is wanted before it."""
+        return next((i for i, layer in enumerate(self.layers) if layer.slots("", "")), 0)
+
     def names(self) -> tuple[str, ...]:
         """What each layer's value is called in a trace, "" where it is called nothing.
 
@@ -96,19 +101,17 @@ class Net(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def products(self, n: int) -> dict[tuple[int, str], Product]:
         """The matrix products of a step on n samples, by layer and part, in the order of a step.
 
-        Nobody asks for the gradient by x: the first layer with products has none of it.
+        Nobody asks for the gradient by x: the first layer that learns has none by its input.
         """
         of = [layer.products(n, given) for layer, given, _ in self.shapes()]
-        first = next((place for place, products in enumerate(of) if products), 0)
+        unasked = {(self.first, part) for part in self.layers[self.first].unasked()}
         places = range(len(of))
         parts = [(place, part) for place in places for part in of[place] if _is_forward(part)]
         parts += [
             (place, part) for place in places[::-1] for part in of[place] if not _is_forward(part)
         ]
         return {
-            (place, part): of[place][part]
-            for place, part in parts
-            if (place, part) != (first, "inputs")
+            (place, part): of[place][part] for place, part in parts if (place, part) not in unasked
         }
 
 
@@ -183,9 +186,8 @@ class Composed:
         self._loss = loss or net.loss
         self._weights = net.weights() if net.l2 else ()
         self._operands = operands or {}
+        self._first = net.first
         self._numbers = {place: number for number, place in enumerate(net.products(1))}
-        # The first layer that has tensors: no gradient is wanted before it.
-        self._first = next((i for i, layer in enumerate(net.layers) if layer.slots("", "")), 0)
 
     @property
     def couples(self) -> bool:
@@ -293,7 +295,8 @@ class Composed:
 
     def _pass(self, place: int, state: State, batch: State, *, training: bool) -> Pass:
         def times(part: str, a: Array, b: Array) -> Array:
-            operand = self._operands.get(self._numbers[place, part])
+            # What only the gradient by x needs has no number; a block makes it all the same.
+            operand = self._operands.get(self._numbers.get((place, part), -1))
             product: Array = a @ b if operand is None else operand(a) @ operand(b)
             return product
 

@@ -129,6 +129,15 @@ class Residual(Piece, frozen=True):
             back = own | back
         return forward | back
 
+    def unasked(self) -> tuple[str, ...]:
+        found: list[str] = []
+        for side, layers in (("branch", self.branch), ("shortcut", self.shortcut)):
+            for i, layer in enumerate(layers):
+                found += (f"{side}{i}.{part}" for part in layer.unasked())
+                if layer.slots("", ""):
+                    break
+        return tuple(found)
+
     def run(self, x: Array, at: Pass, keep: Keep) -> Array:
         sums, names = [], iter(self.inside())
         for side, layers in (("branch", self.branch), ("shortcut", self.shortcut)):
