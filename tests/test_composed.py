@@ -79,6 +79,41 @@ SMALL: dict[str, tuple[tuple[Layer, ...], tuple[int, ...], Loss, float]] = {
         0.5,
     ),
     "logits of sigmoids": ((Dense("W", "b", 4, 3),), (4,), SigmoidCrossEntropy(), 0.0),
+    "a norm first": (
+        (BatchNorm("g", "n", "m", "v", 4), Dense("W", "b", 4, 3)),
+        (4,),
+        SoftmaxCrossEntropy(),
+        0.0,
+    ),
+    "a norm of images first": (
+        (AveragePool(2), BatchNorm("g", "n", "m", "v", 2), Conv("K", "c", 2, 3, 3), Flatten()),
+        (6, 6, 2),
+        SoftmaxCrossEntropy(),
+        0.0,
+    ),
+    "a bias first": (
+        (Flatten(), Bias("s", 4), Dense("W1", "", 4, 3), Tanh(), Dense("W2", "b", 3, 3)),
+        (2, 1, 2),
+        SoftmaxCrossEntropy(),
+        0.0,
+    ),
+    "a block first": (
+        (Residual((Dense("W1", "", 4, 3), Tanh(), Dense("W2", "", 3, 4))), Dense("W", "b", 4, 3)),
+        (4,),
+        SoftmaxCrossEntropy(),
+        0.0,
+    ),
+    "a block with a shortcut first": (
+        (
+            Residual(
+                (Tanh(), Dense("W1", "", 4, 3), Dense("W2", "", 3, 3)), (Dense("W3", "", 4, 3),)
+            ),
+            Dense("W", "b", 3, 3),
+        ),
+        (4,),
+        SoftmaxCrossEntropy(),
+        0.0,
+    ),
     "a sum": ((Dense("W", "b", 4, 1),), (4,), HalfSquaredSum(), 0.0),
 }
 
@@ -427,6 +462,14 @@ TWO = (Dense("W1", "b1", 4, 3), Relu(), Dense("W2", "b2", 3, 2))
         ((TWO[0], Dropout("b1", 0.5)), {}, "'b1'"),
         ((), {}, "train"),
         ((Relu(),), {}, "train"),
+        ((Conv("K", "c", 2, 3, 3),), {"x": (4, 4, 2)}, "a row of numbers for each sample"),
+        (TWO, {"loss": BinaryCrossEntropy()}, "one number for each sample"),
+        (TWO, {"batch_size": 0}, "batch_size"),
+        (TWO, {"epochs": 0}, "epochs"),
+        (TWO, {"steps": 0}, "steps"),
+        (TWO, {"tests": -1}, "tests"),
+        (TWO, {"validation": -1}, "validation"),
+        ((Dense("W1", "b1", 0, 3),), {"x": (0,), "init": normal(1.0)}, "no length"),
         (TWO, {"name": "2-layers"}, "2-layers"),
         (TWO, {"name": "two layers"}, "two layers"),
     ],

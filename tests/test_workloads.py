@@ -88,6 +88,8 @@ def test_a_reference_that_fails_ends_the_run_with_its_reason(run, name, said):
         (f"{FILE}:Traceless", "its trace is empty"),
         (f"{FILE}:Symmetric", "its symmetry 'heads' would decide nothing; known: inputs, outputs"),
         (f"{FILE}:Flipped", "its transposed operand 'A' would decide nothing"),
+        (f"{FILE}:Batchless", "batch_size, epochs, steps and tests are at least 1"),
+        (f"{FILE}:Uncounted", "binary accuracy is of one output"),
         (str(FILE), "give FILE.py:NAME"),
         ("gone.py:WIDE", "no Python file gone.py"),
         ("gone_module:WIDE", "gone_module"),

@@ -25,6 +25,7 @@ from harness.workers.processes import Left
 from harness.workers.scratch import scratch_folder
 from harness.workloads import DEFAULT, NETS, SIZED, WORKLOADS
 from harness.workloads.corners import Probe
+from harness.workloads.declare import problem
 from harness.workloads.reference import optimisers
 from harness.workloads.reference.composed import Look, Net
 
@@ -104,13 +105,10 @@ def _unusable(workload: Workload) -> str | None:
             return f"{tensor.name} starts at a scale or values that are not finite"
         if len(tensor.values) != (math.prod(tensor.shape) if tensor.init == "values" else 0):
             return f"{tensor.name} starts at {len(tensor.values)} values, its shape {tensor.shape}"
-    if min(workload.validation, workload.gradients_of) < 0:
-        return "validation and gradients_of are numbers of rows, 0 or more"
-    if min(workload.batch_size or 1, workload.epochs) < 1:
-        return "batch_size and epochs are at least 1"
     if not workload.trace:
         return "its trace is empty: the last of it are the outputs"
-    return optimisers.problem(workload.optimiser) or _undecided(workload)
+    of_numbers = problem(workload) or optimisers.problem(workload.optimiser)
+    return of_numbers or _undecided(workload)
 
 
 def _undecided(workload: Workload) -> str | None:

@@ -15,7 +15,7 @@ import msgspec
 from harness.interface import Optimiser, Outcome, Tensor, Workload
 from harness.workloads.reference import optimisers
 from harness.workloads.reference.composed import Net
-from harness.workloads.reference.losses import Loss, loss_name
+from harness.workloads.reference.losses import Loss, check_outputs, loss_name
 from harness.workloads.reference.pieces import Layer, Shape, Slot
 
 # How a tensor starts: the law and its scale, or its values.
@@ -99,6 +99,7 @@ def declare(
     net = Net(x, layers, loss, l2)
     try:
         tensors, noise, symmetries, outputs = _tensors(net, init)
+        check_outputs(loss, outputs)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     trained = tuple(tensor for tensor in tensors if tensor.role == "trained")
@@ -121,7 +122,26 @@ def declare(
         outcome=(OUTCOME if loss.targets == "class" else ()) if outcome is None else outcome,
         **others,
     )
+    if (reason := problem(workload)) is not None:
+        raise ValueError(f"{name}: {reason}")
     return Declared(workload if batch_size is None else of_batches(workload, net, batch_size), net)
+
+
+def problem(workload: Workload) -> str | None:
+    """Why nothing can be trained, or counted, by a workload's numbers; None where it can."""
+    some = (workload.batch_size, workload.epochs, workload.steps, workload.tests)
+    if any(number is not None and number < 1 for number in some):
+        return "batch_size, epochs, steps and tests are at least 1"
+    if min(workload.validation, workload.gradients_of) < 0:
+        return "validation and gradients_of are numbers of rows, 0 or more"
+    if min((*workload.x, *workload.outputs), default=1) < 1:
+        return f"x of shape {workload.x} and outputs of {workload.outputs}: an axis of no length"
+    for metric in (outcome.metric for outcome in workload.outcome):
+        if metric == "binary accuracy" and (workload.y, workload.outputs) != ("number", (1,)):
+            return "binary accuracy is of one output, and of a target that is a number"
+        if metric in ("test accuracy", "training accuracy") and workload.y != "class":
+            return f"{metric} is of targets that are classes"
+    return None
 
 
 def of_batches(workload: Workload, net: Net | None, batch_size: int) -> Workload:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from harness.interface import Outcome
 from harness.workloads.corners import Probe
 from harness.workloads.declare import declare, normal
 from harness.workloads.reference.composed import Look
@@ -137,5 +138,7 @@ Symmetric = changed(symmetries=("units1", "heads"))
 Traceless = changed(trace=())
 _PRODUCT = msgspec.structs.replace(WIDE.workload.products[0], transposed="A")
 Flipped = changed(products=(_PRODUCT,))
+Batchless = changed(batch_size=0)
+Uncounted = changed(outcome=(Outcome("binary accuracy", margin=0.01),))
 
 NOT_ONE = 7

@@ -12,7 +12,17 @@ from typing import ClassVar
 import numpy as np
 
 from harness.interface import Array, Product, State, Tensor
-from harness.workloads.reference.base import Keep, Kink, Pass, Piece, Seen, Shape, Slot, with_bias
+from harness.workloads.reference.base import (
+    Keep,
+    Kink,
+    Pass,
+    Piece,
+    Seen,
+    Shape,
+    Slot,
+    check_numbers,
+    with_bias,
+)
 
 # Two values this near are one: a window of equal inputs ties whichever of them wins.
 TIE = 1e-12
@@ -35,6 +45,8 @@ class Conv(Piece, frozen=True):
     makes_units: ClassVar[bool] = True
 
     def shape(self, given: Shape) -> Shape:
+        check_numbers(self.kernel, 1, outputs=self.outputs, size=self.size, stride=self.stride)
+        check_numbers(self.kernel, 0, pad=self.pad)
         if len(given) != 3 or given[2] != self.inputs or min(given[:2]) + 2 * self.pad < self.size:
             raise ValueError(
                 f"{self.kernel} takes images of {self.inputs} channels, {self.size} x {self.size} "
@@ -244,6 +256,7 @@ class Flatten(Piece, frozen=True):
 
 def _pooled(given: Shape, size: int, stride: int, pad: int) -> Shape:
     """Of one sample behind a pool; ValueError. A window of padding alone has no value."""
+    check_numbers("a pool", 1, size=size, stride=stride)
     if len(given) != 3 or min(given[:2]) + 2 * pad < size or not 0 <= pad <= size // 2:
         raise ValueError(f"a pool of {size} x {size}, pad {pad}, is given {given}")
     return (*_positions(given, size, stride, pad), given[2])

@@ -220,6 +220,16 @@ def loss_name(loss: Loss) -> str:
     return str(loss.__struct_config__.tag)
 
 
+def check_outputs(loss: Loss, outputs: tuple[int, ...]) -> None:
+    """ValueError where a loss is not of outputs of this shape, one sample's."""
+    one = isinstance(loss, BinaryCrossEntropy | Output)
+    if len(outputs) != 1 or (one and outputs != (1,)):
+        wanted = "one number" if one else "a row of numbers"
+        raise ValueError(
+            f"{loss_name(loss)} is of {wanted} for each sample, and the layers make {outputs}"
+        )
+
+
 def _as_numbers(y: Array, outputs: Array) -> Array:
     """Targets of the outputs' shape and dtype; classes as one-hot."""
     if y.ndim == outputs.ndim:

@@ -39,6 +39,10 @@ class BatchNorm(Piece, frozen=True):
     def shape(self, given: Shape) -> Shape:
         if given[-1:] != (self.units,):
             raise ValueError(f"{self.gamma} takes {self.units} units or channels, given {given}")
+        if not 0 < self.eps < math.inf:
+            raise ValueError(f"{self.gamma} adds an eps above 0 to a variance, not {self.eps}")
+        if not 0 <= self.momentum <= 1:
+            raise ValueError(f"{self.gamma} keeps a share from 0 to 1, not {self.momentum}")
         return given
 
     def least(self, given: Shape) -> int:

@@ -20,6 +20,7 @@ from harness.workloads.reference.base import (
     Seen,
     Shape,
     Slot,
+    check_numbers,
     off,
     with_bias,
 )
@@ -43,6 +44,7 @@ class Dense(Piece, frozen=True):
     makes_units: ClassVar[bool] = True
 
     def shape(self, given: Shape) -> Shape:
+        check_numbers(self.weight, 1, outputs=self.outputs)
         if given != (self.inputs,):
             raise ValueError(f"{self.weight} takes ({self.inputs},) and is given {given}")
         return (self.outputs,)
@@ -120,6 +122,7 @@ class Variable(Piece, frozen=True):
     letter: ClassVar[str] = ""
 
     def shape(self, given: Shape) -> Shape:  # noqa: ARG002
+        check_numbers(self.name, 1, outputs=self.outputs)
         return (self.outputs,)
 
     def slots(self, axis: str, made: str) -> tuple[Slot, ...]:  # noqa: ARG002
@@ -151,6 +154,8 @@ class Polynomial(Piece, frozen=True):
         inputs = {len(exponents) for terms in self.sums for _, exponents in terms}
         if inputs != {*given} or len(given) != 1:
             raise ValueError(f"a polynomial takes {sorted(inputs)} numbers and is given {given}")
+        if not all(self.sums):
+            raise ValueError("a polynomial has a sum of no terms")
         return (len(self.sums),)
 
     def run(self, x: Array, at: Pass, keep: Keep) -> Array:
