@@ -136,7 +136,7 @@ def test_what_numpy_writes_is_read_whatever_its_type_and_order(
         (X, Y - 1, "y from -1 to 1: classes count from 0"),
         (X, np.full(10, 2**63, np.uint64), "classes count from 0"),
         (X, np.full(10, np.inf), "y[0] is inf"),
-        (X, np.zeros((10, 2), int), "y of shape (10, 2): a class is one integer"),
+        (X, np.zeros((10, 2), int), "a class is one integer a sample, several numbers are floats"),
     ],
 )
 def test_what_is_no_sample_or_no_target_is_refused(

@@ -125,7 +125,8 @@ def _pair(path: Path, x: Array, y: Array) -> tuple[Array, Array]:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
-        raise defect(path, f"y of shape {y.shape}: a class is one integer a sample", MEND)
+        told = "a class is one integer a sample, several numbers are floats"
+        raise defect(path, f"y of shape {y.shape}: {told}", MEND)
     if y.min() < 0 or y.max() > np.iinfo(np.int64).max:
         raise defect(path, f"y from {y.min()} to {y.max()}: classes count from 0", MEND)
     return x, y.astype(np.int64)

@@ -43,9 +43,15 @@ def accuracy_metric(workload: Workload) -> str | None:
     return next((o.metric for o in workload.outcome if o.metric in counted), None)
 
 
-def true_classes(y: Array) -> Array:
-    """The classes that predictions are held to, int64 (n,)."""
-    return y.astype(np.int64).reshape(len(y))
+def true_classes(workload: Workload, y: Array) -> Array:
+    """The classes that predictions are held to, int64 (n,); -1 where targets are none.
+
+    y: classes (n,), or numbers (n, ...): of one number, whether it exceeds .5.
+    """
+    metric = accuracy_metric(workload)
+    if metric is None:
+        return np.full(len(y), -1)
+    return (y[:, 0] > 0.5 if metric == "binary accuracy" else y).astype(np.int64)
 
 
 def confusion(predicted: Array, labels: Array, classes: int) -> list[list[int]]:
@@ -104,8 +110,8 @@ def training(
     the last step of each epoch; loss: of each sample, float64 (n,).
     """
     tests = len(test_y) if tests is None else tests
-    held_out, test_y = true_classes(test_y[tests:]), test_y[:tests]
-    losses, labels = series["losses"], true_classes(test_y)
+    held_out, test_y = true_classes(workload, test_y[tests:]), test_y[:tests]
+    losses, labels = series["losses"], true_classes(workload, test_y)
     every = [predictions(workload, array) for array in outputs]
     counted = [array if array is None else array[:tests] for array in every]
     last = counted[-1] if counted else None

@@ -62,9 +62,10 @@ def show_differing(state: State) -> None:
         return
     folder = state.judge_folder("schedule", state.seed)
     judged = load_tensors(f"{folder}/outputs-{state.inputs.ends[-1]}")["outputs"]
-    reference, truth = outcome.predictions(workload, judged), state.inputs.test_y
+    reference = outcome.predictions(workload, judged)
     assert reference is not None
-    reference, truth = reference[: state.inputs.tests], truth[: state.inputs.tests]
+    reference = reference[: state.inputs.tests]
+    truth = outcome.true_classes(workload, state.inputs.test_y[: state.inputs.tests])
     for index in outcome.differing(state.predicted, reference, truth, MOST_IMAGES):
         state.record.differing.append(
             Differing(
@@ -110,7 +111,7 @@ def train_worker(
             for folder in (out, state.judge_folder("schedule", seed))
         )
         if own is not None and judged is not None and own.shape == judged.shape:
-            truth = outcome.true_classes(state.inputs.test_y[:tests])
+            truth = outcome.true_classes(workload, state.inputs.test_y[:tests])
             results.churn.append(outcome.churn(own, judged, truth, seed))
             if seed == state.seed:
                 state.predicted[key.label] = own
