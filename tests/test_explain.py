@@ -61,6 +61,7 @@ from tests.explaining import (
     SOFTMAX,
     SUMMED,
     TANH,
+    TWICE_NORMED,
     Worker,
     hidden,
     other_grads,
@@ -68,6 +69,7 @@ from tests.explaining import (
     other_loss,
     other_step,
     other_tensors,
+    showing_none,
 )
 
 Array = np.ndarray
@@ -153,6 +155,28 @@ def dropout(mask: Callable[[Array, float], Array]) -> Callable[[Piece], Piece]:
     return instead(
         lambda layer, x, at: x * (mask(at.noise[layer.name], layer.p) if at.training else 1)
     )
+
+
+def dropping(p: float) -> Declared:
+    """A net that drops so much."""
+    layers = Dense("W1", "b1", 6, 5), Sigmoid(), Dropout("U", p), Dense("W2", "b2", 5, 3)
+    return explaining.small(*layers, x=(6,))
+
+
+# p as the share kept, of either end of the noise; the right share, of the other end.
+UPPER, LOWER, OTHER_END = map(
+    dropout,
+    (
+        lambda u, p: (u >= 1 - p) / p,
+        lambda u, p: (u < p) / p,
+        lambda u, p: (u < 1 - p) / (1 - p),
+    ),
+)
+
+
+def evaluated(layer: Dropout, x: Array, at: Pass, in_step: float = 1.0) -> Array:
+    """Dropout that scales the evaluation by 1 - p, and a step by so much of what it should."""
+    return x * ((at.noise[layer.name] >= layer.p) / in_step if at.training else 1 - layer.p)
 
 
 def softmax(z: Array, axis: int = -1) -> Array:
@@ -302,12 +326,40 @@ FORWARD = [
     Planted("other-mode", NORMED, other_layer(BatchNorm, instead(by_running))),
     Planted("other-mode", NORMED, other_layer(Dropout, function(lambda x: 1 * x))),
     Planted("batch-norm-n-1", NORMED, other_layer(BatchNorm, instead(over_n_1))),
-    Planted(
-        "dropout-keep-for-drop",
-        NORMED,
-        other_layer(Dropout, dropout(lambda u, p: (u < 1 - p) / (1 - p))),
+    Planted("other-mode", TWICE_NORMED, other_layer(BatchNorm, instead(by_running))),
+    *(
+        Planted("other-mode", TWICE_NORMED, showing_none(other_layer(kind, instead(value), None)))
+        for kind, value in (
+            (BatchNorm, by_running),
+            (BatchNorm, by_batch),
+            (Dropout, lambda one, x, at: x),
+            (BatchNorm | Dropout, lambda one, x, at: one.run(x, replace(at, training=False), {})),
+        )
     ),
-    Planted("dropout-other-half", NORMED, other_layer(Dropout, dropout(lambda u, p: (u < p) / p))),
+    *(
+        Planted("dropout-keep-for-drop", declared, other_layer(Dropout, other))
+        for declared in (NORMED, dropping(0.3))
+        for other in (UPPER, LOWER)
+    ),
+    *(
+        Planted("dropout-other-half", declared, other_layer(Dropout, OTHER_END))
+        for declared in (NORMED, dropping(0.3), dropping(0.5))
+    ),
+    # Of half the noise either end is as much: p is not seen to be the share kept.
+    Planted("dropout-other-half", dropping(0.5), other_layer(Dropout, LOWER)),
+    *(
+        Planted(name, TWICE_NORMED, showing_none(other_layer(Dropout, other, None)))
+        for name, other in (
+            ("dropout-keep-for-drop", UPPER),
+            ("dropout-keep-for-drop", LOWER),
+            ("dropout-other-half", OTHER_END),
+        )
+    ),
+    Planted(
+        "dropout-scales-evaluation",
+        dropping(0.3),
+        other_layer(Dropout, instead(partial(evaluated, in_step=0.7))),
+    ),
     Planted("dropout-not-scaled", NORMED, other_layer(Dropout, dropout(lambda u, p: u >= p))),
     # So small that float16 has fewer digits than TF32.
     *(
@@ -640,14 +692,24 @@ def to_norm(grads: State, most: float, more: float) -> State:
     return {n: g * min(1.0, most / (whole + more)) for n, g in grads.items()}
 
 
-def keras_momentum(p, g, s, o, t):
+def inner_momentum(p, g, s, o, t):
     v = o.numbers["momentum"] * s["velocity"] + o.lr * g
     return p - v, {"velocity": v}
 
 
-def keras_nesterov(p, g, s, o, t):
+def inner_nesterov(p, g, s, o, t):
     v = o.numbers["momentum"] * s["velocity"] + o.lr * g
     return p - o.numbers["momentum"] * v - o.lr * g, {"velocity": v}
+
+
+def added_momentum(p, g, s, o, t):
+    v = o.numbers["momentum"] * s["velocity"] - o.lr * g
+    return p + v, {"velocity": v}
+
+
+def added_nesterov(p, g, s, o, t):
+    v = o.numbers["momentum"] * s["velocity"] - o.lr * g
+    return p + o.numbers["momentum"] * v - o.lr * g, {"velocity": v}
 
 
 def dampened(p, g, s, o, t):
@@ -674,16 +736,25 @@ def moments(g, s, o):
     return b1 * s["m"] + (1 - b1) * g, b2 * s["v"] + (1 - b2) * g**2
 
 
-def adam_in_root(p, g, s, o, t):
+def decayed(o, p):
+    return o.lr * o.numbers.get("decay", 0.0) * p
+
+
+def rms_in_root(p, g, s, o, t, eps=None):
+    v = mean_square(g, s, o) if o.rule == "rmsprop" else s["v"] + g**2
+    return p - o.lr * g / np.sqrt(v + (eps or o.numbers["eps"])), {}
+
+
+def adam_in_root(p, g, s, o, t, eps=None):
     m, v = moments(g, s, o)
     m, v = m / (1 - o.numbers["beta1"] ** t), v / (1 - o.numbers["beta2"] ** t)
-    return p - o.lr * m / np.sqrt(v + o.numbers["eps"]), {}
+    return p - decayed(o, p) - o.lr * m / np.sqrt(v + (eps or o.numbers["eps"])), {}
 
 
-def keras_adam(p, g, s, o, t):
+def keras_adam(p, g, s, o, t, eps=None):
     m, v = moments(g, s, o)
     alpha = o.lr * np.sqrt(1 - o.numbers["beta2"] ** t) / (1 - o.numbers["beta1"] ** t)
-    return p - alpha * m / (np.sqrt(v) + o.numbers["eps"]), {}
+    return p - decayed(o, p) - alpha * m / (np.sqrt(v) + (eps or o.numbers["eps"])), {}
 
 
 def uncorrected(p, g, s, o, t):
@@ -743,27 +814,19 @@ UPDATE = [
     Planted("lr-factor", RELU, by_numbers(lr=0.1001), (1.001,)),
     Planted("lr-factor", ADAM, by_numbers(lr=0.02), (2.0,)),
     Planted("not-updated", RELU, step(lambda p, g, s, o, t: (p, {}), "W2")),
-    Planted("lr-in-velocity", HEAVY, step(keras_momentum)),
-    Planted("lr-in-velocity", LOOKING, step(keras_nesterov)),
+    Planted("lr-in-velocity", HEAVY, step(inner_momentum)),
+    Planted("lr-in-velocity", LOOKING, step(inner_nesterov)),
+    Planted("lr-in-velocity-added", HEAVY, step(added_momentum)),
+    Planted("lr-in-velocity-added", LOOKING, step(added_nesterov)),
     Planted("dampened", HEAVY, step(dampened), (0.7,)),
     Planted("nesterov-or-not", HEAVY, step(looking_ahead)),
     Planted("nesterov-or-not", LOOKING, step(heavy_ball)),
-    Planted(
-        "eps-in-root",
-        RMS,
-        step(
-            lambda p, g, s, o, t: (
-                p - o.lr * g / np.sqrt(mean_square(g, s, o) + o.numbers["eps"]),
-                {},
-            )
-        ),
-    ),
-    Planted(
-        "eps-in-root",
-        ADA,
-        step(lambda p, g, s, o, t: (p - o.lr * g / np.sqrt(s["v"] + g**2 + o.numbers["eps"]), {})),
-    ),
+    *(Planted("eps-in-root", declared, step(rms_in_root)) for declared in (RMS, ADA)),
     Planted("eps-in-root", ADAM, step(adam_in_root)),
+    *(
+        Planted("other-eps-in-root", declared, step(partial(change, eps=1e-7)), (1e-7,))
+        for declared, change in ((RMS, rms_in_root), (ADA, rms_in_root), (ADAM, adam_in_root))
+    ),
     Planted("other-eps", RMS, by_numbers(eps=1e-5), (1e-5,)),
     Planted("other-eps", ADAM, by_numbers(eps=1e-7), (1e-7,)),
     Planted(
@@ -776,7 +839,11 @@ UPDATE = [
             )
         ),
     ),
-    Planted("eps-hat", ADAM, step(keras_adam)),
+    *(Planted("eps-hat", declared, step(keras_adam)) for declared in (ADAM, ADAMW)),
+    *(
+        Planted("other-eps-hat", declared, step(partial(keras_adam, eps=1e-7)), (1e-7,))
+        for declared in (ADAM, ADAMW)
+    ),
     Planted("no-bias-correction", ADAM, step(uncorrected)),
     Planted("betas-swapped", ADAM, by_numbers(beta1=0.999, beta2=0.9)),
     Planted("slots-at-start", HEAVY, step(lambda p, g, s, o, t: (p - o.lr * g, {"velocity": g}))),
@@ -975,6 +1042,15 @@ def test_one_convention_in_two_layers_is_told_once_with_both() -> None:
     assert search.told(found).sentence == "the ReLU has slope 0.2 below 0, in h1, h2"
 
 
+def test_dropout_that_scales_the_evaluation_and_no_step_is_told_in_both() -> None:
+    worker = other_layer(Dropout, instead(evaluated))
+    (found,) = explaining.explained(dropping(0.3), showing_none(worker))
+    assert search.told(found).sentence == (
+        "dropout scales the evaluation by 1 - p, in outputs; and what dropout leaves is not "
+        "scaled, in outputs, training"
+    )
+
+
 # -- what no convention explains -----------------------------------------------------------------
 
 
@@ -1025,6 +1101,16 @@ def half_leaky(x: Array) -> Array:
     return np.where(x > 0, x, np.where(x > -0.5, 0.01, 0.02) * x)
 
 
+def half_frozen(layers: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """The first batch norm and the last dropout are as in evaluation."""
+    names = [getattr(one, "gamma", getattr(one, "name", "")) for one in layers]
+    frozen = instead(lambda one, x, at: one.run(x, replace(at, training=False), {}))
+    return tuple(
+        frozen(one) if name in ("g1", "U2") else one
+        for one, name in zip(layers, names, strict=True)
+    )
+
+
 OUTSIDE: dict[str, tuple[Declared, Worker]] = {
     "a bump of a GELU's size": (RELU, other_layer(Relu, function(bumped))),
     "a GELU, by tanh, in a ReLU's place": (
@@ -1063,6 +1149,19 @@ OUTSIDE: dict[str, tuple[Declared, Worker]] = {
     "a mask one element too late": (
         NORMED,
         other_layer(Dropout, dropout(lambda u, p: np.roll(u >= p, 1, axis=1) / (1 - p))),
+    ),
+    "a mask of what to drop, scaled as one of what to keep": (
+        dropping(0.3),
+        other_layer(Dropout, dropout(lambda u, p: (u < p) / (1 - p))),
+    ),
+    "one batch norm of two and one dropout of two in the other mode": (
+        TWICE_NORMED,
+        showing_none(
+            lambda net, *given: explaining.written(
+                explaining.Composed(msgspec.structs.replace(net, layers=half_frozen(net.layers))),
+                *given,
+            )
+        ),
     ),
     "a pixel of x off": (IMAGES, value(one_off, "x")),
     "x as a float16 has it": (RELU, value(lambda x: x.astype(np.float16).astype(float), "x")),
@@ -1107,6 +1206,24 @@ OUTSIDE: dict[str, tuple[Declared, Worker]] = {
         RMS,
         step(
             lambda p, g, s, o, t: (p - o.lr * g / (np.sqrt(mean_square(g, s, o)) + 1e-2 * p**2), {})
+        ),
+    ),
+    "an ε inside the root and one outside": (
+        RMS,
+        step(
+            lambda p, g, s, o, t: (
+                p - o.lr * g / (np.sqrt(mean_square(g, s, o) + 1e-3) + 1e-3),
+                {},
+            )
+        ),
+    ),
+    "a velocity that is added and has no learning rate": (
+        HEAVY,
+        step(
+            lambda p, g, s, o, t: (
+                p + o.lr * (0.9 * s["velocity"] - g),
+                {"velocity": 0.9 * s["velocity"] - g},
+            )
         ),
     ),
     "a β2 of its own": (ADAM, by_numbers(beta2=0.99)),
@@ -1155,14 +1272,23 @@ def test_a_row_that_changes_changes_the_page():
         assert r"by \| another \<b\>" in page.render([other])
 
 
-@pytest.mark.parametrize("id_", ["lr-factor", "other-eps", "other-decay"])
+OWN_NUMBERS = {
+    "lr-factor": by_numbers(),
+    "other-eps": by_numbers(),
+    "other-decay": by_numbers(),
+    "other-eps-in-root": step(adam_in_root),
+    "other-eps-hat": step(keras_adam),
+}
+
+
+@pytest.mark.parametrize("id_", OWN_NUMBERS)
 def test_the_number_that_is_declared_is_no_other_one(id_: str) -> None:
     """A step that is right but for rounding fits every rule, with its own number."""
     (rule,) = (one for one in TABLE if one.id == id_)
-    off, right = (
+    off, own = (
         explaining.seen(ADAMW, by_numbers(lr=0.02), 1),
-        explaining.seen(ADAMW, by_numbers(), 1),
+        explaining.seen(ADAMW, OWN_NUMBERS[id_], 1),
     )
     sites = [*off.off]
     assert [*rule.predict(off, sites)] or id_ != "lr-factor"
-    assert [*rule.predict(replace(off, tensors=right.tensors), sites)] == []
+    assert [*rule.predict(replace(off, tensors=own.tensors), sites)] == []

@@ -23,6 +23,7 @@ from harness.workloads.reference.pieces import BatchNorm, Residual
 
 ADAMS = ("adam", "adamw")
 MOMENTA = ("momentum", "nesterov")
+OF_EPS = ("rmsprop", "adagrad", *ADAMS)
 Changed = tuple[Array, State]
 
 
@@ -105,10 +106,11 @@ def _lr(at: At, factor: float) -> Changed:
     return factor * taken, new
 
 
-def _lr_inside(at: At, _: float) -> Changed:
-    m, step = at.o.numbers["momentum"], at.o.lr * at.g
+def _lr_inside(sign: int, at: At, _: float) -> Changed:
+    """sign: of the gradient in the velocity, which is subtracted if 1, added if -1."""
+    m, step = at.o.numbers["momentum"], sign * at.o.lr * at.g
     v = m * at.slots["velocity"] + step
-    return (v if at.o.rule == "momentum" else m * v + step), {"velocity": v}
+    return sign * (v if at.o.rule == "momentum" else m * v + step), {"velocity": v}
 
 
 def _dampened(at: At, d: float) -> Changed:
@@ -123,6 +125,15 @@ def _other_momentum(at: At, _: float) -> Changed:
 
 
 # -- adaptive rules ------------------------------------------------------------------------------
+
+
+def _with_eps(change: Change) -> Change:
+    """The same with another ε."""
+    return lambda at, eps: change(at.by(eps=eps), eps)
+
+
+def _declared_eps(o: Optimiser) -> float:
+    return o.numbers["eps"]
 
 
 def _eps_inside(at: At, _: float) -> Changed:
@@ -271,10 +282,14 @@ TABLE = (
     _rule("not-updated", "nothing of the change is made", "p -= change", "p",
           lambda at, _: (np.zeros_like(at.p), _own(at)[1])),
     _rule("lr-in-velocity", "the learning rate stands inside the velocity",
-          "v = m v + g; p -= lr v", "v = m v + lr g; p -= v", _lr_inside, MOMENTA,
-          by="Keras and TensorFlow; torch and Optax multiply the velocity",
+          "v = m v + g; p -= lr v", "v = m v + lr g; p -= v", partial(_lr_inside, 1), MOMENTA,
+          by="Caffe; torch, Optax and TensorFlow's MomentumOptimizer multiply the velocity",
           where='torch.optim.SGD: "differs from Sutskever et al. and implementations in some other '
-          'frameworks"; keras.optimizers.SGD'),
+          'frameworks"; caffe/src/caffe/solvers/sgd_solver.cpp: ComputeUpdateValue'),
+    _rule("lr-in-velocity-added", "the velocity is what is added: the learning rate stands inside "
+          "it, with a minus", "v = m v + g; p -= lr v", "v = m v - lr g; p += v",
+          partial(_lr_inside, -1), MOMENTA,
+          by="Keras", where="keras.optimizers.SGD; keras/src/optimizers/sgd.py: update_step"),
     _rule("dampened", "the gradient enters the velocity dampened by {0}", "v = m v + g",
           "v = m v + (1 - d) g", _dampened, MOMENTA, (0.1, 0.5, 0.9),
           by="torch's dampening, 0 by default; m for an average of gradients",
@@ -284,17 +299,21 @@ TABLE = (
           by="no framework unless asked for",
           where="torch.optim.SGD, keras.optimizers.SGD, optax.sgd: nesterov"),
     _rule("eps-in-root", "ε stands inside the root", "sqrt(v) + ε", "sqrt(v + ε)", _eps_inside,
-          ("rmsprop", "adagrad", *ADAMS),
+          OF_EPS,
           by="RMSprop of Keras, TensorFlow and Optax (eps_in_sqrt=True), Adagrad of Keras and "
           "Optax; torch outside",
           where="https://github.com/google-deepmind/optax/issues/532; "
           "keras/src/optimizers/rmsprop.py, adagrad.py; optax.scale_by_rss"),
+    _rule("other-eps-in-root", "ε stands inside the root, and is {0}", "sqrt(v) + ε, ε as declared",
+          "sqrt(v + ε), another ε", _with_eps(_eps_inside), OF_EPS, EPSILONS,
+          by="1e-7 RMSprop and Adagrad of Keras, Adagrad of Optax; 1e-8 RMSprop of Optax",
+          where="keras.optimizers.RMSprop, keras.optimizers.Adagrad, optax.adagrad, optax.rmsprop",
+          own=_declared_eps),
     _rule("other-eps", "ε is {0}", "ε as declared", "another ε",
-          lambda at, eps: _own(at.by(eps=eps)),
-          ("rmsprop", "adagrad", *ADAMS), EPSILONS,
+          _with_eps(lambda at, _: _own(at)), OF_EPS, EPSILONS,
           by="1e-8 torch and Optax, 1e-7 Keras; of Adagrad 1e-10 torch, 1e-7 Keras and Optax",
           where="torch.optim.Adam, optax.adam, keras.optimizers.Adam, torch.optim.Adagrad",
-          own=lambda o: o.numbers["eps"]),
+          own=_declared_eps),
     _rule("centred", "RMSprop is centred", "sqrt(v)", "sqrt(v - mean(g)²)", _centred, ("rmsprop",),
           by="no framework unless asked for",
           where="torch.optim.RMSprop, keras.optimizers.RMSprop, optax.rmsprop: centered"),
@@ -302,6 +321,11 @@ TABLE = (
           "m̂ / (sqrt(v̂) + ε)", "sqrt(1 - β2^t) / (1 - β1^t) m / (sqrt(v) + ε)", _eps_hat, ADAMS,
           by="Keras and TensorFlow; torch and Optax add it after",
           where='keras.optimizers.Adam: epsilon, "epsilon hat"; keras/src/optimizers/adam.py'),
+    _rule("other-eps-hat", "ε is the ε̂ of Kingma and Ba, added before the correction, and is {0}",
+          "m̂ / (sqrt(v̂) + ε), ε as declared",
+          "sqrt(1 - β2^t) / (1 - β1^t) m / (sqrt(v) + ε), another ε", _with_eps(_eps_hat), ADAMS,
+          EPSILONS, by="1e-7 Keras", where="keras.optimizers.Adam: epsilon",
+          own=_declared_eps),
     _rule("no-bias-correction", "Adam's moments are not corrected for their start at 0",
           "m / (1 - β1^t), v / (1 - β2^t)", "m, v", _uncorrected, ADAMS,
           by="BERT's own optimiser",

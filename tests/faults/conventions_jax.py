@@ -199,16 +199,16 @@ def bias_of_another(trainer):
     trainer._variables = variables
 
 
-def normed(eps=1e-5, by_batch=None, unbiased=0):
-    """Batch norm by other rules; the running tensors are as they were."""
+def normed(eps=1e-5, by_batch=None, unbiased=0, names=("bn",)):
+    """Batch norms of these names by other rules; the running tensors are as they were."""
 
     def instead(next_, args, kwargs, context):
-        if context.module.name != "bn" or context.method_name != "__call__":
+        if context.module.name not in names or context.method_name != "__call__":
             return next_(*args, **kwargs)
-        next_(*args, **kwargs)
-        X, training = args
         p, held = (context.module.variables[kind] for kind in ("params", "batch_stats"))
         m, v = held["mean"], held["var"]
+        next_(*args, **kwargs)
+        X, training = args
         if training if by_batch is None else by_batch:
             m, v = X.mean(0), X.var(0, ddof=unbiased)
         return (X - m) / jnp.sqrt(v + eps) * p["gamma"] + p["beta"]
@@ -219,15 +219,19 @@ def normed(eps=1e-5, by_batch=None, unbiased=0):
 batch_norm_eps = normed(eps=1e-3)
 other_mode = normed(by_batch=True)
 batch_norm_n_1 = normed(unbiased=1)
+norms_never_training = normed(by_batch=False, names=("bn1", "bn2"))
+norms_always_training = normed(by_batch=True, names=("bn1", "bn2"))
 
 
-def dropped(mask):
-    return layer("drop", lambda _, H, U, training: mask(H, U) if training else H)
+def dropped(mask, scale=1.0):
+    return layer("drop", lambda _, H, U, training: mask(H, U) if training else scale * H)
 
 
-dropout_keep_for_drop = dropped(lambda H, U: H * (U < 0.75) / 0.75)
-dropout_other_half = dropped(lambda H, U: H * (U < 0.25) / 0.25)
+dropout_keep_for_drop = dropped(lambda H, U: H * (U >= 0.75) / 0.25)
+dropout_keeps_below_p = dropped(lambda H, U: H * (U < 0.25) / 0.25)
+dropout_other_half = dropped(lambda H, U: H * (U < 0.75) / 0.75)
 dropout_not_scaled = dropped(lambda H, U: H * (U >= 0.25))
+dropout_scales_evaluation = dropped(lambda H, U: H * (U >= 0.25) / 0.75, scale=0.75)
 
 
 # -- operands ------------------------------------------------------------------------------------
@@ -409,14 +413,19 @@ lr_in_velocity = rule(
         scaled(lr, flip_sign=False), optax.trace(momentum), optax.scale(-1.0)
     ),
 )
+lr_in_velocity_added = rule(
+    "momentum", lambda lr, momentum: chain(optax.scale(-lr), optax.trace(momentum))
+)
 dampened = rule("momentum", with_trace(optax.scale(1 - 0.7)))
 nesterov_or_not = rule("momentum", partial(optax.sgd, nesterov=True))
 eps_in_root = rule("rmsprop", optax.rmsprop)
+other_eps_in_root = rule("rmsprop", lambda lr, decay, eps: optax.rmsprop(lr, decay, 1e-7))
 other_eps = rule(
     "rmsprop", lambda lr, decay, eps: optax.rmsprop(lr, decay, 1e-5, eps_in_sqrt=False)
 )
 centred = rule("rmsprop", partial(optax.rmsprop, centered=True, eps_in_sqrt=False))
 eps_hat = adam_by_hand(hat)
+other_eps_hat = adam_by_hand(lambda m, v, t, b1, b2, eps: hat(m, v, t, b1, b2, 1e-7))
 no_bias_correction = adam_by_hand(lambda m, v, t, b1, b2, eps: m / (jnp.sqrt(v) + eps))
 betas_swapped = rule("adam", lambda lr, b1, b2, eps: optax.adam(lr, b2, b1, eps))
 slots_at_start = rule("momentum", lambda lr, momentum: forgetful(optax.sgd(lr, momentum)))

@@ -189,13 +189,28 @@ other_mode = layer("bn", normed(training=True))
 batch_norm_n_1 = layer("bn", normed(unbiased=True))
 
 
-def dropped(mask):
-    return layer("drop", lambda m, H, U: mask(H, U) if m.training else H)
+def norms(training):
+    """Every batch norm's mode is this one, whatever is asked for."""
+
+    def change(trainer):
+        for norm in (trainer.model.bn1, trainer.model.bn2):
+            norm.forward = partial(normed(training=training), norm)
+
+    return planting(change)
 
 
-dropout_keep_for_drop = dropped(lambda H, U: H * (U < 0.75) / 0.75)
-dropout_other_half = dropped(lambda H, U: H * (U < 0.25) / 0.25)
+norms_never_training, norms_always_training = map(norms, (False, True))
+
+
+def dropped(mask, scale=1.0):
+    return layer("drop", lambda m, H, U: mask(H, U) if m.training else scale * H)
+
+
+dropout_keep_for_drop = dropped(lambda H, U: H * (U >= 0.75) / 0.25)
+dropout_keeps_below_p = dropped(lambda H, U: H * (U < 0.25) / 0.25)
+dropout_other_half = dropped(lambda H, U: H * (U < 0.75) / 0.75)
 dropout_not_scaled = dropped(lambda H, U: H * (U >= 0.25))
+dropout_scales_evaluation = dropped(lambda H, U: H * (U >= 0.25) / 0.75, scale=0.75)
 
 
 # -- operands ------------------------------------------------------------------------------------
@@ -330,15 +345,19 @@ def in_velocity(p, s, t, o):
     p.sub_(s["momentum_buffer"].mul_(o["momentum"]).add_(p.grad, alpha=o["lr"]))
 
 
-def in_root(p, s, t, o):
+def of_keras(p, s, t, o):
+    p.add_(s["momentum_buffer"].mul_(o["momentum"]).sub_(p.grad, alpha=o["lr"]))
+
+
+def in_root(p, s, t, o, eps=None):
     v = s["square_avg"].mul_(o["alpha"]).add_((1 - o["alpha"]) * p.grad**2)
-    p.sub_(o["lr"] * p.grad / (v + o["eps"]).sqrt())
+    p.sub_(o["lr"] * p.grad / (v + (eps or o["eps"])).sqrt())
 
 
-def hat(p, s, t, o):
+def hat(p, s, t, o, eps=None):
     one, two = (1 - beta**t for beta in o["betas"])
     m, v = moments(p, s, o)
-    p.sub_(o["lr"] * two**0.5 / one * m / (v.sqrt() + o["eps"]))
+    p.sub_(o["lr"] * two**0.5 / one * m / (v.sqrt() + (eps or o["eps"])))
 
 
 def uncorrected(p, s, t, o):
@@ -385,11 +404,14 @@ not_updated = rule(
     ),
 )
 lr_in_velocity = rule("momentum", by_hand(optim.SGD, in_velocity))
+lr_in_velocity_added = rule("momentum", by_hand(optim.SGD, of_keras))
 dampened = rule("momentum", partial(optim.SGD, dampening=0.7))
 nesterov_or_not = rule("momentum", partial(optim.SGD, nesterov=True))
 eps_in_root = rule("rmsprop", by_hand(optim.RMSprop, in_root))
+other_eps_in_root = rule("rmsprop", by_hand(optim.RMSprop, partial(in_root, eps=1e-7)))
 other_eps = rule("rmsprop", lambda of, eps, **o: optim.RMSprop(of, eps=1e-5, **o))
 eps_hat = rule("adam", by_hand(optim.Adam, hat))
+other_eps_hat = rule("adam", by_hand(optim.Adam, partial(hat, eps=1e-7)))
 no_bias_correction = rule("adam", by_hand(optim.Adam, uncorrected))
 betas_swapped = rule("adam", lambda of, betas, **o: optim.Adam(of, betas=betas[::-1], **o))
 slots_at_start = before_step(zero_slots)
