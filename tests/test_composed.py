@@ -469,6 +469,7 @@ TWO = (Dense("W1", "b1", 4, 3), Relu(), Dense("W2", "b2", 3, 2))
         (TWO, {"steps": 0}, "steps"),
         (TWO, {"tests": -1}, "tests"),
         (TWO, {"validation": -1}, "validation"),
+        (TWO, {"normalise": (0.5, 0.0)}, "a deviation above 0"),
         ((Dense("W1", "b1", 0, 3),), {"x": (0,), "init": normal(1.0)}, "no length"),
         (TWO, {"name": "2-layers"}, "2-layers"),
         (TWO, {"name": "two layers"}, "two layers"),

@@ -136,6 +136,8 @@ def problem(workload: Workload) -> str | None:
         return "validation and gradients_of are numbers of rows, 0 or more"
     if min((*workload.x, *workload.outputs), default=1) < 1:
         return f"x of shape {workload.x} and outputs of {workload.outputs}: an axis of no length"
+    if workload.normalise is not None and not workload.normalise[1] > 0:
+        return f"normalise is a mean and a deviation above 0, not {workload.normalise}"
     for metric in (outcome.metric for outcome in workload.outcome):
         if metric == "binary accuracy" and (workload.y, workload.outputs) != ("number", (1,)):
             return "binary accuracy is of one output, and of a target that is a number"
