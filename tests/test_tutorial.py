@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.conftest import clean_environment, needs, one_processor
-from tests.test_docs import check_exists
+from tests.test_docs import BUILT_IN, check_exists
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE, OWN_PAGE = DOCS / "tutorial.md", DOCS / "workload.md"
@@ -165,7 +165,7 @@ def test_the_backend_is_as_short_as_its_page_says():
     assert f"one file of {lines} lines" in PAGE.read_text(encoding="utf-8")
 
 
-@needs("torch", "jax")
+@needs("torch", "jax", "tensorflow")
 def test_a_model_of_ones_own_is_compared_as_its_page_says(tmp_path, small_data):
     with one_processor():
         follow(Walk(tmp_path, small_data, really=False), OWN_BLOCKS)
@@ -174,7 +174,7 @@ def test_a_model_of_ones_own_is_compared_as_its_page_says(tmp_path, small_data):
 def test_a_model_of_ones_own_is_as_short_as_was_promised():
     lines = {b.file: len(b.text.splitlines()) for b in OWN_BLOCKS if b.kind == "python"}
     assert lines["digits.py"] <= 30
-    assert max(lines["rooms/torch/digits.py"], lines["rooms/jax/digits.py"]) <= 40
+    assert max(lines[f"rooms/{name}/digits.py"] for name in BUILT_IN) <= 40
 
 
 def test_a_line_that_was_not_printed_is_found():
