@@ -5,9 +5,12 @@ NumPy's functions are called here; those of a framework in one process that has 
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import pickle
 import sys
+import zipfile
 from pathlib import Path
 
 import msgspec
@@ -19,7 +22,7 @@ from hypothesis import strategies as st
 import harness
 from harness.errors import InputError
 from harness.measure import rounding
-from harness.pair import arguments, comparing, deciding, special
+from harness.pair import arguments, comparing, deciding, special, telling
 from harness.pair.document import QUESTIONS, SAME, UNTOLD, Same, exit_status
 from harness.report import markdown, page
 from harness.report.same import report
@@ -259,6 +262,196 @@ def test_the_truth_that_is_given_says_which_side_is_wrong():
         asked("std", "std", truth=plain.raises)
 
 
+# ---- whole numbers -------------------------------------------------------------------------------
+
+WHOLE = np.arange(-1, 5, dtype=np.int32).reshape(2, 3)
+FLOATS = np.array([1.5, -2.0, 0.25])
+ONE_UP = 2**53 + 1
+
+
+def of(one, other, x, **words) -> Same:
+    """Two of tests/pairs/plain.py, at arguments that are given."""
+    return asked(one, other, like=(), args={"x": x}, **words)
+
+
+@pytest.mark.parametrize("x", [WHOLE, np.uint8([[3]]), np.int64(3)], ids=["int32", "uint8", "0-d"])
+def test_a_difference_of_whole_numbers_is_told_at_its_first_element(x):
+    found = of("itself", "next_whole", x)
+    first = np.ravel(x)[0]
+    assert (found.answer, exit_status(found)) == (OTHER, 1)
+    assert found.first.index == [0] * x.ndim
+    assert found.first.says == {"mine": first, "theirs": first + 1}
+    assert of("itself", "itself", x).answer == BITS
+    with pytest.raises(AssertionError, match=OTHER):
+        assert_same(mine=plain.itself, theirs=plain.next_whole, args={"x": x})
+
+
+def test_bools_are_whole_numbers():
+    assert of("positive", "positive", WHOLE).answer == BITS
+    assert of("positive", "at_least_one", WHOLE).answer == BITS
+    assert of("positive", "at_least_one", FLOATS).answer == OTHER
+    mask = np.array([True, False])
+    assert harness.same(a=lambda m: m, b=lambda m: ~m, args={"m": mask}).first.index == [0]
+
+
+@pytest.mark.parametrize("x", [WHOLE, FLOATS], ids=["int32", "float"])
+@pytest.mark.parametrize(
+    ("one", "other", "values"),
+    [
+        ("two_to_the_53", "two_to_the_53_and_one", (2**53, ONE_UP)),
+        ("two_to_the_53_and_one", "two_to_the_53", (ONE_UP, 2**53)),
+        ("largest_uint64", "largest_uint64_but_one", (2**64 - 1, 2**64 - 2)),
+        ("largest_uint64", "minus_one", (2**64 - 1, -1)),
+    ],
+)
+def test_whole_numbers_that_float64_cannot_tell_apart_are_compared_and_told_exactly(
+    one, other, values, x
+):
+    found = of(one, other, x)
+    assert (found.answer, found.first.index) == (OTHER, [0])
+    assert tuple(found.first.says.values()) == values
+    for text in (found.sentence, markdown.render(report(found))):
+        assert all(str(value) in text for value in values)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Same) == found
+    assert of(one, one, x).answer == BITS
+
+
+def test_whole_numbers_at_a_special_point_are_compared_and_told_exactly():
+    def at_nan(x, value):
+        return np.where(np.isnan(x), value, 0)
+
+    found = harness.same(
+        mine=lambda x: at_nan(x, 2**53), theirs=lambda x: at_nan(x, ONE_UP), args={"x": FLOATS}
+    )
+    assert (found.answer, found.first.point) == (POINTS, "nan in x")
+    assert found.first.says == {"mine": 2**53, "theirs": ONE_UP}
+    assert str(ONE_UP) in found.sentence
+    assert str(ONE_UP) in str([point.says for point in found.points])
+
+
+def test_one_that_gives_other_whole_numbers_the_second_time():
+    found = of("counts_up", "counts_up", FLOATS)
+    one, two = found.first.says.values()
+    assert (found.answer, two - one > 0, one > 2**53) == ("one does not repeat itself", True, True)
+    assert f"is {one} then {two}" in found.sentence
+
+
+@pytest.mark.parametrize("x", [WHOLE, FLOATS], ids=["int32", "float"])
+def test_whole_numbers_against_floats_are_held_to_rounding_whichever_side_they_are_on(x):
+    for one, other in (
+        ("two_to_the_53_and_one", "two_to_the_53_in_float64"),
+        ("positive_as_ones", "positive_as_floats"),
+        ("positive", "positive_as_ones"),
+    ):
+        both = of(one, other, x), of(other, one, x)
+        assert {found.answer for found in both} == {ROUNDING}
+        assert {found.first for found in both} == {None}
+        for found in both:
+            kinds = found.questions[0].says
+            assert all(kind.split(" ")[0] in found.sentence for kind in kinds.values())
+    assert of("minus_one", "two_to_the_53_in_float64", x).answer == OTHER
+
+
+def test_the_truth_of_whole_arguments_is_asked():
+    wrong = of("itself", "next_whole", WHOLE, truth=plain.itself)
+    assert (wrong.answer, wrong.truth) == (OTHER, "truth")
+    assert wrong.sentence.endswith("not the truth that was given: theirs")
+    neither = of("next_whole", "next_whole", WHOLE, truth=plain.itself)
+    assert (neither.answer, "and not with the truth" in neither.sentence) == (UNTOLD, True)
+    assert of("itself", "itself", WHOLE, truth=plain.itself).answer == BITS
+
+
+def test_sums_of_whole_arguments_may_be_rounded_in_another_order():
+    x = np.random.default_rng(0).integers(0, 1000, 10**6)
+
+    def mean(x):
+        return np.float32(x.astype(np.float32).sum() / x.size)
+
+    def in_order(x):
+        return np.float32(np.cumsum(np.append(np.float32(0), x.astype(np.float32)))[-1] / x.size)
+
+    assert abs(in_order(x) / mean(x) - 1) > 40 * rounding.SINGLE
+    assert harness.same(mine=mean, theirs=in_order, args={"x": x}).answer == ROUNDING
+
+
+# ---- where there is nothing to compare -----------------------------------------------------------
+
+EMPTY, NAN = np.zeros((0, 3)), np.full((2, 3), np.nan)
+NOTHING = {
+    "an empty argument": ("itself", "doubled", EMPTY, "every argument is empty"),
+    "an empty argument, of whole numbers": (
+        *("itself", "next_whole"),
+        *(np.zeros((0, 3), int), "every argument is empty"),
+    ),
+    "a sum of nothing": ("sum_of_all", "sum_of_all_twice", EMPTY, "every argument is empty"),
+    "std of nothing": ("std", "std_by_freedom", np.zeros((3, 0)), "every argument is empty"),
+    "empty outputs": (
+        *("with_nothing_beside", "with_nothing_beside"),
+        *(EMPTY, "every argument is empty"),
+    ),
+    "NaN everywhere": ("nan_everywhere", "nan_everywhere", FLOATS, "value is NaN everywhere"),
+    "NaN given": ("itself", "itself", NAN, "value is NaN everywhere"),
+    "infinite": ("infinite", "infinite", FLOATS, "value has no finite number"),
+    "no outputs": ("no_output", "no_output", FLOATS, "nothing came out"),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_where_nothing_was_compared_it_cannot_be_told(name):
+    one, other, x, why = NOTHING[name]
+    found = of(one, other, x)
+    assert (found.answer, exit_status(found), found.first) == (UNTOLD, 2, None)
+    assert found.sentence == f"nothing was compared: {why}"
+    with pytest.raises(AssertionError, match=f"{UNTOLD}: nothing was compared"):
+        assert_same(mine=getattr(plain, one), theirs=getattr(plain, other), args={"x": x})
+
+
+def test_an_empty_output_is_told_where_an_argument_is_not():
+    found = harness.same(mine=lambda x: x[:0], theirs=lambda x: 2 * x[:0], args={"x": FLOATS})
+    assert (found.answer, found.sentence) == (
+        *(UNTOLD,),
+        "nothing was compared: value is empty, (0,)",
+    )
+    asked_of = {of.question: of for of in found.questions}
+    for question in ("float64", "float32"):
+        assert asked_of[question].outcome == "not asked"
+        assert asked_of[question].distance is None
+        assert asked_of[question].note == "there is nothing to compare"
+
+
+def test_whole_numbers_that_all_move_with_rounding_are_compared_where_they_are_equal():
+    found = of("digits_of", "half_the_digits_of", FLOATS)
+    assert (found.answer, found.first.point) == (POINTS, "0 in x")
+    asked_of = {of.question: of.outcome for of in found.questions}
+    assert asked_of["float64"] == asked_of["float32"] == "not asked"
+    assert of("digits_of", "digits_of", FLOATS).answer == BITS
+
+
+def test_nan_beside_finite_numbers_is_compared():
+    assert of("some_nan", "some_nan", FLOATS).answer == BITS
+    assert of("some_nan", "itself", FLOATS).answer == OTHER
+    # What float32 cannot hold is compared in float64.
+    large = np.array([1e30])
+    assert harness.same(a=lambda x: x * x, b=lambda x: x * x, args=(large,)).answer == BITS
+    assert harness.same(a=lambda x: x * x, b=lambda x: 2 * x * x, args=(large,)).answer == OTHER
+
+
+def test_what_is_infinite_or_nan_on_one_side_only_differs():
+    for pair in (("infinite", "itself"), ("nan_everywhere", "itself"), ("infinite", "some_nan")):
+        assert of(*pair, FLOATS).answer == OTHER
+    assert of("infinite", "nan_everywhere", FLOATS).answer == OTHER
+
+
+def test_of_several_outputs_one_with_nothing_in_it_is_told():
+    for one, other, why in (
+        ("with_nothing_beside", "with_doubled_nothing_beside", "is empty, (0,)"),
+        ("with_nan_beside", "with_nan_beside", "is NaN everywhere"),
+    ):
+        found = of(one, other, FLOATS)
+        assert (found.answer, exit_status(found)) == (BITS, 0)
+        assert found.sentence.endswith(f"; not compared: value['none'] {why}")
+
+
 # ---- functions that misbehave --------------------------------------------------------------------
 
 UNANSWERED = {
@@ -268,6 +461,8 @@ UNANSWERED = {
     "raises": "raises RuntimeError: no such luck (plain.py, line ",
     "leaves": "raises SystemExit: 3",
 }
+if np.dtype(np.longdouble).itemsize > 8:  # elsewhere it is float64
+    UNANSWERED["in_longdouble"] = f"gives an array of {np.dtype(np.longdouble)}, which is not"
 TOLD = {
     ("total", "as_list"): ("gives a list of numbers, taken as an array", ROUNDING),
     ("sum_of_all", "as_number"): ("gives a Python float, taken as an array", ROUNDING),
@@ -426,6 +621,11 @@ BAD = {
     "both kinds": ((A, B, "--like", X, "--args", "x.npz"), "give either --args, or --like"),
     "no such npz": ((A, B, "--args", "nowhere.npz"), "--args nowhere.npz: No such file"),
     "makes none": ((A, B, "--args", in_plain("makes_nothing")), "a dictionary or a tuple"),
+    "makes complex": (
+        (A, B, "--args", in_plain("makes_complex_numbers")),
+        "x holds complex128: fl",
+    ),
+    "complex": ((A, B, "--like", "x=complex64[3]"), "with DTYPE one of float16, float32, float64"),
     "a page of another kind": ((A, B, "--like", X, "--page", "x.pdf"), "ends in .html or .md"),
     "no time": ((A, B, "--like", X, "--timeout", "0"), "more than 0 seconds"),
     "another's python": ((A, B, "--like", X, "--python", "c=python3"), "c: no side has this name"),
@@ -471,12 +671,64 @@ def test_arrays_of_a_file_are_named_or_have_places(tmp_path):
         read = arguments.read_npz(tmp_path / f"{name}.npz")
         assert [*read.arrays] == known
         assert read.made == f"{name}.npz"
-    np.savez(tmp_path / "gap.npz", arg0=x, arg2=w)
-    np.savez(tmp_path / "objects.npz", x=np.array([None]))
-    (tmp_path / "text.npz").write_text("no archive")
-    for name in ("gap", "objects", "text"):
-        with pytest.raises(InputError, match=f"--args .*{name}.npz: no arguments in it"):
-            arguments.read_npz(tmp_path / f"{name}.npz")
+
+
+def archive(**members: bytes) -> bytes:
+    """A zip of these members, by what stands for their name."""
+    with io.BytesIO() as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as out:
+            for name, data in members.items():
+                out.writestr(name.replace("_npy", ".npy"), data)
+        return file.getvalue()
+
+
+def saved(array, **words) -> bytes:
+    """An array as numpy.save writes it."""
+    file = io.BytesIO()
+    np.save(file, array, **words)
+    return file.getvalue()
+
+
+def damaged(data: bytes) -> bytes:
+    """A zip whose first member's data are others."""
+    return data[:50] + bytes(byte ^ 0x55 for byte in data[50:90]) + data[90:]
+
+
+BROKEN = "x is damaged, or holds Python objects"
+NO_ARGUMENTS = {
+    "a text": (b"no archive", "it is no .npz file, as numpy.savez writes one"),
+    "nothing": (b"", "it is no .npz file"),
+    "a lone array": (saved(np.ones(3)), "it is no .npz file"),
+    "a pickle": (pickle.dumps([1]), "it is no .npz file"),
+    "cut short": (archive(x_npy=saved(np.ones(300)))[:200], "it is damaged"),
+    "other data": (damaged(archive(x_npy=saved(np.random.default_rng(0).random(99)))), BROKEN),
+    "objects": (archive(x_npy=saved(np.array([None]), allow_pickle=True)), BROKEN),
+    "half an array": (archive(x_npy=saved(np.ones(300))[:200]), BROKEN),
+    "a promise": (
+        archive(x_npy=saved(np.ones(3)).replace(b"(3,), }" + b" " * 12, b"(3000000000000,), }")),
+        BROKEN,
+    ),
+    "a text inside": (archive(x=b"no array"), "x is no array"),
+    "a text for an array": (archive(x_npy=b"no array"), "x is no array"),
+    "no members": (archive(), "there is no array among them"),
+    "complex numbers": (
+        archive(x_npy=saved(np.array([1j]))),
+        "x holds complex128: floats, whole numbers and bools are wanted",
+    ),
+    "a gap": (archive(arg0_npy=saved(np.ones(2)), arg2_npy=saved(np.ones(2))), "one is missing"),
+    "one beyond float32": (archive(x_npy=saved(np.array([1e300]))), "beyond float32"),
+}
+
+
+@pytest.mark.parametrize("name", NO_ARGUMENTS)
+def test_a_file_that_holds_no_arguments_is_refused_in_a_line_of_ours(name, tmp_path, command):
+    data, reason = NO_ARGUMENTS[name]
+    (tmp_path / "args.npz").write_bytes(data)
+    said = command("same", A, B, "--args", tmp_path / "args.npz", ends=2).err.splitlines()
+    assert reason in said[-1]
+    assert said[-1].startswith("harness: ")
+    assert "pickle" not in said[-1]
+    assert len(said) == 1
 
 
 def test_arguments_with_places_are_positional():
@@ -665,8 +917,9 @@ def test_the_first_answer_of_the_order_is_told():
         deciding.Finding(deciding.what_comes_out(seen([1], [1], [1])).question, answer)
         for answer in (POINTS, PRECISION, OTHER)
     ]
-    assert deciding.answer("ab", findings, bits=False).answer == OTHER
-    assert deciding.answer("ab", findings[:2], bits=False).answer == PRECISION
+    pair = seen([1], [1], [1])
+    assert telling.answer(pair, findings, bits=False).answer == OTHER
+    assert telling.answer(pair, findings[:2], bits=False).answer == PRECISION
 
 
 def test_central_differences_know_their_error_and_kinks():

@@ -76,11 +76,10 @@ def shifted(
 def stray(truth: Array, others: Sequence[Array]) -> Array:
     """How far others are from it at most, by element; infinite where one of two is not finite."""
     far = np.zeros(truth.shape)
-    wide = truth.astype(np.float64)
     for other in others:
         if other.shape != truth.shape:
             return np.full(truth.shape, np.inf)
-        far = np.maximum(far, np.where(alike(other, wide), 0.0, distance(other, wide)))
+        far = np.maximum(far, np.where(alike(other, truth), 0.0, distance(other, truth)))
     return far
 
 
@@ -91,9 +90,11 @@ def alike(got: Array, want: Array) -> Array:
 
 
 def distance(got: Array, want: Array) -> Array:
-    """|got - want| in float64, infinite where that is none."""
+    """|got - want| in float64, infinite where that is none; 1 or more of unequal whole numbers."""
     with np.errstate(invalid="ignore", over="ignore"):
         off = np.abs(got.astype(np.float64) - want.astype(np.float64))
+    if "f" not in (got.dtype.kind, want.dtype.kind):
+        off = np.maximum(off, got != want)  # float64 does not tell 2**53 and 2**53 + 1 apart
     return np.where(np.isnan(off), np.inf, off)
 
 
@@ -131,6 +132,11 @@ def counts(arrays: Numbers) -> set[int]:
     return {n for n in found if n > 1}
 
 
+def whole_limit(noise: Array) -> Array:
+    """Of whole numbers, by element: they are equal, but where the truth itself strays."""
+    return np.where(noise > 0, np.inf, 0.0)
+
+
 def single_limit(want: Array, noise: Array | None, n: int, size: Array | None = None) -> Array:
     """Of float32 against the truth, by element; a whole number may move only where noise moves it.
 
@@ -139,7 +145,7 @@ def single_limit(want: Array, noise: Array | None, n: int, size: Array | None = 
     """
     noise = np.zeros(want.shape) if noise is None else noise
     if want.dtype.kind != "f":
-        return np.where(noise > 0, np.inf, 0.0)
+        return whole_limit(noise)
     return SINGLE * (LEAST + SUMS * math.sqrt(n)) * _size(want, size) + ROOM * noise
 
 
@@ -152,7 +158,7 @@ def double_limit(
     off, relative to `scale`: an unstable formula is no other function; size: as in `single_limit`.
     """
     if want.dtype.kind != "f":
-        return np.where(noise > 0, np.inf, 0.0)
+        return whole_limit(noise)
     own = FROM_SINGLE * single if math.isfinite(single) else 0.0
     share: float = AGREE + DOUBLE * LEAST * math.sqrt(n) + own
     return share * _size(want, size) + noise
@@ -172,7 +178,7 @@ def coarse_limit(want: Array, noise: Array) -> Array:
 
 def special_limit(one: Array, other: Array, noise: Array | None, share: float) -> Array:
     """Of two at a special point, by element; share: SPECIAL, or what they differ elsewhere."""
-    if one.dtype.kind != "f":
+    if "f" not in (one.dtype.kind, other.dtype.kind):
         return np.zeros(one.shape)
     limit = share * np.maximum(scale(one), scale(other))
     return np.asarray(limit if noise is None else limit + ROOM * noise)

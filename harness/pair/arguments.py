@@ -10,7 +10,9 @@ import dataclasses
 import io
 import math
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ import numpy as np
 from harness.errors import InputError
 from harness.files import read_bytes
 from harness.interface import Array
+from harness.text import plain
 from harness.workers.calling import arguments
 
 # Of everything that is drawn.
@@ -33,6 +36,13 @@ DTYPES = (
 )
 LIKE = re.compile(
     r"(?:([^\W\d]\w*)=)?([a-z]+[0-9]*)\[([0-9]{1,9}(?:,[0-9]{1,9})*)?\](?:<([0-9]{1,19}))?"
+)
+# How a .npz, which is a zip, begins: with a first member, or with none.
+ARCHIVE = (b"PK\x03\x04", b"PK\x05\x06")
+# What a damaged one makes NumPy raise; a header may promise more than memory holds.
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError),
+    *(ValueError, TypeError, OSError, LookupError, OverflowError, SyntaxError, MemoryError),
 )
 MAX = float(np.finfo(np.float32).max)
 # What one element is put to. The subnormal one is flushed to 0 by some processors' fast modes.
@@ -123,14 +133,24 @@ def prepared(arrays: Mapping[str, Array], settings: Mapping[str, Any], made: str
 
 def read_npz(path: Path) -> Arguments:
     """From a file of numpy.savez; InputError where it is none. Nothing is unpickled."""
-    data = read_bytes(path, "--args")
+    data, said = read_bytes(path, "--args"), f"--args {path}: no arguments in it:"
+    if not data.startswith(ARCHIVE):
+        raise InputError(f"{said} it is no .npz file, as numpy.savez writes one")
+    arrays: dict[str, Array] = {}
+    name = ""
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            for name in archive.files:
+                arrays[name] = archive[name]
+                if not isinstance(arrays[name], np.ndarray):
+                    raise InputError(f"{said} {plain(name)} is no array")
+    except BROKEN:
+        what = f"{plain(name)} is damaged, or holds Python objects" if name else "it is damaged"
+        raise InputError(f"{said} {what}") from None
+    try:
         return prepared(*arguments(arrays), path.name)
-    except (ValueError, OSError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"--args {path}: no arguments in it: {said}") from None
+    except ValueError as error:
+        raise InputError(f"{said} {plain(str(error))}") from None
 
 
 def parse_like(texts: Sequence[str]) -> list[Like]:

@@ -43,7 +43,8 @@ class Asked:
         self.judged: list[Judged] = []
         a, b = self._sides
         first = self._both("float32")
-        self.seen = Seen(names=(a, b), floats=bool(given.floats), single=first)
+        empty = not any(array.size for array in given.arrays.values())
+        self.seen = Seen(names=(a, b), floats=bool(given.floats), single=first, empty=empty)
         try:
             self._ask()
         except Lost as error:
@@ -59,7 +60,8 @@ class Asked:
             return
         self._progress.phase("float64, and the noise of float32", 0)
         self._measure()
-        if any(ask(seen).answer in ROUNDED for ask in (deciding.in_float64, deciding.in_float32)):
+        asks = (deciding.in_float64, deciding.in_float32)
+        if seen.wide and any(ask(seen).answer in ROUNDED for ask in asks):
             self._look_for_rounding()
         if self._found(deciding.in_float64(seen)) or self._found(deciding.in_float32(seen)):
             return
@@ -112,11 +114,15 @@ class Asked:
 
     def _measure(self) -> None:
         """The float64 of both, whose numbers are the truth, and how far those stray."""
-        seen = self.seen
-        if not seen.floats:
-            return
-        seen.wide = self._both("float64")
-        kept = [name for name in seen.names if name not in seen.lacking()]
+        seen, arrays = self.seen, self._given.arrays
+        values = of_values(numbers(seen.single[seen.names[0]]))
+        seen.terms, seen.counts = (
+            rounding.terms(arrays, [*values.values()]),
+            rounding.counts(arrays),
+        )
+        if seen.floats:
+            seen.wide = self._both("float64")
+        kept = [name for name in seen.wide if name not in seen.lacking()]
         true = self._truth
         if true is not None:
             called = true.call(self._given, "float64")
@@ -130,8 +136,6 @@ class Asked:
         if true is None:
             return
         tables = {true.name: (true, of_values(numbers(called)))}
-        seen.terms = rounding.terms(self._given.arrays, [*tables[true.name][1].values()])
-        seen.counts = rounding.counts(self._given.arrays)
         able = [name for name in kept if seen.wide[name].gradients]
         if able:
             of = true.name if true.name in able else able[0]

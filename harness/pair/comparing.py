@@ -9,14 +9,16 @@ import numpy as np
 from harness.interface import Array
 from harness.measure import rounding
 from harness.measure.rounding import Numbers
+from harness.record.schema import number
 from harness.workers.calling import Called
 
 
 class Off(NamedTuple):
     """Two compared: the distance nearest its limit, both relative, and the first element beyond.
 
-    `of`, `element`: that one, "" where none is; `got`, `want`: what stands there; `most`: by how
-    much they might differ.
+    `of`, `element`: that one, "" where none is; `got`, `want`: what stands there, a whole number as
+    an int; `most`: by how much they might differ. `counted`: the names in which a finite number was
+    held to a limit, or is the same.
     """
 
     distance: float = 0.0
@@ -26,6 +28,7 @@ class Off(NamedTuple):
     got: float = 0.0
     want: float = 0.0
     most: float = 0.0
+    counted: frozenset[str] = frozenset()
 
     @property
     def beyond(self) -> bool:
@@ -80,7 +83,7 @@ def compare(got: Numbers, want: Numbers, limits: Numbers) -> Off:
 
     limits: of |got - want|, by element, each of the arrays' shape.
     """
-    worst, first = Off(), Off()
+    worst, first, counted = Off(), Off(), set[str]()
     for name, limit in limits.items():
         one, other = got[name], want[name]
         if not one.size:
@@ -91,14 +94,28 @@ def compare(got: Numbers, want: Numbers, limits: Numbers) -> Off:
             alike = rounding.alike(one, near) | rounding.alike(one, other)
             error = np.where(alike, 0.0, rounding.distance(one, other))
             ratio = np.where((error == 0) | np.isposinf(limit), 0.0, error / limit)
+        held = np.isfinite(limit) | (error == 0)
+        if (held & (np.isfinite(one) | np.isfinite(other))).any():
+            counted.add(name)
         place = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
         size = float(rounding.scale(other)[place]) or 1.0
         here = Off(float(error[place]) / size, float(limit[place]) / size)
         worst = max(worst, here, key=lambda off: (off.over[1], off.distance, off.limit))
         if not first.beyond and (ratio > 1).any():
             at = tuple(map(int, np.argwhere(ratio > 1)[0]))
-            first = Off(0.0, 0.0, name, at, float(one[at]), float(other[at]), float(limit[at]))
-    return first._replace(distance=worst.distance, limit=worst.limit)
+            values = element(one, at), element(other, at)
+            first = Off(0.0, 0.0, name, at, *values, float(limit[at]))
+    return first._replace(distance=worst.distance, limit=worst.limit, counted=frozenset(counted))
+
+
+def element(array: Array, at: tuple[int, ...]) -> float:
+    """One element; a whole number as an int: a float may not hold it."""
+    return float(array[at]) if array.dtype.kind == "f" else int(array[at])
+
+
+def stored(value: float) -> int | float | str:
+    """An element as a document has it: an int as it is, a float as `number` has it."""
+    return value if isinstance(value, int) else number(value)
 
 
 def identical(one: Numbers, other: Numbers) -> bool:
@@ -119,6 +136,9 @@ def unlike(one: Array, other: Array) -> Array:
     return np.asarray(~alike)
 
 
-def spelt(value: float | str) -> str:
-    """A value in as many digits as tell float32's numbers apart."""
-    return value if isinstance(value, str) else f"{value:.9g}"
+def spelt(value: float | str, digits: int = 9) -> str:
+    """A value in as many digits as tell float32's numbers apart, or as are asked for.
+
+    A whole number has all of its own.
+    """
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)

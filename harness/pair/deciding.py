@@ -18,6 +18,7 @@ from harness.measure.rounding import Numbers
 from harness.pair.comparing import (
     Off,
     compare,
+    element,
     form,
     identical,
     numbers,
@@ -25,12 +26,12 @@ from harness.pair.comparing import (
     of_values,
     shapes,
     spelt,
+    stored,
     unlike,
 )
 from harness.pair.document import (
     GRADIENTS,
     REPEATS,
-    SAME,
     SINGLE,
     UNTOLD,
     VALUE,
@@ -43,14 +44,8 @@ from harness.record.schema import Explanation, number
 from harness.text import short
 from harness.workers.calling import Called
 
-# Which answer is told where several questions have one: the first of these.
-ORDER: tuple[Answer, ...] = (
-    UNTOLD,
-    "one does not repeat itself",
-    "different functions",
-    "precision",
-    "different at special points only",
-)
+# Of a question for which no output holds a finite number that could be compared.
+NOTHING = "there is nothing to compare"
 Only = Callable[[Numbers], dict[str, Array]]
 
 
@@ -78,7 +73,7 @@ class Seen:
     whether the user named it; `want`: its numbers. `noise`, `fine`, `coarse`: how far these stray
     where arguments move by float32's last place, by rounding.AGREE, and by bfloat16's. `terms`,
     `counts`: see `rounding`. `rounds`: by side, what it was shown to round. `slopes`: by argument,
-    of a side that has no gradients of its own.
+    of a side that has no gradients of its own. `empty`: whether no argument holds any number.
     """
 
     names: tuple[str, str]
@@ -94,20 +89,30 @@ class Seen:
     coarse: dict[str, Array] = field(default_factory=dict)
     terms: int = 1
     counts: Collection[int] = ()
+    empty: bool = False
     rounds: dict[str, Rounds] = field(default_factory=dict)
     slopes: Mapping[str, Slopes] = field(default_factory=dict)
 
     def lacking(self) -> dict[str, str]:
-        """Why a side does not keep float64, in words, of those that do not."""
-        found = {name: lacks(self.single[name], self.wide[name]) for name in self.names}
+        """Why a side does not keep float64, in words, of those that do not.
+
+        None where float64 was not asked for.
+        """
+        found = {name: lacks(self.single[name], wide) for name, wide in self.wide.items()}
         return {name: why for name, why in found.items() if why}
+
+    def whole(self, name: str) -> bool:
+        """Whether both sides give whole numbers there: those are equal or not."""
+        tables = [numbers(self.single[side]) for side in self.names]
+        return "f" not in {table[name].dtype.kind if name in table else "f" for table in tables}
 
 
 @dataclass(frozen=True)
 class Finding:
     """What one question found. `answer`: what it makes of the pair, None for nothing.
 
-    `explained`: the conventions that each explain the difference.
+    `explained`: the conventions that each explain the difference. `counted`: in which outputs, or
+    gradients, a finite number was compared (see `Off`).
     """
 
     question: Question
@@ -115,6 +120,7 @@ class Finding:
     sentence: str = ""
     first: Place | None = None
     explained: Sequence[Explanation] = ()
+    counted: frozenset[str] = frozenset()
 
 
 def lacks(single: Called, wide: Called) -> str:
@@ -165,7 +171,7 @@ def repeats(seen: Seen) -> Finding:
         if of in two and two[of].shape == array.shape and unlike(array, two[of]).any():
             at = tuple(map(int, np.argwhere(unlike(array, two[of]))[0]))
             both = (("first", array), ("then", two[of]))
-            values_there = {f"{odd[0]}, {n}": number(float(table[at])) for n, table in both}
+            values_there = {f"{odd[0]}, {n}": stored(element(table, at)) for n, table in both}
             first = Place(question=REPEATS, of=of, index=[*at], says={**values_there})
             break
     values = " then ".join(map(spelt, first.says.values()))
@@ -197,10 +203,15 @@ def in_float64(seen: Seen) -> Finding:
     question = _question(WIDE, says, off, "from each other")
     if off.beyond:
         return _different(seen, question, off)
-    if seen.given and all(compare(got[n], seen.want, limits).beyond for n in seen.names):
+    if len(_untrue(seen, got, limits)) == len(seen.names):
         sentence = f"{a} and {b} agree in float64, and not with the truth that was given"
         return Finding(question, UNTOLD, sentence)
-    return Finding(question)
+    return Finding(question, counted=off.counted)
+
+
+def _untrue(seen: Seen, got: Mapping[str, Numbers], limits: Numbers) -> list[str]:
+    """The sides whose values are not those of the truth that was given, where one was."""
+    return [n for n in seen.names if seen.given and compare(got[n], seen.want, limits).beyond]
 
 
 def _neither(seen: Seen, says: dict[str, str]) -> Finding:
@@ -240,10 +251,12 @@ def _different(seen: Seen, question: Question, off: Off) -> Finding:
     beyond = [name for name, of in limits.items() if compare(got, want, {name: of}).beyond]
     explained = _explained(seen, beyond)
     sentence = "; ".join([f"in float64 {_two(off, a, b)}", *(one.sentence for one in explained)])
-    if seen.given:
-        wrong = [n for n, g in ((a, got), (b, want)) if compare(g, seen.want, limits).beyond]
-        sentence += f"; not the truth that was given: {', '.join(wrong)}"
+    sentence += _who_is_wrong(_untrue(seen, {a: got, b: want}, limits))
     return Finding(question, "different functions", sentence, first, explained)
+
+
+def _who_is_wrong(untrue: Sequence[str]) -> str:
+    return f"; not the truth that was given: {', '.join(untrue)}" if untrue else ""
 
 
 def _explained(seen: Seen, off: Sequence[str]) -> list[Explanation]:
@@ -266,17 +279,25 @@ def _explained(seen: Seen, off: Sequence[str]) -> list[Explanation]:
 
 def in_float32(seen: Seen) -> Finding:
     """How far the float32 of each is from the truth; without one, how far they are apart."""
-    if seen.want:
+    if seen.floats and seen.want:
         return from_truth(seen, SINGLE, of_values)
     a, b = seen.names
-    got, want = (of_values(numbers(seen.single[name])) for name in seen.names)
-    off = compare(got, want, {n: rounding.single_limit(v, None, seen.terms)
-                              for n, v in want.items()})  # fmt: skip
+    got = {name: of_values(numbers(seen.single[name])) for name in seen.names}
+    still = {name: np.zeros(value.shape) for name, value in got[b].items()}
+    limits = _by_kind(
+        seen, got[b], still, lambda _, want: rounding.single_limit(want, None, seen.terms)
+    )
+    off = compare(got[a], got[b], limits)
     question = _question(SINGLE, {}, off, "from each other: no float64")
-    if not off.beyond:
-        return Finding(question)
-    first = _place(SINGLE, off, {a: off.got, b: off.want})
-    return Finding(question, "different functions", _two(off, a, b), first)
+    untrue = _untrue(seen, got, limits)
+    if off.beyond:
+        first = _place(SINGLE, off, {a: off.got, b: off.want})
+        sentence = _two(off, a, b) + _who_is_wrong(untrue)
+        return Finding(question, "different functions", sentence, first)
+    if len(untrue) == len(seen.names):
+        sentence = f"{a} and {b} agree, and not with the truth that was given"
+        return Finding(question, UNTOLD, sentence)
+    return Finding(question, counted=off.counted)
 
 
 def from_truth(seen: Seen, question: str, only: Only) -> Finding:
@@ -287,11 +308,13 @@ def from_truth(seen: Seen, question: str, only: Only) -> Finding:
         n: compare(got, want, limits) for n, got in single.items() if got.keys() >= limits.keys()
     }
     says = {name: short(off.distance) for name, off in offs.items()}
-    worst = max(offs.values(), key=lambda off: off.over, default=Off())
+    counted = [off.counted for off in offs.values()] or [frozenset[str]()]
+    both = frozenset.intersection(*counted)  # one side alone is its own truth
+    worst = max(offs.values(), key=lambda off: off.over, default=Off())._replace(counted=both)
     found = _question(question, says, worst, f"each from {seen.truth} in float64")
     name = next((name for name, off in offs.items() if off.beyond), None)
     if name is None:
-        return Finding(found)
+        return Finding(found, counted=both)
     off = offs[name]
     first = _place(question, off, {name: off.got, f"true ({seen.truth})": off.want})
     values = f"{off.at} is {spelt(off.got)}, true {spelt(off.want)}"
@@ -335,10 +358,12 @@ def gradients(seen: Seen) -> Finding:
             found = found if rest.beyond else "precision"
         return Finding(question, found, sentence, first)
     rounded = from_truth(seen, GRADIENTS, of_gradients)
+    if rounded.answer is None and not off.counted | rounded.counted:
+        return Finding(Question(question=GRADIENTS, outcome="not asked", says=says, note=NOTHING))
     said = {**says, **rounded.question.says}
     of = Question(
         question=GRADIENTS,
-        outcome=rounded.question.outcome,
+        outcome="differs" if rounded.answer else "same",
         says=said,
         distance=rounded.question.distance,
         limit=rounded.question.limit,
@@ -368,62 +393,52 @@ def _against_slopes(
             index = np.unravel_index(int(of.at[off.element[0]]), grad.shape)
             off = off._replace(of=f"gradient by {name}", element=tuple(map(int, index)))
         offs.append(off)
-    return max(offs, key=lambda off: off.over, default=Off())
-
-
-def answer(names: Sequence[str], findings: Sequence[Finding], bits: bool) -> Finding:
-    """What all of it comes to: the finding that is told, with the answer and the sentence.
-
-    bits: whether nothing that both gave differs in any bit.
-    """
-    for told in ORDER:
-        for finding in findings:
-            if finding.answer == told:
-                return finding
-    a, b = names
-    by = {finding.question.question: finding.question for finding in findings}
-    notes = [
-        f"; {of.question} not asked: {of.note}"
-        for of in (by[WIDE], by[GRADIENTS])
-        if of.outcome == "not asked" and (of.question == WIDE or "yes" in of.says.values())
-    ]
-    if bits:
-        sentence = f"{a} and {b} give the same bits wherever both were asked{''.join(notes)}"
-        return Finding(by[VALUE], SAME[0], sentence)
-    parts = [
-        f"{short(float(of.distance))} in {of.question} (limit {short(float(of.limit))})"
-        for of in (by[WIDE], by[SINGLE])
-        if of.distance is not None and of.limit is not None
-    ]
-    sentence = f"{a} and {b} differ by rounding only: {', '.join(parts)}{''.join(notes)}"
-    return Finding(by[VALUE], SAME[1], sentence)
+    counted = frozenset[str]().union(*(off.counted for off in offs))
+    return max(offs, key=lambda off: off.over, default=Off())._replace(counted=counted)
 
 
 # ---- pieces --------------------------------------------------------------------------------------
 
 
+def _by_kind(
+    seen: Seen, want: Numbers, noise: Numbers, limit: Callable[[str, Array], Array]
+) -> dict[str, Array]:
+    """Limits by name: whole numbers on both sides have their own, else `limit` says it."""
+    return {
+        name: rounding.whole_limit(noise[name])
+        if seen.whole(name)
+        else limit(name, true.astype(np.float64))
+        for name, true in want.items()
+    }
+
+
 def _single_limits(seen: Seen, only: Only) -> dict[str, Array]:
     """Of float32 against the truth, by name."""
-    return {
-        name: rounding.single_limit(want, seen.noise[name], seen.terms)
-        for name, want in only(seen.want).items()
-    }
+
+    def limit(name: str, want: Array) -> Array:
+        return rounding.single_limit(want, seen.noise[name], seen.terms)
+
+    return _by_kind(seen, only(seen.want), seen.noise, limit)
 
 
 def _coarse_limits(seen: Seen, only: Only) -> dict[str, Array]:
     """Of what rounds its operands, against the truth, by name."""
-    want = only(seen.want)
-    return {of: rounding.coarse_limit(want[of], stray) for of, stray in only(seen.coarse).items()}
+
+    def limit(name: str, want: Array) -> Array:
+        return rounding.coarse_limit(want, seen.coarse[name])
+
+    return _by_kind(seen, only(seen.want), seen.coarse, limit)
 
 
 def _double_limits(seen: Seen, only: Only) -> dict[str, Array]:
     """Of two in float64, by name."""
-    limits = {}
-    for name, want in only(seen.want).items():
-        singles = [numbers(seen.single[side]) for side in seen.names]
+    singles = [numbers(seen.single[side]) for side in seen.names]
+
+    def limit(name: str, want: Array) -> Array:
         off = max((_largest(table[name], want) for table in singles if name in table), default=0.0)
-        limits[name] = rounding.double_limit(want, seen.fine[name], seen.terms, off)
-    return limits
+        return rounding.double_limit(want, seen.fine[name], seen.terms, off)
+
+    return _by_kind(seen, only(seen.want), seen.fine, limit)
 
 
 def _largest(single: Array, want: Array) -> float:
@@ -437,6 +452,8 @@ def _largest(single: Array, want: Array) -> float:
 
 
 def _question(name: str, says: dict[str, str], off: Off, note: str = "") -> Question:
+    if not off.beyond and not off.counted:
+        return Question(question=name, outcome="not asked", says=says, note=NOTHING)
     return Question(
         question=name,
         outcome="differs" if off.beyond else "same",
@@ -448,16 +465,15 @@ def _question(name: str, says: dict[str, str], off: Off, note: str = "") -> Ques
 
 
 def _place(question: str, off: Off, says: Mapping[str, float]) -> Place:
-    stored = {name: number(value) for name, value in says.items()}
     return Place(
         question=question,
         of=off.of,
         index=[*off.element],
-        says={**stored},
+        says={name: stored(value) for name, value in says.items()},
         limit=number(off.most),
     )
 
 
 def _two(off: Off, a: str, b: str) -> str:
     """Both values at the first element beyond the limit."""
-    return f"{off.at} is {off.got:.17g} by {a} and {off.want:.17g} by {b}"
+    return f"{off.at} is {spelt(off.got, 17)} by {a} and {spelt(off.want, 17)} by {b}"

@@ -34,13 +34,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     `question`: which one found it; `point`: at which special point, "" at the arguments as given;
     `of`: "value", "value[0]" of several, "gradient by x"; `index`: the element, None where there is
-    no other than the whole; `says`: by side, what stands there; `limit`: by how much they might
-    differ there, in the value's own units.
+    no other than the whole; `says`: by side, what stands there, a whole number exactly; `limit`: by
+    how much they might differ there, in the value's own units.
     """
 
     question: str
     of: str
-    says: dict[str, float | str]
+    says: dict[str, int | float | str]
     point: str = ""
     index: list[int] | None = None
     limit: Number | None = None

@@ -13,7 +13,7 @@ import numpy as np
 from harness.errors import InputError
 from harness.interface import Array
 from harness.pair import arguments as making
-from harness.pair import deciding
+from harness.pair import telling
 from harness.pair.arguments import Arguments
 from harness.pair.asking import Asked
 from harness.pair.document import Argument, Same, Side
@@ -98,7 +98,7 @@ def compared(
         arguments = _arguments(args, like, scratch, timeout_s)
         asked = Asked(opened, true, arguments, progress or _Silent())
         described = [_described(each, asked) for each in opened]
-    answered = deciding.answer([*sides], asked.findings, asked.bits())
+    answered = telling.answer(asked.seen, asked.findings, asked.bits())
     return Same(
         answer=answered.answer or "cannot be told",
         sentence=plain(answered.sentence, 1000),

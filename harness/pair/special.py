@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from harness.measure import rounding
 from harness.measure.rounding import Numbers
-from harness.pair.comparing import compare, form, identical, numbers, of_values, shapes, spelt
+from harness.pair.comparing import (
+    compare,
+    form,
+    identical,
+    numbers,
+    of_values,
+    shapes,
+    spelt,
+    stored,
+)
 from harness.pair.deciding import Finding
 from harness.pair.document import BROADCAST, UNTOLD, Place, Point, Question
 from harness.record.schema import Number, number
@@ -71,10 +79,12 @@ def at_point(
               for n in shared}  # fmt: skip
     off = compare(one, other, limits)
     if off.beyond:
-        says = {a: number(off.got), b: number(off.want)}
-        finite = off.of in of_values(one) and bool(np.isfinite([off.got, off.want]).all())
+        says = {a: stored(off.got), b: stored(off.want)}
+        finite = off.of in of_values(one) and all(map(math.isfinite, (off.got, off.want)))
         place = _differs(where, off.of, says, [*off.element], number(off.most))
-        return place._replace(finite=finite and one[off.of].dtype.kind == "f")
+        return place._replace(
+            finite=finite and "f" in (one[off.of].dtype.kind, other[off.of].dtype.kind)
+        )
     tables = ({name: table[name] for name in shared} for table in (one, other))
     return Judged(_point(where, forms), bits=identical(*tables))
 

@@ -141,7 +141,7 @@ class Function:
             name = str(array.dtype)
             if not isinstance(part, np.ndarray | np.generic) and array.dtype.kind == "f":
                 array, name = array.astype(dtype), dtype
-        if array.dtype.kind not in "fiub":
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
             raise NoNumbers(f"an array of {name}, which is not compared")
         return array, name
 
@@ -320,7 +320,8 @@ def arguments(made: Any) -> tuple[dict[str, Array], dict[str, Any]]:
             continue
         arrays[name] = np.array(item)
         if arrays[name].dtype.kind not in "fiub":
-            raise ValueError(f"{name} holds {arrays[name].dtype}, which no array here does")
+            dtype = arrays[name].dtype
+            raise ValueError(f"{name} holds {dtype}: floats, whole numbers and bools are wanted")
     places = sorted(int(m[1]) for name in made if (m := PLACE.fullmatch(name)))
     if places != [*range(len(places))]:
         raise ValueError(f"arguments {', '.join(made)}: of those without a name one is missing")

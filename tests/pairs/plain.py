@@ -332,3 +332,112 @@ def makes_nothing():
 
 def root(x, eps):
     return np.sqrt(x + x.dtype.type(eps))
+
+
+# ---- whole numbers, and outputs with nothing in them ---------------------------------------------
+
+
+def itself(x):
+    return x
+
+
+def doubled(x):
+    return x * x.dtype.type(2)
+
+
+def next_whole(x):
+    return x + x.dtype.type(1)
+
+
+def sum_of_all_twice(x):
+    return x.sum() * x.dtype.type(2)
+
+
+def nan_everywhere(x):
+    return x * x.dtype.type(np.nan)
+
+
+def infinite(x):
+    return np.full_like(x, np.inf)
+
+
+def no_output(x):
+    return {}
+
+
+def positive(x):
+    return x > 0
+
+
+def positive_as_ones(x):
+    return (x > 0).astype(np.int64)
+
+
+def positive_as_floats(x):
+    return (x > 0).astype(np.float32 if x.dtype.kind != "f" else x.dtype)
+
+
+def at_least_one(x):
+    return x >= 1
+
+
+def two_to_the_53(x):
+    return np.full(3, 2**53, np.int64)
+
+
+def two_to_the_53_and_one(x):
+    return np.full(3, 2**53 + 1, np.int64)
+
+
+def two_to_the_53_in_float64(x):
+    return np.full(3, 2**53, np.float64 if x.dtype != np.float32 else np.float32)
+
+
+def largest_uint64(x):
+    return np.full(3, 2**64 - 1, np.uint64)
+
+
+def largest_uint64_but_one(x):
+    return np.full(3, 2**64 - 2, np.uint64)
+
+
+def minus_one(x):
+    return np.full(3, -1, np.int64)
+
+
+def counts_up(x, calls=[0]):  # noqa: B006 - that it keeps what it did is the point
+    calls[0] += 1
+    return np.full(3, 2**53 + calls[0])
+
+
+def digits_of(x):
+    """Whole numbers, every one of which moves where x moves in its last digits."""
+    return (x.astype(np.float64) * 2.0**60).astype(np.int64)
+
+
+def half_the_digits_of(x):
+    return digits_of(x) // 2
+
+
+def with_nothing_beside(x):
+    return {"all": x, "none": x[:0]}
+
+
+def with_nan_beside(x):
+    return {"all": x, "none": nan_everywhere(x)}
+
+
+def with_doubled_nothing_beside(x):
+    return {"all": x, "none": x[:0] * 2}
+
+
+def some_nan(x):
+    return np.sqrt(x)
+
+
+def in_longdouble(x):
+    return x.astype(np.longdouble)
+
+
+def makes_complex_numbers():
+    return {"x": np.array([1j])}
