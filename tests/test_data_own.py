@@ -584,5 +584,11 @@ def test_a_synthetic_set_is_of_the_models_shape_only_where_it_is_asked_for(tmp_p
     assert set(found.train_y.tolist()) == {0, 1, 2, 3}
     flat = load(path, choice="synthetic", shape=(30,), classes=3)
     assert flat.train_x.dtype == np.float32
-    with pytest.raises(InputError, match="made for classes only"):
+    for numbers in (1, 2, 3):
+        of = load(path, choice="synthetic", shape=(30,), numbers=numbers)
+        assert (of.train_y.shape, of.train_y.dtype) == ((10_000, numbers), np.float32)
+        assert {*of.train_y.sum(axis=0).tolist()} != {0.0}
+        assert set(np.unique(of.test_y)) == {0.0, 1.0}
+        assert of.class_names == ()
+    with pytest.raises(InputError, match="nothing stands in for"):
         load(path, choice="synthetic", shape=(30,))

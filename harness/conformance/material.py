@@ -80,8 +80,14 @@ def samples(workload: Workload, n: int | None) -> State:
 
     "x" float32, "y" int64 or float32. InputError where nothing stands in for a user's own data.
     """
-    classes = workload.outputs[0] if workload.y == "class" else 0
-    made = load(workload.data, "synthetic", shape=workload.x, classes=classes, warn=_silent)
+    classes, numbers = (workload.outputs[-1] * (workload.y == y) for y in ("class", "number"))
+    made = load(
+        *(workload.data, "synthetic"),
+        shape=workload.x,
+        classes=classes,
+        numbers=numbers,
+        warn=_silent,
+    )
     x, y = made.train_x[:n], made.train_y[:n]
     pool = {"x": prepared(x, workload.x, workload.normalise)}
     if workload.y != "none":

@@ -81,6 +81,7 @@ def load(
     *,
     shape: tuple[int, ...] = (),
     classes: int = 0,
+    numbers: int = 0,
     seeds: tuple[int, ...] = (0,),
     steps: int | None = None,
     warn: Callable[[str], None],
@@ -90,8 +91,9 @@ def load(
     choice: "auto" (a named source, or a synthetic stand-in where it is nowhere: `warn` is called
     with one line then), "synthetic", or the source itself. data_dir: a folder with the source's
     files, or with a folder for each source. shape: of one sample, as many numbers as its data must
-    have; classes: how many there are, all labels lie below. seeds, steps: of data that are made,
-    the trainings that they are for, and how many steps those take at least. Raises InputError for a
+    have; classes: how many there are, all labels lie below; numbers: how many a target has that is
+    no class, which a stand-in is made with. seeds, steps: of data that are made, the trainings that
+    they are for, and how many steps those take at least. Raises InputError for a
     source or folder that cannot be used, a damaged file, data of another shape, and where there are
     none.
     """
@@ -112,7 +114,7 @@ def load(
         what = "--dataset synthetic" if choice == "synthetic" else f"the data {source}"
         raise InputError(f"--data-dir {data_dir} has no meaning with {what}: drop one of them")
     if choice == "synthetic":
-        made = _stand_in(known) if known else _like(source, shape, classes)
+        made = _stand_in(known) if known else _like(source, shape, classes, numbers)
     elif known is None:
         made = _own(source)
     else:
@@ -139,6 +141,7 @@ def of_workload(
         *(workload.data, choice, data_dir),
         shape=workload.x,
         classes=classes,
+        numbers=workload.outputs[-1] if workload.y == "number" else 0,
         seeds=seeds,
         steps=steps,
         warn=warn,
@@ -268,14 +271,15 @@ def _stand_in(known: Source) -> Dataset:
     return _dataset("synthetic", f"made by {known.maker}", known.make(), known.class_names)
 
 
-def _like(source: str, shape: tuple[int, ...], classes: int) -> Dataset:
-    """A stand-in of the shape that a model takes."""
-    if not shape or classes < 2:
-        raise InputError(
-            f"--dataset synthetic: nothing stands in for {source}: it is made for classes only"
-        )
+def _like(source: str, shape: tuple[int, ...], classes: int, numbers: int) -> Dataset:
+    """A stand-in of the shape that a model takes; of numbers the one of each class is 1."""
+    if not shape or (classes < 2 and not numbers):
+        raise InputError(f"--dataset synthetic: nothing stands in for {source}")
     make = stand_ins.images if len(shape) in (2, 3) else stand_ins.numbers
-    arrays: Arrays = make(shape, classes, *stand_ins.items(shape))
+    arrays: Arrays = make(shape, classes or max(2, numbers), *stand_ins.items(shape))
+    if not classes:
+        one = np.eye(max(2, numbers), numbers, dtype=np.float32)
+        arrays = arrays[0], one[arrays[1]], arrays[2], one[arrays[3]]
     names = tuple(map(str, range(classes)))
     return _dataset("synthetic", "made by harness.data.stand_ins", arrays, names)
 
