@@ -40,6 +40,9 @@ CHOICES = {
     "--dataset": DATASETS,
     "name": FORMATS,
 }
+WITH_WORKLOAD = [
+    name for name, verb in VERBS.items() if any("--workload" in each.opts for each in verb.params)
+]
 MISSING = {
     "check": "RECORD...: Stored runs: a folder, a run's name, latest",
     "report": "RECORD...: Stored runs",
@@ -90,6 +93,12 @@ def test_a_missing_word_says_what_to_give(words: str, monkeypatch: Any, capsys: 
     (line,) = told.err.splitlines()
     assert line.startswith("harness: ")
     assert MISSING[words] in line
+
+
+@pytest.mark.parametrize("verb", WITH_WORKLOAD)
+def test_several_workloads_are_spoken_of_only_where_a_verb_takes_them(verb: str) -> None:
+    (option,) = [each for each in VERBS[verb].params if "--workload" in each.opts]
+    assert ("several" in option.help) == (verb in ("compare", "sweep"))
 
 
 def test_the_version_is_told(monkeypatch: Any, capsys: Any) -> None:

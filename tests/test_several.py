@@ -175,3 +175,7 @@ def test_a_size_is_carried_out(tmp_path: Path) -> None:
     done = harness("compare", "--like", "latest", "--threads", "2", cwd=tmp_path)
     assert done.returncode == 2
     assert "--like latest: does just what that run did; leave out --threads" in done.stderr
+    # Also one that names its default: that run may have done something else.
+    done = harness("compare", "--like", "latest", "--profile", "default", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--like latest: does just what that run did; leave out --profile" in done.stderr

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from backends import BACKENDS
 from harness.errors import InputError
 from harness.plan.choices import Choices
 from harness.record import store
-from harness.record.schema import FINISHED
+from harness.record.schema import FINISHED, INTERRUPTED
 from harness.report import matrix
 from harness.run import cell, checkpoint, identity, sweep
 from harness.verdict.finding import Evidence, Finding
@@ -182,6 +183,92 @@ def done_in(folder: Path) -> dict[str, Path]:
     return {each.name: run for each in cells if (run := cell.finished(each)) is not None}
 
 
+DAMAGES = {
+    "an empty record": lambda run: (run / "record.json").write_bytes(b""),
+    "no record": lambda run: (run / "record.json").unlink(),
+    "no samples": lambda run: (run / "steps.parquet").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_cell_is_measured_anew_and_nothing_else_is_touched(
+    swept, tmp_path: Path, damage: str
+) -> None:
+    shutil.copytree(swept[0] / "results", tmp_path / "results")
+    (run, other) = done_in(tmp_path).values()
+    before = {file: file.stat().st_mtime_ns for file in other.iterdir()}
+    DAMAGES[damage](run)
+    listed = harness("sweep", *WORDS, *SEEDS, "--dry-run", "--json", cwd=tmp_path)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    told = {each["key"]: each["done"] for each in json.loads(listed.stdout)["cells"]}
+    assert told == {run.parents[1].name: False, other.parents[1].name: True}
+    done = harness("sweep", *WORDS, *SEEDS, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "measured anew" in line]
+    assert run.name in line
+    assert "2 cells, 1 of them done before" in done.stderr
+    assert len(done_in(tmp_path)) == len(runs(tmp_path / "results")) == 2
+    assert not run.exists()
+    assert {file: file.stat().st_mtime_ns for file in other.iterdir()} == before
+
+
+def test_a_run_that_still_cannot_be_read_is_a_failed_cell_beside_the_others(
+    swept, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    shutil.copytree(swept[0] / "results", tmp_path / "results")
+    run, _ = done_in(tmp_path).values()
+    (run / "record.json").write_bytes(b"")
+    monkeypatch.setattr(sweep, "run", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    assert run_here(monkeypatch, "sweep", *WORDS, *SEEDS) == 3
+    assert "✗ nielsen-neuron, numpy: failed: record " in capsys.readouterr().out
+    of = table(tmp_path / "results")["nielsen-neuron"]
+    assert (of["verdict"], of["labels"]["numpy"]["word"]) == ("failed", "failed")
+    assert len(of["labels"]["numpy"]["records"]) == 1
+
+
+def test_a_cell_that_was_cut_off_and_did_not_end_is_a_failed_one(
+    swept, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    shutil.copytree(swept[0] / "results", tmp_path / "results")
+    run, _ = done_in(tmp_path).values()
+    record = json.loads((run / "record.json").read_text())
+    (run / "record.json").write_text(json.dumps(record | {"ended": INTERRUPTED}))
+    (run.parents[1] / cell.DONE).unlink()
+    monkeypatch.setattr(sweep, "run", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    assert run_here(monkeypatch, "sweep", *WORDS, *SEEDS) == 3
+    assert "numpy: failed: interrupted" in capsys.readouterr().out
+
+
+def test_a_file_in_the_place_of_a_folder_is_told_in_a_line(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = Path("results/sweeps/cells")
+    cells.parent.mkdir(parents=True)
+    cells.touch()
+    for words in ((), ("--dry-run",)):
+        assert run_here(monkeypatch, "sweep", *WORDS, *words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith("cells is not a directory")
+    cells.unlink()
+    cells.mkdir()
+    assert run_here(monkeypatch, "sweep", *WORDS, "--dry-run", "--json") == 0
+    (only,) = json.loads(capsys.readouterr().out)["cells"]
+    (cells / only["key"]).touch()
+    assert run_here(monkeypatch, "sweep", *WORDS) == 3
+    assert "nielsen-neuron, numpy, seed 0: cannot make" in capsys.readouterr().err
+
+
+def test_a_cells_folder_stands_for_the_run_in_it(swept, monkeypatch, capsys) -> None:
+    folder, _ = swept
+    (run, _) = done_in(folder).values()
+    monkeypatch.chdir(folder)
+    assert run_here(monkeypatch, "report", run.parents[1]) == 0
+    assert run.name in capsys.readouterr().out
+
+
 def test_half_a_folder_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "20260101T000000-aaaaaa"
     run.mkdir(parents=True)
@@ -189,6 +276,9 @@ def test_half_a_folder_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
     (tmp_path / "done").write_text(run.name)
     assert cell.finished(tmp_path) is cell.stored(tmp_path) is None
     (run / "record.json").touch()
+    assert (cell.finished(tmp_path), cell.stored(tmp_path)) == (None, run)
+    (run / "record.json").unlink()
+    store.write(make.record(("numpy",), run=run.name), run)
     assert cell.finished(tmp_path) == cell.stored(tmp_path) == run
     (tmp_path / "done").unlink()
     assert cell.finished(tmp_path) is None
@@ -215,8 +305,8 @@ def test_a_cell_that_fails_is_tried_twice_and_told_and_the_others_are_there(tmp_
     words = (*WORDS, "--backend", "dies=dies.py:Dies", "--variant", "dies=plain", "--seeds", "0")
     done = harness("sweep", *words, cwd=tmp_path)
     assert done.returncode == 3, done.stderr
-    assert "nielsen-neuron, dies, seed 0" in done.stderr
-    assert "tried 2 times" in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "dies, seed 0: " in line]
+    assert re.search(r"seed 0: dies: .*process ended by exit status 7.*; tried 2 times$", line)
     # A float32 and a float64 process each time.
     assert (tmp_path / "tried").read_text().count("once more") == 2 * sweep.TRIES
     of = table(tmp_path / "results")["nielsen-neuron"]["labels"]
@@ -224,6 +314,41 @@ def test_a_cell_that_fails_is_tried_twice_and_told_and_the_others_are_there(tmp_
     assert "dies" in of["dies"]["reason"] or "ended" in of["dies"]["reason"]
     listed = harness("sweep", *words, "--dry-run", "--json", cwd=tmp_path)
     assert [each["done"] for each in json.loads(listed.stdout)["cells"]] == [True, False]
+
+
+def test_a_process_that_a_signal_ends_is_told_so(tmp_path: Path, monkeypatch) -> None:
+    """Its last line is one of progress, which is no reason."""
+    code = "import os; print('[ 7.7 s] training', flush=True); os.kill(os.getpid(), 9)"
+    popen = subprocess.Popen
+
+    def killed(words: list[str], **given: Any) -> subprocess.Popen[bytes]:
+        return popen([words[0], "-c", code], **given)
+
+    monkeypatch.setattr(subprocess, "Popen", killed)
+    with sweep.Local() as place:
+        assert place.carry_out(tmp_path, 1) == "ended by SIGKILL"
+    assert cell.said(tmp_path) == "ended by SIGKILL"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_is_interrupted_says_how_to_go_on(tmp_path: Path, number: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness", "sweep", *WORDS, "--seeds", "0-9", "--jobs", "1"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        while not done_in(tmp_path) and running.poll() is None:
+            time.sleep(0.1)
+        running.send_signal(number)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    count = len(done_in(tmp_path))
+    assert 1 <= count < 10
+    last = f"harness: interrupted: {count} of 10 cells done; the same words go on with it"
+    assert said.splitlines()[-1] == last
 
 
 def accept(*rows: dict[str, str]) -> str:
@@ -413,11 +538,58 @@ def test_a_file_gives_words_and_the_command_line_goes_before_it(tmp_path: Path) 
     assert len(json.loads(done.stdout)["cells"]) == 2
 
 
+def listed(tmp_path: Path, monkeypatch, capsys, text: str, *words: str) -> list[str]:
+    """The keys of the cells of a file and words."""
+    monkeypatch.chdir(tmp_path)
+    Path("grid.toml").write_text(text)
+    assert run_here(monkeypatch, "sweep", "grid.toml", *words, "--dry-run", "--json") == 0
+    return [each["key"] for each in json.loads(capsys.readouterr().out)["cells"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "plainly"),
+    [
+        ('dtype = "float64"', ("--dtype", "float32"), {"dtype": "float32"}),
+        ('dtype = "float64"', (), {"dtype": "float64"}),
+        ('profile = "smoke"', ("--profile", "default"), {"profile": "default", "seeds": "0"}),
+    ],
+)
+def test_a_word_of_the_command_line_goes_before_the_files_also_where_it_is_the_default(
+    tmp_path, monkeypatch, capsys, text, words, plainly
+) -> None:
+    text += '\nworkload = "nielsen-neuron"\nbackend = "numpy"\nseeds = 0'
+    text += "" if "profile" in text else '\nprofile = "smoke"'
+    assert listed(tmp_path, monkeypatch, capsys, text, *words) == keys(tmp_path, **plainly)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'backend = "numpy"\nvariant = "numpy=plain"',
+        'backend = ["numpy"]\nvariant = ["numpy=plain"]\nall-variants = false',
+        'backend = ["numpy"]\nvariant = ["numpy=plain"]\nall_variants = false',
+    ],
+)
+def test_one_text_stands_for_a_list_of_it_and_names_have_either_line(
+    tmp_path, monkeypatch, capsys, text
+) -> None:
+    text += '\nworkload = "nielsen-neuron"\nprofile = "smoke"\nseeds = [0]'
+    wanted = keys(tmp_path, variants={"numpy": "plain"})
+    assert listed(tmp_path, monkeypatch, capsys, text) == wanted
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("works = 1", "works: unknown"),
+        ("jobs = 2", "jobs: unknown; choose from profile"),
         ("threads = 'two'", "threads: Expected"),
+        ("threads = 0", "--threads 0: choose from 1"),
+        ("all-variants = true\nall_variants = true", "all_variants: once with - and once with _"),
+        ("workload = ''", "--workload ''"),
+        ("workload = []", "workload: an empty list"),
+        ("backend = []", "backend: an empty list"),
+        ("seeds = true", "seeds: Expected"),
         ("seeds = ", "grid.toml"),
         ("profile = 'huge'", "--profile 'huge': unknown"),
     ],
@@ -461,6 +633,14 @@ def test_what_does_not_hold_is_refused_before_anything_runs(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     assert run_here(monkeypatch, "sweep", *WORDS, "--jobs", "0") == 2
     assert "--jobs 0: choose from 1 to 1000" in capsys.readouterr().err
+    for verb in ("sweep", "compare"):
+        for wrong in (("--threads", "0"), ("--workload", "")):
+            assert run_here(monkeypatch, verb, *WORDS, *wrong) == 2
+            assert f"{wrong[0]} {wrong[1] or repr('')}" in capsys.readouterr().err
+    for words in ((), ("--dry-run",)):
+        assert run_here(monkeypatch, "sweep", *WORDS, "--on", "mars", *words) == 2
+        assert "--on mars: choose from local" in capsys.readouterr().err
+    assert not Path("results").exists()
     with pytest.raises(InputError, match="no such"):
         sweep.make(Choices(rooms="gone"), ["diabetes"], tmp_path, Silent())
 

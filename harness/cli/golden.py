@@ -15,7 +15,6 @@ from harness.cli.options import (
     Spec,
     Text,
     Threads,
-    WorkloadName,
     argument,
     option,
 )
@@ -23,6 +22,7 @@ from harness.cli.output import at_work, print_document, show
 from harness.errors import InputError
 from harness.files import check_place
 
+BuiltIn = Annotated[Text, option("--workload NAME", "A name of `harness list`.")]
 MaybeSpec = Annotated[
     Text,
     argument(
@@ -50,7 +50,7 @@ def golden_write(
     seed: Seed = 0,
     python: Python = None,
     threads: Threads = None,
-    workload: WorkloadName = None,
+    workload: BuiltIn = None,
     dataset: DatasetName = "auto",
     data_dir: DataDir = None,
     as_json: Json = False,

@@ -26,9 +26,9 @@ TIMING = (
 )
 
 
-@opts.choosing()
+@opts.choosing(says={"workload": opts.WORKLOADS})
 def compare(
-    words: dict[str, Any],
+    words: opts.Words,
     results_dir: opts.ResultsDir = Path("results"),
     like: opts.AsRun = None,
     resume: opts.CutOff = None,
@@ -176,9 +176,10 @@ def baseline_check(
 @opts.choosing(
     *("backend", "python", "variant", "all_variants"),
     *("rounds", "sessions", "workload", "dataset", "data_dir"),
+    says={"workload": "A name of `harness list` whose width can be chosen."},
 )
 def scale(
-    words: dict[str, Any],
+    words: opts.Words,
     record: opts.StoredScale = None,
     widths: opts.Widths = None,
     batches: opts.Batches = None,
@@ -198,8 +199,7 @@ def scale(
     if page is not None:
         check_page(page)
     if record is not None:
-        chosen = {name: word for name, word in words.items() if name not in ("dataset", "data_dir")}
-        if any((widths, batches, sides, threads, *chosen.values())):
+        if words.given or any((widths, batches, sides, threads)):
             raise InputError("scale RECORD shows a stored run: leave out what chooses a new one")
         folder = locate(record, results_dir / "scale", "runs")
     else:
@@ -227,11 +227,11 @@ def _plan(words: dict[str, Any], **fixed: Any) -> Plan:
     return make_plan(opts.choices(words, **fixed), *workload)
 
 
-def _check_left_out(option: str, words: dict[str, Any]) -> None:
-    """InputError where a word would choose something else than a run that is there did."""
-    for name, word in words.items():
-        if word != opts.CHOOSING[name].default:
-            given = opts.CHOOSING[name].form.split()[0]
+def _check_left_out(option: str, words: opts.Words) -> None:
+    """InputError where a word would choose anything, which a run that is there did."""
+    for name, chosen in opts.CHOOSING.items():
+        if name in words.given:
+            given = chosen.form.split()[0]
             raise InputError(f"{option}: does just what that run did; leave out {given}")
 
 

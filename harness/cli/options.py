@@ -32,6 +32,9 @@ def argument(metavar: str, says: str) -> Any:
 # How a stored run may be named.
 STORED = "a folder, a run's name, latest, or latest~N: the Nth before it"
 SPEC = "a name (see harness list), MODULE:CLASS or FILE.py:CLASS"
+# How a workload may be named; where a verb takes several of them.
+WORKLOAD = "A name of `harness list`, MODULE:NAME or FILE.py:NAME"
+WORKLOADS = f"{WORKLOAD}; several: A,B or a group."
 
 
 # Words of which there is a fixed set, as --help shows them.
@@ -106,7 +109,7 @@ GROUPS = {
     "What is trained": {
         "workload": Chosen(
             *(Text, None, "--workload SPEC"),
-            "A name of `harness list`, MODULE:NAME or FILE.py:NAME; several: A,B or a group.",
+            f"{WORKLOAD}.",
         ),
         "size": Chosen(
             *(Text, None, "--size hidden=N"),
@@ -254,10 +257,19 @@ FailOn = Annotated[
 Verb = Callable[..., int]
 
 
-def choosing(*names: str, **defaults: Any) -> Callable[[Verb], Verb]:
+class Words(dict[str, Any]):
+    """Options of CHOOSING by name, each with its value; `given`: those that somebody wrote."""
+
+    given: frozenset[str] = frozenset()
+
+
+def choosing(
+    *names: str, says: Mapping[str, str] | None = None, **defaults: Any
+) -> Callable[[Verb], Verb]:
     """A verb that takes these options of CHOOSING too, all where none is named.
 
-    They reach it as one dictionary, its first argument. `defaults`: other ones than the table's.
+    They reach it as one dictionary, its first argument. `says`: of some another help than the
+    table's; `defaults`: other ones.
     """
 
     def decorate(verb: Verb) -> Verb:
@@ -269,15 +281,18 @@ def choosing(*names: str, **defaults: Any) -> Callable[[Verb], Verb]:
                 default=defaults.get(name, chosen.default),
                 annotation=Annotated[chosen.kind, chosen.option],
             )
-            for name, chosen in CHOOSING.items()
+            for name, chosen in _with_help(says or {}).items()
             if not names or name in names
         ]
         _, *own = inspect.signature(verb, eval_str=True).parameters.values()
-        parameters = [*shared, *own]
+        context = inspect.Parameter("context", keyword, annotation=typer.Context)
+        parameters = [context, *shared, *own]
         parameters.sort(key=lambda parameter: parameter.name == "as_json")  # stands last
 
-        def with_choices(**words: Any) -> int:
-            return verb({each.name: words.pop(each.name) for each in shared}, **words)
+        def with_choices(*, context: typer.Context, **words: Any) -> int:
+            chosen = Words({each.name: words.pop(each.name) for each in shared})
+            chosen.given = frozenset(name for name in chosen if _is_given(context, name))
+            return verb(chosen, **words)
 
         with_choices.__name__, with_choices.__doc__ = verb.__name__, verb.__doc__
         with_choices.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -287,6 +302,17 @@ def choosing(*names: str, **defaults: Any) -> Callable[[Verb], Verb]:
         return with_choices
 
     return decorate
+
+
+def _with_help(says: Mapping[str, str]) -> dict[str, Chosen]:
+    """CHOOSING, where these say something else."""
+    return CHOOSING | {name: CHOOSING[name]._replace(says=text) for name, text in says.items()}
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line: also one that names its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def choices(words: Mapping[str, Any], **fixed: Any) -> Choices:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def read(paths: list[Path], results_dir: Path) -> list[tuple[Record, Path]]:
     """Stored records, and the folder of each; InputError for the first that is not whole."""
-    places = [locate(path, results_dir / "runs") for path in paths]
+    places = [_inside(locate(path, results_dir / "runs")) for path in paths]
     for path in places:
         if not os.path.lexists(path / "record.json") and os.path.isdir(path / "runs"):
             raise InputError(
@@ -36,6 +36,13 @@ def read(paths: list[Path], results_dir: Path) -> list[tuple[Record, Path]]:
                 f"with: harness scale {path}"
             )
     return [(store.read(path), path if os.path.isdir(path) else path.parent) for path in places]
+
+
+def _inside(path: Path) -> Path:
+    """Of a sweep's cell the run that is in it; any other path as it is."""
+    if os.path.lexists(path / "record.json") or not os.path.lexists(path / "plan.json"):
+        return path
+    return next((file.parent for file in path.glob("runs/[!.]*/record.json")), path)
 
 
 def check_page(file: Path) -> None:

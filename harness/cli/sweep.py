@@ -27,7 +27,10 @@ WORDS = (
 )
 GridFile = Annotated[
     opts.Place,
-    opts.argument("FILE.toml", 'The options below by their names, as workload = "all-small".'),
+    opts.argument(
+        "FILE.toml",
+        'Options by their names, as workload = "all-small": all below but those under "Options".',
+    ),
 ]
 Jobs = Annotated[
     opts.Whole,
@@ -50,9 +53,9 @@ class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accept: list[dict[str, str]]
 
 
-@opts.choosing(*WORDS)
+@opts.choosing(*WORDS, says={"workload": opts.WORKLOADS})
 def sweep(
-    words: dict[str, Any],
+    words: opts.Words,
     file: GridFile = None,
     jobs: Jobs = None,
     on: On = "local",
@@ -70,19 +73,24 @@ def sweep(
     from harness.cli import several
     from harness.run import sweep as running
 
-    if file is not None:
-        words = _read(file, words)
+    chosen = _read(file, words) if file is not None else dict(words)
     accepted = _accepted(accept) if accept is not None else []
     if jobs is not None and not 1 <= jobs <= 1000:
         raise InputError(f"--jobs {jobs}: choose from 1 to 1000")
+    if on not in ("local", "ray") and not on.startswith("ray://"):
+        raise InputError(f"--on {on}: choose from local, ray, ray://HOST:PORT")
     place = results_dir / "sweeps"
-    named = words.pop("workload")
+    named = chosen.pop("workload")
     specs = several.names(named) or [named]
     with at_work() as progress:
-        grid = running.make(opts.choices(words), specs, place, progress)
+        grid = running.make(opts.choices(chosen), specs, place, progress)
         if not dry_run:
-            with _place(on, no_cache=no_cache) as there:
-                running.run(grid, there, jobs, progress)
+            try:
+                with _place(on, no_cache=no_cache) as there:
+                    running.run(grid, there, jobs, progress)
+            except KeyboardInterrupt:
+                progress.note(f"interrupted: {running.so_far(grid)}; the same words go on with it")
+                raise
     if dry_run:
         document = _listed(grid)
         print_document(document, as_json, _as_text(document))
@@ -91,7 +99,7 @@ def sweep(
 
 
 def _place(on: str, *, no_cache: bool) -> Local | Cluster:
-    """Where cells are carried out; InputError for a place that is none."""
+    """Where cells are carried out; InputError where there is no cluster."""
     from harness.run.cell import NO_CACHE
     from harness.run.cluster import Cluster
     from harness.run.sweep import Local
@@ -99,29 +107,39 @@ def _place(on: str, *, no_cache: bool) -> Local | Cluster:
     words = (NO_CACHE,) if no_cache else ()
     if on == "local":
         return Local(*words)
-    if on != "ray" and not on.startswith("ray://"):
-        raise InputError(f"--on {on}: choose from local, ray, ray://HOST:PORT")
     return Cluster("auto" if on == "ray" else on, *words)
 
 
-def _read(file: Path, words: dict[str, Any]) -> dict[str, Any]:
+def _read(file: Path, words: opts.Words) -> dict[str, Any]:
     """The words of a file, where none is given besides; InputError for one that is none."""
-    read = read_toml(file, "sweep", dict[str, Any])
-    found = dict(words)
-    for name, given in read.items():
+    found, of_file = dict(words), set[str]()
+    for written, value in read_toml(file, "sweep", dict[str, Any]).items():
+        name = written.replace("-", "_")
         if name not in WORDS:
-            raise InputError(f"sweep {file}: {name}: unknown; choose from {', '.join(WORDS)}")
-        chosen = opts.CHOOSING[name]
-        if words[name] != chosen.default:
-            continue
-        listed = name in ("workload", "seeds") and isinstance(given, list)
-        value = ",".join(map(str, given)) if listed else given
-        kind = str if chosen.kind == opts.Place else chosen.kind
-        try:
-            found[name] = msgspec.convert(value, kind)
-        except msgspec.ValidationError as error:
-            raise InputError(f"sweep {file}: {name}: {error}") from None
+            raise InputError(f"sweep {file}: {written}: unknown; choose from {', '.join(WORDS)}")
+        if name in of_file:
+            raise InputError(f"sweep {file}: {name}: once with - and once with _")
+        of_file.add(name)
+        if name not in words.given:
+            try:
+                found[name] = _value(name, value)
+            except (msgspec.ValidationError, ValueError) as error:
+                raise InputError(f"sweep {file}: {name}: {error}") from None
     return found
+
+
+def _value(name: str, value: Any) -> Any:
+    """A word as the command line would have it; ValueError for one that it cannot have."""
+    kind = opts.CHOOSING[name].kind
+    if value == []:
+        raise ValueError("an empty list; leave it out")
+    if name == "seeds" and type(value) is int:
+        value = [value]
+    if name in ("workload", "seeds") and isinstance(value, list):
+        value = ",".join(map(str, value))
+    if kind == opts.Texts and isinstance(value, str):
+        value = [value]
+    return msgspec.convert(value, str if kind == opts.Place else kind)
 
 
 def _accepted(file: Path) -> list[matrix.Accepted]:
@@ -195,6 +213,7 @@ def _rows(grid: Grid) -> list[matrix.Row]:
     """A row a workload; each run judged, with its verdict and its page beside it."""
     from harness.cli.stored import judge_one
     from harness.record import store
+    from harness.record.schema import INTERRUPTED
     from harness.report import matrix
     from harness.run import cell
     from harness.verdict.verdict import judge
@@ -208,7 +227,13 @@ def _rows(grid: Grid) -> list[matrix.Row]:
         if (run := cell.stored(each.folder)) is None:
             reasons[each.workload][label] = cell.said(each.folder) or "no run was stored"
             continue
-        record = store.read(run)
+        try:
+            record = store.read(run)
+        except InputError as error:
+            reasons[each.workload][label] = str(error)
+            continue
+        if record.ended == INTERRUPTED:
+            reasons[each.workload][label] = record.ended
         told = all(map(os.path.lexists, (run / "report.html", run / "verdict.json")))
         judged = judge(record) if told else judge_one(record, run, strict=False)[0]
         found.append(matrix.Run(record, judged, str(run.resolve())))

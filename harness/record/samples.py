@@ -41,6 +41,8 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -179,15 +181,8 @@ def load(record: Record, path: Path) -> None:
         raise InputError(
             f"{name}: {said.numbers} numbers; this harness reads {MOST_NUMBERS} at most"
         )
-    try:
-        with open_plain(path) as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != said.sha256:
-                raise InputError(
-                    f"{name}: damaged or of another run (not the SHA-256 of the record)"
-                )
-            rows = read_parquet(file.fileno(), said, name)
-    except OSError as error:
-        raise InputError(f"{name}: {why(error)}") from None
+    with opened(said, path) as file:
+        rows = read_parquet(file.fileno(), said, name)
     if len(rows) != len(places) or not all(map(_fits, places, rows)):
         raise InputError(f"{name}: its rows are not those of the record beside it")
     for (owner, _), row in zip(places, rows, strict=True):
@@ -196,6 +191,21 @@ def load(record: Record, path: Path) -> None:
         if isinstance(owner, Training):
             owner.losses = [v if math.isfinite(v) else number(v) for v in row["losses"]]
     record.samples = None
+
+
+@contextmanager
+def opened(said: Samples, path: Path) -> Iterator[BufferedReader]:
+    """The file that a record's `samples` describes, open; InputError unless `path` is that one."""
+    name = f"samples {path}"
+    try:
+        with open_plain(path) as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != said.sha256:
+                raise InputError(
+                    f"{name}: damaged or of another run (not the SHA-256 of the record)"
+                )
+            yield file
+    except OSError as error:
+        raise InputError(f"{name}: {why(error)}") from None
 
 
 def _fits(place: tuple[Training | Round, Row], row: Row) -> bool:

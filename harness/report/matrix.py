@@ -66,9 +66,9 @@ class Row(NamedTuple):
 
     @property
     def whole(self) -> Run | None:
-        """The one run that it all is; None where there are several."""
+        """The one run that it all is; None where there are several, or should be."""
         runs = {run.folder: run for of in self.runs.values() for run in of}
-        return next(iter(runs.values())) if len(runs) == 1 else None
+        return next(iter(runs.values())) if len(runs) == 1 and not self.reasons else None
 
 
 class Difference(NamedTuple):

@@ -11,45 +11,68 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from filelock import FileLock
 
 from harness import files
-from harness.errors import HarnessError
+from harness.errors import HarnessError, InputError
 from harness.plan.model import Plan
 from harness.progress import PlainProgress
+from harness.record import store
 from harness.run import checkpoint, memo, session
 from harness.run.memo import Memo
 from harness.signals import as_interrupt
-from harness.verdict.verdict import run_status
+from harness.verdict.verdict import run_status, why_failed
+from harness.workers.launch import how_ended
 
 PLAN, DONE, RUNS, LOG = "plan.json", "done", "runs", "log.txt"
 NO_CACHE = "--no-cache"
 
 
-def finished(folder: Path) -> Path | None:
-    """The cell's run, if it is one that nothing stopped and no process failed in."""
+def done(folder: Path) -> tuple[Path | None, str]:
+    """The run that nothing stopped and no process failed in, None where there was none yet.
+
+    And what is wrong with it, "" if it is whole.
+    """
     try:
         run = folder / RUNS / (folder / DONE).read_text(encoding="utf-8")
     except (OSError, ValueError):
-        return None
-    return run if os.path.isfile(run / "record.json") else None
+        return None, ""
+    try:
+        store.check(run)
+    except InputError as error:
+        return run, str(error)
+    return run, ""
+
+
+def finished(folder: Path) -> Path | None:
+    """The same where it is whole, else None."""
+    run, wrong = done(folder)
+    return None if wrong else run
 
 
 def stored(folder: Path) -> Path | None:
-    """The run that is there, whether it went well or not; None where none is whole."""
+    """The run that is there, whether it went well or not; None where none has a record."""
     found = (folder / RUNS).glob("[!.]*/record.json")
     return next((record.parent for record in found), None)
 
 
 def said(folder: Path) -> str:
-    """The last line that the cell's process said."""
+    """The last line that the cell's process said: why it failed, if it did."""
     try:
         text = files.read_bytes(folder / LOG, "log").decode("utf-8", "replace")
     except HarnessError:
         return ""
     return text.strip().rpartition("\n")[2]
+
+
+def tell_signal(log: BinaryIO, status: int) -> None:
+    """A process that a signal ended could not say so: its log's last line does."""
+    if status < 0:
+        log.seek(0, os.SEEK_END)
+        log.write(f"\nended by {how_ended(status)}\n".encode())
 
 
 def alone(folder: Path) -> FileLock:
@@ -83,6 +106,8 @@ def carry_out(folder: Path, kept: Memo) -> int:
         clear(folder, but=run)
         if not (status := run_status(record)):
             files.write_atomic(folder / DONE, run.name.encode())
+        else:
+            sys.stderr.write(f"{' '.join(why_failed(record).split())}\n")
         return status
 
 

@@ -83,6 +83,7 @@ def in_a_folder(plan: bytes, given: tuple[str, ...] = ()) -> bytes:
             # Its end is this process's: a task that is lost leaves nothing behind.
             with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=log, stderr=log) as process:
                 process.wait()
+            cell.tell_signal(log, process.returncode)
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
             # What says that the run is whole comes last, here as there.

@@ -55,7 +55,7 @@ def plan_for(
     spec: [LABEL=]SPEC as `--backend` takes it; None: nobody but the harness's reference trains.
     workload: one of the harness's own.
     """
-    name = check_choice("--workload", workload or DEFAULT, tuple(WORKLOADS))
+    name = check_choice("--workload", DEFAULT if workload is None else workload, tuple(WORKLOADS))
     pythons = {}
     if spec is not None and python is not None:
         label, named_so = plugins.split(spec)

@@ -89,7 +89,8 @@ def make_plans(
         rounds=ROUNDS if choices.rounds is None else choices.rounds,
         sessions=1 if choices.sessions is None else choices.sessions,
     )
-    workload = check_choice("--workload", workload or DEFAULT, tuple(SIZED))
+    workload = DEFAULT if workload is None else workload
+    check_choice("--workload", workload, tuple(SIZED))
     counts = parse_sizes("--threads", threads) if threads is not None else (None,)
     named_so = WORKLOADS[workload], NETS[workload]
     plans = [

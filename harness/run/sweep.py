@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from harness import files
+from harness.errors import InputError
 from harness.plan.choices import Choices
 from harness.plan.make import available_threads, make_plan
 from harness.plan.model import Plan
@@ -27,6 +28,7 @@ from harness.record.facts import describe_dataset
 from harness.record.schema import DatasetFacts
 from harness.record.store import check_folder
 from harness.run import cell, identity, session
+from harness.text import many
 from harness.workers import providers
 
 CELLS = "cells"
@@ -69,8 +71,9 @@ def make(
     Where sessions are chosen, each workload has a cell of times too: all its labels, on the whole
     machine. InputError where a plan cannot be made.
     """
-    check_folder(results_dir)
-    of_numbers = msgspec.structs.replace(choices, sessions=None, threads=choices.threads or 1)
+    check_folder(results_dir / CELLS)
+    threads = 1 if choices.threads is None else choices.threads
+    of_numbers = msgspec.structs.replace(choices, sessions=None, threads=threads)
     grid, keys = Grid([], {}), _Keys(progress)
     for spec in workloads:
         found = providers.find(spec)
@@ -141,7 +144,13 @@ def run(grid: Grid, place: Place, jobs: int | None, progress: Progress) -> None:
     of their threads); then those of times, one after another. KeyboardInterrupt leaves what is
     done; the rest is done by the next sweep.
     """
-    todo = [each for each in grid.cells if cell.finished(each.folder) is None]
+    todo = []
+    for each in grid.cells:
+        run, wrong = cell.done(each.folder)
+        if run is None or wrong:
+            todo.append(each)
+        if wrong:
+            progress.note(f"{each.name}: {wrong}; it is measured anew")
     progress.note(f"{len(grid.cells)} cells, {len(grid.cells) - len(todo)} of them done before")
     numbers = [each for each in todo if each.label is not None]
     threads = max((each.plan.threads for each in numbers), default=1)
@@ -170,6 +179,12 @@ def _side_by_side(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+def so_far(grid: Grid) -> str:
+    """How many cells are done, in words."""
+    done = sum(cell.finished(each.folder) is not None for each in grid.cells)
+    return f"{done} of {many(len(grid.cells), 'cell')} done"
+
+
 def _distinct(cells: list[Cell]) -> list[Cell]:
     """A cell that is asked for twice is done once."""
     return [*{each.folder: each for each in cells}.values()]
@@ -177,8 +192,13 @@ def _distinct(cells: list[Cell]) -> list[Cell]:
 
 def _tried(each: Cell, place: Place) -> str:
     """Why it failed; empty where it did not."""
-    each.folder.mkdir(parents=True, exist_ok=True)
-    files.write_atomic(each.folder / cell.PLAN, msgspec.json.encode(each.plan))
+    try:
+        each.folder.mkdir(parents=True, exist_ok=True)
+        files.write_atomic(each.folder / cell.PLAN, msgspec.json.encode(each.plan))
+    except OSError as error:
+        return f"cannot make {each.folder}: {files.why(error)}"
+    except InputError as error:
+        return str(error)
     said = ""
     for _ in range(TRIES):
         said = place.carry_out(each.folder, each.plan.threads if each.label else None)
@@ -199,7 +219,7 @@ class Local:
         self._closed = False
 
     def carry_out(self, folder: Path, processors: int | None) -> str:  # noqa: ARG002 - as Place's
-        """Wait for a cell's process; the last line that it said."""
+        """Wait for a cell's process; what it said last, or what ended it."""
         with (folder / cell.LOG).open("wb") as file:
             with self._lock:
                 if self._closed:
@@ -213,8 +233,11 @@ class Local:
                 )
                 self._running.add(process)
             process.wait()
+            cell.tell_signal(file, process.returncode)
         with self._lock:
             self._running.discard(process)
+            assert process.stdin is not None
+            process.stdin.close()
         return cell.said(folder)
 
     def __enter__(self) -> Local:

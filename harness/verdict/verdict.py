@@ -333,6 +333,19 @@ def run_status(record: Record) -> int:
     return 130 if record.ended == INTERRUPTED else 0
 
 
+def why_failed(record: Record) -> str:
+    """Why `run_status` is not 0, in one line: of processes each reason once, or how it ended."""
+    if record.ended not in (FINISHED, INTERRUPTED):
+        return record.ended
+    reasons = [
+        f"{label}: {process.reason}"
+        for label in record.results
+        for process in processes_of(record, label)
+        if process.status == "failed"
+    ]
+    return "; ".join(dict.fromkeys(reasons)) or record.ended
+
+
 def exit_status(record: Record, verdict: Verdict, *, strict: bool = False) -> int:
     """0 agree, 1 disagree (or inconclusive with `strict`), 3 failed, 130 interrupted."""
     if verdict.verdict == "failed":

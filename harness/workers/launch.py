@@ -302,7 +302,7 @@ class Worker:
             raise WorkerFailed(f"{doing}: closed its channel")
         last = self.stderr_tail().strip().splitlines()[-1:]
         words = f"; last words: {plain(last[0].strip(), 300)}" if last else ""
-        raise WorkerFailed(_name_memory(f"{doing}: process ended by {_how(code)}{words}"))
+        raise WorkerFailed(_name_memory(f"{doing}: process ended by {how_ended(code)}{words}"))
 
     def finish(self, timeout_s: float) -> str | None:
         """Close the channel and let the process end by itself; it must still be ended (`end`).
@@ -317,7 +317,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             return f"the process still runs {timeout_s:g} s after its channel was closed"
         if code != 0:
-            return f"the process ended by {_how(code)} after its channel was closed"
+            return f"the process ended by {how_ended(code)} after its channel was closed"
         deadline = time.monotonic() + LEFT_S
         while left := [pid for pid, since in begun.items() if started(pid) == since]:
             if time.monotonic() > deadline:
@@ -381,7 +381,7 @@ def log_names(name: str) -> tuple[str, str]:
     return f"{stem}.stdout.txt", f"{stem}.stderr.txt"
 
 
-def _how(code: int) -> str:
+def how_ended(code: int) -> str:
     """How a process ended, by its status as subprocess has it: SIGKILL for -9."""
     try:
         return signal.Signals(-code).name if code < 0 else f"exit status {code}"

@@ -43,7 +43,7 @@ def find(
 
     size: hidden units of its layer, where it has one whose width can be chosen; else InputError.
     """
-    spec = spec or DEFAULT
+    spec = DEFAULT if spec is None else spec
     if size is None:
         return (WORKLOADS[spec], NETS[spec], None) if spec in WORKLOADS else describe(spec)
     if spec not in SIZED:
