@@ -77,15 +77,14 @@ def put(
     name: str | None = None,
     steps: bytes | None = None,
 ) -> Path:
-    """A stored run; of its record only matters that it is there, and which steps it names."""
+    """A stored run; of its record only matters that it is whole, and which steps it names."""
     name = name or NAME.format(number)
     folder = results / "runs" / name
     folder.mkdir(parents=True)
-    (folder / "record.json").write_text("{}")
+    digest = hashlib.sha256(steps or b"").hexdigest()
+    samples = record.Samples(rows=1, numbers=1, sha256=digest)
+    (folder / "record.json").write_bytes(msgspec.json.encode({"run": name, "samples": samples}))
     if steps is not None:
-        digest = hashlib.sha256(steps).hexdigest()
-        samples = record.Samples(rows=1, numbers=1, sha256=digest)
-        (folder / "record.json").write_bytes(msgspec.json.encode({"samples": samples}))
         (folder / "steps.parquet").write_bytes(steps)
     changed = document | {"run": name, "started": f"2026-01-02T03:04:{number % 60:02d}Z"}
     (folder / "verdict.json").write_text(json.dumps(changed))
@@ -252,7 +251,7 @@ def test_a_run_without_a_whole_verdict_is_named(tmp_path, document, damage, comm
         file.write_bytes(whole[: len(whole) // 2])
     elif damage == "huge":
         file.write_bytes(whole)
-        os.truncate(file, runs.MOST_BYTES + 1)
+        os.truncate(file, runs.MOST_VERDICT + 1)
     elif damage == "link":
         file.symlink_to(tmp_path / "runs" / NAME.format(0) / "verdict.json")
     elif damage == "pipe":
@@ -268,6 +267,70 @@ def test_a_run_without_a_whole_verdict_is_named(tmp_path, document, damage, comm
     assert said.err.count(NAME.format(1)) == 2  # its name, and in the command that mends it
     assert "1 run not judged" in said.err
     assert f"harness check {file.parent}" in said.err
+
+
+def is_cut(record: Path) -> None:
+    os.truncate(record, record.stat().st_size // 2)
+
+
+BROKEN: dict[str, Any] = {
+    "cut": is_cut,
+    "by its last letter": lambda record: os.truncate(record, record.stat().st_size - 1),
+    "empty": lambda record: record.write_bytes(b""),
+    "an empty document": lambda record: record.write_text("{}"),
+    "no samples": lambda record: record.write_text('{"run": "x"}'),
+    "its end alone": lambda record: record.write_bytes(b"\0" + record.read_bytes()[1:]),
+    "a list": lambda record: record.write_text("[]"),
+    "bytes": lambda record: record.write_bytes(b"\xff\xfe\0"),
+    "deep": lambda record: record.write_text('{"more": ' + "[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("spoil", BROKEN)
+def test_a_run_whose_record_is_damaged_does_not_count_and_is_named(
+    tmp_path, document, spoil, command
+):
+    for number in range(2):
+        folder = tmp_path / "runs" / NAME.format(number)
+        folder.mkdir(parents=True)
+        store.write(make.timed(number=1), folder)
+        (folder / "verdict.json").write_text(json.dumps(document | {"run": folder.name}))
+    BROKEN[spoil](folder / "record.json")
+    sql = "SELECT id, verdict, (SELECT count(DISTINCT run) FROM labels) AS n FROM runs ORDER BY id"
+    where = ("--json", "--results-dir", tmp_path)
+    said = command("query", sql, *where)
+    assert json.loads(said.out) == [
+        {"id": NAME.format(0), "verdict": document["verdict"], "n": 1},
+        {"id": folder.name, "verdict": None, "n": 1},
+    ]
+    line = f"1 run not counted (record.json is damaged): {folder.name}"
+    assert said.err == f"harness: {line}\n"
+    said = command("history", *where)
+    assert json.loads(said.out)["runs"] == 1
+    assert {p["run"] for t in json.loads(said.out)["trends"] for p in t["points"]} == {
+        NAME.format(0)
+    }
+    assert line in said.err
+
+
+def test_a_record_counts_in_whatever_order_its_fields_stand(tmp_path, document):
+    folder = put(tmp_path, document)
+    written = json.loads((folder / "record.json").read_text())
+    for order in (written, dict(reversed(written.items()))):
+        for more in ({}, {"cases": ["x"] * runs.END_BYTES}):
+            (folder / "record.json").write_text(json.dumps(order | more, indent=1))
+            assert runs.find(tmp_path).damaged == []
+
+
+def test_of_a_run_and_its_copy_the_whole_one_counts(tmp_path, document):
+    folder = put(tmp_path, document)
+    shutil.copytree(folder, folder.with_name("a copy"))
+    (folder / "record.json").write_text("")
+    found = runs.find(tmp_path)
+    assert [(r.id, r.judged is not None) for r in found.runs] == [("a copy", True)]
+    assert found.copies == [folder.name]
+    (folder.with_name("a copy") / "record.json").write_text("")
+    assert len(runs.find(tmp_path).damaged) == 2
 
 
 def test_the_command_that_is_named_mends_a_run_that_was_only_measured(tmp_path, command):

@@ -112,7 +112,7 @@ class Trend(msgspec.Struct, kw_only=True):
 class History(msgspec.Struct, kw_only=True):
     """Trends in order of setting and configuration. `runs`: how many they rest on.
 
-    `planted`, `not_judged`: ids of the runs that are left out for that.
+    `planted`, `not_judged` (or damaged): ids of the runs that are left out for that.
     """
 
     runs: int

@@ -2,7 +2,7 @@
 
 Each table has a column `run`, the name of the run's folder (`id` in `runs`):
 
-runs      one row a run: when, where, what was planned, the verdict (NULL: not judged)
+runs      one row a run: when, where, what was planned, the verdict (NULL: not judged, or damaged)
 labels    run x label: status, configuration, times, memory, last loss and accuracy
 rungs     run x label x rung: verdict, value, limit, share
 versions  run x label x package
@@ -30,10 +30,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from harness.errors import InputError
-from harness.files import UNREADABLE, open_plain
+from harness.files import open_plain
 from harness.record import samples
-from harness.record.schema import STEPS, Samples, number
-from harness.results.store import Store, is_file, some
+from harness.record.schema import STEPS, number
+from harness.results.store import Run, Store, is_file, some
 from harness.text import clean
 from harness.verdict.document import Entry
 
@@ -50,7 +50,7 @@ runs  judged
   started            TIMESTAMP  UTC  run.started
   seconds            DOUBLE     how long it took
   ended              VARCHAR    finished, interrupted, or what stopped it
-  verdict            VARCHAR    agree, disagree, inconclusive, failed; NULL: not judged
+  verdict            VARCHAR    agree, disagree, inconclusive, failed; NULL: not judged, or damaged
   summary            VARCHAR    the verdict in a sentence
   profile            VARCHAR    smoke, default, full
   workload           VARCHAR    what was trained
@@ -355,34 +355,27 @@ def _create(connection: Any, table: str) -> None:
     connection.execute(f'CREATE TABLE "{table}" ({declared})')
 
 
-class _Told(msgspec.Struct):
-    """What a record tells of the file beside it."""
-
-    samples: Samples
-
-
 def _steps_files(store: Store) -> tuple[list[str], list[str]]:
     """Paths of the steps.parquet that can be asked, and the ids of the runs whose cannot."""
     readable, unreadable = [], []
     for run in store.runs:
         path = f"{run.folder}/{STEPS}"
         # DuckDB takes a backslash for a mark in a pattern, with no way to write one.
-        if is_file(path) and "\\" not in path and _is_whole(run.folder):
+        if is_file(path) and "\\" not in path and _is_whole(run):
             readable.append(path)
         elif is_file(path) or "�" in path:  # what stands for bytes that are no text
             unreadable.append(run.id)
     return readable, unreadable
 
 
-def _is_whole(folder: str) -> bool:
+def _is_whole(run: Run) -> bool:
     """Whether a run's samples are those of its record: one damaged file must stop no query."""
     try:
-        with open_plain(f"{folder}/record.json", follow=False) as file:
-            said = msgspec.json.decode(file.read(), type=_Told).samples
-        with open_plain(f"{folder}/{STEPS}", follow=False) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == said.sha256
-    except (OSError, *UNREADABLE):
+        with open_plain(f"{run.folder}/{STEPS}", follow=False) as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
         return False
+    return run.samples is not None and found == run.samples.sha256
 
 
 def _view_steps(connection: Any, paths: list[str]) -> None:

@@ -3,9 +3,11 @@
 The files are the truth: no index, no server, no lock. A run is a folder with a record.json; trees
 merge by copying folders. What is known of a run here is its verdict.json (see
 `verdict/document.py`), so that thousands are read in a second; a run without a readable one is *not
-judged*. Any other folder is of a run in progress, or what a killed one left. Symbolic links are not
-followed. Two folders that hold the same run (a copy) count once. A run of `harness scale` lies
-apart, in results/scale/, and is a folder of results itself: each size is a run in its runs/.
+judged*. Of a record only what it says of its samples is taken, which stands at its end: a run whose
+record is cut, empty or another document is *damaged*, and its verdict does not count. Any other
+folder is of a run in progress, or what a killed one left. Symbolic links are not followed. Two
+folders that hold the same run (a copy) count once. A run of `harness scale` lies apart, in
+results/scale/, and is a folder of results itself: each size is a run in its runs/.
 
 What is asked of it: `query.py` (SQL), `history.py` (trends), `prune.py` (what may go).
 Imports msgspec; no framework.
@@ -17,19 +19,26 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from harness.errors import InputError
-from harness.files import UNREADABLE, open_plain, why
+from harness.files import MOST_BYTES, UNREADABLE, open_plain, why
+from harness.record.schema import Samples
 from harness.text import many
 from harness.verdict.document import Document
 
+T = TypeVar("T")
 # A verdict.json of twelve labels and five seeds is 150 kB; more than this is none.
-MOST_BYTES = 20_000_000
+MOST_VERDICT = 20_000_000
+# Of a record: its samples' digest, and the names of some runs that it goes on from.
+END_BYTES = 4096
 # How a run's folder is named by `new_run_folder`: the time it was made, UTC, and a few
 # random digits.
 RUN_NAME = re.compile(r"(\d{8}T\d{6})-[0-9a-f]{6}", re.ASCII)
@@ -38,16 +47,23 @@ EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 class Run(NamedTuple):
-    """One stored run. `judged`: None where verdict.json is missing or not whole.
+    """One stored run. `judged`: None where verdict.json is missing or not whole, or it is damaged.
 
     `id`: the folder's name, with what is not UTF-8 replaced. `started`: UTC; from the verdict, else
-    from the folder's name.
+    from the folder's name. `samples`: None where it is damaged.
     """
 
     id: str
     folder: str
     started: datetime | None
     judged: Document | None
+    samples: Samples | None
+
+
+class _Record(msgspec.Struct):
+    """What is taken of a record."""
+
+    samples: Samples
 
 
 class Store(NamedTuple):
@@ -66,8 +82,13 @@ class Store(NamedTuple):
 
     @property
     def not_judged(self) -> list[Run]:
-        """Runs without a readable verdict.json."""
-        return [run for run in self.runs if run.judged is None]
+        """Runs without a readable verdict.json that are not damaged."""
+        return [run for run in self.runs if run.judged is None and run.samples is not None]
+
+    @property
+    def damaged(self) -> list[Run]:
+        """Runs whose record is not whole."""
+        return [run for run in self.runs if run.samples is None]
 
     def notes(self) -> list[str]:
         """What a reader of the figures must know of what is not in them, a line each."""
@@ -77,6 +98,11 @@ class Store(NamedTuple):
             notes.append(
                 f"{many(len(missing), 'run')} not judged (no whole verdict.json): "
                 f"{some([run.id for run in missing])}; mend with: harness check {where}"
+            )
+        if damaged := self.damaged:
+            notes.append(
+                f"{many(len(damaged), 'run')} not counted (record.json is damaged): "
+                f"{some([run.id for run in damaged])}"
             )
         if self.copies:
             notes.append(f"copies of a run, not counted again: {some(self.copies)}")
@@ -138,29 +164,57 @@ def is_file(path: str) -> bool:
 
 
 def _count_once(store: Store) -> None:
-    """Of folders that hold the same run keep the one that is named after it, else the first."""
+    """Of folders that hold the same run keep the one that is named after it, else the first.
+
+    A damaged one only where there is no other.
+    """
     kept: dict[str, Run] = {}
     for run in store.runs:
         name = run.judged.run if run.judged is not None else run.id
-        other = kept.setdefault(name, run)
-        if run.id == name:
-            kept[name] = run
-        if other is not run:
-            store.copies.append((other if run.id == name else run).id)
+        if (other := kept.setdefault(name, run)) is not run:
+            ranks = [(each.samples is None, each.id != name) for each in (other, run)]
+            kept[name], copy = (run, other) if ranks[1] < ranks[0] else (other, run)
+            store.copies.append(copy.id)
     store.runs[:] = kept.values()
 
 
 def _read(name: str, folder: str) -> Run:
     judged = read_verdict(f"{folder}/verdict.json")
     started = moment(judged.started) if judged is not None else None
-    return Run(shown(name), shown(folder), started or time_of(name), judged)
+    samples = _decoded(f"{folder}/record.json", _samples)
+    whole = judged if samples is not None else None
+    return Run(shown(name), shown(folder), started or time_of(name), whole, samples)
+
+
+def _samples(file: BufferedReader) -> Samples:
+    """What a record says of its samples; raises as UNREADABLE.
+
+    Where that stands at the end, as it is written, no more is read: a record may have megabytes.
+    """
+    begins, size = file.read(1), file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - END_BYTES))
+    end = file.read().rpartition(b'"samples":')[2]
+    if begins == b"{":
+        with suppress(*UNREADABLE):
+            return msgspec.json.decode(b'{"samples":' + end, type=_Record).samples
+    file.seek(0)
+    return msgspec.json.decode(file.read(), type=_Record).samples
 
 
 def read_verdict(path: str) -> Document | None:
     """What a verdict.json says; None where it is missing, a link, damaged, or of another kind."""
+
+    def document(file: BufferedReader) -> Document:
+        return msgspec.json.decode(file.read(), type=Document)
+
+    return _decoded(path, document, MOST_VERDICT)
+
+
+def _decoded(path: str, decode: Callable[[BufferedReader], T], most: int = MOST_BYTES) -> T | None:
+    """What a file holds; None where it is missing, a link, damaged, or of another kind."""
     try:
-        with open_plain(path, MOST_BYTES, follow=False) as file:
-            return msgspec.json.decode(file.read(), type=Document)
+        with open_plain(path, most, follow=False) as file:
+            return decode(file)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise InputError(f"{shown(path)}: {why(error)}") from None
