@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from harness.plan.model import Timing
 from harness.results.golden import Checked, summary
 from harness.run import golden, golden_file
 from harness.run.golden_file import KEY, Golden
+from harness.workloads import SIZED, WORKLOADS
 from harness.workloads.reference.limits import DECIDING
 from tests.conftest import Silent, harness, needs
 
@@ -251,6 +253,20 @@ def test_a_file_of_another_seed_data_or_schedule_judges_no_run(made, judged_by, 
         judged_by(made, dataset="synthetic", data_dir=None)
     with pytest.raises(InputError, match="choose --profile default"):
         judged_by(make(None, small_data, [30]))
+
+
+def test_a_file_of_another_workload_or_size_says_so(made) -> None:
+    def follow(workload: Any, seed: int = 0) -> None:
+        inputs: Any = SimpleNamespace(plan=SimpleNamespace(workload=workload, seeds=(seed,)))
+        data = made.header.data
+        if workload.name != "mlp-scratch":
+            data = msgspec.structs.replace(data, sha256="0" * 64)
+        golden_file.follow(inputs, data, made.header)
+
+    with pytest.raises(InputError, match="is of mlp-scratch, and this is diabetes; choose --work"):
+        follow(WORKLOADS["diabetes"])
+    with pytest.raises(InputError, match="another size; leave out --size"):
+        follow(SIZED["mlp-scratch"](7, 256).workload)
 
 
 # -- the file ------------------------------------------------------------------------------------

@@ -366,7 +366,10 @@ def test_json_holds_every_point_or_the_last(tmp_path, document, command):
         == 1
     )
     assert json.loads(command("history", "--since", "1h", "--json", *where).out)["runs"] == 0
-    assert command("history", "--since", "yesterday", *where, ends=2).err.count("\n") == 1
+    for wrong in ("yesterday", "2026-13-01"):
+        said = command("history", "--since", wrong, *where, ends=2).err
+        assert said.count("\n") == 1
+        assert "as 36h, 90d or 12w; or a date, as 2026-11-21" in said
 
 
 def test_numbers_that_are_not_finite_are_texts_in_json(tmp_path, document, command):

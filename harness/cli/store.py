@@ -88,7 +88,10 @@ def _since(text: str) -> datetime:
 
     if (moment := store.moment(text)) is not None:
         return moment
-    return datetime.now(UTC) - store.age("--since", text)
+    try:
+        return datetime.now(UTC) - store.age("--since", text)
+    except InputError as error:
+        raise InputError(f"{error}; or a date, as 2026-11-21") from None
 
 
 def query(

@@ -65,15 +65,25 @@ def follow(inputs: Inputs, data: Data, header: Header) -> None:
     InputError where data, seed or schedule are others, HarnessError where the shared code is.
     """
     seed, workload = inputs.plan.seeds[0], inputs.plan.workload
+    if workload.name != header.workload.name:
+        raise InputError(
+            f"the golden file is of {header.workload.name}, and this is {workload.name}; "
+            f"choose --workload {header.workload.name}"
+        )
     if data.sha256 != header.data.sha256:
         raise InputError(
             f"the golden file was made with {header.data.name} ({header.data.sha256[:12]}), "
             f"and this is {data.name} ({data.sha256[:12]}); choose its --data-dir"
         )
-    if workload != header.workload or seed != header.seed:
+    if seed != header.seed:
         raise InputError(
-            f"the golden file is of {header.workload.name}, seed {header.seed}, and this is "
-            f"{workload.name}, seed {seed}; choose --seeds {header.seed}"
+            f"the golden file is of seed {header.seed}, and this is seed {seed}; choose --seeds "
+            f"{header.seed}"
+        )
+    if workload != header.workload:
+        raise InputError(
+            f"the golden file is of {workload.name} as it is built in, and this is of another "
+            "size; leave out --size"
         )
     digests = shared(inputs, seed, header.after[-1])
     if moved := [name for name, value in digests.items() if header.shared.get(name) != value]:
