@@ -26,6 +26,7 @@ def planted(small_data, tmp_path_factory):
         backends=tuple(f"{label}={name}" for label, (_, name) in where.items()),
         plants={label: plant("evaluating.py", fault) for label, (fault, _) in where.items()},
         data_dir=str(small_data),
+        dtype="float64",  # one process a label
         threads=1,
     )
     timing = Timing(sessions=1, rounds=0, warmup_rounds=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -500,7 +501,8 @@ def test_a_sweep_tells_its_cells(monkeypatch, tmp_path: Path) -> None:
     told: list[list[str]] = []
 
     class Started:
-        stdin = None
+        stdin = io.BytesIO()
+        returncode = 1
 
         def __init__(self, words: list[str], **_: Any) -> None:
             told.append(words[3:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backends import BACKENDS
-from harness.cli.options import CHOOSING, choices, choosing
+from harness.cli.options import CHOOSING, Words, choices, choosing
 from harness.errors import InputError
 from harness.plan import make as planning
 from harness.plan import plugins
@@ -248,15 +249,19 @@ def test_no_option_that_chooses_is_left_out_above() -> None:
 
 
 def test_a_verb_takes_the_options_that_it_names_with_defaults_of_its_own() -> None:
-    def verb(words: dict[str, Any], file: str = "f", as_json: bool = False) -> int:
+    def verb(words: Words, file: str = "f", as_json: bool = False) -> int:
         assert (words, file, as_json) == ({"threads": 2, "sessions": 5}, "g", True)
+        assert words.given == {"sessions"}
         return 3
 
     taken = choosing("threads", "sessions", sessions=5)(verb)
     parameters = inspect.signature(taken).parameters
-    assert [*parameters] == ["sessions", "threads", "file", "as_json"]
+    assert [*parameters] == ["context", "sessions", "threads", "file", "as_json"]
     assert parameters["sessions"].default == 5
-    assert taken(threads=2, sessions=5, file="g", as_json=True) == 3
+    # An option that is written counts as given, though it names its default.
+    sources = {"sessions": SimpleNamespace(name="COMMANDLINE")}
+    context = SimpleNamespace(get_parameter_source=sources.get)
+    assert taken(context=context, threads=2, sessions=5, file="g", as_json=True) == 3
 
 
 def test_a_workload_of_few_steps_is_trained_no_further() -> None:

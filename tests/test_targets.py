@@ -150,9 +150,11 @@ def written(folder: Path, loss: str, **formulas: str) -> dict[str, object]:
 @needs(*FRAMEWORKS[1:])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_right_models_of_rows_of_numbers_agree_in_every_framework(tmp_path: Path, loss) -> None:
-    made = carry_out(make_plan(backends=FRAMEWORKS, **written(tmp_path, loss)), tmp_path)
+    """Two each; NumPy's other loss stands beside the wrong ones below."""
+    labels = ("torch", "jax") if loss == "quadratic" else ("numpy", "tensorflow")
+    made = carry_out(make_plan(backends=labels, **written(tmp_path, loss)), tmp_path)
     assert (made.json["verdict"], made.exit_status) == ("agree", 0), made.record.ended
-    for label in FRAMEWORKS:
+    for label in labels:
         (trained,) = (t for t in made.record.results[label].training if t.dtype == "float32")
         assert trained.epoch_losses
         # Nothing is counted that is no class.
