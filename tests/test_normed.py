@@ -17,7 +17,7 @@ from harness.errors import InputError
 from harness.measure import ladder, straying
 from harness.plan.model import Plan
 from harness.run.session import load_dataset
-from harness.workloads.declare import declare, fan_in_uniform
+from harness.workloads.declare import Declared, declare, fan_in_uniform
 from harness.workloads.reference import canonical, optimisers
 from harness.workloads.reference.composed import Composed, Net
 from harness.workloads.reference.limits import NOISE
@@ -82,26 +82,25 @@ def test_an_epoch_that_leaves_one_sample_is_refused_where_a_variance_is_taken(
     assert "33 training samples in batches of 16 leave a last one of 1" in str(refused.value)
 
 
-def _noise(seed: int) -> tuple[straying.Noise, float]:
-    """What replicas stray on a batch, and the norm of the change of b1 that a step makes."""
-    random, workload = np.random.default_rng(seed), NORMED.workload
+def _noise(of: Declared, seed: int) -> tuple[straying.Noise, ladder.Wanted]:
+    """What replicas stray on a batch, and what the judge says of it in float64."""
+    random, workload = np.random.default_rng(seed), of.workload
     state = canonical.initial_state(workload, seed)
     batch = {
         "x": random.standard_normal((16, 5), np.float32),
         "y": random.integers(0, 3, 16),
         "U": random.random((16, 6), np.float32),
     }
-    judge = Composed(NORMED.net)
+    judge = Composed(of.net)
     found = straying.find_noise(judge, workload, state, batch, centred=False)
-    change = ladder.Wanted.of(judge, workload, state, batch, "float64").changes["b1"]
-    return found, float(np.linalg.norm(change))
+    return found, ladder.Wanted.of(judge, workload, state, batch, "float64")
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_gradient_that_is_nothing_but_rounding_has_the_noise_of_rounding(seed: int) -> None:
-    found, change = _noise(seed)
+    found, wanted = _noise(NORMED, seed)
     # Far below the last place of what it is taken from, so no replica's update shows it.
-    assert change < 1e-15
+    assert np.linalg.norm(wanted.changes["b1"]) < 1e-15
     for dtype, of_dtype in (("float32", ()), ("float64", ("float64",))):
         for rung, tensor in (("gradients", "b1"), ("update", "b1"), ("update", "b1/velocity")):
             noise = found[rung, tensor, *of_dtype]
@@ -112,7 +111,7 @@ def test_a_gradient_that_is_nothing_but_rounding_has_the_noise_of_rounding(seed:
 
 
 def test_a_linear_rule_hands_a_gradients_noise_on_to_its_update() -> None:
-    found, _ = _noise(0)
+    found, _ = _noise(NORMED, 0)
     # The first step's velocity is 0: the change is the gradient, times lr.
     assert found["update", "W1"] >= found["gradients", "W1"] > 0
 
@@ -123,16 +122,8 @@ def test_what_the_limit_of_a_gradient_admits_the_limits_of_its_slots_admit(rule)
     optimiser, net = rule(0.01), NORMED.net
     made = declare("squared", *net.layers, loss=net.loss, optimiser=optimiser, init=fan_in_uniform,
                    x=(5,), data="normed.npz", batch_size=16, epochs=1)  # fmt: skip
-    random, workload = np.random.default_rng(0), made.workload
-    state = canonical.initial_state(workload, 0)
-    batch = {
-        "x": random.standard_normal((16, 5), np.float32),
-        "y": random.integers(0, 3, 16),
-        "U": random.random((16, 6), np.float32),
-    }
-    judge = Composed(made.net)
-    found = straying.find_noise(judge, workload, state, batch, centred=False)
-    wanted = ladder.Wanted.of(judge, workload, state, batch, "float64")
+    random = np.random.default_rng(0)
+    found, wanted = _noise(made, 0)
     for name, grad in wanted.grads.items():
         most = NOISE * found["gradients", name] * np.linalg.norm(grad)
         one, spread = np.zeros_like(grad), random.standard_normal(grad.shape)
