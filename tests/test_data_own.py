@@ -590,5 +590,8 @@ def test_a_synthetic_set_is_of_the_models_shape_only_where_it_is_asked_for(tmp_p
         assert {*of.train_y.sum(axis=0).tolist()} != {0.0}
         assert set(np.unique(of.test_y)) == {0.0, 1.0}
         assert of.class_names == ()
+    of_numbers = replace(WORKLOADS["diabetes"], x=(30,), outputs=(3,), data=str(path))
+    made = data.of_workload(of_numbers, "synthetic", warn=pytest.fail)
+    assert made.train_y.shape == (10_000, 3)
     with pytest.raises(InputError, match="nothing stands in for"):
         load(path, choice="synthetic", shape=(30,))
