@@ -201,7 +201,7 @@ def _tell(grid: Grid, place: Path, accepted: list[matrix.Accepted], as_json: boo
     written = several.write(place / new_name(), report, document)
     if as_json:
         out(json.dumps(document, allow_nan=False) + "\n")
-        for line in (*moved, *matrix.gone_lines(rows, accepted)):
+        for line in (*moved, *matrix.gone_lines(matrix.gone(rows, accepted))):
             warn(line)
     else:
         show(report)

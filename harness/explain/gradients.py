@@ -79,7 +79,8 @@ def _clipped(
     """
     grads, read = seen.wanted.grads, of_gradients(sites)
     written = of_grads if read else partial(_step, seen)
-    sites = read or tuple(key for key in sites if key in written(grads))
+    own = written(grads)
+    sites = read or tuple(key for key in sites if key in own)
     starts: Sequence[float] = [size(grads) * 0.5**halved for halved in range(HALVED)]
     if read:
         held = size({key: seen.tensors[key].astype(np.float64) for key in read})

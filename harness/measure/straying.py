@@ -106,11 +106,11 @@ def _squared(wanted: Wanted, name: str, noise: float) -> dict[str, float]:
     wide = cast({n: v for n, v in wanted.state.items() if n.partition("/")[0] in (name, STEP)})
     other, at = grad.copy(), np.unravel_index(np.argmax(np.abs(grad)), grad.shape)
     other[at] += math.copysign(NOISE * noise * norm(grad), float(grad[at]))
-    right, moves = (moved(optimiser, wide, {name: g})[1] for g in (grad, other))
+    _, slots = moved(optimiser, wide, {name: other})
     found = {
-        slot: norm(moves[slot] - value) / norm(value) / NOISE
-        for slot, value in right.items()
-        if slot != STEP and norm(value) > 0
+        slot: norm(value - wanted.after[slot]) / norm(wanted.after[slot]) / NOISE
+        for slot, value in slots.items()
+        if slot != STEP and norm(wanted.after[slot]) > 0
     }
     return {slot: share for slot, share in found.items() if math.isfinite(share)}
 

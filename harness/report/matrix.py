@@ -198,12 +198,10 @@ def gone(rows: Sequence[Row], accepted: Sequence[Accepted]) -> list[Accepted]:
     return [one for one in accepted if not any(one.takes(*each) for each in found)]
 
 
-def gone_lines(rows: Sequence[Row], accepted: Sequence[Accepted]) -> list[str]:
-    """The same in sentences."""
+def gone_lines(lost: Sequence[Accepted]) -> list[str]:
+    """What `gone` found, in sentences."""
     mark = MARKS["disagree"]
-    return [
-        f"{mark} accepted, and gone: {one.place} ({one.reason})" for one in gone(rows, accepted)
-    ]
+    return [f"{mark} accepted, and gone: {one.place} ({one.reason})" for one in lost]
 
 
 def report(
@@ -231,7 +229,7 @@ def report(
         figures=False,
     )
     said = [*_said(rows, found, accepted)]
-    said += gone_lines(rows, accepted)
+    said += gone_lines(lost)
     sentence = f"{agreed} of {len(rows)} workloads agree"
     if lost:
         sentence += f"; {many(len(lost), 'accepted difference')} gone"
